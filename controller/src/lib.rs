@@ -1,0 +1,1 @@
+//! The user-space half of Ringfence: policies, the kernel's maps and programs, the daemon and the command line.

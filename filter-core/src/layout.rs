@@ -1,0 +1,658 @@
+//! The layout of everything that lies in a map: written by the policy compiler, read by the engine, or the other way round.
+//!
+//! All types are `repr(C)`, without padding, and little-endian hosts only (the BPF target is `bpfel`).
+
+use crate::limits::{DFA_TABLE, EVENT_TEXT, MAX_PORTS, RULE_WORDS, TRIE_ROOT};
+
+macro_rules! layout {
+    ($(#[$meta:meta])* pub struct $name:ident { $($body:tt)* }) => {
+        $(#[$meta])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug)]
+        #[cfg_attr(
+            feature = "bytes",
+            derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+        )]
+        pub struct $name { $($body)* }
+    };
+}
+
+/// The version of these layouts and of what the pinned maps mean: a daemon adopts pins of its own version only.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// A set of rules, one bit a rule, in file order: rule `i` is bit `i % 64` of word `i / 64`.
+pub type RuleSet = [u64; RULE_WORDS];
+
+/// What a rule can match on, as the engine sees it: one table of rule sets each, indexed by the class of the value.
+///
+/// Scopes that depend on one value share a dimension: the calling number's prefixes, country, region, SPID and
+/// reputation are all properties of the calling number's class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Dimension {
+    /// Class of the source address.
+    Source = 0,
+    /// Class of the destination address.
+    Destination = 1,
+    /// Index into [`Config::ports`] (transport and port).
+    Service = 2,
+    /// [`Method`] of the message.
+    Method = 3,
+    /// Class of the calling number.
+    Calling = 4,
+    /// Class of the called number.
+    Called = 5,
+    /// Class of the forwarded number.
+    Forwarded = 6,
+    /// Class of the From number.
+    FromNumber = 7,
+    /// Class of the asserted number.
+    AssertedNumber = 8,
+    /// [`NumberFormat`] of the calling number.
+    CallingFormat = 9,
+    /// [`NumberFormat`] of the called number.
+    CalledFormat = 10,
+    /// [`Attestation`] claimed by the message.
+    Attestation = 11,
+    /// 1 if calling and called number share the configured count of digits, else 0.
+    Neighbor = 12,
+    /// Pairs of rows, two a bit of [`anomaly`]: `2 * bit` are the rules that match whether it is set or not, see
+    /// [`Config::anomaly_flip`].
+    Anomaly = 13,
+    /// Value of the `verstat` parameter ([`Verstat`]).
+    Verstat = 14,
+}
+
+/// How many [`Dimension`]s there are (rounded up).
+pub const DIMENSIONS: usize = 16;
+
+/// The texts that patterns can run over; each has a DFA of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Text {
+    /// User-Agent of a request, User-Agent or else Server of a response.
+    UserAgent = 0,
+    /// Call-ID.
+    CallId = 1,
+    /// Display name of From, raw, without its quotes.
+    FromDisplay = 2,
+    /// User part of From, raw.
+    FromUser = 3,
+    /// User part of To, raw.
+    ToUser = 4,
+    /// User part of the Request-URI, raw.
+    RequestUser = 5,
+    /// Subject.
+    Subject = 6,
+    /// Contact.
+    Contact = 7,
+    /// Host part of the From URI and what follows it in the URI.
+    FromHost = 8,
+    /// Host part of the Request-URI and what follows it.
+    RequestHost = 9,
+    /// The topmost Via.
+    Via = 10,
+    /// The session name (`s=`) of a session description in the body.
+    SdpSession = 11,
+    /// The start of the body of a MESSAGE.
+    Body = 12,
+    /// Server.
+    Server = 13,
+}
+
+/// How many [`Text`]s there are (rounded up).
+pub const TEXTS: usize = 16;
+
+/// Bits of [`Config::needs`]: what this policy needs to be read. The engine reads nothing else.
+pub mod need {
+    /// The source address's class.
+    pub const SOURCE: u32 = 1 << 0;
+    /// The destination address's class.
+    pub const DESTINATION: u32 = 1 << 1;
+    /// A rule names a port or a transport.
+    pub const SERVICE: u32 = 1 << 2;
+    /// The method; every policy with a rule about messages needs it anyway to tell what a message is.
+    pub const METHOD: u32 = 1 << 3;
+    /// The calling number.
+    pub const CALLING: u32 = 1 << 4;
+    /// The called number.
+    pub const CALLED: u32 = 1 << 5;
+    /// The forwarded number.
+    pub const FORWARDED: u32 = 1 << 6;
+    /// The From number by itself.
+    pub const FROM_NUMBER: u32 = 1 << 7;
+    /// The asserted number by itself.
+    pub const ASSERTED_NUMBER: u32 = 1 << 8;
+    /// The calling number's format.
+    pub const CALLING_FORMAT: u32 = 1 << 9;
+    /// The called number's format.
+    pub const CALLED_FORMAT: u32 = 1 << 10;
+    /// The attestation claimed.
+    pub const ATTESTATION: u32 = 1 << 11;
+    /// The neighbour property.
+    pub const NEIGHBOR: u32 = 1 << 12;
+    /// Anomalies.
+    pub const ANOMALY: u32 = 1 << 13;
+    /// The verstat parameter.
+    pub const VERSTAT: u32 = 1 << 14;
+    /// Some rule looks into the message, so that it is read at all.
+    pub const MESSAGE: u32 = 1 << 15;
+    /// P-Asserted-Identity (and Remote-Party-ID) can become the calling number.
+    pub const ASSERTED_IDENTITY: u32 = 1 << 16;
+    /// TCP is among the ports: the flow cache is consulted.
+    pub const TCP: u32 = 1 << 17;
+    /// Source bans are consulted (some rule bans, or the daemon does).
+    pub const BANS: u32 = 1 << 18;
+    /// Some rule has a rate (`over`).
+    pub const RATES: u32 = 1 << 19;
+    /// Everything that `inspect` prints is read, whether a rule needs it or not.
+    pub const INSPECT: u32 = 1 << 20;
+}
+
+/// Bits of the anomalies of a message or packet.
+pub mod anomaly {
+    /// The payload is no SIP message, no keep-alive and no STUN.
+    pub const NOT_SIP: u32 = 1 << 0;
+    /// The start line breaks RFC 3261 section 7.1 or 7.2 but can be read.
+    pub const MALFORMED_START_LINE: u32 = 1 << 1;
+    /// A SIP version other than 2.0.
+    pub const UNSUPPORTED_VERSION: u32 = 1 << 2;
+    /// No blank line ends the headers within the inspected length or the packet.
+    pub const HEADERS_BEYOND_INSPECTED_LENGTH: u32 = 1 << 3;
+    /// A header that may occur once occurs again (From, To, Call-ID, CSeq, Content-Length, ...).
+    pub const DUPLICATE_HEADER: u32 = 1 << 4;
+    /// From, To, Call-ID, CSeq or Via is missing.
+    pub const MISSING_HEADER: u32 = 1 << 5;
+    /// A control character in a header's name or start line.
+    pub const CONTROL_CHARACTER: u32 = 1 << 6;
+    /// Content-Length disagrees with the datagram, or is no number.
+    pub const CONTENT_LENGTH_MISMATCH: u32 = 1 << 7;
+    /// A first fragment too short to hold the start line.
+    pub const TINY_FIRST_FRAGMENT: u32 = 1 << 8;
+    /// A second message follows the first one in the datagram.
+    pub const SEVERAL_MESSAGES: u32 = 1 << 9;
+    /// A header line without a colon.
+    pub const MALFORMED_HEADER: u32 = 1 << 10;
+    /// A URI in From, To or the Request-URI that cannot be read.
+    pub const MALFORMED_URI: u32 = 1 << 11;
+    /// How many there are.
+    pub const COUNT: u32 = 12;
+    /// Their names in policies, `inspect`, events and metrics, by bit.
+    pub const NAMES: [&str; COUNT as usize] = [
+        "not-sip",
+        "malformed-start-line",
+        "unsupported-version",
+        "headers-beyond-inspected-length",
+        "duplicate-header",
+        "missing-header",
+        "control-character",
+        "content-length-mismatch",
+        "tiny-first-fragment",
+        "several-messages",
+        "malformed-header",
+        "malformed-uri",
+    ];
+}
+
+/// SIP methods (IANA's registry), `Other` for any other token, `Response` for a status line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "each is the method of its name")]
+pub enum Method {
+    None = 0,
+    Response = 1,
+    Other = 2,
+    Ack = 3,
+    Bye = 4,
+    Cancel = 5,
+    Info = 6,
+    Invite = 7,
+    Message = 8,
+    Notify = 9,
+    Options = 10,
+    Prack = 11,
+    Publish = 12,
+    Refer = 13,
+    Register = 14,
+    Subscribe = 15,
+    Update = 16,
+}
+
+impl Method {
+    /// How many there are.
+    pub const COUNT: usize = 17;
+    /// Names as on the wire, by value; `response` as in policies; the first and `other` are never on the wire.
+    pub const NAMES: [&str; Self::COUNT] = [
+        "none", "response", "other", "ACK", "BYE", "CANCEL", "INFO", "INVITE", "MESSAGE", "NOTIFY", "OPTIONS", "PRACK",
+        "PUBLISH", "REFER", "REGISTER", "SUBSCRIBE", "UPDATE",
+    ];
+}
+
+/// The one format of a number: the first that applies, in the order given in the policy language (see [`Self::NAMES`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "each is the format of its name in the policy language")]
+pub enum NumberFormat {
+    Missing = 0,
+    Anonymous = 1,
+    NotANumber = 2,
+    TooLong = 3,
+    TooShort = 4,
+    InvalidAreaCode = 5,
+    UnassignedAreaCode = 6,
+    UnassignedBlock = 7,
+    Fictional = 8,
+    Valid = 9,
+}
+
+impl NumberFormat {
+    /// How many there are.
+    pub const COUNT: usize = 10;
+    /// Names in policies and output, by value.
+    pub const NAMES: [&str; Self::COUNT] = [
+        "missing",
+        "anonymous",
+        "not-a-number",
+        "too-long",
+        "too-short",
+        "invalid-area-code",
+        "unassigned-area-code",
+        "unassigned-block",
+        "fictional",
+        "valid",
+    ];
+}
+
+/// The unverified claim of the SHAKEN PASSporT in Identity (RFC 8588): A, B, C; none without an Identity header; unknown
+/// where there is one from whose first characters no claim can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "each is the attestation of its name")]
+pub enum Attestation {
+    None = 0,
+    A = 1,
+    B = 2,
+    C = 3,
+    Unknown = 4,
+}
+
+impl Attestation {
+    /// How many there are.
+    pub const COUNT: usize = 5;
+    /// Names in policies and output, by value.
+    pub const NAMES: [&str; Self::COUNT] = ["none", "A", "B", "C", "unknown"];
+}
+
+/// The verdict of the terminating provider's verification, as a trusted peer passes it on (`verstat`, 3GPP TS 24.229).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "each is the value of its name")]
+pub enum Verstat {
+    None = 0,
+    TnValidationPassed = 1,
+    TnValidationFailed = 2,
+    NoTnValidation = 3,
+    Other = 4,
+}
+
+impl Verstat {
+    /// How many there are.
+    pub const COUNT: usize = 5;
+    /// Names in policies and output, by value.
+    pub const NAMES: [&str; Self::COUNT] =
+        ["none", "TN-Validation-Passed", "TN-Validation-Failed", "No-TN-Validation", "other"];
+}
+
+/// Transport of a signalling port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "each is the transport of its name")]
+pub enum Transport {
+    Udp = 0,
+    Tcp = 1,
+    /// TLS or WebSocket over TLS: nothing above TCP is read.
+    Tls = 2,
+}
+
+impl Transport {
+    /// Names in policies and output, by value.
+    pub const NAMES: [&str; 3] = ["udp", "tcp", "tls"];
+}
+
+layout! {
+    /// A signalling port. The port is in host order; unused entries are all zero.
+    pub struct Port {
+        /// UDP or TCP port, 0 for an unused entry.
+        pub port: u16,
+        /// [`Transport`].
+        pub transport: u8,
+        /// Zero.
+        pub reserved: u8,
+    }
+}
+
+layout! {
+    /// How numbers are normalised (DESIGN: section 4, number scopes). Digit strings are BCD, first digit in the top nibble.
+    pub struct Numbering {
+        /// The country code's digits.
+        pub country_code: u64,
+        /// The international prefix's digits (`011`, `00`).
+        pub international_prefix: u64,
+        /// The national (trunk) prefix's digits.
+        pub national_prefix: u64,
+        /// Digits of the country code.
+        pub country_code_digits: u8,
+        /// Digits of the international prefix; 0 for none.
+        pub international_prefix_digits: u8,
+        /// Digits of the national prefix; 0 for none.
+        pub national_prefix_digits: u8,
+        /// 1: other digits are national, 0: they are E.164 without the plus.
+        pub bare_national: u8,
+        /// Digits that calling and called number share to be neighbours; 0: the scope is not used.
+        pub neighbor_digits: u8,
+        /// Zero.
+        pub reserved: [u8; 3],
+    }
+}
+
+layout! {
+    /// A policy's configuration: the program's read-only data, so that the verifier removes what this policy does not use.
+    pub struct Config {
+        /// Bits of [`need`].
+        pub needs: u32,
+        /// Bits `1 << Text` of the texts that patterns run over.
+        pub texts: u32,
+        /// Rules in the policy.
+        pub rules: u32,
+        /// Words of a rule set in use, 1 to [`RULE_WORDS`].
+        pub words: u32,
+        /// What happens when no rule ended the walk: 0 pass, 1 drop.
+        pub default_drop: u32,
+        /// Events a rule may emit a second and CPU; further ones are counted as suppressed.
+        pub events_per_second: u32,
+        /// First row of each [`Dimension`]'s table in the rows map.
+        pub rows: [u32; DIMENSIONS],
+        /// For each [`Text`]: the row of the rules that hold when no pattern matched. Rows of what matched follow the
+        /// numbers in [`Dfa::accept`]; a rule holds if its bits in the two differ.
+        pub text_rows: [u32; TEXTS],
+        /// For each [`Text`]: its table's index in the DFA map.
+        pub text_dfas: [u32; TEXTS],
+        /// Row of the rules that hold when no anomaly is set; row `1 + bit` behind it: rules that name that anomaly. A rule
+        /// holds if its bits in the first and in the union of the others differ.
+        pub anomaly_row: u32,
+        /// Row of the rules that need the message read (any condition on it, an anomaly's aside).
+        pub message_row: u32,
+        /// The signalling ports, in the order of [`Dimension::Service`]'s rows.
+        pub ports: [Port; MAX_PORTS],
+        /// Number normalisation.
+        pub numbering: Numbering,
+    }
+}
+
+layout! {
+    /// A node of the poptrie: 64 children, the inner ones and the leaves each compressed into a consecutive run.
+    pub struct Node {
+        /// Bit `i`: child `i` is an inner node.
+        pub inner: u64,
+        /// Bit `i`: child `i` is a leaf and begins a run of equal leaves.
+        pub leaf_starts: u64,
+        /// Index of the first leaf.
+        pub leaves: u32,
+        /// Index of the first inner child.
+        pub nodes: u32,
+    }
+}
+
+/// Set in a root table's entry that is the index of a node; clear where the entry is the class itself.
+pub const ROOT_IS_NODE: u32 = 1 << 31;
+
+/// The tries of a policy: each has a root table of [`TRIE_ROOT`] entries (one map value), they share nodes and leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Trie {
+    /// IPv4 addresses: the key's first 32 bits.
+    Ipv4 = 0,
+    /// IPv6 addresses: 128 bits.
+    Ipv6 = 1,
+    /// Numbers: 16 BCD nibbles, digits then a terminator.
+    Number = 2,
+}
+
+/// How many [`Trie`]s there are.
+pub const TRIES: usize = 3;
+
+/// The root table of a trie.
+pub type Root = [u32; TRIE_ROOT];
+
+/// Bit of [`NumberClass::flags`]: the number is one that the anonymous format covers.
+pub const NUMBER_FLAG_ANONYMOUS: u8 = 1;
+
+layout! {
+    /// What is true of all numbers of a class, apart from the rules they satisfy.
+    pub struct NumberClass {
+        /// Fewest digits (country code included) of a number that is not too short.
+        pub min_digits: u8,
+        /// Most digits of a number that is not too long.
+        pub max_digits: u8,
+        /// [`NumberFormat`] of a number of possible length.
+        pub format: u8,
+        /// Zero.
+        pub flags: u8,
+        /// Index of the country in the image's list of countries, 0 for none.
+        pub country: u16,
+        /// Index of the region, 0 for none.
+        pub region: u16,
+    }
+}
+
+/// What a rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "each is the action of its name in the policy language")]
+pub enum Action {
+    Drop = 0,
+    Continue = 1,
+    BypassFraudControl = 2,
+    Whitelist = 3,
+    Ban = 4,
+    Reject = 5,
+    Divert = 6,
+}
+
+impl Action {
+    /// Names in policies and output, by value.
+    pub const NAMES: [&str; 7] = ["drop", "continue", "bypass-fraud-control", "whitelist", "ban", "reject", "divert"];
+}
+
+/// Bits of [`Rule::flags`].
+pub mod rule_flag {
+    /// Report mode: count and emit, and go on behind it.
+    pub const REPORT: u8 = 1;
+    /// Ends the walk (drop, ban, reject, divert, whitelist).
+    pub const FINAL: u8 = 2;
+    /// The rule has a condition that only the message can answer.
+    pub const MESSAGE: u8 = 4;
+    /// The rule has a rate.
+    pub const OVER: u8 = 8;
+}
+
+/// What a rate is counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "each is the key of its name in the policy language")]
+pub enum Per {
+    Rule = 0,
+    Source = 1,
+    Destination = 2,
+    Calling = 3,
+    Called = 4,
+    SourcePrefix = 5,
+    CallingPrefix = 6,
+    CalledPrefix = 7,
+}
+
+layout! {
+    /// A rule: what is left of it once its conditions are bits in rows.
+    pub struct Rule {
+        /// The rules that remain in the walk after this one acted (all ones for report mode).
+        pub after: RuleSet,
+        /// [`Action`].
+        pub action: u8,
+        /// [`rule_flag`] bits.
+        pub flags: u8,
+        /// Counter slot, stable across generations.
+        pub slot: u16,
+        /// Action's argument: ban seconds, reject status code.
+        pub argument: u32,
+        /// `over`: nanoseconds between two permitted packets.
+        pub over_interval: u64,
+        /// `over`: nanoseconds of burst.
+        pub over_burst: u64,
+        /// `over`: [`Per`].
+        pub over_per: u8,
+        /// `over`: bits (addresses) or digits (numbers) of a prefix key; 0 all.
+        pub over_prefix: u8,
+        /// Zero.
+        pub reserved: [u8; 6],
+    }
+}
+
+/// Patterns of one text, compiled: `table[(state << shift) | class[byte]]` is the next state.
+///
+/// State numbers from `first_match` on are those in which patterns have matched: `accept[state - first_match]` is the row
+/// of the rules that name them. Carriage return, line feed leave the state as it is and a tab counts as a space, so that a
+/// folded value reads as its unfolded form.
+#[repr(C)]
+#[derive(Clone, Copy)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Dfa {
+    /// Byte -> class.
+    pub class: [u8; 256],
+    /// Start state.
+    pub start: u32,
+    /// log2 of the classes a state's row has room for.
+    pub shift: u32,
+    /// States from this one on are match states.
+    pub first_match: u32,
+    /// The class of the end of the value.
+    pub end_class: u32,
+    /// Match state -> row in the rows map (absolute).
+    pub accept: [u32; DFA_MATCHES],
+    /// The transitions.
+    pub table: [u16; DFA_TABLE],
+}
+
+/// Match states a compiled pattern table may have.
+pub const DFA_MATCHES: usize = 4096;
+
+layout! {
+    /// Counts of a rule or a reason, a CPU.
+    pub struct Counter {
+        /// Packets.
+        pub packets: u64,
+        /// Their bytes, from the Ethernet header on.
+        pub bytes: u64,
+        /// Events that the limit of the rule kept back.
+        pub events_suppressed: u64,
+        /// Events that found the ring full.
+        pub events_lost: u64,
+        /// The second (coarse clock >> 30) that `window_events` counts in.
+        pub window: u64,
+        /// Events emitted in it.
+        pub window_events: u64,
+    }
+}
+
+layout! {
+    /// Key of the verdict cache of fragments: later fragments of a dropped datagram drop too.
+    pub struct FragmentKey {
+        /// Source; IPv4 as in RFC 4291 section 2.5.5.2 (mapped).
+        pub source: [u8; 16],
+        /// Destination.
+        pub destination: [u8; 16],
+        /// Identification (16 bits in IPv4), network order as read.
+        pub id: u32,
+        /// Protocol of the datagram.
+        pub protocol: u32,
+    }
+}
+
+layout! {
+    /// Key of the verdict cache of TCP flows: what follows a dropped segment drops too.
+    pub struct FlowKey {
+        /// Source; IPv4 mapped.
+        pub source: [u8; 16],
+        /// Destination.
+        pub destination: [u8; 16],
+        /// Source port, host order.
+        pub source_port: u16,
+        /// Destination port, host order.
+        pub destination_port: u16,
+        /// Zero.
+        pub reserved: u32,
+    }
+}
+
+layout! {
+    /// Why a flow or a datagram drops: the rule and reason of the verdict that is remembered.
+    pub struct Remembered {
+        /// Coarse time of the verdict, ns.
+        pub since: u64,
+        /// Rule slot, or `NO_RULE`.
+        pub slot: u32,
+        /// [`crate::reason::Reason`].
+        pub reason: u32,
+    }
+}
+
+/// In place of a rule's slot where no rule decided.
+pub const NO_RULE: u32 = u32::MAX;
+
+layout! {
+    /// One event: what was dropped, or would have been, and why.
+    pub struct Event {
+        /// Coarse monotonic time, ns.
+        pub time: u64,
+        /// Calling number: key of the number trie (digits as BCD, terminator), 0 for none.
+        pub calling: u64,
+        /// Called number, likewise.
+        pub called: u64,
+        /// Source; IPv4 mapped.
+        pub source: [u8; 16],
+        /// Destination.
+        pub destination: [u8; 16],
+        /// Source port, host order.
+        pub source_port: u16,
+        /// Destination port, host order.
+        pub destination_port: u16,
+        /// Counter slot of the rule, or `NO_RULE`.
+        pub slot: u32,
+        /// Bytes of the packet.
+        pub length: u32,
+        /// [`anomaly`] bits.
+        pub anomalies: u32,
+        /// [`crate::reason::Reason`].
+        pub reason: u8,
+        /// [`Action`] of the rule.
+        pub action: u8,
+        /// 1 for a rule in report mode: the packet went on.
+        pub report: u8,
+        /// [`Transport`].
+        pub transport: u8,
+        /// [`Method`].
+        pub method: u8,
+        /// [`Attestation`].
+        pub attestation: u8,
+        /// Bytes used of `user_agent`.
+        pub user_agent_length: u8,
+        /// Bytes used of `call_id`.
+        pub call_id_length: u8,
+        /// Start of the User-Agent (or Server).
+        pub user_agent: [u8; EVENT_TEXT],
+        /// Start of the Call-ID.
+        pub call_id: [u8; EVENT_TEXT],
+    }
+}

@@ -1,0 +1,3 @@
+//! `cargo xtask`: everything about this repository that is more than one cargo command.
+
+fn main() {}
