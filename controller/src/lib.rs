@@ -1,3 +1,5 @@
 //! The user-space half of Ringfence: policies, the kernel's maps and programs, the daemon and the command line.
 
+pub mod kernel;
 pub mod policy;
+pub mod sample_policy;

@@ -1,0 +1,5 @@
+//! The kernel's side: the XDP program, its maps, its link.
+
+mod object;
+
+pub use object::OBJECT;
