@@ -56,8 +56,7 @@ pub enum Dimension {
     Attestation = 11,
     /// 1 if calling and called number share the configured count of digits, else 0.
     Neighbor = 12,
-    /// Pairs of rows, two a bit of [`anomaly`]: `2 * bit` are the rules that match whether it is set or not, see
-    /// [`Config::anomaly_flip`].
+    /// Bits of [`anomaly`]. It has no table by value: see [`Config::anomaly_row`].
     Anomaly = 13,
     /// Value of the `verstat` parameter ([`Verstat`]).
     Verstat = 14,
@@ -223,8 +222,23 @@ impl Method {
     pub const COUNT: usize = 17;
     /// Names as on the wire, by value; `response` as in policies; the first and `other` are never on the wire.
     pub const NAMES: [&str; Self::COUNT] = [
-        "none", "response", "other", "ACK", "BYE", "CANCEL", "INFO", "INVITE", "MESSAGE", "NOTIFY", "OPTIONS", "PRACK",
-        "PUBLISH", "REFER", "REGISTER", "SUBSCRIBE", "UPDATE",
+        "none",
+        "response",
+        "other",
+        "ACK",
+        "BYE",
+        "CANCEL",
+        "INFO",
+        "INVITE",
+        "MESSAGE",
+        "NOTIFY",
+        "OPTIONS",
+        "PRACK",
+        "PUBLISH",
+        "REFER",
+        "REGISTER",
+        "SUBSCRIBE",
+        "UPDATE",
     ];
 }
 
@@ -372,13 +386,15 @@ layout! {
         pub events_per_second: u32,
         /// First row of each [`Dimension`]'s table in the rows map.
         pub rows: [u32; DIMENSIONS],
-        /// For each [`Text`]: the row of the rules that hold when no pattern matched. Rows of what matched follow the
-        /// numbers in [`Dfa::accept`]; a rule holds if its bits in the two differ.
+        /// For each [`Text`]: the row of the rules that hold when no pattern matches. For each match state passed there is a
+        /// pair of rows, see [`Dfa::accept`]: the first one's bits (hits) accumulate, the second one's (vetoes) are taken out
+        /// of the survivors at once; in the end a rule holds if it is in the base row or among the hits, and has no veto.
+        /// (Two rows, so that one rule can both ask for one pattern and exclude another.)
         pub text_rows: [u32; TEXTS],
         /// For each [`Text`]: its table's index in the DFA map.
         pub text_dfas: [u32; TEXTS],
-        /// Row of the rules that hold when no anomaly is set; row `1 + bit` behind it: rules that name that anomaly. A rule
-        /// holds if its bits in the first and in the union of the others differ.
+        /// Row of the rules that hold when no anomaly is set; behind it, for each bit, the pair of rows `1 + 2 * bit` (hits)
+        /// and `2 + 2 * bit` (vetoes), which work as in [`Self::text_rows`].
         pub anomaly_row: u32,
         /// Row of the rules that need the message read (any condition on it, an anomaly's aside).
         pub message_row: u32,
@@ -414,7 +430,7 @@ pub enum Trie {
     Ipv4 = 0,
     /// IPv6 addresses: 128 bits.
     Ipv6 = 1,
-    /// Numbers: 16 BCD nibbles, digits then a terminator.
+    /// Numbers: 16 BCD nibbles, digits then a terminator; see [`crate::trie::number_key`].
     Number = 2,
 }
 
@@ -519,8 +535,10 @@ layout! {
 
 /// Patterns of one text, compiled: `table[(state << shift) | class[byte]]` is the next state.
 ///
-/// State numbers from `first_match` on are those in which patterns have matched: `accept[state - first_match]` is the row
-/// of the rules that name them. Carriage return, line feed leave the state as it is and a tab counts as a space, so that a
+/// State numbers from `first_match` on are those in which patterns have matched: `accept[state - first_match]` is the first
+/// of two rows, the rules that ask for one of them (hits), and behind it the rules that exclude one of them (vetoes). They
+/// count from the state reached after each byte and once more after `end_class`, which is walked at the end of a value
+/// (present, even if empty). Carriage return, line feed leave the state as it is and a tab counts as a space, so that a
 /// folded value reads as its unfolded form.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -539,7 +557,7 @@ pub struct Dfa {
     pub first_match: u32,
     /// The class of the end of the value.
     pub end_class: u32,
-    /// Match state -> row in the rows map (absolute).
+    /// Match state -> first row of its pair in the rows map (absolute).
     pub accept: [u32; DFA_MATCHES],
     /// The transitions.
     pub table: [u16; DFA_TABLE],

@@ -10,3 +10,4 @@
 pub mod layout;
 pub mod limits;
 pub mod reason;
+pub mod trie;
