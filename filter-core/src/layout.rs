@@ -440,8 +440,13 @@ pub const TRIES: usize = 3;
 /// The root table of a trie.
 pub type Root = [u32; TRIE_ROOT];
 
-/// Bit of [`NumberClass::flags`]: the number is one that the anonymous format covers.
-pub const NUMBER_FLAG_ANONYMOUS: u8 = 1;
+/// Bits of what is true of an address class apart from rules.
+pub mod address_flag {
+    /// The asserted identity of this source is believed.
+    pub const ASSERTED_BELIEVED: u32 = 1;
+    /// This source is never banned.
+    pub const NEVER_BAN: u32 = 2;
+}
 
 layout! {
     /// What is true of all numbers of a class, apart from the rules they satisfy.

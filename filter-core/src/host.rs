@@ -1,0 +1,68 @@
+//! What the engine needs of the place it runs in.
+
+use crate::{
+    layout::{Config, Counter, Dfa, Event, FlowKey, FragmentKey, NumberClass, Remembered, Rule, RuleSet},
+    scratch::Scratch,
+    trie::Tables,
+};
+
+/// One iteration of a loop that the host runs.
+pub trait Step {
+    /// Does iteration `index`; true ends the loop.
+    fn step(&mut self, index: u32) -> bool;
+}
+
+/// A host: BPF maps in the kernel, vectors in user space. A handle, copied freely; `'m` is how long the maps live.
+///
+/// Look-ups return `None` only where an index is out of range, which a compiled policy rules out; the engine then decides
+/// with [`crate::reason::Reason::Internal`] or treats the value as being in no class.
+pub trait Host<'m>: Copy + Tables {
+    /// The policy's configuration. In the kernel these are constants to the verifier.
+    fn config(self) -> &'m Config;
+    /// Coarse monotonic time, ns: good to some milliseconds.
+    fn now(self) -> u64;
+
+    /// Bytes of the packet, from the Ethernet header on.
+    fn packet_length(self) -> u32;
+    /// `N` bytes of the packet at `offset`, which is at most [`crate::packet::MAX_HEADER_OFFSET`].
+    fn load<const N: usize>(self, offset: u32) -> Option<[u8; N]>;
+    /// Copies `length` bytes (1 to [`crate::limits::INSPECTED_LENGTH`]) at `offset` to the start of the scratch buffer; false
+    /// if the packet does not have them.
+    fn copy_message(self, scratch: &mut Scratch, offset: u32, length: u32) -> bool;
+
+    /// What is true of an address class apart from rules, see [`address_flag`](crate::layout::address_flag).
+    fn address_class(self, class: u32) -> Option<u32>;
+    /// What is true of a number class apart from rules.
+    fn number_class(self, class: u32) -> Option<&'m NumberClass>;
+    /// A row of the table of rule sets.
+    fn row(self, index: u32) -> Option<&'m RuleSet>;
+    /// A rule.
+    fn rule(self, index: u32) -> Option<&'m Rule>;
+    /// A text's compiled patterns.
+    fn dfa(self, index: u32) -> Option<&'m Dfa>;
+
+    /// Lets `update` change the counter of the rule with this slot, on this CPU. `rule` is the rule's index in the policy.
+    fn count_rule(self, rule: u32, slot: u32, update: impl FnOnce(&mut Counter));
+    /// Lets `update` change the counter of a reason, on this CPU.
+    fn count_reason(self, reason: u32, update: impl FnOnce(&mut Counter));
+    /// Hands an event over; false if it was lost.
+    fn emit(self, event: &Event) -> bool;
+
+    /// The verdict remembered for a dropped datagram's later fragments.
+    fn dropped_fragment(self, key: &FragmentKey) -> Option<Remembered>;
+    /// Remembers it.
+    fn remember_fragment(self, key: &FragmentKey, value: &Remembered);
+    /// The verdict remembered for a TCP flow.
+    fn dropped_flow(self, key: &FlowKey) -> Option<Remembered>;
+    /// Remembers it.
+    fn remember_flow(self, key: &FlowKey, value: &Remembered);
+
+    /// Runs `step` up to `times` times. A plain loop, unless the verifier needs `bpf_loop`.
+    fn repeat<S: Step>(self, times: u32, step: &mut S) {
+        for index in 0..times {
+            if step.step(index) {
+                break;
+            }
+        }
+    }
+}
