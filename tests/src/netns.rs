@@ -1,0 +1,207 @@
+//! Network namespaces joined by a veth pair: the outside world on one end, the protected server on the other.
+//!
+//! Names carry the process id and a counter, so that any number of copies run side by side. Everything is removed when
+//! its owner is dropped, failures included.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::process::run;
+
+/// A named network namespace, deleted on drop.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+}
+
+impl Namespace {
+    /// Creates a namespace with its loopback up; `role` becomes part of its name.
+    ///
+    /// # Errors
+    /// Not root, or iproute2 is missing.
+    pub fn new(role: &str) -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        ensure!(rustix::process::geteuid().is_root(), "network namespaces need root: run this with sudo -E");
+        let name = format!("ringfence-{}-{}-{role}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        ip(&["netns", "add", &name])?;
+        let namespace = Self { name };
+        namespace.ip(&["link", "set", "lo", "up"])?;
+        Ok(namespace)
+    }
+
+    /// Its name, as `ip netns` knows it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The file that stands for it.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from("/run/netns").join(&self.name)
+    }
+
+    /// A command that will run inside, and that the kernel ends should the thread that starts it die.
+    ///
+    /// `nsenter` and not `ip netns exec`: the latter mounts a new /sys, which hides the BPF file system. Both programs
+    /// replace themselves by what they start, so that the process id is that of `program`.
+    #[must_use]
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "nsenter"]).arg(format!("--net={}", self.path().display())).arg(program);
+        command
+    }
+
+    /// Runs `ip` inside.
+    ///
+    /// # Errors
+    /// What `ip` says.
+    pub fn ip(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new("ip");
+        command.args(["-n", &self.name]).args(arguments);
+        run(command)
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        if let Err(error) = ip(&["netns", "delete", &self.name]) {
+            eprintln!("failed to delete the namespace {}: {error:#}", self.name);
+        }
+    }
+}
+
+/// How a [`Wire`] is laid.
+#[derive(Clone, Copy, Debug)]
+pub struct WireOptions {
+    /// MTU of both ends.
+    pub mtu: u32,
+    /// With a VLAN: addresses live on an 802.1Q sub-interface of each end.
+    pub vlan: Option<u16>,
+}
+
+impl Default for WireOptions {
+    fn default() -> Self {
+        Self { mtu: 1500, vlan: None }
+    }
+}
+
+/// Two namespaces and the wire between them.
+#[derive(Debug)]
+pub struct Wire {
+    /// Where callers, carriers and scanners are.
+    pub network: Namespace,
+    /// Where the protected server is.
+    pub server: Namespace,
+    vlan: Option<u16>,
+}
+
+impl Wire {
+    /// The network's end.
+    pub const NETWORK_INTERFACE: &str = "net0";
+    /// The server's end, where the filter goes.
+    pub const SERVER_INTERFACE: &str = "sip0";
+    /// The server's IPv4 address.
+    pub const SERVER_IPV4: &str = "10.20.0.1";
+    /// The server's IPv6 address (from the documentation prefix, RFC 3849).
+    pub const SERVER_IPV6: &str = "2001:db8:20::1";
+
+    /// Makes both namespaces and joins them. The server has its addresses and answers every sender through the wire;
+    /// senders get theirs from [`Self::add_sender`].
+    ///
+    /// # Errors
+    /// Not root, or the kernel lacks veth (or 8021q).
+    pub fn new(options: &WireOptions) -> Result<Self> {
+        let wire = Self { network: Namespace::new("network")?, server: Namespace::new("server")?, vlan: options.vlan };
+        let mtu = options.mtu.to_string();
+        let (network, server) = (Self::NETWORK_INTERFACE, Self::SERVER_INTERFACE);
+        wire.network.ip(&[
+            "link",
+            "add",
+            network,
+            "mtu",
+            &mtu,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            server,
+            "mtu",
+            &mtu,
+            "netns",
+            wire.server.name(),
+        ])?;
+        for (namespace, interface) in [(&wire.network, network), (&wire.server, server)] {
+            namespace.ip(&["link", "set", interface, "up"])?;
+            if let Some(vlan) = options.vlan {
+                let tagged = tagged_name(interface, vlan);
+                namespace.ip(&[
+                    "link",
+                    "add",
+                    "link",
+                    interface,
+                    "name",
+                    &tagged,
+                    "type",
+                    "vlan",
+                    "id",
+                    &vlan.to_string(),
+                ])?;
+                namespace.ip(&["link", "set", &tagged, "up"])?;
+            }
+        }
+        let inner = wire.addressed(server);
+        wire.server.ip(&["address", "add", &format!("{}/16", Self::SERVER_IPV4), "dev", &inner])?;
+        wire.server.ip(&["address", "add", &format!("{}/64", Self::SERVER_IPV6), "dev", &inner, "nodad"])?;
+        // On-link for everybody: any address a sender is given can be answered.
+        wire.server.ip(&["route", "add", "default", "dev", &inner])?;
+        wire.server.ip(&["-6", "route", "add", "default", "dev", &inner])?;
+        let outer = wire.addressed(network);
+        wire.network.ip(&["route", "add", "10.20.0.0/16", "dev", &outer])?;
+        wire.network.ip(&["-6", "route", "add", "2001:db8:20::/64", "dev", &outer])?;
+        Ok(wire)
+    }
+
+    /// Gives the network's end one more address.
+    ///
+    /// # Errors
+    /// The address is there already.
+    pub fn add_sender(&self, address: IpAddr) -> Result<()> {
+        let interface = self.addressed(Self::NETWORK_INTERFACE);
+        let (address, family) = match address {
+            IpAddr::V4(address) => (format!("{address}/32"), "-4"),
+            IpAddr::V6(address) => (format!("{address}/128"), "-6"),
+        };
+        let mut arguments = vec![family, "address", "add", &address, "dev", &interface];
+        if family == "-6" {
+            // Duplicate address detection would keep the address unusable for a second.
+            arguments.push("nodad");
+        }
+        self.network.ip(&arguments).with_context(|| format!("failed to add the sender {address}"))?;
+        Ok(())
+    }
+
+    /// The server's interface that carries its addresses: the VLAN's, where there is one.
+    #[must_use]
+    pub fn server_interface(&self) -> String {
+        self.addressed(Self::SERVER_INTERFACE)
+    }
+
+    fn addressed(&self, interface: &str) -> String {
+        self.vlan.map_or_else(|| interface.to_owned(), |vlan| tagged_name(interface, vlan))
+    }
+}
+
+fn tagged_name(interface: &str, vlan: u16) -> String {
+    format!("{interface}.{vlan}")
+}
+
+fn ip(arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new("ip");
+    command.args(arguments);
+    run(command)
+}
