@@ -68,11 +68,7 @@ impl fmt::Display for Missing {
                  Debian's `rustc-web` and `rust-web-src`. \
                  {ENV_RUSTC} and {ENV_TOOLCHAIN} name a compiler elsewhere, {ENV_OBJECT} a program built elsewhere"
             ),
-            Self::Linker => write!(
-                f,
-                "no {LINKER} in PATH or cargo's bin folder: run `cargo xtask setup`, or \
-                 `cargo install bpf-linker --version 0.10.3 --locked`"
-            ),
+            Self::Linker => write!(f, "no {LINKER} in PATH or cargo's bin folder: run `cargo xtask setup`"),
         }
     }
 }
@@ -248,7 +244,8 @@ fn path_with_cargo_bin() -> OsString {
     env::join_paths(bin.into_iter().chain(env::split_paths(&path))).unwrap_or(path)
 }
 
-fn cargo_home() -> Option<PathBuf> {
+/// Where cargo keeps what it installs.
+pub fn cargo_home() -> Option<PathBuf> {
     match env::var_os("CARGO_HOME") {
         Some(home) => Some(home.into()),
         None => Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")),
