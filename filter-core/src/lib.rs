@@ -7,7 +7,22 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod engine;
+pub mod evaluate;
+mod event;
+mod find;
+mod header;
+mod headers;
+pub mod host;
+mod identity;
 pub mod layout;
 pub mod limits;
+mod message;
+pub mod number;
+pub mod packet;
 pub mod reason;
+pub mod scratch;
+mod swar;
+pub mod text;
 pub mod trie;
+mod uri;

@@ -170,8 +170,24 @@ scratch_layout! {
         /// [`uri_flag`] bits.
         pub flags: u8,
         /// Zero.
-        pub reserved: [u8; 2],
+        pub reserved: [u8; 6],
     }
+}
+
+impl Uri {
+    /// Nothing read.
+    pub const EMPTY: Self = Self {
+        digits: 0,
+        more_digits: 0,
+        user: Span { start: 0, end: 0 },
+        host: Span { start: 0, end: 0 },
+        display: Span { start: 0, end: 0 },
+        number_end: 0,
+        digit_count: 0,
+        scheme: 0,
+        flags: 0,
+        reserved: [0; 6],
+    };
 }
 
 scratch_layout! {
@@ -332,6 +348,8 @@ scratch_layout! {
         pub reason: u32,
         /// General purpose, for loops inside loops.
         pub register: u32,
+        /// Zero.
+        pub reserved: u32,
     }
 }
 

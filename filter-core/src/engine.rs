@@ -1,0 +1,443 @@
+//! The way of a packet through the engine.
+
+use crate::{
+    evaluate::{self, outcome},
+    host::Host,
+    layout::{
+        Attestation, Dimension, FlowKey, FragmentKey, Method, NO_RULE, NumberFormat, Remembered, Text, Transport, Trie,
+        Verstat, address_flag, anomaly, need,
+    },
+    limits::INSPECTED_LENGTH,
+    message, number,
+    packet::{self, Payload, Read},
+    reason::{Reason, Verdict},
+    scratch::{HEADERS, Header, Kind, Number, NumberOf, Scratch, Span, URIS, Uri, UriOf, uri_flag},
+    text,
+    trie::{self, number_key},
+    uri,
+};
+
+/// Decides about the host's packet, counts the decision, and returns it. What was read stays in the scratch memory.
+#[inline(always)]
+pub fn decide<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
+    let reason = reason(host, s);
+    let bytes = host.packet_length() as u64;
+    host.count_reason(reason as u32, |counter| {
+        counter.packets += 1;
+        counter.bytes += bytes;
+    });
+    reason
+}
+
+#[inline(always)]
+fn reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
+    match packet::read(host, s) {
+        Read::Done(reason) => reason,
+        Read::LaterFragment => later_fragment(host, s),
+        Read::Payload(payload) => {
+            let reason = payload_reason(host, s, payload);
+            if matches!(reason.verdict(), Verdict::Drop) {
+                remember(host, s, payload, reason);
+            }
+            reason
+        }
+    }
+}
+
+/// A fragment that is not the first shares the verdict of the first.
+#[inline(always)]
+fn later_fragment<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
+    match host.dropped_fragment(&fragment_key(s)) {
+        Some(_) => Reason::FragmentOfDropped,
+        None => Reason::FragmentLater,
+    }
+}
+
+#[inline(always)]
+fn fragment_key(s: &Scratch) -> FragmentKey {
+    FragmentKey { source: s.source, destination: s.destination, id: s.fragment_id, protocol: s.ip_version }
+}
+
+#[inline(always)]
+fn flow_key(s: &Scratch) -> FlowKey {
+    FlowKey {
+        source: s.source,
+        destination: s.destination,
+        source_port: s.source_port,
+        destination_port: s.destination_port,
+        reserved: 0,
+    }
+}
+
+/// Lets the later fragments of this datagram, or the further segments of this connection, drop too.
+#[inline(always)]
+fn remember<'m, H: Host<'m>>(host: H, s: &mut Scratch, payload: Payload, reason: Reason) {
+    let value = Remembered { since: host.now(), slot: s.slot, reason: reason as u32 };
+    if s.fragment != 0 {
+        host.remember_fragment(&fragment_key(s), &value);
+    }
+    // A connection that address rules drop from its first segment on needs no memory; neither does a remembered one.
+    if payload.transport == Transport::Tcp as u8 && s.message_read != 0 {
+        host.remember_flow(&flow_key(s), &value);
+    }
+}
+
+#[inline(always)]
+fn payload_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch, payload: Payload) -> Reason {
+    let config = host.config();
+    s.packet_length = host.packet_length();
+    s.message_read = 0;
+    s.anomalies = 0;
+    s.kind = Kind::Unread as u32;
+    s.method = Method::None as u32;
+    s.attestation = Attestation::None as u32;
+    s.slot = NO_RULE;
+    s.event.transport = payload.transport;
+    s.payload_length = payload.length;
+    let is_tcp = payload.transport != Transport::Udp as u8;
+    if is_tcp && config.needs & need::TCP != 0 {
+        if payload.opens {
+            // A new connection on the same ports is another one: nothing is held against it.
+        } else if host.dropped_flow(&flow_key(s)).is_some() {
+            return Reason::FlowOfDropped;
+        }
+    }
+
+    evaluate::begin(host, s);
+    if config.needs & (need::SOURCE | need::ASSERTED_IDENTITY | need::INSPECT) != 0 {
+        s.source_class = address_class(host, s.ip_version, &s.source);
+        evaluate::narrow(host, s, Dimension::Source, s.source_class);
+    }
+    if config.needs & need::DESTINATION != 0 {
+        s.destination_class = address_class(host, s.ip_version, &s.destination);
+        evaluate::narrow(host, s, Dimension::Destination, s.destination_class);
+    }
+    if config.needs & need::SERVICE != 0 {
+        evaluate::narrow(host, s, Dimension::Service, s.service);
+    }
+    // Rules that need no message come first where they stand first: many packets are decided here.
+    evaluate::walk(host, s);
+    if s.outcome == outcome::DECIDED {
+        return decided(s);
+    }
+    let is_stream = is_tcp && (payload.length == 0 || payload.transport == Transport::Tls as u8);
+    if is_stream {
+        s.kind = Kind::Empty as u32;
+        return after_message(host, s, true, is_tcp);
+    }
+    if s.outcome == outcome::OPEN && config.needs & need::INSPECT == 0 && !is_tcp {
+        return default(host);
+    }
+
+    if !copy(host, s, payload) {
+        return Reason::PayloadUnreadable;
+    }
+    read_message(host, s);
+    let is_message = s.kind == Kind::Request as u32 || s.kind == Kind::Response as u32;
+    s.message_read = 1;
+    if is_tcp && !is_message && s.kind != Kind::KeepAlive as u32 {
+        return Reason::MidMessage;
+    }
+    if is_message {
+        read_values(host, s);
+        narrow_by_message(host, s);
+    } else {
+        evaluate::without_message(host, s);
+    }
+    if config.needs & need::ANOMALY != 0 {
+        evaluate::narrow_anomalies(host, s);
+    }
+    // The walk goes on where it stopped: candidates before it are used up.
+    evaluate::walk(host, s);
+    after_message(host, s, false, is_tcp)
+}
+
+#[inline(always)]
+fn after_message<'m, H: Host<'m>>(host: H, s: &Scratch, is_stream: bool, is_tcp: bool) -> Reason {
+    if s.outcome == outcome::DECIDED {
+        return decided(s);
+    }
+    if is_stream || (is_tcp && s.kind == Kind::KeepAlive as u32) {
+        return Reason::StreamWithoutMessage;
+    }
+    default(host)
+}
+
+#[inline(always)]
+fn decided(s: &Scratch) -> Reason {
+    const WHITELIST: u32 = Reason::RuleWhitelist as u32;
+    const BAN: u32 = Reason::RuleBan as u32;
+    const REJECT: u32 = Reason::RuleReject as u32;
+    const DIVERT: u32 = Reason::RuleDivert as u32;
+    match s.reason {
+        WHITELIST => Reason::RuleWhitelist,
+        BAN => Reason::RuleBan,
+        REJECT => Reason::RuleReject,
+        DIVERT => Reason::RuleDivert,
+        _ => Reason::RuleDrop,
+    }
+}
+
+#[inline(always)]
+fn default<'m, H: Host<'m>>(host: H) -> Reason {
+    if host.config().default_drop != 0 { Reason::DefaultDrop } else { Reason::DefaultPass }
+}
+
+#[inline(always)]
+fn address_class<'m, H: Host<'m>>(host: H, version: u32, address: &[u8; 16]) -> u32 {
+    let [_, _, _, _, _, _, _, _, _, _, _, _, a, b, c, d] = *address;
+    if version == 4 {
+        let key = (u32::from_be_bytes([a, b, c, d]) as u64) << 32;
+        trie::lookup(&host, Trie::Ipv4, key, 0)
+    } else {
+        let mut halves = [[0; 8]; 2];
+        halves[0].copy_from_slice(&address[..8]);
+        halves[1].copy_from_slice(&address[8..]);
+        trie::lookup(&host, Trie::Ipv6, u64::from_be_bytes(halves[0]), u64::from_be_bytes(halves[1]))
+    }
+}
+
+/// Copies what is inspected of the payload into the buffer.
+#[inline(always)]
+fn copy<'m, H: Host<'m>>(host: H, s: &mut Scratch, payload: Payload) -> bool {
+    let length = payload.length;
+    let length = if length < INSPECTED_LENGTH as u32 { length } else { INSPECTED_LENGTH as u32 };
+    s.length = length;
+    if length != 0 && !host.copy_message(s, payload.offset, length) {
+        return false;
+    }
+    s.pad();
+    true
+}
+
+/// Finds out what the payload is, and where its headers are.
+#[inline(always)]
+pub fn read_message<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    s.seen = 0;
+    s.verstat = Verstat::None as u32;
+    s.neighbor = 0;
+    s.privacy = 0;
+    s.asserted_believed = 0;
+    s.content_length = u32::MAX;
+    s.headers = [Span { start: 0, end: 0 }; HEADERS];
+    if s.length == 0 {
+        s.kind = Kind::Empty as u32;
+        return;
+    }
+    message::read(host, s);
+    if s.kind == Kind::NotSip as u32 && s.fragment != 0 {
+        s.anomalies |= anomaly::TINY_FIRST_FRAGMENT;
+    }
+}
+
+/// URIs that the policy needs.
+#[inline(always)]
+fn wanted_uris(needs: u32, texts: u32) -> u32 {
+    let mut wanted = 0;
+    if needs & need::INSPECT != 0 {
+        return (1 << URIS as u32) - 1;
+    }
+    if needs & (need::CALLED | need::CALLED_FORMAT | need::NEIGHBOR) != 0
+        || texts & (1 << Text::RequestUser as u32 | 1 << Text::RequestHost as u32) != 0
+    {
+        wanted |= 1 << UriOf::Request as u32;
+    }
+    if needs & (need::CALLING | need::CALLING_FORMAT | need::NEIGHBOR | need::FROM_NUMBER | need::VERSTAT) != 0
+        || texts & (1 << Text::FromDisplay as u32 | 1 << Text::FromUser as u32 | 1 << Text::FromHost as u32) != 0
+    {
+        wanted |= 1 << UriOf::From as u32;
+    }
+    if texts & (1 << Text::ToUser as u32) != 0 {
+        wanted |= 1 << UriOf::To as u32;
+    }
+    if needs & (need::ASSERTED_IDENTITY | need::ASSERTED_NUMBER) != 0 {
+        wanted |= 1 << UriOf::Asserted as u32 | 1 << UriOf::SecondAsserted as u32;
+    }
+    if needs & need::ASSERTED_IDENTITY != 0 {
+        wanted |= 1 << UriOf::RemoteParty as u32;
+    }
+    if needs & need::FORWARDED != 0 {
+        wanted |= 1 << UriOf::Diversion as u32 | 1 << UriOf::History as u32;
+    }
+    if needs & need::ANOMALY != 0 {
+        wanted |= 1 << UriOf::Request as u32 | 1 << UriOf::From as u32 | 1 << UriOf::To as u32;
+    }
+    wanted
+}
+
+/// Reads the values that the policy needs out of the headers.
+#[inline(always)]
+pub fn read_values<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let config = host.config();
+    let needs = config.needs;
+    if needs & (need::ASSERTED_IDENTITY | need::ASSERTED_NUMBER | need::FORWARDED | need::INSPECT) != 0 {
+        uri::split_values(host, s);
+    }
+    let wanted = wanted_uris(needs, config.texts);
+    if wanted != 0 {
+        s.uris = [Uri::EMPTY; URIS];
+        uri::read(host, s, wanted);
+    }
+    if needs & (need::CALLING_FORMAT | need::INSPECT) != 0 {
+        crate::headers::read_privacy(host, s);
+    }
+    read_numbers(host, s);
+    if needs & (need::VERSTAT | need::INSPECT) != 0 {
+        let of = if s.asserted_believed != 0 { UriOf::Asserted } else { UriOf::From };
+        uri::read_verstat(host, s, of as u32);
+    }
+    if needs & (need::ANOMALY | need::INSPECT) != 0 {
+        crate::headers::note_anomalies(host, s);
+    }
+    if config.texts & (1 << Text::Body as u32 | 1 << Text::SdpSession as u32) != 0 || needs & need::INSPECT != 0 {
+        crate::headers::read_body(host, s);
+    }
+}
+
+/// The numbers of the message, in their normal form, with their classes.
+#[inline(always)]
+fn read_numbers<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let config = host.config();
+    let needs = config.needs;
+    let inspect = needs & need::INSPECT != 0;
+    if needs & (need::CALLED | need::CALLED_FORMAT | need::NEIGHBOR) != 0 || inspect {
+        set_number(host, s, NumberOf::Called, UriOf::Request as u32);
+    }
+    if needs & (need::CALLING | need::CALLING_FORMAT | need::NEIGHBOR) != 0 || inspect {
+        let mut of = UriOf::From as u32;
+        if needs & need::ASSERTED_IDENTITY != 0 {
+            let flags = host.address_class(s.source_class).unwrap_or(0);
+            if flags & address_flag::ASSERTED_BELIEVED != 0 {
+                s.asserted_believed = 1;
+                of = believed_identity(s);
+            }
+        }
+        set_number(host, s, NumberOf::Calling, of);
+        let format = s.numbers[NumberOf::Calling as usize].format;
+        let anonymous = s.privacy != 0 || s.uri(of).flags & uri_flag::ANONYMOUS != 0;
+        if anonymous && format != NumberFormat::Missing as u8 {
+            s.numbers[NumberOf::Calling as usize].format = NumberFormat::Anonymous as u8;
+        }
+    }
+    if needs & need::FORWARDED != 0 || inspect {
+        let diversion = s.uri(UriOf::Diversion as u32).flags & uri_flag::PRESENT != 0;
+        set_number(host, s, NumberOf::Forwarded, if diversion { UriOf::Diversion as u32 } else { UriOf::History as u32 });
+    }
+    if needs & need::FROM_NUMBER != 0 || inspect {
+        set_number(host, s, NumberOf::From, UriOf::From as u32);
+    }
+    if needs & need::ASSERTED_NUMBER != 0 || inspect {
+        let first = s.uri(UriOf::Asserted as u32).flags & uri_flag::NUMBER != 0;
+        let of = if first { UriOf::Asserted } else { UriOf::SecondAsserted };
+        set_number(host, s, NumberOf::Asserted, of as u32);
+    }
+    if needs & need::NEIGHBOR != 0 || inspect {
+        let (calling, called) = (s.numbers[NumberOf::Calling as usize], s.numbers[NumberOf::Called as usize]);
+        s.neighbor = number::neighbors(&calling, &called, config.numbering.neighbor_digits as u32) as u32;
+    }
+}
+
+/// The identity that a believed source asserts: the first that holds a number, else From.
+#[inline(always)]
+fn believed_identity(s: &Scratch) -> u32 {
+    if s.uri(UriOf::Asserted as u32).flags & uri_flag::NUMBER != 0 {
+        UriOf::Asserted as u32
+    } else if s.uri(UriOf::SecondAsserted as u32).flags & uri_flag::NUMBER != 0 {
+        UriOf::SecondAsserted as u32
+    } else if s.uri(UriOf::RemoteParty as u32).flags & uri_flag::NUMBER != 0 {
+        UriOf::RemoteParty as u32
+    } else {
+        UriOf::From as u32
+    }
+}
+
+#[inline(always)]
+fn set_number<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: NumberOf, uri: u32) {
+    let mut number = number::normalise(&host.config().numbering, s.uri(uri));
+    number.class = 0;
+    if number.key != 0 {
+        number.class = trie::lookup(&host, Trie::Number, number_key(number.key, number.digits as u32), 0);
+        if let Some(class) = host.number_class(number.class) {
+            number.format = format(&number, class.min_digits, class.max_digits, class.format);
+        }
+    }
+    s.numbers[of as usize] = number;
+}
+
+/// The format of a number, from its class's facts. A short code has no length limits.
+#[inline(always)]
+fn format(number: &Number, min: u8, max: u8, format: u8) -> u8 {
+    if number.digits as u32 <= trie::SHORT_CODE_DIGITS {
+        NumberFormat::Valid as u8
+    } else if number.digits > max || number.digits as u32 > crate::limits::MAX_DIGITS {
+        NumberFormat::TooLong as u8
+    } else if number.digits < min {
+        NumberFormat::TooShort as u8
+    } else {
+        format
+    }
+}
+
+/// Narrows the candidates by everything that the message says.
+#[inline(always)]
+fn narrow_by_message<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let config = host.config();
+    let needs = config.needs;
+    if needs & need::METHOD != 0 {
+        evaluate::narrow(host, s, Dimension::Method, s.method);
+    }
+    let numbers = [
+        (need::CALLING, Dimension::Calling, NumberOf::Calling),
+        (need::CALLED, Dimension::Called, NumberOf::Called),
+        (need::FORWARDED, Dimension::Forwarded, NumberOf::Forwarded),
+        (need::FROM_NUMBER, Dimension::FromNumber, NumberOf::From),
+        (need::ASSERTED_NUMBER, Dimension::AssertedNumber, NumberOf::Asserted),
+    ];
+    for (bit, dimension, of) in numbers {
+        if needs & bit != 0 {
+            evaluate::narrow(host, s, dimension, s.numbers[of as usize].class);
+        }
+    }
+    if needs & need::CALLING_FORMAT != 0 {
+        evaluate::narrow(host, s, Dimension::CallingFormat, s.numbers[NumberOf::Calling as usize].format as u32);
+    }
+    if needs & need::CALLED_FORMAT != 0 {
+        evaluate::narrow(host, s, Dimension::CalledFormat, s.numbers[NumberOf::Called as usize].format as u32);
+    }
+    if needs & need::ATTESTATION != 0 {
+        evaluate::narrow(host, s, Dimension::Attestation, s.attestation);
+    }
+    if needs & need::NEIGHBOR != 0 {
+        evaluate::narrow(host, s, Dimension::Neighbor, s.neighbor);
+    }
+    if needs & need::VERSTAT != 0 {
+        evaluate::narrow(host, s, Dimension::Verstat, s.verstat);
+    }
+    const TEXTS: [Text; 14] = [
+        Text::UserAgent,
+        Text::CallId,
+        Text::FromDisplay,
+        Text::FromUser,
+        Text::ToUser,
+        Text::RequestUser,
+        Text::Subject,
+        Text::Contact,
+        Text::FromHost,
+        Text::RequestHost,
+        Text::Via,
+        Text::SdpSession,
+        Text::Body,
+        Text::Server,
+    ];
+    for of in TEXTS {
+        text::narrow(host, s, of);
+    }
+}
+
+/// The verdict on a packet whose header is in place, for hosts that only ask for that.
+#[must_use]
+pub const fn verdict(reason: Reason) -> Verdict {
+    reason.verdict()
+}
+
+const _: () = assert!(Header::Other as usize == HEADERS - 1);

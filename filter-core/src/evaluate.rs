@@ -1,0 +1,194 @@
+//! Which rules match, and what the first of them does.
+//!
+//! Each scope's value has a class, each class a set of rules that it satisfies; the candidates are what is left when these
+//! sets are intersected. The walk goes over the candidates in file order: every action is *count, maybe emit, then either a
+//! verdict or a mask of the rules that remain*.
+
+use crate::{
+    event,
+    host::{Host, Step},
+    layout::{Action, Dimension, NO_RULE, anomaly, rule_flag},
+    limits::{MAX_RULES, RULE_WORDS},
+    reason::Reason,
+    scratch::Scratch,
+    swar::lowest_bit,
+};
+
+/// How the walk ended, in [`Scratch::outcome`].
+pub mod outcome {
+    /// It is still going on, or no rule was left.
+    pub const OPEN: u32 = 0;
+    /// The next rule needs the message, which has not been read.
+    pub const NEEDS_MESSAGE: u32 = 1;
+    /// A rule decided.
+    pub const DECIDED: u32 = 2;
+}
+
+/// All rules of the policy are candidates.
+#[inline(always)]
+pub fn begin<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let config = host.config();
+    let rules = config.rules as usize;
+    for word in 0..RULE_WORDS {
+        s.candidates[word] = if rules >= 64 * (word + 1) {
+            !0
+        } else if rules > 64 * word {
+            (1u64 << (rules & 63)).wrapping_sub(1)
+        } else {
+            0
+        };
+    }
+    s.word = 0;
+    s.outcome = outcome::OPEN;
+    s.rule = NO_RULE;
+    s.slot = NO_RULE;
+}
+
+/// Keeps the candidates that the row of `value` in a dimension's table satisfies.
+#[inline(always)]
+pub fn narrow<'m, H: Host<'m>>(host: H, s: &mut Scratch, dimension: Dimension, value: u32) {
+    let config = host.config();
+    let words = config.words as usize;
+    if let Some(row) = host.row(config.rows[dimension as usize].wrapping_add(value)) {
+        for word in 0..RULE_WORDS {
+            if word < words {
+                s.candidates[word] &= row[word];
+            }
+        }
+    }
+}
+
+/// Takes the rules out that need a message, where there is none to be read.
+#[inline(always)]
+pub fn without_message<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let config = host.config();
+    let words = config.words as usize;
+    if let Some(row) = host.row(config.message_row) {
+        for word in 0..RULE_WORDS {
+            if word < words {
+                s.candidates[word] &= !row[word];
+            }
+        }
+    }
+}
+
+/// Keeps the candidates that agree with the anomalies.
+#[inline(always)]
+pub fn narrow_anomalies<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let config = host.config();
+    let words = config.words as usize;
+    s.hits = [0; RULE_WORDS];
+    let anomalies = s.anomalies;
+    if anomalies != 0 {
+        let mut rows = AnomalyRows { host, s, anomalies };
+        host.repeat(anomaly::COUNT, &mut rows);
+    }
+    let Some(base) = host.row(config.anomaly_row) else { return };
+    for word in 0..RULE_WORDS {
+        if word < words {
+            s.candidates[word] &= base[word] | s.hits[word];
+        }
+    }
+}
+
+struct AnomalyRows<'s, H> {
+    host: H,
+    s: &'s mut Scratch,
+    anomalies: u32,
+}
+
+impl<'m, H: Host<'m>> Step for AnomalyRows<'_, H> {
+    #[inline(always)]
+    fn step(&mut self, index: u32) -> bool {
+        if self.anomalies >> (index & 31) & 1 == 0 {
+            return false;
+        }
+        let config = self.host.config();
+        let words = config.words as usize;
+        let first = config.anomaly_row + 1 + 2 * index;
+        if let Some(hits) = self.host.row(first) {
+            for word in 0..RULE_WORDS {
+                if word < words {
+                    self.s.hits[word] |= hits[word];
+                }
+            }
+        }
+        if let Some(vetoes) = self.host.row(first + 1) {
+            for word in 0..RULE_WORDS {
+                if word < words {
+                    self.s.candidates[word] &= !vetoes[word];
+                }
+            }
+        }
+        false
+    }
+}
+
+/// Walks the candidates until one decides, one needs the message, or none is left.
+#[inline(always)]
+pub fn walk<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    s.outcome = outcome::OPEN;
+    let mut walk = Walk { host, s };
+    host.repeat((MAX_RULES + RULE_WORDS) as u32, &mut walk);
+}
+
+struct Walk<'s, H> {
+    host: H,
+    s: &'s mut Scratch,
+}
+
+impl<'m, H: Host<'m>> Step for Walk<'_, H> {
+    #[inline(always)]
+    fn step(&mut self, _index: u32) -> bool {
+        let (host, s) = (self.host, &mut *self.s);
+        let word = s.word as usize & (RULE_WORDS - 1);
+        let left = s.candidates[word];
+        if left == 0 {
+            s.word = word as u32 + 1;
+            return s.word >= host.config().words;
+        }
+        let index = word as u32 * 64 + lowest_bit(left);
+        let Some(rule) = host.rule(index) else { return true };
+        if rule.flags & rule_flag::MESSAGE != 0 && s.message_read == 0 {
+            s.outcome = outcome::NEEDS_MESSAGE;
+            return true;
+        }
+        s.candidates[word] = left & left.wrapping_sub(1);
+        s.rule = index;
+        event::matched(host, s, rule);
+        if rule.flags & rule_flag::REPORT != 0 {
+            s.rule = NO_RULE;
+            return false;
+        }
+        if rule.flags & rule_flag::FINAL != 0 {
+            s.slot = rule.slot as u32;
+            s.reason = reason(rule.action) as u32;
+            s.outcome = outcome::DECIDED;
+            return true;
+        }
+        s.rule = NO_RULE;
+        let words = host.config().words as usize;
+        for word in 0..RULE_WORDS {
+            if word < words {
+                s.candidates[word] &= rule.after[word];
+            }
+        }
+        false
+    }
+}
+
+/// The reason of a verdict by a rule with this action.
+#[inline(always)]
+pub(crate) fn reason(action: u8) -> Reason {
+    const BAN: u8 = Action::Ban as u8;
+    const REJECT: u8 = Action::Reject as u8;
+    const DIVERT: u8 = Action::Divert as u8;
+    const WHITELIST: u8 = Action::Whitelist as u8;
+    match action {
+        WHITELIST => Reason::RuleWhitelist,
+        BAN => Reason::RuleBan,
+        REJECT => Reason::RuleReject,
+        DIVERT => Reason::RuleDivert,
+        _ => Reason::RuleDrop,
+    }
+}

@@ -1,0 +1,113 @@
+//! Finding the next byte of a kind in the message, eight bytes a step.
+
+use core::marker::PhantomData;
+
+use crate::{
+    host::{Host, Step},
+    limits::INSPECTED_LENGTH,
+    scratch::Scratch,
+    swar::{at_least, below, equal, exactly, first},
+};
+
+/// The bytes that are looked for.
+pub trait Needle {
+    /// Marks them in a word; exact up to the first one.
+    fn marks(word: u64) -> u64;
+}
+
+macro_rules! needles {
+    ($($(#[$meta:meta])+ $name:ident($word:ident) = $marks:expr;)*) => {
+        $($(#[$meta])+ pub struct $name; impl Needle for $name {
+            #[inline(always)]
+            fn marks($word: u64) -> u64 { $marks }
+        })*
+    };
+}
+
+needles! {
+    /// A line feed.
+    LineFeed(word) = equal(word, b'\n');
+    /// A byte that is neither carriage return nor line feed.
+    NotLineEnd(word) = !(exactly(word, b'\r') | exactly(word, b'\n')) & 0x8080_8080_8080_8080;
+    /// A blank or a control character.
+    Blank(word) = below(word, 0x21);
+    /// Neither a blank nor a control character.
+    NotBlank(word) = at_least(word, 0x21);
+    /// A colon, or a control character other than a tab within a line: what ends a header's name.
+    Colon(word) = equal(word, b':');
+    /// What can decide in front of a URI in angle brackets.
+    QuoteBackslashAngle(word) = equal(word, b'"') | equal(word, b'<') | equal(word, b'\\');
+    /// What ends a quoted string, or escapes in it.
+    QuoteBackslash(word) = equal(word, b'"') | equal(word, b'\\');
+    /// What ends a URI without angle brackets, or shows that it was a display name.
+    AngleSemicolon(word) = equal(word, b'<') | equal(word, b';') | equal(word, b'"');
+    /// Anything that structures a URI's user part.
+    UserDelimiter(word) = equal(word, b'@') | equal(word, b':') | equal(word, b';') | equal(word, b'>') | below(word, 0x21);
+    /// What can end a user part behind its first semicolon.
+    UserParameterDelimiter(word) = equal(word, b'@') | equal(word, b':') | equal(word, b'>') | below(word, 0x21);
+    /// What can end a password.
+    PasswordDelimiter(word) = equal(word, b'@') | equal(word, b'>') | below(word, 0x21);
+    /// What ends the number of a tel URI.
+    TelDelimiter(word) = equal(word, b';') | equal(word, b'>') | equal(word, b'?') | equal(word, b',') | below(word, 0x21);
+    /// What ends a URI in angle brackets.
+    AngleClose(word) = equal(word, b'>') | below(word, 0x21);
+    /// What ends a URI without angle brackets.
+    BareEnd(word) = equal(word, b';') | equal(word, b'>') | equal(word, b',') | below(word, 0x21);
+    /// A semicolon.
+    Semicolon(word) = equal(word, b';');
+    /// A full stop.
+    Dot(word) = equal(word, b'.');
+    /// What separates the values of a header, or hides a separator.
+    CommaQuoteAngle(word) = equal(word, b',') | equal(word, b'"') | equal(word, b'<') | equal(word, b'\\');
+}
+
+/// Bytes of a step.
+const WORD: u32 = 8;
+
+struct Find<'s, N> {
+    scratch: &'s mut Scratch,
+    end: u32,
+    needle: PhantomData<N>,
+}
+
+impl<N: Needle> Step for Find<'_, N> {
+    #[inline(always)]
+    fn step(&mut self, _index: u32) -> bool {
+        let at = self.scratch.at;
+        if at >= self.end {
+            return true;
+        }
+        let marks = N::marks(self.scratch.word(at));
+        if marks == 0 {
+            self.scratch.at = at + WORD;
+            return false;
+        }
+        self.scratch.at = at + first(marks);
+        true
+    }
+}
+
+/// The position of the first such byte in `from..end`; `end` if there is none.
+#[inline(always)]
+pub fn find<'m, N: Needle, H: Host<'m>>(host: H, scratch: &mut Scratch, from: u32, end: u32) -> u32 {
+    if from >= end {
+        return end;
+    }
+    // Most things looked for are close: the first word needs no loop.
+    let marks = N::marks(scratch.word(from));
+    let at = if marks != 0 {
+        from + first(marks)
+    } else {
+        scratch.at = from + WORD;
+        let mut search: Find<'_, N> = Find { scratch, end, needle: PhantomData };
+        host.repeat(INSPECTED_LENGTH as u32 / WORD, &mut search);
+        scratch.at
+    };
+    if at < end { at } else { end }
+}
+
+/// The position of the first byte in `from..end` that is no white space (folding included).
+#[inline(always)]
+pub fn skip_blank<'m, H: Host<'m>>(host: H, scratch: &mut Scratch, from: u32, end: u32) -> u32 {
+    find::<NotBlank, H>(host, scratch, from, end)
+}

@@ -1,0 +1,42 @@
+//! The attestation that the Identity header claims, unverified.
+
+use crate::{
+    find::{Blank, Dot, find, skip_blank},
+    host::Host,
+    layout::Attestation,
+    scratch::Scratch,
+};
+
+/// Base64url of `{"attest":"`: keys of a PASSporT's payload are in lexicographic order without white space (RFC 8225
+/// section 9), so a SHAKEN payload (RFC 8588) begins so, and twelve bytes fill sixteen characters.
+const CLAIM: [u64; 2] = [u64::from_le_bytes(*b"eyJhdHRl"), u64::from_le_bytes(*b"c3QiOiJ\0")];
+
+/// Reads the Identity header whose value begins at `start`. The first header with a claim counts.
+///
+/// Everything else is unknown: a `div` PASSporT (RFC 8946), whose payload begins with `dest`, the compact form, whose payload
+/// is empty, garbage.
+#[inline(always)]
+pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) {
+    let attestation = s.attestation;
+    if attestation != Attestation::None as u32 && attestation != Attestation::Unknown as u32 {
+        return;
+    }
+    s.attestation = Attestation::Unknown as u32;
+    let length = s.length;
+    let token = skip_blank(host, s, start, length);
+    let end = find::<Blank, H>(host, s, token, length);
+    let dot = find::<Dot, H>(host, s, token, end);
+    if end.wrapping_sub(dot) < 18 {
+        return;
+    }
+    let second = s.word(dot + 9);
+    if s.word(dot + 1) != CLAIM[0] || second & 0x00ff_ffff_ffff_ffff != CLAIM[1] {
+        return;
+    }
+    s.attestation = match (second >> 56) as u8 {
+        b'B' => Attestation::A as u32,
+        b'C' => Attestation::B as u32,
+        b'D' => Attestation::C as u32,
+        _ => Attestation::Unknown as u32,
+    };
+}

@@ -1,0 +1,302 @@
+//! From the Ethernet header to the payload: who sends what to which signalling port.
+
+use crate::{
+    host::{Host, Step},
+    layout::{Port, Transport},
+    limits::MAX_PORTS,
+    reason::Reason,
+    scratch::Scratch,
+};
+
+/// Headers are followed up to this offset in the packet.
+pub const MAX_HEADER_OFFSET: u32 = 1023;
+
+/// Bytes of an Ethernet header.
+pub const ETHERNET_HEADER: u32 = 14;
+
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// IEEE 802.1Q, 802.1ad, and the tag that was used before 802.1ad.
+const ETHERTYPE_VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
+
+const PROTOCOL_HOP_BY_HOP: u32 = 0;
+const PROTOCOL_TCP: u32 = 6;
+const PROTOCOL_UDP: u32 = 17;
+const PROTOCOL_ROUTING: u32 = 43;
+const PROTOCOL_FRAGMENT: u32 = 44;
+const PROTOCOL_AUTHENTICATION: u32 = 51;
+const PROTOCOL_DESTINATION_OPTIONS: u32 = 60;
+const PROTOCOL_MOBILITY: u32 = 135;
+
+/// IPv6 extension headers that are followed.
+const MAX_EXTENSIONS: u32 = 8;
+
+/// Bits of the IPv4 flags and fragment offset field.
+const MORE_FRAGMENTS: u16 = 0x2000;
+const FRAGMENT_OFFSET: u16 = 0x1fff;
+
+const TCP_SYN: u8 = 0x02;
+
+/// A packet whose payload is for a signalling port.
+#[derive(Clone, Copy, Debug)]
+pub struct Payload {
+    /// Offset in the packet.
+    pub offset: u32,
+    /// Its length, as the headers claim and the packet has it.
+    pub length: u32,
+    /// [`Transport`] of the port.
+    pub transport: u8,
+    /// True for a TCP segment that opens a connection.
+    pub opens: bool,
+}
+
+/// What the headers say.
+pub enum Read {
+    /// The packet is none of ours, or cannot be read, or is a fragment with a verdict to look up.
+    Done(Reason),
+    /// A fragment that is not the first.
+    LaterFragment,
+    /// A payload for a signalling port.
+    Payload(Payload),
+}
+
+/// Network-order fields.
+#[inline(always)]
+fn be16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
+
+/// Reads the headers. Nothing is written to the scratch memory before the packet is known to be IP.
+#[inline(always)]
+pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Read {
+    let Some(ethernet) = host.load::<14>(0) else { return Read::Done(Reason::EthernetTruncated) };
+    let mut ethertype = be16(&ethernet, 12);
+    let mut offset = ETHERNET_HEADER;
+    for _ in 0..2 {
+        if !ETHERTYPE_VLAN.contains(&ethertype) {
+            break;
+        }
+        let Some(tag) = host.load::<4>(offset) else { return Read::Done(Reason::EthernetTruncated) };
+        ethertype = be16(&tag, 2);
+        offset += 4;
+    }
+    match ethertype {
+        ETHERTYPE_IPV4 => read_ipv4(host, s, offset),
+        ETHERTYPE_IPV6 => read_ipv6(host, s, offset),
+        _ if ETHERTYPE_VLAN.contains(&ethertype) => Read::Done(Reason::VlanTooDeep),
+        _ => Read::Done(Reason::NotSignalling),
+    }
+}
+
+#[inline(always)]
+fn read_ipv4<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
+    let Some(ip) = host.load::<20>(offset) else { return Read::Done(Reason::Ipv4Truncated) };
+    let protocol = ip[9] as u32;
+    if protocol != PROTOCOL_UDP && protocol != PROTOCOL_TCP {
+        return Read::Done(Reason::NotSignalling);
+    }
+    let header_length = (ip[0] & 0x0f) as u32 * 4;
+    let total_length = be16(&ip, 2) as u32;
+    if ip[0] >> 4 != 4 || header_length < 20 || total_length < header_length {
+        return Read::Done(Reason::Ipv4Malformed);
+    }
+    let end = offset + total_length;
+    if end > host.packet_length() {
+        return Read::Done(Reason::Ipv4Truncated);
+    }
+    s.ip_version = 4;
+    s.source = mapped([ip[12], ip[13], ip[14], ip[15]]);
+    s.destination = mapped([ip[16], ip[17], ip[18], ip[19]]);
+    s.datagram_end = end;
+    s.protocol = protocol;
+    s.offset = offset + header_length;
+    let fragment = be16(&ip, 6);
+    s.fragment = (fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0) as u32;
+    if s.fragment != 0 {
+        s.fragment_id = be16(&ip, 4) as u32;
+        if fragment & FRAGMENT_OFFSET != 0 {
+            return Read::LaterFragment;
+        }
+    }
+    read_transport(host, s)
+}
+
+/// IPv4 address in an IPv6 one (RFC 4291 section 2.5.5.2).
+#[inline(always)]
+#[must_use]
+pub const fn mapped(address: [u8; 4]) -> [u8; 16] {
+    let [a, b, c, d] = address;
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+}
+
+#[inline(always)]
+fn read_ipv6<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
+    let Some(ip) = host.load::<40>(offset) else { return Read::Done(Reason::Ipv6Truncated) };
+    if ip[0] >> 4 != 6 {
+        return Read::Done(Reason::Ipv6Malformed);
+    }
+    let payload_length = be16(&ip, 4) as u32;
+    let next = ip[6] as u32;
+    let direct = next == PROTOCOL_UDP || next == PROTOCOL_TCP;
+    if !direct && !is_extension(next) {
+        return Read::Done(Reason::NotSignalling);
+    }
+    // A payload length of 0 is a jumbogram (RFC 2675), which no Ethernet frame holds.
+    if payload_length == 0 {
+        return Read::Done(Reason::Ipv6Malformed);
+    }
+    let end = offset + 40 + payload_length;
+    if end > host.packet_length() {
+        return Read::Done(Reason::Ipv6Truncated);
+    }
+    s.ip_version = 6;
+    s.source.copy_from_slice(&ip[8..24]);
+    s.destination.copy_from_slice(&ip[24..40]);
+    s.datagram_end = end;
+    s.protocol = next;
+    s.offset = offset + 40;
+    s.fragment = 0;
+    if direct {
+        return read_transport(host, s);
+    }
+    s.reason = Reason::Ipv6TooManyExtensions as u32;
+    s.fragment_offset = 0;
+    let mut extensions = Extensions { host, s };
+    host.repeat(MAX_EXTENSIONS, &mut extensions);
+    if s.fragment != 0 && s.fragment_offset != 0 {
+        return Read::LaterFragment;
+    }
+    if s.protocol == PROTOCOL_UDP || s.protocol == PROTOCOL_TCP {
+        return read_transport(host, s);
+    }
+    if is_extension(s.protocol) {
+        return Read::Done(if s.reason == Reason::Ipv6Truncated as u32 {
+            Reason::Ipv6Truncated
+        } else {
+            Reason::Ipv6TooManyExtensions
+        });
+    }
+    Read::Done(Reason::NotSignalling)
+}
+
+/// Extension headers that are followed (RFC 8200 section 4, RFC 4302, RFC 6275).
+#[inline(always)]
+const fn is_extension(protocol: u32) -> bool {
+    matches!(
+        protocol,
+        PROTOCOL_HOP_BY_HOP
+            | PROTOCOL_ROUTING
+            | PROTOCOL_FRAGMENT
+            | PROTOCOL_AUTHENTICATION
+            | PROTOCOL_DESTINATION_OPTIONS
+            | PROTOCOL_MOBILITY
+    )
+}
+
+/// Goes from extension header to extension header; ends with the protocol behind them in `protocol`.
+struct Extensions<'s, H> {
+    host: H,
+    s: &'s mut Scratch,
+}
+
+impl<'m, H: Host<'m>> Step for Extensions<'_, H> {
+    #[inline(always)]
+    fn step(&mut self, _index: u32) -> bool {
+        let s = &mut *self.s;
+        let protocol = s.protocol;
+        if !is_extension(protocol) {
+            return true;
+        }
+        let offset = s.offset;
+        if offset > MAX_HEADER_OFFSET {
+            return true;
+        }
+        let Some(header) = self.host.load::<8>(offset) else {
+            s.reason = Reason::Ipv6Truncated as u32;
+            return true;
+        };
+        let mut length = (header[1] as u32 + 1) * 8;
+        if protocol == PROTOCOL_FRAGMENT {
+            length = 8;
+            s.fragment = 1;
+            s.fragment_offset = be16(&header, 2) as u32 & 0xfff8;
+            s.fragment_id = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+        } else if protocol == PROTOCOL_AUTHENTICATION {
+            length = (header[1] as u32 + 2) * 4;
+        }
+        s.protocol = header[0] as u32;
+        s.offset = offset + length;
+        // Behind a fragment header of a later fragment stands data, not headers.
+        protocol == PROTOCOL_FRAGMENT && s.fragment_offset != 0
+    }
+}
+
+#[inline(always)]
+fn read_transport<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Read {
+    let offset = s.offset;
+    if offset > MAX_HEADER_OFFSET {
+        return Read::Done(Reason::Ipv6TooManyExtensions);
+    }
+    if s.protocol == PROTOCOL_UDP { read_udp(host, s, offset) } else { read_tcp(host, s, offset) }
+}
+
+#[inline(always)]
+fn read_udp<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
+    let Some(udp) = host.load::<8>(offset) else { return Read::Done(Reason::UdpTruncated) };
+    let port = be16(&udp, 2);
+    let Some(service) = service(&host.config().ports, port, true) else {
+        return Read::Done(Reason::NotSignalling);
+    };
+    s.service = service as u32;
+    s.source_port = be16(&udp, 0);
+    s.destination_port = port;
+    let available = s.datagram_end.wrapping_sub(offset);
+    let length = be16(&udp, 4) as u32;
+    if s.datagram_end < offset + 8 {
+        return Read::Done(Reason::UdpTruncated);
+    }
+    // A first fragment claims the length of the whole datagram. Elsewhere the kernel drops what claims more than there is.
+    if length < 8 || (length > available && s.fragment == 0) {
+        return Read::Done(Reason::UdpMalformed);
+    }
+    let length = if length < available { length } else { available };
+    Read::Payload(Payload { offset: offset + 8, length: length - 8, transport: Transport::Udp as u8, opens: false })
+}
+
+#[inline(always)]
+fn read_tcp<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
+    let Some(tcp) = host.load::<20>(offset) else { return Read::Done(Reason::TcpTruncated) };
+    let port = be16(&tcp, 2);
+    let ports = &host.config().ports;
+    let Some(service) = service(ports, port, false) else { return Read::Done(Reason::NotSignalling) };
+    s.service = service as u32;
+    s.source_port = be16(&tcp, 0);
+    s.destination_port = port;
+    let header_length = (tcp[12] >> 4) as u32 * 4;
+    let available = s.datagram_end.wrapping_sub(offset);
+    if s.datagram_end < offset + 20 {
+        return Read::Done(Reason::TcpTruncated);
+    }
+    if header_length < 20 || header_length > available {
+        return Read::Done(Reason::TcpMalformed);
+    }
+    let transport = ports[service & (MAX_PORTS - 1)].transport;
+    Read::Payload(Payload {
+        offset: offset + header_length,
+        length: available - header_length,
+        transport,
+        opens: tcp[13] & TCP_SYN != 0,
+    })
+}
+
+/// The index of a signalling port.
+#[inline(always)]
+fn service(ports: &[Port; MAX_PORTS], port: u16, udp: bool) -> Option<usize> {
+    for (index, entry) in ports.iter().enumerate() {
+        // Unused entries have port 0, which no packet that is answered has.
+        if entry.port != 0 && entry.port == port && (entry.transport == Transport::Udp as u8) == udp {
+            return Some(index);
+        }
+    }
+    None
+}
