@@ -1,6 +1,7 @@
 //! What the tests and the demo share: namespaces, processes that end, real SIP software, captures.
 
 pub mod capture;
+pub mod filter;
 pub mod netns;
 pub mod process;
 pub mod sip;

@@ -52,6 +52,9 @@ impl Namespace {
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("setpriv");
+        // Servers live in sbin, where not every shell looks, even root's.
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"));
         command.args(["--pdeathsig", "KILL", "nsenter"]).arg(format!("--net={}", self.path().display())).arg(program);
         command
     }
@@ -182,6 +185,17 @@ impl Wire {
             arguments.push("nodad");
         }
         self.network.ip(&arguments).with_context(|| format!("failed to add the sender {address}"))?;
+        Ok(())
+    }
+
+    /// Makes `source` what the network's end sends from where a program binds to no address of its own.
+    ///
+    /// # Errors
+    /// The network's end does not have that address.
+    pub fn send_from(&self, source: IpAddr) -> Result<()> {
+        let interface = self.addressed(Self::NETWORK_INTERFACE);
+        let (family, prefix) = if source.is_ipv4() { ("-4", "10.20.0.0/16") } else { ("-6", "2001:db8:20::/64") };
+        self.network.ip(&[family, "route", "replace", prefix, "dev", &interface, "src", &source.to_string()])?;
         Ok(())
     }
 

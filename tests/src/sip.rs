@@ -94,7 +94,6 @@ impl Server {
             command.args(["-Hlun", "sport", "=", &format!(":{port}")]);
             Ok((!crate::process::run(command)?.trim().is_empty()).then_some(()))
         })
-        .with_context(|| format!("kamailio said:\n{}", self.kamailio.last_words()))
     }
 }
 
@@ -157,6 +156,7 @@ pub struct Calling<'a> {
 pub struct Caller {
     process: Spawned,
     statistics: PathBuf,
+    errors: PathBuf,
 }
 
 /// What a caller achieved.
@@ -197,10 +197,11 @@ impl Caller {
         command.args(["-r", &calling.rate.to_string(), "-m", &calling.count.to_string(), "-l", "10000"]);
         command.args(["-timeout", &limit.to_string(), "-nostdin", "-trace_stat", "-fd", "1"]);
         command.arg("-stf").arg(&statistics);
-        command.args(["-trace_err", "-error_file"]).arg(scratch.join(format!("{}-errors.log", calling.name)));
+        let errors = scratch.join(format!("{}-errors.log", calling.name));
+        command.args(["-trace_err", "-error_file"]).arg(&errors);
         command.arg(server_address(calling.source).to_string());
         command.current_dir(scratch);
-        Ok(Self { process: Spawned::start(calling.name, command, scratch)?, statistics })
+        Ok(Self { process: Spawned::start(calling.name, command, scratch)?, statistics, errors })
     }
 
     /// Whether it has placed all its calls and ended.
@@ -211,11 +212,17 @@ impl Caller {
         Ok(self.process.poll()?.is_some())
     }
 
+    /// What SIPp has to say about calls that failed; empty if none did.
+    #[must_use]
+    pub fn errors(&self) -> String {
+        std::fs::read(&self.errors).map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
+    }
+
     /// Waits for the end of the last call.
     ///
     /// # Errors
     /// It takes longer than `limit`, or SIPp's statistics cannot be read.
-    pub fn finish(mut self, limit: Duration) -> Result<CallCounts> {
+    pub fn finish(&mut self, limit: Duration) -> Result<CallCounts> {
         self.process.wait(limit)?;
         self.counts().with_context(|| format!("{} said:\n{}", self.process.name(), self.process.last_words()))
     }
@@ -224,7 +231,7 @@ impl Caller {
     ///
     /// # Errors
     /// SIPp's statistics cannot be read.
-    pub fn stop(mut self) -> Result<CallCounts> {
+    pub fn stop(&mut self) -> Result<CallCounts> {
         self.process.stop()?;
         self.counts()
     }
@@ -269,6 +276,8 @@ impl Scanner {
     /// # Errors
     /// SIPVicious is not there.
     pub fn start(wire: &Wire, scratch: &Path, tools: &Path, source: IpAddr) -> Result<Self> {
+        // svwar takes --bindingip and sends from elsewhere all the same.
+        wire.send_from(source)?;
         let running = Self::launch(wire, scratch, tools, source, 0)?;
         Ok(Self { tools: tools.to_owned(), source, scratch: scratch.to_owned(), running, rounds: 1 })
     }

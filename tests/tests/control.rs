@@ -30,8 +30,8 @@ fn without_a_filter_calls_complete_and_scans_arrive() -> Result<()> {
         count: 20,
         tcp: false,
     };
-    let ordinary = Caller::start(&wire, scratch, &calling)?;
-    let unwanted = Caller::start(
+    let mut ordinary = Caller::start(&wire, scratch, &calling)?;
+    let mut unwanted = Caller::start(
         &wire,
         scratch,
         &Calling { name: "unwanted", scenario: Scenario::Unwanted, source: robocaller, ..calling },
