@@ -1,6 +1,10 @@
 //! A compiled policy: everything the engine looks at, as it will lie in the maps.
 
-use filter_core::layout::{Config, Dfa, Node, NumberClass, Root, Rule, RuleSet, TRIES};
+use std::fmt::Write;
+
+use filter_core::layout::{Config, Dfa, Node, NumberClass, Root, Rule, RuleSet, SCHEMA_VERSION, TRIES};
+use sha2::{Digest, Sha256};
+use zerocopy::IntoBytes;
 
 /// A compiled policy. Immutable; its hash names it.
 #[derive(Clone)]
@@ -32,4 +36,51 @@ pub struct Image {
     pub regions: Vec<String>,
     /// SHA-256 over all of the above, hexadecimal.
     pub hash: String,
+}
+
+impl Image {
+    /// SHA-256 over everything but the hash itself, hexadecimal. Counter slots are zero until the image is loaded, so that
+    /// the hash names the policy and not the history of the host.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let mut hasher = Sha256::new();
+        // Lengths go in front, so that no two images are the same sequence of bytes.
+        let mut section = |bytes: &[u8]| {
+            hasher.update((bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        };
+        section(&SCHEMA_VERSION.to_le_bytes());
+        section(self.config.as_bytes());
+        self.roots.iter().for_each(|root| section(root.as_bytes()));
+        section(self.nodes.as_bytes());
+        section(self.leaves.as_bytes());
+        section(self.address_classes.as_bytes());
+        section(self.number_classes.as_bytes());
+        section(self.rows.as_bytes());
+        section(self.rules.as_bytes());
+        self.dfas.iter().for_each(|dfa| section(dfa.as_bytes()));
+        for names in [&self.rule_names, &self.countries, &self.regions] {
+            section(&(names.len() as u64).to_le_bytes());
+            names.iter().for_each(|name| section(name.as_bytes()));
+        }
+        hasher.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    /// Bytes of kernel memory that the policy's own maps take, by what lies in them.
+    #[must_use]
+    pub fn kernel_memory(&self) -> Vec<(&'static str, usize)> {
+        vec![
+            ("roots", self.roots.iter().map(|root| size_of_val(&**root)).sum()),
+            ("nodes", size_of_val(&*self.nodes)),
+            ("leaves", size_of_val(&*self.leaves)),
+            ("address classes", size_of_val(&*self.address_classes)),
+            ("number classes", size_of_val(&*self.number_classes)),
+            ("rows", size_of_val(&*self.rows)),
+            ("rules", size_of_val(&*self.rules)),
+            ("pattern tables", self.dfas.len() * size_of::<Dfa>()),
+        ]
+    }
 }

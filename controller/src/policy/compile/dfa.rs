@@ -1,0 +1,320 @@
+//! Patterns of one text: to one table that tells, while it is walked once over the value, which of them match where.
+
+use std::collections::HashMap;
+
+use filter_core::{
+    layout::{DFA_MATCHES, Dfa},
+    limits::DFA_TABLE,
+};
+use regex_automata::{
+    Anchored, MatchKind,
+    dfa::{Automaton, StartKind, dense},
+    nfa::thompson,
+    util::{primitives::StateID, start, syntax},
+};
+use regex_syntax::hir::Hir;
+use zerocopy::FromZeros;
+
+/// Why patterns have no table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DfaError {
+    /// One of them does not parse.
+    Pattern {
+        /// Its group and its place in it.
+        at: (usize, usize),
+        /// What the parser says.
+        reason: String,
+    },
+    /// Together they are too large; what they need, in words.
+    TooLarge(String),
+}
+
+/// How patterns are read: case-insensitive, over bytes. ASCII classes and word boundaries, since Unicode's do not fit a
+/// table that is looked at byte by byte.
+pub fn syntax() -> syntax::Config {
+    syntax::Config::new().case_insensitive(true).unicode(false).utf8(false)
+}
+
+/// Parses a pattern as the compiler reads it. For checks before a policy is compiled.
+///
+/// # Errors
+///
+/// What the parser says, with the place marked.
+pub fn parse(pattern: &str) -> Result<Hir, String> {
+    syntax::parse_with(pattern, &syntax()).map_err(|error| error.to_string())
+}
+
+/// Size of a compiled table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// States.
+    pub states: usize,
+    /// Those in which a pattern has matched.
+    pub matches: usize,
+    /// Classes of bytes, the end of the value among them.
+    pub classes: usize,
+}
+
+/// A compiled table.
+pub struct Compiled {
+    /// The table; `accept` holds indices into `accepts`.
+    pub dfa: Box<Dfa>,
+    /// Groups of which a pattern has matched, ascending.
+    pub accepts: Vec<Vec<usize>>,
+    /// How large it is.
+    pub size: Size,
+}
+
+/// States and transitions that are looked at before patterns count as too large: minimising often makes them fit, but
+/// must not take minutes to find that out.
+const DETERMINIZE_LIMIT: usize = 16 << 20;
+const NFA_LIMIT: usize = 8 << 20;
+
+/// Compiles groups of patterns; matches are told apart by group, not by pattern.
+pub fn compile(groups: &[Vec<&str>]) -> Result<Compiled, DfaError> {
+    let mut alternations = Vec::with_capacity(groups.len());
+    for (group, patterns) in groups.iter().enumerate() {
+        let mut alternatives = Vec::with_capacity(patterns.len());
+        for (index, pattern) in patterns.iter().enumerate() {
+            let parsed = parse(pattern).map_err(|reason| DfaError::Pattern { at: (group, index), reason })?;
+            alternatives.push(parsed);
+        }
+        alternations.push(Hir::alternation(alternatives));
+    }
+    Automat::build(&alternations)?.minimized().into_table()
+}
+
+/// A deterministic automaton over byte classes, before it is laid out.
+struct Automat {
+    /// Byte -> column; line ends have none.
+    columns: [Option<u16>; 256],
+    /// Column of the end of the value.
+    end: usize,
+    /// Transitions by state, one a column.
+    transitions: Vec<Vec<u32>>,
+    /// By state: index into `accepts`; 0 is "nothing matched".
+    accept: Vec<u32>,
+    accepts: Vec<Vec<usize>>,
+}
+
+const CARRIAGE_RETURN: u8 = b'\r';
+const LINE_FEED: u8 = b'\n';
+
+impl Automat {
+    /// Walks the automaton out of regex-automata. State 0 is the start.
+    fn build(patterns: &[Hir]) -> Result<Self, DfaError> {
+        let too_large = |what: &dyn std::fmt::Display| DfaError::TooLarge(what.to_string());
+        let nfa = thompson::Compiler::new()
+            .configure(
+                thompson::Config::new()
+                    .utf8(false)
+                    .which_captures(thompson::WhichCaptures::None)
+                    .nfa_size_limit(Some(NFA_LIMIT)),
+            )
+            .build_many_from_hir(patterns)
+            .map_err(|error| too_large(&error))?;
+        let dfa = dense::Builder::new()
+            .configure(
+                dense::Config::new()
+                    // Every pattern that matches anywhere counts, not the leftmost one.
+                    .match_kind(MatchKind::All)
+                    .start_kind(StartKind::Unanchored)
+                    .accelerate(false)
+                    .dfa_size_limit(Some(DETERMINIZE_LIMIT))
+                    .determinize_size_limit(Some(DETERMINIZE_LIMIT)),
+            )
+            .build_from_nfa(&nfa)
+            .map_err(|error| {
+                if error.is_size_limit_exceeded() {
+                    DfaError::TooLarge(format!("more than {} transitions", DETERMINIZE_LIMIT / size_of::<u32>()))
+                } else {
+                    too_large(&error)
+                }
+            })?;
+
+        let mut columns = [None; 256];
+        let mut representatives = Vec::new();
+        let mut column_of_class = HashMap::new();
+        for byte in 0..=u8::MAX {
+            if byte == CARRIAGE_RETURN || byte == LINE_FEED {
+                continue;
+            }
+            // A tab reads as a space, as it would had the folded value been sent unfolded.
+            let read = if byte == b'\t' { b' ' } else { byte };
+            columns[usize::from(byte)] =
+                Some(*column_of_class.entry(dfa.byte_classes().get(read)).or_insert_with(|| {
+                    representatives.push(read);
+                    representatives.len() as u16 - 1
+                }));
+        }
+
+        let start = dfa.start_state(&start::Config::new().anchored(Anchored::No)).map_err(|error| too_large(&error))?;
+        let mut walk = Walk::default();
+        walk.number(start);
+        let mut automat = Self {
+            columns,
+            end: representatives.len(),
+            transitions: Vec::new(),
+            accept: Vec::new(),
+            accepts: vec![Vec::new()],
+        };
+        let mut accept_index = HashMap::from([(Vec::new(), 0)]);
+        let mut accept_of = |state: StateID, accepts: &mut Vec<Vec<usize>>| {
+            let mut matched = Vec::new();
+            if dfa.is_match_state(state) {
+                matched.extend((0..dfa.match_len(state)).map(|index| dfa.match_pattern(state, index).as_usize()));
+                matched.sort_unstable();
+            }
+            *accept_index.entry(matched).or_insert_with_key(|matched| {
+                accepts.push(matched.clone());
+                accepts.len() as u32 - 1
+            })
+        };
+        // What matches at the end of the value, by state.
+        let mut at_end = Vec::new();
+        let mut next = 0;
+        while let Some(&state) = walk.states.get(next) {
+            next += 1;
+            automat.accept.push(accept_of(state, &mut automat.accepts));
+            let row = representatives.iter().map(|&byte| walk.number(dfa.next_state(state, byte))).collect();
+            automat.transitions.push(row);
+            at_end.push(accept_of(dfa.next_eoi_state(state), &mut automat.accepts));
+        }
+        // Behind the end nothing is read: any state with the right matches will do, one that is there already if possible.
+        let mut state_with = HashMap::new();
+        for (state, &accept) in automat.accept.iter().enumerate() {
+            state_with.entry(accept).or_insert(state as u32);
+        }
+        for (state, accept) in at_end.into_iter().enumerate() {
+            let target = *state_with.entry(accept).or_insert_with(|| {
+                automat.accept.push(accept);
+                automat.transitions.push(Vec::new());
+                automat.accept.len() as u32 - 1
+            });
+            automat.transitions[state].push(target);
+        }
+        for (state, row) in automat.transitions.iter_mut().enumerate() {
+            row.resize(automat.end + 1, state as u32);
+        }
+        Ok(automat)
+    }
+
+    /// The smallest automaton with the same matches (Moore's algorithm: split states by what they accept, then by where
+    /// they lead, until nothing splits).
+    fn minimized(mut self) -> Self {
+        let mut class = self.accept.clone();
+        let mut count = class.iter().collect::<std::collections::HashSet<_>>().len();
+        loop {
+            let mut index = HashMap::with_capacity(count);
+            let next: Vec<u32> = self
+                .transitions
+                .iter()
+                .zip(&class)
+                .map(|(row, &own)| {
+                    let signature: Vec<u32> =
+                        std::iter::once(own).chain(row.iter().map(|&target| class[target as usize])).collect();
+                    let fresh = index.len() as u32;
+                    *index.entry(signature).or_insert(fresh)
+                })
+                .collect();
+            let split = index.len();
+            class = next;
+            if split == count {
+                break;
+            }
+            count = split;
+        }
+        let mut transitions = vec![Vec::new(); count];
+        let mut accept = vec![0; count];
+        for (state, &merged) in class.iter().enumerate() {
+            let merged = merged as usize;
+            accept[merged] = self.accept[state];
+            if transitions[merged].is_empty() {
+                transitions[merged] = self.transitions[state].iter().map(|&target| class[target as usize]).collect();
+            }
+        }
+        // Numbers are given in order of appearance: the start is still state 0.
+        self.transitions = transitions;
+        self.accept = accept;
+        self
+    }
+
+    fn into_table(self) -> Result<Compiled, DfaError> {
+        let states = self.transitions.len();
+        let line_end: Vec<u32> = (0..states as u32).collect();
+        let column = |column: usize| self.transitions.iter().map(|row| row[column]).collect::<Vec<_>>();
+
+        // Bytes with equal columns share a class.
+        let mut classes: Vec<Vec<u32>> = Vec::new();
+        let mut known: HashMap<Vec<u32>, u32> = HashMap::new();
+        let mut class_of = |column: Vec<u32>| {
+            *known.entry(column).or_insert_with_key(|column| {
+                classes.push(column.clone());
+                classes.len() as u32 - 1
+            })
+        };
+        let by_column: Vec<u32> = (0..=self.end).map(|index| class_of(column(index))).collect();
+        let line_end = class_of(line_end);
+        let end_class = by_column[self.end];
+
+        // Match states go to the end.
+        let mut order: Vec<usize> = (0..states).collect();
+        order.sort_by_key(|&state| self.accept[state] != 0);
+        let mut number = vec![0; states];
+        for (new, &old) in order.iter().enumerate() {
+            number[old] = new as u32;
+        }
+        let first_match = self.accept.iter().filter(|&&accept| accept == 0).count();
+
+        let size = Size { states, matches: states - first_match, classes: classes.len() };
+        let shift = classes.len().next_power_of_two().trailing_zeros();
+        if states << shift > DFA_TABLE || size.matches > DFA_MATCHES || states > usize::from(u16::MAX) {
+            return Err(DfaError::TooLarge(size.to_string()));
+        }
+
+        let mut dfa = Dfa::new_box_zeroed().expect("a quarter of a megabyte can be had");
+        for (class, column) in dfa.class.iter_mut().zip(self.columns) {
+            *class = column.map_or(line_end, |column| by_column[usize::from(column)]) as u8;
+        }
+        dfa.start = number[0];
+        dfa.shift = shift;
+        dfa.first_match = first_match as u32;
+        dfa.end_class = end_class;
+        for (class, column) in classes.iter().enumerate() {
+            for (state, &target) in column.iter().enumerate() {
+                dfa.table[((number[state] as usize) << shift) | class] = number[target as usize] as u16;
+            }
+        }
+        for (accept, &state) in dfa.accept.iter_mut().zip(&order[first_match..]) {
+            *accept = self.accept[state];
+        }
+        Ok(Compiled { dfa, accepts: self.accepts, size })
+    }
+}
+
+impl std::fmt::Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let transitions = self.states * self.classes.next_power_of_two();
+        write!(
+            f,
+            "{transitions} transitions ({} states, {} of them matches, by {} classes of bytes)",
+            self.states, self.matches, self.classes
+        )
+    }
+}
+
+/// States in the order in which they were met.
+#[derive(Default)]
+struct Walk {
+    states: Vec<StateID>,
+    numbers: HashMap<StateID, u32>,
+}
+
+impl Walk {
+    fn number(&mut self, state: StateID) -> u32 {
+        *self.numbers.entry(state).or_insert_with(|| {
+            self.states.push(state);
+            self.states.len() as u32 - 1
+        })
+    }
+}

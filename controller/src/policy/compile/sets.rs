@@ -1,0 +1,99 @@
+//! Sets of small numbers, each stored once and named by an index.
+
+use std::collections::HashMap;
+
+/// Interned sets of list ids. Set 0 is the empty one.
+pub struct Sets {
+    sets: Vec<Box<[u32]>>,
+    index: HashMap<Box<[u32]>, u32>,
+    /// (set, item) -> the set with the item.
+    added: HashMap<(u32, u32), u32>,
+    /// The last answer: neighbouring list entries mostly ask the same.
+    last: Option<((u32, u32), u32)>,
+}
+
+impl Sets {
+    pub fn new() -> Self {
+        let empty: Box<[u32]> = Box::default();
+        Self { sets: vec![empty.clone()], index: HashMap::from([(empty, 0)]), added: HashMap::new(), last: None }
+    }
+
+    /// The set with one item more.
+    pub fn with(&mut self, set: u32, item: u32) -> u32 {
+        if let Some((question, answer)) = self.last
+            && question == (set, item)
+        {
+            return answer;
+        }
+        let answer = match self.added.get(&(set, item)) {
+            Some(&answer) => answer,
+            None => {
+                let answer = self.intern_with(set, item);
+                self.added.insert((set, item), answer);
+                answer
+            }
+        };
+        self.last = Some(((set, item), answer));
+        answer
+    }
+
+    /// The items of a set, ascending.
+    pub fn items(&self, set: u32) -> &[u32] {
+        &self.sets[set as usize]
+    }
+
+    fn intern_with(&mut self, set: u32, item: u32) -> u32 {
+        let items = &self.sets[set as usize];
+        let Err(place) = items.binary_search(&item) else { return set };
+        let mut larger = Vec::with_capacity(items.len() + 1);
+        larger.extend_from_slice(&items[..place]);
+        larger.push(item);
+        larger.extend_from_slice(&items[place..]);
+        let larger = larger.into_boxed_slice();
+        if let Some(&known) = self.index.get(&larger) {
+            return known;
+        }
+        let index = self.sets.len() as u32;
+        self.sets.push(larger.clone());
+        self.index.insert(larger, index);
+        index
+    }
+}
+
+/// Values of any kind, each stored once and named by an index.
+pub struct Interned<T> {
+    values: Vec<T>,
+    index: HashMap<T, u32>,
+}
+
+impl<T: Clone + Eq + std::hash::Hash> Interned<T> {
+    pub fn new() -> Self {
+        Self { values: Vec::new(), index: HashMap::new() }
+    }
+
+    /// The value's index.
+    pub fn intern(&mut self, value: T) -> u32 {
+        match self.index.get(&value) {
+            Some(&index) => index,
+            None => self.push(value),
+        }
+    }
+
+    /// Gives the value an index of its own even if an equal one has one; later equal values share the newest.
+    pub fn push(&mut self, value: T) -> u32 {
+        let index = self.values.len() as u32;
+        self.values.push(value.clone());
+        self.index.insert(value, index);
+        index
+    }
+
+    /// The value of an index.
+    pub fn value(&self, index: u32) -> &T {
+        &self.values[index as usize]
+    }
+
+    /// All values, by index.
+    pub fn values(&self) -> &[T] {
+        &self.values
+    }
+}

@@ -1,0 +1,201 @@
+//! Building the tries: prefixes to stretches of equal value, stretches to a poptrie.
+//!
+//! Keys of all tries are left-aligned in 128 bits here, so that one builder serves addresses and numbers.
+
+use std::collections::HashMap;
+
+use filter_core::{
+    layout::{Node, ROOT_IS_NODE, Root, TRIES, Trie},
+    limits::TRIE_ROOT,
+    trie::{ROOT_BITS, STRIDE},
+};
+
+/// One prefix that holds one item (a list, a fact about a number range).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// The prefix's bits, left-aligned; zero behind its length.
+    pub key: u128,
+    /// Bits of the prefix.
+    pub length: u8,
+    /// What it holds.
+    pub item: u32,
+}
+
+/// From `start` on, up to the next stretch's start, every key has this value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// First key.
+    pub start: u128,
+    /// Value.
+    pub value: u32,
+}
+
+/// Cuts the key space into stretches of equal state.
+///
+/// The state of a key is what `add` makes of `initial` by adding the items of all prefixes that cover it, shorter prefixes
+/// first, the items of one prefix in ascending order.
+pub fn flatten(mut entries: Vec<Entry>, initial: u32, mut add: impl FnMut(u32, u32) -> u32) -> Vec<Stretch> {
+    // In this order a prefix comes directly before everything that it covers.
+    entries.sort_unstable();
+    entries.dedup();
+    let mut stretches = Stretches { stretches: Vec::with_capacity(entries.len() + 1) };
+    stretches.push(0, initial);
+    // The prefixes that cover the current key, outermost first: last key and state.
+    let mut open: Vec<(u128, u32)> = Vec::new();
+    for group in entries.chunk_by(|a, b| (a.key, a.length) == (b.key, b.length)) {
+        let Entry { key, length, .. } = group[0];
+        close(&mut open, &mut stretches, initial, Some(key));
+        let outer = open.last().map_or(initial, |&(_, state)| state);
+        let state = group.iter().fold(outer, |state, entry| add(state, entry.item));
+        stretches.push(key, state);
+        open.push((key | u128::MAX.checked_shr(u32::from(length)).unwrap_or(0), state));
+    }
+    close(&mut open, &mut stretches, initial, None);
+    stretches.stretches
+}
+
+/// Ends the open prefixes that lie wholly before `key` (all if there is none).
+fn close(open: &mut Vec<(u128, u32)>, stretches: &mut Stretches, initial: u32, key: Option<u128>) {
+    while let Some(&(last, _)) = open.last() {
+        if key.is_some_and(|key| last >= key) {
+            return;
+        }
+        open.pop();
+        if let Some(next) = last.checked_add(1) {
+            stretches.push(next, open.last().map_or(initial, |&(_, state)| state));
+        }
+    }
+}
+
+/// Gives every stretch a new value and unites neighbours that became equal.
+pub fn relabel(stretches: &mut Vec<Stretch>, value: impl Fn(u32) -> u32) {
+    stretches.iter_mut().for_each(|stretch| stretch.value = value(stretch.value));
+    stretches.dedup_by_key(|stretch| stretch.value);
+}
+
+struct Stretches {
+    stretches: Vec<Stretch>,
+}
+
+impl Stretches {
+    /// Begins a stretch; one that begins at the same key was empty and goes.
+    fn push(&mut self, start: u128, value: u32) {
+        if self.stretches.last().is_some_and(|last| last.start == start) {
+            self.stretches.pop();
+        }
+        if self.stretches.last().is_none_or(|last| last.value != value) {
+            self.stretches.push(Stretch { start, value });
+        }
+    }
+}
+
+/// The tables of all tries.
+pub struct Tries {
+    pub roots: [Box<Root>; TRIES],
+    pub nodes: Vec<Node>,
+    pub leaves: Vec<u32>,
+    /// Where a run of leaves of the same content already lies.
+    known_leaves: HashMap<Box<[u32]>, u32>,
+}
+
+const EMPTY_NODE: Node = Node { inner: 0, leaf_starts: 0, leaves: 0, nodes: 0 };
+
+impl Tries {
+    pub fn new() -> Self {
+        Self {
+            roots: std::array::from_fn(|_| empty_root()),
+            nodes: Vec::new(),
+            leaves: Vec::new(),
+            known_leaves: HashMap::new(),
+        }
+    }
+
+    /// Fills a trie. The first stretch must begin at key 0.
+    pub fn build(&mut self, trie: Trie, stretches: &[Stretch]) {
+        let mut root = empty_root();
+        let mut at = 0;
+        for (index, entry) in root.iter_mut().enumerate() {
+            let first = (index as u128) << (128 - ROOT_BITS);
+            at = covering(stretches, at, first);
+            *entry = if begins_within(stretches, at, last_of(first, ROOT_BITS)) {
+                let node = self.nodes.len() as u32;
+                self.nodes.push(EMPTY_NODE);
+                self.fill(node as usize, stretches, at, first, ROOT_BITS);
+                node | ROOT_IS_NODE
+            } else {
+                stretches[at].value
+            };
+        }
+        self.roots[trie as usize] = root;
+    }
+
+    /// Fills the node for the keys that share their first `depth` bits with `first`; `at` is the stretch that holds `first`.
+    fn fill(&mut self, node: usize, stretches: &[Stretch], mut at: usize, first: u128, depth: u32) {
+        let mut inner = 0u64;
+        let mut leaf_starts = 0u64;
+        let mut leaves: Vec<u32> = Vec::new();
+        let mut children: Vec<(usize, u128)> = Vec::new();
+        for child in 0..1u32 << STRIDE {
+            let key = first | child_bits(child, depth);
+            at = covering(stretches, at, key);
+            if begins_within(stretches, at, last_of(key, depth + STRIDE)) {
+                inner |= 1 << child;
+                children.push((at, key));
+            } else if leaves.last() != Some(&stretches[at].value) {
+                // Inner children in between do not end a run.
+                leaf_starts |= 1 << child;
+                leaves.push(stretches[at].value);
+            }
+        }
+        let nodes = self.nodes.len();
+        self.nodes.resize(nodes + children.len(), EMPTY_NODE);
+        let leaves = self.place(leaves);
+        self.nodes[node] = Node { inner, leaf_starts, leaves, nodes: nodes as u32 };
+        for (index, (at, key)) in children.into_iter().enumerate() {
+            self.fill(nodes + index, stretches, at, key, depth + STRIDE);
+        }
+    }
+
+    /// Index of the leaves; equal ones are stored once, which saves most of them in long lists of single values.
+    fn place(&mut self, leaves: Vec<u32>) -> u32 {
+        if let Some(&index) = self.known_leaves.get(leaves.as_slice()) {
+            return index;
+        }
+        let index = self.leaves.len() as u32;
+        self.leaves.extend_from_slice(&leaves);
+        self.known_leaves.insert(leaves.into_boxed_slice(), index);
+        index
+    }
+}
+
+/// The bits that choose a child of a node at `depth`. The last step of IPv6 reaches two bits past the key's end, where the
+/// look-up reads zeros: children that differ only there are alike.
+fn child_bits(child: u32, depth: u32) -> u128 {
+    let child = u128::from(child);
+    match 128u32.checked_sub(depth + STRIDE) {
+        Some(behind) => child << behind,
+        None => child >> (depth + STRIDE - 128),
+    }
+}
+
+/// The last key that shares its first `depth` bits with `first`.
+fn last_of(first: u128, depth: u32) -> u128 {
+    first | u128::MAX.checked_shr(depth).unwrap_or(0)
+}
+
+/// The stretch that holds a key, at or behind stretch `at`.
+fn covering(stretches: &[Stretch], mut at: usize, key: u128) -> usize {
+    while stretches.get(at + 1).is_some_and(|next| next.start <= key) {
+        at += 1;
+    }
+    at
+}
+
+/// True if the next stretch begins at or before `last`.
+fn begins_within(stretches: &[Stretch], at: usize, last: u128) -> bool {
+    stretches.get(at + 1).is_some_and(|next| next.start <= last)
+}
+
+fn empty_root() -> Box<Root> {
+    vec![0; TRIE_ROOT].into_boxed_slice().try_into().expect("the slice has the array's length")
+}
