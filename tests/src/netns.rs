@@ -45,7 +45,7 @@ impl Namespace {
         PathBuf::from("/run/netns").join(&self.name)
     }
 
-    /// A command that will run inside, and that the kernel ends should the thread that starts it die.
+    /// A command that will run inside, and that the kernel asks to end (SIGTERM) should the thread that starts it die.
     ///
     /// `nsenter` and not `ip netns exec`: the latter mounts a new /sys, which hides the BPF file system. Both programs
     /// replace themselves by what they start, so that the process id is that of `program`.
@@ -55,7 +55,7 @@ impl Namespace {
         // Servers live in sbin, where not every shell looks, even root's.
         let path = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"));
-        command.args(["--pdeathsig", "KILL", "nsenter"]).arg(format!("--net={}", self.path().display())).arg(program);
+        command.args(["--pdeathsig", "TERM", "nsenter"]).arg(format!("--net={}", self.path().display())).arg(program);
         command
     }
 

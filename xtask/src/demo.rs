@@ -23,10 +23,12 @@ use serde_json::{Map, Value, json};
 
 use crate::{setup, workspace};
 
-/// Calls a second.
-const ORDINARY_RATE: u32 = 15;
-const DNO_RATE: u32 = 20;
-const BLOCKED_PREFIX_RATE: u32 = 5;
+/// Calls a second: of phones, of the carrier, from Do-Not-Originate numbers, to the blocked prefix, from a blocked address.
+const PHONES: u32 = 10;
+const CARRIER: u32 = 5;
+const DNO: u32 = 20;
+const BLOCKED_PREFIX: u32 = 5;
+const BLOCKED_ADDRESS: u32 = 5;
 
 /// What calls under way may take after the last one was begun: 64 * T1 for each of INVITE and BYE (RFC 3261 section 17).
 const TAIL: Duration = Duration::from_secs(70);
@@ -116,6 +118,8 @@ struct Sender {
     address: IpAddr,
     wanted: bool,
     what: String,
+    /// What is dialled, and how many calls a second; none for the scanner.
+    calls: Option<(Vec<Call>, u32)>,
 }
 
 struct Demo<'a> {
@@ -132,8 +136,7 @@ impl Demo<'_> {
             Some(folder) => folder.canonicalize().with_context(|| format!("no policy in {}", folder.display()))?,
             None => workspace::root().join("policies"),
         };
-        let senders = senders();
-        let dno = dno_calls(&policy)?;
+        let senders = senders(&policy)?;
 
         let scratch = ringfence_tests::scratch()?;
         let scratch = scratch.path();
@@ -154,31 +157,23 @@ impl Demo<'_> {
             }
         };
 
-        let calling = |name, sender: usize, scenario, calls, rate| Calling {
-            name,
-            scenario,
-            source: senders[sender].address,
-            calls,
-            rate,
-            count: rate * seconds,
-            tcp: false,
-        };
-        let ordinary_calls = ordinary_calls();
-        let blocked_calls: Vec<_> = (0..50)
-            .map(|n| Call::new(&format!("+1303492{:04}", 1000 + n), &format!("+1605562{:04}", 2000 + n)))
-            .collect();
         let start = Instant::now();
-        let mut ordinary =
-            Caller::start(&wire, scratch, &calling("ordinary", 0, Scenario::Ordinary, &ordinary_calls, ORDINARY_RATE))?;
-        let mut scanner = Scanner::start(&wire, scratch, &ringfence_tests::sipvicious()?, senders[1].address)?;
-        let mut unwanted = [
-            Caller::start(&wire, scratch, &calling("dno", 2, Scenario::Unwanted, &dno, DNO_RATE))?,
-            Caller::start(
-                &wire,
-                scratch,
-                &calling("blocked-prefix", 3, Scenario::Unwanted, &blocked_calls, BLOCKED_PREFIX_RATE),
-            )?,
-        ];
+        let mut callers = Vec::new();
+        for sender in &senders {
+            let Some((calls, rate)) = &sender.calls else { continue };
+            let calling = Calling {
+                name: sender.name,
+                scenario: if sender.wanted { Scenario::Ordinary } else { Scenario::Unwanted },
+                source: sender.address,
+                calls,
+                rate: *rate,
+                count: rate * seconds,
+                tcp: false,
+            };
+            callers.push((sender, Caller::start(&wire, scratch, &calling)?));
+        }
+        let scanner = senders.iter().find(|sender| sender.calls.is_none()).context("nobody scans")?;
+        let mut scanner = Scanner::start(&wire, scratch, &ringfence_tests::sipvicious()?, scanner.address)?;
         while start.elapsed() < Duration::from_secs(u64::from(seconds)) {
             self.pause()?;
             scanner.keep_going(&wire)?;
@@ -190,10 +185,17 @@ impl Demo<'_> {
             }
         }
         scanner.stop()?;
-        let counts = self.finish(&mut ordinary)?;
-        let mut answered = 0;
-        for caller in &mut unwanted {
-            answered += self.finish(caller)?.completed;
+        let (mut ordinary, mut errors, mut answered) = (CallCounts::default(), String::new(), 0);
+        for (sender, caller) in &mut callers {
+            let counts = self.finish(caller)?;
+            if sender.wanted {
+                ordinary.started += counts.started;
+                ordinary.completed += counts.completed;
+                ordinary.failed += counts.failed;
+                errors += &caller.errors();
+            } else {
+                answered += counts.completed;
+            }
         }
 
         let status = filter.as_ref().map(Filter::status).transpose()?;
@@ -201,17 +203,8 @@ impl Demo<'_> {
         let requests = server.requests_by_source()?;
         let (sent, arrived) = (sent.finish()?, arrived.finish()?);
         drop(filter);
-        Ok(Summary {
-            seconds,
-            senders,
-            sent: by_source(&sent),
-            arrived,
-            requests,
-            ordinary: counts,
-            errors: ordinary.errors(),
-            answered,
-            status,
-        })
+        drop(callers);
+        Ok(Summary { seconds, senders, sent: by_source(&sent), arrived, requests, ordinary, errors, answered, status })
     }
 
     /// Waits for the calls under way, unless interrupted.
@@ -240,7 +233,7 @@ impl Demo<'_> {
         let _ = writeln!(text, "For {} seconds, all at once:", self.arguments.seconds);
         for sender in senders {
             let mark = if sender.wanted { self.screen.styled("32", "+") } else { self.screen.styled("31", "-") };
-            let _ = writeln!(text, "  {mark} {:<16}  {:<11}  {}", sender.name, sender.address, sender.what);
+            let _ = writeln!(text, "  {mark} {:<16}  {:<13}  {}", sender.name, sender.address, sender.what);
         }
         if self.arguments.without_filter {
             text.push_str("\nNothing is in the way. Sending ...");
@@ -254,45 +247,71 @@ impl Demo<'_> {
     }
 }
 
-fn senders() -> Vec<Sender> {
-    let sender = |name, address: [u8; 4], wanted, what: String| Sender { name, address: address.into(), wanted, what };
-    vec![
-        sender(
-            "ordinary calls",
-            [10, 20, 0, 10],
-            true,
-            format!(
-                "SIPp, {ORDINARY_RATE} a second, half a second each; among them emergency calls, a PBX on the\n{:35}\
-                 risky list, and the one caller let through to +1 605 562",
-                ""
-            ),
-        ),
-        sender("scan", [10, 20, 0, 66], false, "SIPVicious: svmap, then svwar trying extensions".to_owned()),
-        sender(
-            "do-not-originate",
-            [10, 20, 0, 77],
-            false,
-            format!("SIPp, {DNO_RATE} calls a second from numbers that never place calls"),
-        ),
-        sender(
-            "blocked prefix",
-            [10, 20, 0, 78],
-            false,
-            format!("SIPp, {BLOCKED_PREFIX_RATE} calls a second to +1 605 562 xxxx"),
-        ),
-    ]
+/// Who takes part. Carrier and blocked address come from the policy's lists, and stay away where it has none.
+fn senders(policy: &Path) -> Result<Vec<Sender>> {
+    let calls = |name, address, wanted, rate, calls, what: &str| Sender {
+        name,
+        address,
+        wanted,
+        what: format!("SIPp, {rate} calls a second{what}"),
+        calls: Some((calls, rate)),
+    };
+    let local = |last| IpAddr::from([10, 20, 0, last]);
+    let mut senders = vec![calls(
+        "phones",
+        local(10),
+        true,
+        PHONES,
+        phone_calls(),
+        ": ordinary ones, emergency calls, a PBX on the risky\n                                     \
+         list, the one caller let through to +1 605 562",
+    )];
+    if let Some(address) = first_address(&policy.join("lists/trunks.txt")) {
+        senders.push(calls("carrier", address, true, CARRIER, carrier_calls(), " from a trunk on the policy's list"));
+    }
+    senders.push(Sender {
+        name: "scan",
+        address: local(66),
+        wanted: false,
+        what: "SIPVicious: svmap looks for the server, svwar tries extensions".to_owned(),
+        calls: None,
+    });
+    let what = " from numbers that never place calls";
+    senders.push(calls("do-not-originate", local(77), false, DNO, dno_calls(policy)?, what));
+    senders.push(calls("blocked-prefix", local(78), false, BLOCKED_PREFIX, prefix_calls(), " to +1 605 562 xxxx"));
+    if let Some(address) = first_address(&policy.join("lists/blocked-addresses.txt")) {
+        let what = " from an address on the block list";
+        senders.push(calls("blocked-address", address, false, BLOCKED_ADDRESS, carrier_calls(), what));
+    }
+    Ok(senders)
 }
 
 /// Calls that must go through, rules or no rules.
-fn ordinary_calls() -> Vec<Call> {
-    let mut calls: Vec<Call> =
-        (0..16).map(|n| Call::new(&format!("+1415867{:04}", 5300 + n), &format!("+1212867{:04}", 5400 + n))).collect();
-    // National form, and a trunk that writes no plus.
+fn phone_calls() -> Vec<Call> {
+    let mut calls = carrier_calls();
+    // National form, and a phone that writes no plus.
     calls.push(Call::new("4158675309", "2128675310"));
     calls.push(Call::new("14158675309", "+442079460123"));
     calls.push(Call::new("+14158675309", "911"));
     calls.push(Call::new("+14158675309", "+12128675311").by("FPBX-16.0.40.8(18.20.0)"));
+    calls.push(Call::new("+16055550123", "+16055622000"));
     calls
+}
+
+/// Calls that no rule is against.
+fn carrier_calls() -> Vec<Call> {
+    (0..16).map(|n| Call::new(&format!("+1415867{:04}", 5300 + n), &format!("+1212867{:04}", 5400 + n))).collect()
+}
+
+fn prefix_calls() -> Vec<Call> {
+    (0..50).map(|n| Call::new(&format!("+1303492{:04}", 1000 + n), &format!("+1605562{:04}", 2000 + n))).collect()
+}
+
+/// The first single IPv4 address of a list, if there is such a list.
+fn first_address(list: &Path) -> Option<IpAddr> {
+    let text = std::fs::read_to_string(list).ok()?;
+    let mut entries = text.lines().filter_map(|line| line.split(['#', ' ', '\t']).next());
+    entries.find_map(|entry| entry.parse::<std::net::Ipv4Addr>().ok()).map(IpAddr::V4)
 }
 
 /// Calls from the policy's Do-Not-Originate list: each entry filled up to a number.
