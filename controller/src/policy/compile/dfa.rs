@@ -318,3 +318,146 @@ impl Walk {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*, sample::select};
+
+    use super::*;
+
+    /// Groups that match somewhere in the value, as the engine finds them out.
+    fn run(compiled: &Compiled, value: &[u8]) -> Vec<usize> {
+        let dfa = &compiled.dfa;
+        let mut groups = Vec::new();
+        let mut state = dfa.start;
+        let classes = value.iter().map(|&byte| u32::from(dfa.class[usize::from(byte)]));
+        for class in classes.chain([dfa.end_class]) {
+            state = u32::from(dfa.table[((state << dfa.shift) | class) as usize]);
+            if state >= dfa.first_match {
+                groups.extend(&compiled.accepts[dfa.accept[(state - dfa.first_match) as usize] as usize]);
+            }
+        }
+        groups.sort_unstable();
+        groups.dedup();
+        groups
+    }
+
+    /// The same from the regex crate, on the value as a folded header line reads.
+    fn naive(groups: &[Vec<&str>], value: &[u8]) -> Vec<usize> {
+        let unfolded: Vec<u8> = value
+            .iter()
+            .filter(|byte| !b"\r\n".contains(byte))
+            .map(|&byte| if byte == b'\t' { b' ' } else { byte })
+            .collect();
+        let matches = |pattern: &&str| {
+            regex::bytes::RegexBuilder::new(pattern)
+                .case_insensitive(true)
+                .unicode(false)
+                .build()
+                .expect("the generated patterns parse")
+                .is_match(&unfolded)
+        };
+        (0..groups.len()).filter(|&group| groups[group].iter().any(matches)).collect()
+    }
+
+    fn pattern() -> impl Strategy<Value = String> {
+        let atom = select(vec![
+            "a", "b", "c", "ab", " ", "-", "[a-c]", "[^a]", ".", r"\d", r"\w", r"\s", r"\b", r"\B", "1", "Z", r"\x80",
+            r"\xff", "^", "$", r"\t", r"\n", "(?-i:A)", "",
+        ]);
+        let repeat = select(vec!["", "", "", "?", "*", "+", "{2}", "{0,2}", "*?"]);
+        let piece = (atom, repeat).prop_map(|(atom, repeat)| format!("(?:{atom}){repeat}"));
+        let sequence = vec(piece, 1..5).prop_map(|pieces| pieces.concat());
+        vec(sequence, 1..3).prop_map(|alternatives| alternatives.join("|"))
+    }
+
+    fn value() -> impl Strategy<Value = Vec<u8>> {
+        vec(select(b"aabbccABC  --111zZ\t\r\n\x80\xff\x00.".to_vec()), 0..24)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(150))]
+
+        #[test]
+        fn the_table_matches_what_the_regular_expressions_match(
+            groups in vec(vec(pattern(), 1..4), 1..5),
+            values in vec(value(), 1..30),
+        ) {
+            let groups: Vec<Vec<&str>> = groups.iter().map(|group| group.iter().map(String::as_str).collect()).collect();
+            let compiled = compile(&groups).expect("small patterns fit");
+            for value in &values {
+                prop_assert_eq!(run(&compiled, value), naive(&groups, value), "{:?}", value.escape_ascii().to_string());
+            }
+        }
+    }
+
+    #[test]
+    fn a_folded_value_reads_as_its_unfolded_form() {
+        let compiled = compile(&[vec!["^friendly-scanner$"], vec!["two words"]]).unwrap();
+        assert_eq!(run(&compiled, b"FRIENDLY-\r\nscanner\r"), [0]);
+        assert_eq!(run(&compiled, b"\r\n\ttwo\r\n\twords"), [1]);
+    }
+
+    #[test]
+    fn an_empty_value_matches_at_its_end() {
+        let compiled = compile(&[vec!["^$"], vec!["x"]]).unwrap();
+        assert_eq!(run(&compiled, b""), [0]);
+        assert_eq!(run(&compiled, b"x"), [1]);
+    }
+
+    #[test]
+    fn no_pattern_at_all_matches_nothing() {
+        let compiled = compile(&[]).unwrap();
+        assert_eq!(run(&compiled, b"anything"), [0usize; 0]);
+    }
+
+    #[test]
+    fn a_pattern_in_unicode_classes_is_refused_with_a_reason() {
+        let error = parse(r"\p{Greek}").unwrap_err();
+        assert!(error.contains("Unicode"), "{error}");
+    }
+
+    #[test]
+    fn a_pattern_that_explodes_is_refused_in_time() {
+        let Err(DfaError::TooLarge(need)) = compile(&[vec!["[ab][a-z]{40}[cd].*[0-9]{30}x"]]) else {
+            panic!("it fits")
+        };
+        assert!(need.contains("transitions"), "{need}");
+    }
+
+    #[test]
+    fn scanners_of_a_public_list_take_a_small_table() {
+        let patterns = vec![
+            "friendly-scanner",
+            "friendly-request",
+            "sipvicious",
+            "sundayddr",
+            "sipcli",
+            "sip-cli",
+            "sipsak",
+            "sip-scan",
+            "sipscan",
+            "siparmyknife",
+            "SIVuS",
+            "smap",
+            "iWar",
+            "Gulp",
+            "sipv",
+            "pplsip",
+            "VaxSIPUserAgent",
+            "VaxIPUserAgent",
+            "Nmap NSE",
+            "Nsauditor",
+            "SipReg",
+            "fgfdhgfxjfhyjhkj",
+            "FourCats",
+            "A_B_C",
+            "aaaaaaaa",
+            "Test Agent",
+        ];
+        let compiled = compile(&[patterns]).unwrap();
+        assert_eq!(run(&compiled, b"Mozilla (friendly-SCANNER)"), [0]);
+        assert_eq!(run(&compiled, b"Asterisk PBX 18.2"), [0usize; 0]);
+        assert!(compiled.size.states < 300, "{:?}", compiled.size);
+    }
+}

@@ -199,3 +199,147 @@ fn begins_within(stretches: &[Stretch], at: usize, last: u128) -> bool {
 fn empty_root() -> Box<Root> {
     vec![0; TRIE_ROOT].into_boxed_slice().try_into().expect("the slice has the array's length")
 }
+
+#[cfg(test)]
+mod tests {
+    use filter_core::trie::{Tables, lookup};
+    use proptest::{collection::vec, prelude::*, sample::Index};
+
+    use super::*;
+
+    impl Tables for &Tries {
+        fn root(&self, trie: Trie, index: u16) -> u32 {
+            self.roots[trie as usize][usize::from(index)]
+        }
+
+        fn node(&self, index: u32) -> Option<&Node> {
+            self.nodes.get(index as usize)
+        }
+
+        fn leaf(&self, index: u32) -> Option<u32> {
+            self.leaves.get(index as usize).copied()
+        }
+    }
+
+    fn find(tries: &Tries, trie: Trie, key: u128) -> u32 {
+        lookup(&tries, trie, (key >> 64) as u64, key as u64)
+    }
+
+    fn mask(length: u8) -> u128 {
+        !u128::MAX.checked_shr(u32::from(length)).unwrap_or(0)
+    }
+
+    /// The item of the longest prefix that holds the key; 0 for none.
+    fn naive(entries: &[Entry], key: u128) -> u32 {
+        let holding = entries.iter().filter(|entry| key & mask(entry.length) == entry.key);
+        holding.max_by_key(|entry| (entry.length, entry.item)).map_or(0, |entry| entry.item)
+    }
+
+    /// Entries whose keys differ mostly in few bits, so that they nest, abut and repeat.
+    fn entries(lengths: impl Strategy<Value = u8> + Clone, width: u32) -> impl Strategy<Value = Vec<Entry>> {
+        let key = (prop::sample::select(vec![0u128, 1, 0x0a00_0000, 0xffff_ffff, u128::MAX]), any::<u128>(), 0..=width)
+            .prop_map(move |(base, random, same)| {
+                let base = if base == u128::MAX { base } else { base << (128 - width) };
+                (base & mask(same as u8)) | (random & !mask(same as u8)) & mask(width as u8)
+            });
+        vec((key, lengths, 1..5u32), 0..60).prop_map(|entries| {
+            entries.into_iter().map(|(key, length, item)| Entry { key: key & mask(length), length, item }).collect()
+        })
+    }
+
+    /// Keys in, just before and just behind the entries, and others.
+    fn keys(entries: &[Entry], width: u32, others: &[(u128, Index)]) -> Vec<u128> {
+        let unit = 1u128 << (128 - width);
+        let mut keys = vec![0, mask(width as u8)];
+        for entry in entries {
+            let last = (entry.key | !mask(entry.length)) & mask(width as u8);
+            keys.extend([entry.key, entry.key.wrapping_sub(unit), last, last.wrapping_add(unit)]);
+        }
+        for (random, index) in others {
+            keys.push(random & mask(width as u8));
+            if !entries.is_empty() {
+                let entry = index.get(entries);
+                keys.push((entry.key | (random & !mask(entry.length))) & mask(width as u8));
+            }
+        }
+        keys
+    }
+
+    fn agrees(trie: Trie, width: u32, entries: Vec<Entry>, others: Vec<(u128, Index)>) -> Result<(), TestCaseError> {
+        // The last item that is added wins.
+        let stretches = flatten(entries.clone(), 0, |_, item| item);
+        let mut tries = Tries::new();
+        // Another trie in the same tables must not be in the way.
+        tries.build(Trie::Ipv4, &flatten(vec![Entry { key: 1 << 96, length: 32, item: 9 }], 7, |_, item| item));
+        tries.build(trie, &stretches);
+        for key in keys(&entries, width, &others) {
+            prop_assert_eq!(find(&tries, trie, key), naive(&entries, key), "key {:#034x}", key);
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn an_ipv4_look_up_finds_the_longest_prefix(
+            entries in entries(0..=32u8, 32),
+            others in vec((any::<u128>(), any::<Index>()), 50),
+        ) {
+            agrees(Trie::Ipv4, 32, entries, others)?;
+        }
+
+        #[test]
+        fn an_ipv6_look_up_finds_the_longest_prefix(
+            entries in entries(0..=128u8, 128),
+            others in vec((any::<u128>(), any::<Index>()), 50),
+        ) {
+            agrees(Trie::Ipv6, 128, entries, others)?;
+        }
+
+        #[test]
+        fn a_number_look_up_finds_the_longest_prefix(
+            entries in entries((0..=16u8).prop_map(|nibbles| 4 * nibbles), 64),
+            others in vec((any::<u128>(), any::<Index>()), 50),
+        ) {
+            agrees(Trie::Number, 64, entries, others)?;
+        }
+
+        #[test]
+        fn items_of_all_covering_prefixes_add_up(
+            entries in entries(0..=32u8, 32),
+            others in vec((any::<u128>(), any::<Index>()), 50),
+        ) {
+            let stretches = flatten(entries.clone(), 0, |state, item| state | 1 << item);
+            for key in keys(&entries, 32, &others) {
+                let found = stretches[stretches.partition_point(|stretch| stretch.start <= key) - 1].value;
+                let holding = entries.iter().filter(|entry| key & mask(entry.length) == entry.key);
+                prop_assert_eq!(found, holding.fold(0, |state, entry| state | 1 << entry.item));
+            }
+            prop_assert!(stretches.windows(2).all(|pair| pair[0].start < pair[1].start && pair[0].value != pair[1].value));
+        }
+    }
+
+    #[test]
+    fn an_inner_child_does_not_end_a_run_of_leaves() {
+        // One address in the middle of a /16: in the node of its /16 (children of /22) all other children are one run.
+        let entries = vec![Entry { key: 0x0a00_8001 << 96, length: 32, item: 1 }];
+        let mut tries = Tries::new();
+        tries.build(Trie::Ipv4, &flatten(entries, 5, |_, item| item));
+        let top = tries.nodes[(tries.roots[0][0x0a00] & !ROOT_IS_NODE) as usize];
+        assert_eq!(top.inner, 1 << 32);
+        assert_eq!(top.leaf_starts, 1);
+        assert_eq!(find(&tries, Trie::Ipv4, 0x0a00_8000 << 96), 5);
+        assert_eq!(find(&tries, Trie::Ipv4, 0x0a00_8001 << 96), 1);
+        assert_eq!(find(&tries, Trie::Ipv4, 0x0a00_ffff << 96), 5);
+    }
+
+    #[test]
+    fn equal_neighbours_need_no_node() {
+        let halves = [0u128, 1].map(|half| Entry { key: 0x0a00_0000 << 96 | half << 96, length: 32, item: 3 });
+        let mut tries = Tries::new();
+        tries.build(Trie::Ipv4, &flatten(halves.to_vec(), 3, |_, item| item));
+        assert!(tries.nodes.is_empty());
+        assert!(tries.roots[0].iter().all(|&entry| entry == 3));
+    }
+}
