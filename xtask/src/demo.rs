@@ -458,3 +458,93 @@ impl Summary {
 
 /// Actions after which a packet is gone.
 const DROPPING: [&str; 4] = ["ban", "divert", "drop", "reject"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PHONE: [u8; 4] = [10, 20, 0, 10];
+    const SCAN: [u8; 4] = [10, 20, 0, 66];
+
+    /// Twenty calls that all went through, and a scan of which nothing arrived.
+    fn good() -> Summary {
+        let sender = |name, address: [u8; 4], wanted| Sender {
+            name,
+            address: address.into(),
+            wanted,
+            what: String::new(),
+            calls: None,
+        };
+        Summary {
+            seconds: 2,
+            senders: vec![sender("phones", PHONE, true), sender("scan", SCAN, false)],
+            sent: BTreeMap::from([(PHONE.into(), 60), (SCAN.into(), 7)]),
+            arrived: vec![Packet { source: PHONE.into(), summary: "Request: INVITE sip:x@10.20.0.1".into() }],
+            requests: BTreeMap::from([(PHONE.into(), 60)]),
+            ordinary: CallCounts { started: 20, completed: 20, failed: 0 },
+            errors: String::new(),
+            answered: 0,
+            status: Some(json!({
+                "mode": "native",
+                "rules": [
+                    {"rule": "emergency", "mode": "enforce", "action": "whitelist", "packets": 3},
+                    {"rule": "scanners", "mode": "enforce", "action": "drop", "packets": 7},
+                    {"rule": "scanners-risky", "mode": "report", "action": "drop", "packets": 2},
+                ],
+            })),
+        }
+    }
+
+    #[test]
+    fn all_calls_completed_and_nothing_unwanted_is_a_success() {
+        good().judge().unwrap();
+        let json = good().json();
+        assert_eq!(json["ordinary_calls"], json!({"started": 20, "completed": 20}));
+        assert_eq!(json["dropped"], json!({"scanners": 7}));
+        assert_eq!(json["would_drop"], json!({"scanners-risky": 2}));
+        assert_eq!(json["unwanted_at_server"], 0);
+        assert_eq!(json["offered"], json!({"phones": 60, "scan": 7}));
+    }
+
+    #[test]
+    fn an_unwanted_packet_behind_the_filter_is_a_failure_that_shows_it() {
+        let mut summary = good();
+        summary.arrived.push(Packet { source: SCAN.into(), summary: "Request: OPTIONS sip:100@10.20.0.1".into() });
+        assert_eq!(summary.json()["unwanted_at_server"], 1);
+        let error = summary.judge().unwrap_err().to_string();
+        assert!(error.contains("1 unwanted") && error.contains("OPTIONS sip:100"), "{error}");
+    }
+
+    #[test]
+    fn the_servers_log_is_believed_where_the_capture_has_seen_nothing() {
+        let mut summary = good();
+        summary.requests.insert(SCAN.into(), 4);
+        assert_eq!(summary.unwanted(), 4);
+        summary.judge().unwrap_err();
+    }
+
+    #[test]
+    fn a_lost_call_is_a_failure() {
+        let mut summary = good();
+        summary.ordinary = CallCounts { started: 20, completed: 19, failed: 1 };
+        let error = summary.judge().unwrap_err().to_string();
+        assert!(error.contains("1 of 20"), "{error}");
+    }
+
+    #[test]
+    fn a_sender_that_sent_nothing_proves_nothing() {
+        let mut summary = good();
+        summary.sent.remove(&IpAddr::from(SCAN));
+        summary.judge().unwrap_err();
+    }
+
+    #[test]
+    fn do_not_originate_prefixes_are_filled_up_to_numbers() {
+        let policy = tempfile::tempdir().unwrap();
+        std::fs::create_dir(policy.path().join("lists")).unwrap();
+        let list = "# comment\nexpires,number\n,2025550147$\n2099-12-31,605555010\n,37\n\n";
+        std::fs::write(policy.path().join("lists/dno.csv"), list).unwrap();
+        let numbers: Vec<_> = dno_calls(policy.path()).unwrap().into_iter().map(|call| call.calling).collect();
+        assert_eq!(numbers, ["+12025550147", "+16055550102", "+13722222222"]);
+    }
+}
