@@ -1,5 +1,6 @@
 //! The user-space half of Ringfence: policies, the kernel's maps and programs, the daemon and the command line.
 
+pub mod cli;
 pub mod kernel;
 pub mod policy;
 pub mod sample_policy;

@@ -1,6 +1,77 @@
 //! A policy's way: `source` parses the files, `resolve` makes a [`model::Policy`] of them, `compile` makes an
-//! [`image::Image`] of that.
+//! [`image::Image`] of that; [`build`] goes all of it.
 
 pub mod compile;
+pub mod diagnostics;
+pub mod files;
 pub mod image;
+mod lint;
+pub mod lists;
 pub mod model;
+pub mod numbering;
+pub mod resolve;
+pub mod scope;
+pub mod source;
+
+use std::path::Path;
+
+pub use self::resolve::{load, load_from, today};
+use self::{
+    compile::{CompileError, CompileErrorKind},
+    diagnostics::{Code, Diagnostic, Diagnostics, Place},
+    files::Files,
+    image::Image,
+    lists::Day,
+    model::Policy,
+};
+
+/// A policy that can be loaded into the kernel, with the warnings about it.
+pub struct Built {
+    /// What the files say.
+    pub policy: Policy,
+    /// What lies in the maps.
+    pub image: Image,
+    /// Warnings.
+    pub diagnostics: Diagnostics,
+}
+
+/// Parses, resolves and compiles a policy repository. `today` decides what has expired.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, warnings included.
+pub fn build(files: &dyn Files, today: Day) -> Result<Built, Diagnostics> {
+    let (policy, mut diagnostics) = load_from(files, today)?;
+    match compile::compile(&policy) {
+        Ok(image) => Ok(Built { policy, image, diagnostics }),
+        Err(errors) => {
+            for error in &errors {
+                diagnostics.push(told(error, files));
+            }
+            diagnostics.sort(Path::new(resolve::POLICY_FILE));
+            Err(diagnostics)
+        }
+    }
+}
+
+/// Gives a compile error the source line it is about.
+fn told(error: &CompileError, files: &dyn Files) -> Diagnostic {
+    let code = match &error.kind {
+        CompileErrorKind::BadEntry { .. } | CompileErrorKind::BadNumberRange(_) => Code::BadNumber,
+        CompileErrorKind::BadPattern { .. } => Code::BadPattern,
+        CompileErrorKind::NoFormat(_) | CompileErrorKind::SeveralPositive { .. } => Code::BadValue,
+        CompileErrorKind::ZeroRate(_) => Code::BadRate,
+        CompileErrorKind::TooManyPorts(_) => Code::TooManyPorts,
+        CompileErrorKind::TooManyRules(_) => Code::TooManyRules,
+        CompileErrorKind::PatternsTooLarge { .. }
+        | CompileErrorKind::TooManyClasses { .. }
+        | CompileErrorKind::TooManyRows(_) => Code::TooLarge,
+    };
+    let diagnostic = Diagnostic::error(code, error.to_string());
+    let Some(origin) = &error.origin else { return diagnostic };
+    let content = files.read(&origin.file).unwrap_or_default();
+    let index = (origin.line as usize).saturating_sub(1);
+    let line = content.split(|&byte| byte == b'\n').nth(index).unwrap_or_default();
+    let start = line.len() - line.trim_ascii_start().len();
+    diagnostic.at(Place::new(&origin.file, origin.line, line, start..line.trim_ascii_end().len()))
+}

@@ -1,0 +1,184 @@
+//! `ringfence check`: parse, resolve and compile a policy, and say what is wrong with it, or what it will cost.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+
+use super::{EXIT_NO, EXIT_USAGE};
+use crate::policy::{
+    self, Built,
+    diagnostics::Diagnostics,
+    files::Directory,
+    model::{AddressList, NumberList, PatternList, Policy, Test},
+};
+
+/// Check a policy: every error and warning in it, with file, line and a way out
+///
+/// Exit status: 0 the policy can be used (there may be warnings), 1 it has errors, 2 there is no such directory.
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// The policy repository: a directory with a `policy.toml` in it
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Print one JSON object a line, the last one a summary
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs it.
+///
+/// # Errors
+///
+/// When the result cannot be written.
+pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
+    let files = match Directory::new(&args.directory) {
+        Ok(files) => files,
+        Err(error) => {
+            eprintln!("ringfence: cannot open the policy directory {}: {error}", args.directory.display());
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    };
+    let result = policy::build(&files, policy::today());
+    let mut output = io::stdout().lock();
+    let written = match (&result, args.json) {
+        (Ok(built), true) => write_json(&mut output, &built.diagnostics, Some(built)),
+        (Err(diagnostics), true) => write_json(&mut output, diagnostics, None),
+        (Ok(built), false) => write_text(&mut output, &args.directory, &built.diagnostics, Some(built)),
+        (Err(diagnostics), false) => write_text(&mut output, &args.directory, diagnostics, None),
+    };
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            return Err(error).context("failed to write the result");
+        }
+        _ => {}
+    }
+    Ok(if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_NO) })
+}
+
+fn write_text(
+    output: &mut impl Write,
+    directory: &Path,
+    diagnostics: &Diagnostics,
+    built: Option<&Built>,
+) -> io::Result<()> {
+    let styled = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    output.write_all(diagnostics.render(styled, Some(directory)).as_bytes())?;
+    let totals = diagnostics.totals();
+    match built {
+        None => writeln!(output, "{}: cannot be used: {totals}", directory.display()),
+        Some(built) => {
+            let found = if totals.is_empty() { "no warnings" } else { &totals };
+            writeln!(output, "{}: can be used, {found}", directory.display())?;
+            let size = Size::of(built);
+            writeln!(
+                output,
+                "  {} rules ({} in report mode), {} addresses, {} numbers, {} patterns",
+                size.rules, size.report_rules, size.addresses, size.numbers, size.patterns
+            )?;
+            writeln!(output, "  {} of kernel memory; hash {}", bytes(size.kernel_bytes), built.image.hash)
+        }
+    }
+}
+
+fn write_json(output: &mut impl Write, diagnostics: &Diagnostics, built: Option<&Built>) -> io::Result<()> {
+    for diagnostic in diagnostics.iter() {
+        writeln!(output, "{}", diagnostic.to_json())?;
+    }
+    let mut summary = serde_json::json!({
+        "severity": "info",
+        "code": "summary",
+        "message": if built.is_some() { "the policy can be used" } else { "the policy cannot be used" },
+        "file": null,
+        "line": null,
+        "column": null,
+        "end_column": null,
+        "help": null,
+        "errors": diagnostics.count(policy::diagnostics::Severity::Error),
+        "warnings": diagnostics.count(policy::diagnostics::Severity::Warning),
+    });
+    if let Some(built) = built {
+        let size = Size::of(built);
+        summary["rules"] = size.rules.into();
+        summary["report_rules"] = size.report_rules.into();
+        summary["addresses"] = size.addresses.into();
+        summary["numbers"] = size.numbers.into();
+        summary["patterns"] = size.patterns.into();
+        summary["kernel_bytes"] = size.kernel_bytes.into();
+        summary["hash"] = built.image.hash.as_str().into();
+    }
+    writeln!(output, "{summary}")
+}
+
+/// How much of everything there is.
+struct Size {
+    rules: usize,
+    report_rules: usize,
+    addresses: usize,
+    numbers: usize,
+    patterns: usize,
+    kernel_bytes: usize,
+}
+
+impl Size {
+    fn of(built: &Built) -> Self {
+        let lists = Lists::of(&built.policy);
+        let image = &built.image;
+        let kernel_bytes = image.roots.iter().map(|root| size_of_val(&**root)).sum::<usize>()
+            + size_of_val(&*image.nodes)
+            + size_of_val(&*image.leaves)
+            + size_of_val(&*image.address_classes)
+            + size_of_val(&*image.number_classes)
+            + size_of_val(&*image.rows)
+            + size_of_val(&*image.rules)
+            + image.dfas.iter().map(|dfa| size_of_val(&**dfa)).sum::<usize>();
+        Self {
+            rules: built.policy.rules.len(),
+            report_rules: built.policy.rules.iter().filter(|rule| rule.report).count(),
+            addresses: lists.addresses.iter().map(|list| list.entries.len()).sum(),
+            numbers: lists.numbers.iter().map(|list| list.entries.len()).sum(),
+            patterns: lists.patterns.iter().map(|list| list.entries.len()).sum(),
+            kernel_bytes,
+        }
+    }
+}
+
+/// The lists that a policy looks at, each once.
+#[derive(Default)]
+struct Lists<'a> {
+    addresses: Vec<&'a AddressList>,
+    numbers: Vec<&'a NumberList>,
+    patterns: Vec<&'a PatternList>,
+}
+
+impl<'a> Lists<'a> {
+    fn of(policy: &'a Policy) -> Self {
+        fn add<'a, T>(to: &mut Vec<&'a T>, lists: &'a [std::sync::Arc<T>]) {
+            for list in lists {
+                if !to.iter().any(|known| std::ptr::eq(*known, &raw const **list)) {
+                    to.push(list);
+                }
+            }
+        }
+        let mut lists = Self::default();
+        add(&mut lists.addresses, &policy.never_ban);
+        add(&mut lists.addresses, &policy.numbering.asserted_identity_from);
+        for test in policy.rules.iter().flat_map(|rule| &rule.conditions).map(|condition| &condition.test) {
+            match test {
+                Test::Source(found) | Test::Destination(found) => add(&mut lists.addresses, found),
+                Test::Number(_, found) | Test::Reputation(found, ..) => add(&mut lists.numbers, found),
+                Test::Text(_, found) => add(&mut lists.patterns, found),
+                _ => {}
+            }
+        }
+        lists
+    }
+}
+
+fn bytes(count: usize) -> String {
+    let kib = count as f64 / 1024.0;
+    if kib < 1024.0 { format!("{kib:.0} KiB") } else { format!("{:.1} MiB", kib / 1024.0) }
+}

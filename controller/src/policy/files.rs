@@ -1,0 +1,107 @@
+//! Where a policy's files come from: a directory, or a table inside the binary.
+
+use std::{
+    borrow::Cow,
+    fs, io,
+    path::{Component, Path, PathBuf},
+};
+
+/// Access to the files of one policy repository. Paths are relative to it and have passed [`stays_inside`].
+pub trait Files {
+    /// The whole content of a file.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading files; `InvalidInput` where the path leads out of the repository by a symbolic link.
+    fn read(&self, path: &Path) -> io::Result<Cow<'_, [u8]>>;
+
+    /// Every file below the repository, for "did you mean"; may be empty.
+    fn names(&self) -> Vec<String>;
+}
+
+/// True if a path, taken by its letters, cannot leave the directory that it is relative to.
+#[must_use]
+pub fn stays_inside(path: &Path) -> bool {
+    path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+}
+
+/// A policy repository on disk.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    root: PathBuf,
+}
+
+impl Directory {
+    /// The repository at `root`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such directory.
+    pub fn new(root: &Path) -> io::Result<Self> {
+        let root = fs::canonicalize(root)?;
+        if !root.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, "not a directory"));
+        }
+        Ok(Self { root })
+    }
+}
+
+impl Files for Directory {
+    fn read(&self, path: &Path) -> io::Result<Cow<'_, [u8]>> {
+        // The repository is somebody else's pull request: a link must not read other files of this host into diagnostics,
+        // and a device or pipe must not block the daemon.
+        let path = fs::canonicalize(self.root.join(path))?;
+        if !path.starts_with(&self.root) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a symbolic link leads out of the policy's directory",
+            ));
+        }
+        if !fs::metadata(&path)?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        fs::read(path).map(Cow::Owned)
+    }
+
+    fn names(&self) -> Vec<String> {
+        const ENOUGH: usize = 1000;
+        let mut names = Vec::new();
+        let mut folders = vec![self.root.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() && !hidden => folders.push(entry.path()),
+                    Ok(kind) if kind.is_file() => {
+                        names.extend(entry.path().strip_prefix(&self.root).map(|path| path.display().to_string()));
+                    }
+                    _ => {}
+                }
+                if names.len() + folders.len() > ENOUGH {
+                    return names;
+                }
+            }
+        }
+        names
+    }
+}
+
+/// A policy repository in memory: paths and contents.
+#[derive(Clone, Copy, Debug)]
+pub struct Table<'a>(pub &'a [(&'a str, &'a [u8])]);
+
+impl Files for Table<'_> {
+    fn read(&self, path: &Path) -> io::Result<Cow<'_, [u8]>> {
+        // "./lists/x" and "lists/x" are one file.
+        let wanted: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
+        self.0
+            .iter()
+            .find(|(name, _)| Path::new(name) == wanted)
+            .map(|(_, content)| Cow::Borrowed(*content))
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such file"))
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.iter().map(|(name, _)| (*name).to_owned()).collect()
+    }
+}

@@ -1,0 +1,683 @@
+//! List files: addresses, numbers, patterns; one entry a line.
+//!
+//! An entry that cannot be read is told with its line, and reading goes on behind it. Lists hold millions of lines, so
+//! entries are parsed in place, and only what is told is copied.
+
+use std::{net::IpAddr, ops::Range, path::PathBuf, sync::Arc};
+
+use filter_core::limits::MAX_DIGITS;
+
+use super::{
+    diagnostics::{Code, Diagnostic, Diagnostics, Place, Severity},
+    model::{AddressEntry, NumberEntry, PatternEntry},
+    numbering,
+};
+
+/// Errors of one list that are told in full; more are counted.
+pub const LISTED_ERRORS: u64 = 100;
+
+/// Warnings of one list that are told in full; more are counted.
+pub const LISTED_WARNINGS: u64 = 10;
+
+/// What is wrong with an entry; the span is relative to the text that was parsed.
+#[derive(Clone, Debug)]
+pub struct Mistake {
+    /// What kind of mistake.
+    pub code: Code,
+    /// What is wrong.
+    pub message: String,
+    /// How to mend it.
+    pub help: Option<String>,
+    /// Where in the entry.
+    pub span: Range<usize>,
+}
+
+impl Mistake {
+    fn new(code: Code, span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), help: None, span }
+    }
+
+    fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// Tells about one list's lines, up to a limit.
+struct Teller<'a> {
+    file: &'a Arc<PathBuf>,
+    diagnostics: &'a mut Diagnostics,
+    told: [u64; 2],
+}
+
+impl<'a> Teller<'a> {
+    fn new(file: &'a Arc<PathBuf>, diagnostics: &'a mut Diagnostics) -> Self {
+        Self { file, diagnostics, told: [0; 2] }
+    }
+
+    fn tell(&mut self, severity: Severity, line: u32, text: &[u8], mistake: Mistake) {
+        let (told, limit) = match severity {
+            Severity::Error => (&mut self.told[0], LISTED_ERRORS),
+            Severity::Warning => (&mut self.told[1], LISTED_WARNINGS),
+        };
+        *told += 1;
+        if *told > limit {
+            self.diagnostics.count_unlisted(self.file, severity, 1);
+            return;
+        }
+        let new = if severity == Severity::Error { Diagnostic::error } else { Diagnostic::warning };
+        let place = Place::new(self.file, line, text, mistake.span);
+        self.diagnostics.push(new(mistake.code, mistake.message).at(place).maybe_help(mistake.help));
+    }
+}
+
+/// The lines of a list: number from 1, bytes without line ending. A byte order mark is left out.
+fn lines(content: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+    const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+    let content = content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(content);
+    let content = content.strip_suffix(b"\n").unwrap_or(content);
+    (1..)
+        .zip(content.split(|&byte| byte == b'\n'))
+        .map(|(number, line)| (number, line.strip_suffix(b"\r").unwrap_or(line)))
+}
+
+/// The part of a line before a `#`, without the blanks around it.
+fn without_comment(line: &[u8]) -> (usize, &[u8]) {
+    let end = line.iter().position(|&byte| byte == b'#').unwrap_or(line.len());
+    let start = line[..end].iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(end);
+    (start, line[start..end].trim_ascii_end())
+}
+
+/// Reads an address list: one address or CIDR a line, `#` comments.
+pub fn addresses(file: &Arc<PathBuf>, content: &[u8], diagnostics: &mut Diagnostics) -> Vec<AddressEntry> {
+    let mut teller = Teller::new(file, diagnostics);
+    let mut entries = Vec::with_capacity(content.len() / 16);
+    for (number, line) in lines(content) {
+        let (start, text) = without_comment(line);
+        if text.is_empty() {
+            continue;
+        }
+        match address(text) {
+            Ok(entry) => {
+                if let Some(mistake) = covers_everything(&entry, text.len()) {
+                    teller.tell(Severity::Warning, number, line, moved(mistake, start));
+                }
+                entries.push(AddressEntry { line: number, ..entry });
+            }
+            Err(mistake) => teller.tell(Severity::Error, number, line, moved(mistake, start)),
+        }
+    }
+    entries
+}
+
+fn moved(mut mistake: Mistake, by: usize) -> Mistake {
+    mistake.span = mistake.span.start + by..mistake.span.end + by;
+    mistake
+}
+
+/// What to say of an entry that holds every address.
+#[must_use]
+pub fn covers_everything(entry: &AddressEntry, length: usize) -> Option<Mistake> {
+    (entry.prefix == 0).then(|| {
+        let of = if entry.address.is_ipv4() { "IPv4" } else { "IPv6" };
+        Mistake::new(Code::CoversEverything, 0..length, format!("this entry is every {of} address"))
+            .help("to say \"any source\", leave the `source` condition out")
+    })
+}
+
+/// Parses an address or CIDR. The line of the entry is 0.
+///
+/// # Errors
+///
+/// What is wrong with it, and where.
+pub fn address(text: &[u8]) -> Result<AddressEntry, Mistake> {
+    let whole = 0..text.len();
+    let bad = |span: Range<usize>, message: String| Mistake::new(Code::BadAddress, span, message);
+    let Ok(text) = std::str::from_utf8(text) else {
+        return Err(bad(whole, "this is not an address".into()));
+    };
+    let (host, prefix) = match text.split_once('/') {
+        None => (text, None),
+        Some((host, prefix)) => (host, Some(prefix)),
+    };
+    let Ok(address) = host.parse::<IpAddr>() else {
+        let mistake = bad(0..host.len(), format!("`{text}` is not an IP address or CIDR"));
+        let host_name = host.bytes().any(|byte| byte.is_ascii_alphabetic()) && !host.contains(':');
+        return Err(if host_name {
+            mistake.help("names are not looked up: write the addresses that the name stands for")
+        } else if host.contains('-') {
+            mistake.help("a range is written as the CIDRs that it consists of, one a line")
+        } else if text.contains([',', ';', ' ', '\t']) {
+            mistake.help("one address or CIDR a line")
+        } else if host.split('.').count() == 4 {
+            mistake.help("four decimal numbers up to 255, without leading zeros")
+        } else {
+            mistake.help("such as 192.0.2.1, 192.0.2.0/24, 2001:db8::1 or 2001:db8::/32")
+        });
+    };
+    let bits: u8 = if address.is_ipv4() { 32 } else { 128 };
+    let length = match prefix {
+        None => bits,
+        Some(digits) => {
+            let plain = !digits.is_empty() && digits.len() <= 3 && digits.bytes().all(|byte| byte.is_ascii_digit());
+            match digits.parse::<u8>() {
+                Ok(length) if plain && length <= bits => length,
+                _ => {
+                    let span = host.len() + 1..text.len();
+                    let help = if digits.contains('.') {
+                        format!("write how many bits the network has, not its mask: {host}/24")
+                    } else {
+                        format!("a whole number from 0 to {bits}")
+                    };
+                    return Err(bad(span, format!("`{digits}` is not a prefix length")).help(help));
+                }
+            }
+        }
+    };
+    let network = network(address, length);
+    if let IpAddr::V6(six) = address
+        && let Some(four) = six.to_ipv4_mapped()
+    {
+        let suffix = if length < 128 { format!("/{}", length.saturating_sub(96)) } else { String::new() };
+        return Err(bad(whole, "an IPv4-mapped address never stands in a packet's header".into())
+            .help(format!("did you mean `{four}{suffix}`?")));
+    }
+    if network != address {
+        return Err(Mistake::new(Code::HostBits, whole, format!("`{text}` has bits set behind its prefix length"))
+            .help(format!("did you mean `{network}/{length}`, or the one address `{address}`?")));
+    }
+    Ok(AddressEntry { address, prefix: length, line: 0 })
+}
+
+/// The address with the bits behind `length` zero.
+fn network(address: IpAddr, length: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(four) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+            IpAddr::V4((four.to_bits() & mask).into())
+        }
+        IpAddr::V6(six) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+            IpAddr::V6((six.to_bits() & mask).into())
+        }
+    }
+}
+
+/// How the numbers of a list are written.
+#[derive(Clone, Debug)]
+pub struct NumberForm<'a> {
+    /// True: national numbers of the country; false: E.164.
+    pub national: bool,
+    /// The country code's digits.
+    pub country_code: &'a str,
+    /// The national prefix's digits; empty for none.
+    pub national_prefix: &'a str,
+}
+
+/// Parses a number prefix or, with `$` behind it, an exact number. Its line and score are 0.
+///
+/// # Errors
+///
+/// What is wrong with it, and where.
+pub fn number(text: &[u8], form: &NumberForm<'_>) -> Result<NumberEntry, Mistake> {
+    const MOST: usize = MAX_DIGITS as usize;
+    let bad = |span: Range<usize>, message: String| Mistake::new(Code::BadNumber, span, message);
+    let (body, exact) = match text.strip_suffix(b"$") {
+        Some(body) => (body, true),
+        None => (text, false),
+    };
+    let (body, plus) = match body.strip_prefix(b"+") {
+        Some(rest) => (rest, true),
+        None => (body, false),
+    };
+    let mut digits = [0_u8; MOST];
+    let mut count = 0;
+    for (at, &byte) in body.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => {
+                if let Some(digit) = digits.get_mut(count) {
+                    *digit = byte;
+                }
+                count += 1;
+            }
+            b' ' | b'\t' | b'-' | b'.' | b'(' | b')' => {}
+            _ => {
+                let at = at + usize::from(plus);
+                let shown = String::from_utf8_lossy(text);
+                let mistake = bad(at..at + 1, format!("`{shown}` is not a number"));
+                return Err(match byte {
+                    b'*' | b'x' | b'X' | b'?' => {
+                        mistake.help("a number without `$` is a prefix already: leave the placeholder out")
+                    }
+                    b'$' => mistake.help("`$` stands at the end, for exactly this number"),
+                    b'@' => mistake.help("a set stands in a rule's condition, not among a list's entries"),
+                    _ => mistake.help(
+                        "digits, `+` in front, blanks and `-.()` between them, `$` at the end for exactly this number",
+                    ),
+                });
+            }
+        }
+    }
+    let whole = 0..text.len();
+    if count == 0 {
+        return Err(bad(whole, "a number without digits".into()));
+    }
+    if count > MOST {
+        return Err(bad(whole, format!("{count} digits: numbers have at most {MOST} (E.164)")));
+    }
+    let digits = &digits[..count];
+    // A national number of the NANP begins with 2 to 9: a 1 in front is the country code already.
+    let national = form.national && !plus && !(form.country_code == "1" && digits[0] == b'1');
+    let (code, rest) = if national {
+        let prefix = form.national_prefix.as_bytes();
+        (form.country_code.as_bytes(), digits.strip_prefix(prefix).unwrap_or(digits))
+    } else {
+        (&[][..], digits)
+    };
+    let length = code.len() + rest.len();
+    if length > MOST {
+        return Err(bad(whole, format!("{length} digits with the country code: numbers have at most {MOST} (E.164)")));
+    }
+    if rest.is_empty() {
+        return Err(bad(whole, "nothing is left behind the national prefix".into()));
+    }
+    let packed = code.iter().chain(rest).fold(0_u64, |packed, digit| packed << 4 | u64::from(digit - b'0'));
+    // `length` is at least 1 and at most 15, so the shift is 4 to 60 bits.
+    let packed = packed << (64 - 4 * length);
+    Ok(NumberEntry { digits: packed, length: length as u8, exact, score: 0, line: 0 })
+}
+
+/// What a number list holds.
+#[derive(Debug, Default)]
+pub struct Numbers {
+    /// The entries that have not expired.
+    pub entries: Vec<NumberEntry>,
+    /// True if the list has a column `score`.
+    pub scored: bool,
+}
+
+/// A day, comparable.
+pub type Day = (u16, u8, u8);
+
+/// Reads a number list: text with one number a line, or CSV with a header row and a column `number`; columns `score`,
+/// `expires` and `comment` are known, others are left alone. `#` begins a comment, in CSV at the start of a line.
+pub fn numbers(
+    file: &Arc<PathBuf>,
+    content: &[u8],
+    form: &NumberForm<'_>,
+    today: Day,
+    diagnostics: &mut Diagnostics,
+) -> Numbers {
+    let mut teller = Teller::new(file, diagnostics);
+    let mut rows = lines(content).filter(|(_, line)| !without_comment(line).1.is_empty()).peekable();
+    let header = rows.peek().and_then(|(_, line)| Header::of(line));
+    let is_csv = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+    let mut read = Numbers { entries: Vec::with_capacity(content.len() / 12), scored: false };
+    let mut watch = Watch::default();
+    match header {
+        Some(header) => {
+            rows.next();
+            read.scored = header.score.is_some();
+            let mut expired = 0_u64;
+            let mut first_expired = None;
+            let mut scratch = Vec::new();
+            for (line, text) in rows {
+                match header.row(text, form, today, &mut scratch) {
+                    Ok(Row::Entry(entry, span)) => {
+                        let entry = NumberEntry { line, ..entry };
+                        watch.see(&entry, &text[span.clone()], form);
+                        if let Some(mistake) = impossible(&entry, span) {
+                            teller.tell(Severity::Warning, line, text, mistake);
+                        }
+                        read.entries.push(entry);
+                    }
+                    Ok(Row::Expired(span)) => {
+                        expired += 1;
+                        first_expired.get_or_insert((line, text, span));
+                    }
+                    Err(mistake) => teller.tell(Severity::Error, line, text, mistake),
+                }
+            }
+            if let Some((line, text, span)) = first_expired {
+                let message = format!("{expired} entr{} of this list expired", if expired == 1 { "y" } else { "ies" });
+                let mistake = Mistake::new(Code::ExpiredEntries, span, message)
+                    .help("entries past their `expires` date are left out: remove them, or renew the date");
+                teller.tell(Severity::Warning, line, text, mistake);
+            }
+        }
+        None if is_csv => {
+            if let Some((line, text)) = rows.next() {
+                let mistake = Mistake::new(Code::BadCsv, 0..text.len(), "the first row has no column `number`")
+                    .help("begin a .csv file with a header row such as `number,comment`, or name the file .txt");
+                teller.tell(Severity::Error, line, text, mistake);
+            }
+        }
+        None => {
+            for (line, text) in rows {
+                let (start, entry) = without_comment(text);
+                match number(entry, form) {
+                    Ok(found) => {
+                        let found = NumberEntry { line, ..found };
+                        watch.see(&found, entry, form);
+                        if let Some(mistake) = impossible(&found, start..start + entry.len()) {
+                            teller.tell(Severity::Warning, line, text, mistake);
+                        }
+                        read.entries.push(found);
+                    }
+                    Err(mistake) => {
+                        let mut mistake = moved(mistake, start);
+                        if mistake.help.is_some() && entry.iter().any(|byte| matches!(byte, b',' | b';')) {
+                            mistake.help =
+                                Some("a list with several columns has a header row with a column `number`".into());
+                        }
+                        teller.tell(Severity::Error, line, text, mistake);
+                    }
+                }
+            }
+        }
+    }
+    watch.tell(form, content, &mut teller);
+    read
+}
+
+/// Watches for a list of ten-digit national numbers that is read as E.164: `2125551234` would be a number of Morocco.
+#[derive(Default)]
+struct Watch {
+    national: u64,
+    other: u64,
+    first: u32,
+}
+
+impl Watch {
+    fn see(&mut self, entry: &NumberEntry, written: &[u8], form: &NumberForm<'_>) {
+        let digit = |index: u32| (entry.digits >> (60 - 4 * index)) & 15;
+        if form.national || form.country_code != "1" {
+            return;
+        }
+        if entry.length == 10 && written.first() != Some(&b'+') && digit(0) >= 2 && digit(3) >= 2 {
+            self.national += 1;
+            if self.first == 0 {
+                self.first = entry.line;
+            }
+        } else if entry.length > 10 {
+            self.other += 1;
+        }
+    }
+
+    fn tell(self, form: &NumberForm<'_>, content: &[u8], teller: &mut Teller<'_>) {
+        // A mixed list holds foreign numbers; one of ten-digit numbers throughout is a national one.
+        if self.national == 0 || self.other > 0 || form.national {
+            return;
+        }
+        if let Some((line, text)) = lines(content).find(|(line, _)| *line == self.first) {
+            let message = format!(
+                "all {} full numbers of this list have ten digits, and are read as E.164 without its plus",
+                self.national
+            );
+            let mistake = Mistake::new(Code::NationalLooking, 0..text.len(), message)
+                .help("if they are national numbers, say `format = \"national\"` in the set");
+            teller.tell(Severity::Warning, line, text, mistake);
+        }
+    }
+}
+
+/// What to say of a number that cannot be dialled. Short codes and numbers of area codes that do not exist are all right:
+/// lists name them because they should not be seen.
+#[must_use]
+pub fn impossible(entry: &NumberEntry, span: Range<usize>) -> Option<Mistake> {
+    const SHORT_CODE: u8 = 6;
+    if entry.length <= SHORT_CODE && entry.exact {
+        return None;
+    }
+    let say = |message: String| Some(Mistake::new(Code::ImpossibleNumber, span.clone(), message));
+    let first = entry.digits >> 60;
+    if first == 0 {
+        return say("no E.164 number begins with 0".into()).map(|mistake| {
+            mistake.help("write the country code, without national or international prefix; or `format = \"national\"` in the set")
+        });
+    }
+    let Some((country, fewest, most)) = numbering::lengths(entry.digits, entry.length) else {
+        return match numbering::may_begin_with(entry.digits, entry.length) {
+            true => None,
+            false => say("no country code begins so".into())
+                .map(|mistake| mistake.help("numbers are written with their country code first, in E.164 form")),
+        };
+    };
+    if entry.length > most {
+        return say(format!("{} digits, but numbers of +{country} have at most {most}", entry.length));
+    }
+    if entry.exact && entry.length < fewest {
+        return say(format!("{} digits, but numbers of +{country} have at least {fewest}", entry.length))
+            .map(|mistake| mistake.help("leave the `$` out to mean every number that begins so"));
+    }
+    None
+}
+
+/// The columns of a CSV list.
+#[derive(Debug)]
+struct Header {
+    delimiter: u8,
+    number: usize,
+    score: Option<usize>,
+    expires: Option<usize>,
+}
+
+enum Row {
+    Entry(NumberEntry, Range<usize>),
+    Expired(Range<usize>),
+}
+
+impl Header {
+    /// The header, if the line is one: a line with a field `number`.
+    fn of(line: &[u8]) -> Option<Self> {
+        [b',', b';', b'\t'].into_iter().find_map(|delimiter| {
+            let names: Vec<_> = Fields::new(line, delimiter)
+                .map(|field| field.map(|span| unquoted(&line[span]).trim_ascii().to_ascii_lowercase()))
+                .collect::<Result<_, _>>()
+                .ok()?;
+            let column = |wanted: &[u8]| names.iter().position(|name| name == wanted);
+            let number = column(b"number")?;
+            Some(Self { delimiter, number, score: column(b"score"), expires: column(b"expires") })
+        })
+    }
+
+    fn row(
+        &self,
+        line: &[u8],
+        form: &NumberForm<'_>,
+        today: Day,
+        scratch: &mut Vec<Range<usize>>,
+    ) -> Result<Row, Mistake> {
+        scratch.clear();
+        for field in Fields::new(line, self.delimiter) {
+            scratch.push(trimmed(line, unquoted_span(line, field?)));
+        }
+        let Some(span) = scratch.get(self.number).cloned().filter(|span| !span.is_empty()) else {
+            return Err(Mistake::new(Code::BadCsv, 0..line.len(), "this row has no number"));
+        };
+        if let Some(expires) = self.expires.and_then(|column| scratch.get(column)).filter(|span| !span.is_empty()) {
+            let day = day(&line[expires.clone()]).ok_or_else(|| {
+                Mistake::new(Code::BadDate, expires.clone(), "this is not a date").help("write it as 2027-01-31")
+            })?;
+            if day < today {
+                return Ok(Row::Expired(expires.clone()));
+            }
+        }
+        let mut entry = number(&line[span.clone()], form).map_err(|mistake| moved(mistake, span.start))?;
+        if let Some(score) = self.score.and_then(|column| scratch.get(column)) {
+            let digits = &line[score.clone()];
+            entry.score = std::str::from_utf8(digits)
+                .ok()
+                .and_then(|text| text.parse().ok())
+                .filter(|score| *score <= 100)
+                .ok_or_else(|| {
+                    let shown = String::from_utf8_lossy(digits);
+                    Mistake::new(Code::BadScore, score.clone(), format!("`{shown}` is not a score"))
+                        .help("a whole number from 0 to 100")
+                })?;
+        }
+        Ok(Row::Entry(entry, span))
+    }
+}
+
+/// The fields of one CSV row (RFC 4180, each record on one line): spans, quotes included.
+struct Fields<'a> {
+    line: &'a [u8],
+    delimiter: u8,
+    at: Option<usize>,
+}
+
+impl<'a> Fields<'a> {
+    fn new(line: &'a [u8], delimiter: u8) -> Self {
+        Self { line, delimiter, at: Some(0) }
+    }
+}
+
+impl Iterator for Fields<'_> {
+    type Item = Result<Range<usize>, Mistake>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.at?;
+        let line = self.line;
+        let mut at = start;
+        if line.get(start) == Some(&b'"') {
+            at += 1;
+            loop {
+                match line.get(at) {
+                    None => {
+                        self.at = None;
+                        let mistake =
+                            Mistake::new(Code::BadCsv, start..line.len(), "this quoted field does not end on its line");
+                        return Some(Err(
+                            mistake.help("close the quotation mark; a quotation mark inside is written twice")
+                        ));
+                    }
+                    Some(b'"') if line.get(at + 1) == Some(&b'"') => at += 2,
+                    Some(b'"') => break at += 1,
+                    Some(_) => at += 1,
+                }
+            }
+        }
+        let end = line[at..].iter().position(|&byte| byte == self.delimiter).map(|length| at + length);
+        self.at = end.map(|end| end + 1);
+        Some(Ok(start..end.unwrap_or(line.len())))
+    }
+}
+
+fn unquoted(field: &[u8]) -> &[u8] {
+    &field[unquoted_span(field, 0..field.len())]
+}
+
+fn unquoted_span(line: &[u8], span: Range<usize>) -> Range<usize> {
+    let field = line[span.clone()].trim_ascii_end();
+    if field.len() >= 2 && field.starts_with(b"\"") && field.ends_with(b"\"") {
+        return span.start + 1..span.start + field.len() - 1;
+    }
+    span
+}
+
+fn trimmed(line: &[u8], span: Range<usize>) -> Range<usize> {
+    let field = &line[span.clone()];
+    let start = span.start + (field.len() - field.trim_ascii_start().len());
+    start..start + field.trim_ascii().len()
+}
+
+/// The day of `2027-01-31`, alone or followed by a time.
+fn day(text: &[u8]) -> Option<Day> {
+    let text = std::str::from_utf8(text).ok()?;
+    let date = text.parse::<toml::value::Datetime>().ok()?.date?;
+    Some((date.year, date.month, date.day))
+}
+
+/// Reads a pattern list: one regular expression a line, `#` at the start of a line begins a comment.
+pub fn patterns(file: &Arc<PathBuf>, content: &[u8], diagnostics: &mut Diagnostics) -> Vec<PatternEntry> {
+    let mut teller = Teller::new(file, diagnostics);
+    let mut entries = Vec::new();
+    for (number, line) in lines(content) {
+        let text = line.trim_ascii();
+        if text.is_empty() || text.starts_with(b"#") {
+            continue;
+        }
+        let start = line.len() - line.trim_ascii_start().len();
+        match pattern(text) {
+            Ok((pattern, warning)) => {
+                if let Some(mistake) = warning {
+                    teller.tell(Severity::Warning, number, line, moved(mistake, start));
+                }
+                entries.push(PatternEntry { pattern, line: number });
+            }
+            Err(mistake) => teller.tell(Severity::Error, number, line, moved(mistake, start)),
+        }
+    }
+    entries
+}
+
+/// Checks a regular expression in the form that the compiler reads it: over bytes, ASCII case-insensitive, without Unicode
+/// classes. With it, what may be wrong with one that can be read.
+///
+/// # Errors
+///
+/// What is wrong with it, and where.
+pub fn pattern(text: &[u8]) -> Result<(String, Option<Mistake>), Mistake> {
+    let bad = |span: Range<usize>, message: String| Mistake::new(Code::BadPattern, span, message);
+    let Ok(text) = std::str::from_utf8(text) else {
+        return Err(bad(0..text.len(), "this pattern is not UTF-8".into()).help("write bytes as \\xNN"));
+    };
+    if text.is_empty() {
+        return Err(Mistake::new(Code::Empty, 0..0, "an empty pattern matches every value")
+            .help("leave the condition out to match any value; `^$` matches an empty one"));
+    }
+    let parsed = regex_syntax::ParserBuilder::new()
+        .unicode(false)
+        .utf8(false)
+        .case_insensitive(true)
+        .nest_limit(64)
+        .build()
+        .parse(text);
+    let parsed = parsed.map_err(|error| {
+        let (span, reason) = match &error {
+            regex_syntax::Error::Parse(error) => (*error.span(), error.kind().to_string()),
+            regex_syntax::Error::Translate(error) => (*error.span(), error.kind().to_string()),
+            other => return bad(0..text.len(), format!("this regular expression cannot be read: {other}")),
+        };
+        let mut mistake =
+            bad(span.start.offset..span.end.offset, format!("this regular expression cannot be read: {reason}"));
+        mistake.help = mend_pattern(text, &reason);
+        mistake
+    })?;
+    let properties = parsed.properties();
+    let warning = (properties.minimum_len() == Some(0) && properties.look_set().is_empty()).then(|| {
+        Mistake::new(Code::MatchesEverything, 0..text.len(), "this pattern matches every value, an empty one too")
+            .help("patterns are not anchored: leave out what may be missing, or anchor it with `^` and `$`")
+    });
+    Ok((text.to_owned(), warning))
+}
+
+fn mend_pattern(text: &str, reason: &str) -> Option<String> {
+    if reason.contains("look-around") {
+        return Some(
+            "look-around is not there: what must not match goes into a rule of its own, or `not.` before the scope"
+                .into(),
+        );
+    }
+    if reason.contains("repetition operator missing") {
+        return Some(
+            "`*`, `+` and `?` repeat what stands before them; the characters themselves are `\\*`, `\\+`, `\\?`".into(),
+        );
+    }
+    if reason.contains("unclosed") || reason.contains("unopened") {
+        let escaped = text.contains(['(', ')']);
+        return Some(
+            if escaped {
+                "the brackets themselves are written `\\(` and `\\)`"
+            } else {
+                "a bracket itself is written `\\[`"
+            }
+            .into(),
+        );
+    }
+    if reason.contains("Unicode") {
+        return Some("patterns run over bytes: write ASCII classes such as [A-Za-z], and other bytes as \\xNN".into());
+    }
+    None
+}
