@@ -1,5 +1,81 @@
 //! The kernel's side: the XDP program, its maps, its link.
+//!
+//! [`Instance`] is a loaded program with maps of its own, for running packets through it. [`Filter`] is what is attached:
+//! it lives in pins and outlives the process that put it there. [`State`] reads those pins, with a daemon or without.
 
+mod bpf;
+mod error;
+mod filter;
+mod host;
+mod instance;
 mod object;
+mod pins;
+mod probe;
+mod ring;
+mod snapshot;
+mod state;
+mod table;
 
+use std::fmt;
+
+pub use error::{Error, Version};
+pub use filter::{Attached, Filter, Installed, detach};
+pub use instance::{Instance, Run};
 pub use object::OBJECT;
+pub use pins::{DEFAULT_PIN_DIRECTORY, Pins};
+pub use probe::Engine;
+pub use ring::Ring;
+pub use snapshot::{Counts, Deployment, ReasonCount, RuleCount, State};
+pub use state::{MAX_INTERFACES, RULE_NAME};
+pub use table::Table;
+
+/// How an XDP program runs on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// In the network stack: every interface has it, and the kernel has already made a buffer of the packet.
+    Generic,
+    /// In the driver, on the packet as it came.
+    Native,
+}
+
+impl Mode {
+    /// Its name in options and output.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Generic => "generic",
+            Self::Native => "native",
+        }
+    }
+
+    fn number(self) -> u32 {
+        match self {
+            Self::Native => 1,
+            Self::Generic => 2,
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The mode an operator asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ModeChoice {
+    /// Native where the driver has it, else generic
+    #[default]
+    Auto,
+    /// In the network stack, on any interface
+    Generic,
+    /// In the driver, or not at all
+    Native,
+}
+
+impl ModeChoice {
+    fn excludes(self, mode: Mode) -> bool {
+        matches!((self, mode), (Self::Generic, Mode::Native) | (Self::Native, Mode::Generic))
+    }
+}

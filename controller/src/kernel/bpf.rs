@@ -1,0 +1,248 @@
+//! The `bpf()` commands that aya does not offer: whole-array updates, freezing, raw values of maps, facts about links.
+//!
+//! Numbers and structures are those of the kernel's `include/uapi/linux/bpf.h`; unused tails of an attribute are zero.
+
+use std::{
+    ffi::CString,
+    io,
+    os::{
+        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
+};
+
+const BPF_MAP_CREATE: libc::c_long = 0;
+const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
+const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
+const BPF_OBJ_PIN: libc::c_long = 6;
+const BPF_OBJ_GET: libc::c_long = 7;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
+const BPF_LINK_CREATE: libc::c_long = 28;
+const BPF_LINK_UPDATE: libc::c_long = 29;
+const BPF_LINK_DETACH: libc::c_long = 34;
+
+const BPF_MAP_TYPE_ARRAY: u32 = 2;
+
+/// Makes an array map that only user space uses. `name` may have 15 bytes of letters, digits and underscores.
+pub(super) fn create_array(name: &str, value_size: u32, max_entries: u32) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct Attribute {
+        map_type: u32,
+        key_size: u32,
+        value_size: u32,
+        max_entries: u32,
+        map_flags: u32,
+        inner_map_fd: u32,
+        numa_node: u32,
+        map_name: [u8; 16],
+    }
+    let mut map_name = [0; 16];
+    let length = name.len().min(15);
+    map_name[..length].copy_from_slice(&name.as_bytes()[..length]);
+    let mut attribute = Attribute {
+        map_type: BPF_MAP_TYPE_ARRAY,
+        key_size: 4,
+        value_size,
+        max_entries,
+        map_name,
+        ..Attribute::default()
+    };
+    // SAFETY: the attribute holds no pointers.
+    let fd = unsafe { bpf(BPF_MAP_CREATE, &mut attribute) }?;
+    // SAFETY: the kernel just made this descriptor for us, nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Reads a value.
+///
+/// # Safety
+/// `key` and `value` must be at least as long as the map's keys and values (per-CPU maps: the value rounded up to 8 bytes,
+/// times the possible CPUs).
+pub(super) unsafe fn lookup(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) -> io::Result<()> {
+    let mut attribute = Element {
+        map_fd: map.as_raw_fd() as u32,
+        key: key.as_ptr() as u64,
+        value: value.as_mut_ptr() as u64,
+        ..Element::default()
+    };
+    // SAFETY: both pointers are valid for this call, and long enough by this function's contract.
+    unsafe { bpf(BPF_MAP_LOOKUP_ELEM, &mut attribute) }.map(drop)
+}
+
+/// Writes a value, whether the key was there or not.
+///
+/// # Safety
+/// As for [`lookup`].
+pub(super) unsafe fn update(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> io::Result<()> {
+    let mut attribute = Element {
+        map_fd: map.as_raw_fd() as u32,
+        key: key.as_ptr() as u64,
+        value: value.as_ptr() as u64,
+        ..Element::default()
+    };
+    // SAFETY: both pointers are valid for this call, and long enough by this function's contract.
+    unsafe { bpf(BPF_MAP_UPDATE_ELEM, &mut attribute) }.map(drop)
+}
+
+/// Writes `count` values at once.
+///
+/// # Safety
+/// `keys` and `values` must hold at least `count` keys and values of the map.
+pub(super) unsafe fn update_batch(map: BorrowedFd<'_>, keys: &[u8], values: &[u8], count: u32) -> io::Result<()> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct Attribute {
+        in_batch: u64,
+        out_batch: u64,
+        keys: u64,
+        values: u64,
+        count: u32,
+        map_fd: u32,
+        elem_flags: u64,
+        flags: u64,
+    }
+    let mut attribute = Attribute {
+        keys: keys.as_ptr() as u64,
+        values: values.as_ptr() as u64,
+        count,
+        map_fd: map.as_raw_fd() as u32,
+        ..Attribute::default()
+    };
+    // SAFETY: both pointers are valid for this call, and long enough by this function's contract.
+    unsafe { bpf(BPF_MAP_UPDATE_BATCH, &mut attribute) }.map(drop)
+}
+
+/// Pins a map, program or link.
+pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let pathname = CString::new(path.as_os_str().as_bytes())?;
+    let mut attribute =
+        Object { pathname: pathname.as_ptr() as u64, bpf_fd: object.as_raw_fd() as u32, ..Object::default() };
+    // SAFETY: the path is a string with its terminating zero and outlives the call.
+    unsafe { bpf(BPF_OBJ_PIN, &mut attribute) }.map(drop)
+}
+
+/// Opens a pinned program or link.
+pub(super) fn get(path: &Path) -> io::Result<OwnedFd> {
+    let pathname = CString::new(path.as_os_str().as_bytes())?;
+    let mut attribute = Object { pathname: pathname.as_ptr() as u64, ..Object::default() };
+    // SAFETY: the path is a string with its terminating zero and outlives the call.
+    let fd = unsafe { bpf(BPF_OBJ_GET, &mut attribute) }?;
+    // SAFETY: the kernel just made this descriptor for us, nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// `XDP_FLAGS_SKB_MODE`: run in the network stack.
+pub(super) const XDP_GENERIC: u32 = 1 << 1;
+/// `XDP_FLAGS_DRV_MODE`: run in the driver.
+pub(super) const XDP_NATIVE: u32 = 1 << 2;
+
+/// Puts an XDP program on an interface. It stays while the link, or a pin of it, is open.
+pub(super) fn create_xdp_link(program: BorrowedFd<'_>, interface: u32, flags: u32) -> io::Result<OwnedFd> {
+    const BPF_XDP: u32 = 37;
+    #[repr(C)]
+    struct Attribute {
+        program: u32,
+        interface: u32,
+        attach_type: u32,
+        flags: u32,
+    }
+    let mut attribute = Attribute { program: program.as_raw_fd() as u32, interface, attach_type: BPF_XDP, flags };
+    // SAFETY: the attribute holds no pointers.
+    let fd = unsafe { bpf(BPF_LINK_CREATE, &mut attribute) }?;
+    // SAFETY: the kernel just made this descriptor for us, nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Replaces the program behind a link in one step: each packet sees the old one or the new one.
+pub(super) fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    #[repr(C)]
+    struct Attribute {
+        link: u32,
+        new_program: u32,
+        flags: u32,
+        old_program: u32,
+    }
+    let mut attribute =
+        Attribute { link: link.as_raw_fd() as u32, new_program: program.as_raw_fd() as u32, flags: 0, old_program: 0 };
+    // SAFETY: the attribute holds no pointers.
+    unsafe { bpf(BPF_LINK_UPDATE, &mut attribute) }.map(drop)
+}
+
+/// Takes a link's program off its interface at once, whoever still holds the link.
+pub(super) fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attribute = link.as_raw_fd() as u32;
+    // SAFETY: the attribute holds no pointers.
+    unsafe { bpf(BPF_LINK_DETACH, &mut attribute) }.map(drop)
+}
+
+/// What the kernel says of an XDP link: `struct bpf_link_info`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LinkInfo {
+    /// `enum bpf_link_type`.
+    pub(super) kind: u32,
+    /// The link's id.
+    pub(super) id: u32,
+    /// The id of its program.
+    pub(super) program: u32,
+    padding: u32,
+    /// Index of the interface, 0 once the interface is gone (XDP links only).
+    pub(super) interface: u32,
+    tail: [u32; 11],
+}
+
+/// `BPF_LINK_TYPE_XDP`.
+pub(super) const LINK_TYPE_XDP: u32 = 6;
+
+/// Asks the kernel about a link.
+pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct Attribute {
+        bpf_fd: u32,
+        info_len: u32,
+        info: u64,
+    }
+    let mut info = LinkInfo::default();
+    let mut attribute = Attribute {
+        bpf_fd: link.as_raw_fd() as u32,
+        info_len: size_of::<LinkInfo>() as u32,
+        info: &raw mut info as u64,
+    };
+    // SAFETY: the kernel writes at most `info_len` bytes to `info`, which lives on for the call; any bytes are a valid value.
+    unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attribute) }?;
+    Ok(info)
+}
+
+/// `struct { pathname; bpf_fd; file_flags }` of the commands about pins.
+#[repr(C)]
+#[derive(Default)]
+struct Object {
+    pathname: u64,
+    bpf_fd: u32,
+    file_flags: u32,
+}
+
+/// `struct { map_fd; key; value; flags }` of the element commands.
+#[repr(C)]
+#[derive(Default)]
+struct Element {
+    map_fd: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// The system call.
+///
+/// # Safety
+/// `attribute` must be the one `command` takes, and every pointer in it must be valid for what the command does with it.
+unsafe fn bpf<T>(command: libc::c_long, attribute: &mut T) -> io::Result<i32> {
+    // SAFETY: by this function's contract; the size is the attribute's own.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attribute, size_of::<T>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
+}

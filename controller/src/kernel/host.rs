@@ -1,0 +1,161 @@
+//! What this host allows: capabilities, kernel version, interfaces and what is on them.
+
+use std::{ffi::CString, fs, io};
+
+use aya::{programs::loaded_programs, util::KernelVersion};
+use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached},
+};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+use super::{Error, Mode, error::Context as _};
+
+/// The oldest kernel the program is tested on.
+const MINIMUM_KERNEL: (KernelVersion, &str) = (KernelVersion::new(6, 1, 0), "6.1");
+
+/// Bits of the capability set, `include/uapi/linux/capability.h`.
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_BPF: u32 = 39;
+
+/// Checks what every command that loads needs, so that the first refusal says everything that is missing.
+pub(super) fn check() -> Result<(), Error> {
+    let (minimum, needed) = MINIMUM_KERNEL;
+    let found = KernelVersion::current().context(|| "read the kernel's version".to_owned())?;
+    if found < minimum {
+        return Err(Error::KernelTooOld { found: release(), needed });
+    }
+    let effective = effective_capabilities().unwrap_or(u64::MAX);
+    let has = |capability: u32| effective & (1 << capability) != 0;
+    let mut missing = Vec::new();
+    if !has(CAP_BPF) && !has(CAP_SYS_ADMIN) {
+        missing.push("CAP_BPF");
+    }
+    if !has(CAP_NET_ADMIN) {
+        missing.push("CAP_NET_ADMIN");
+    }
+    if missing.is_empty() { Ok(()) } else { Err(Error::NotPermitted(missing)) }
+}
+
+fn release() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease").map_or_else(|_| "?".to_owned(), |text| text.trim().to_owned())
+}
+
+/// The effective capabilities of this process; none where /proc cannot be read.
+fn effective_capabilities() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+/// An interface's index in this network namespace.
+pub(super) fn interface_index(interface: &str) -> Result<u32, Error> {
+    let name = CString::new(interface).map_err(|_| Error::UnknownInterface(interface.to_owned()))?;
+    // SAFETY: the name is a terminated string that outlives the call.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(Error::UnknownInterface(interface.to_owned())),
+        index => Ok(index),
+    }
+}
+
+/// An XDP program on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OnInterface {
+    pub(super) program: u32,
+    /// None for offloaded to the hardware, or several at once.
+    pub(super) mode: Option<Mode>,
+}
+
+/// The XDP program on an interface, if there is one (`IFLA_XDP`).
+pub(super) fn xdp_on(index: u32) -> Result<Option<OnInterface>, Error> {
+    let attributes = link_attributes(index).context(|| "ask for the interface's XDP program".to_owned())?;
+    let mut program = 0;
+    let mut attached = XdpAttached::None;
+    for attribute in attributes {
+        let LinkAttribute::Xdp(attributes) = attribute else { continue };
+        for attribute in attributes {
+            match attribute {
+                LinkXdp::Attached(how) => attached = how,
+                // With several programs the kernel names them by mode only.
+                LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) | LinkXdp::HwProgId(id)
+                    if program == 0 =>
+                {
+                    program = id;
+                }
+                _ => {}
+            }
+        }
+    }
+    let mode = match attached {
+        XdpAttached::None => return Ok(None),
+        XdpAttached::Driver => Some(Mode::Native),
+        XdpAttached::SocketBuffer => Some(Mode::Generic),
+        _ => None,
+    };
+    Ok(Some(OnInterface { program, mode }))
+}
+
+/// Asks rtnetlink about one interface.
+fn link_attributes(index: u32) -> io::Result<Vec<LinkAttribute>> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    let mut question = LinkMessage::default();
+    question.header.index = index;
+    let mut message =
+        NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(RouteNetlinkMessage::GetLink(question)));
+    message.header.flags = NLM_F_REQUEST;
+    message.finalize();
+    let mut buffer = vec![0; message.buffer_len()];
+    message.serialize(&mut buffer);
+    socket.send(&buffer, 0)?;
+    let (answer, _) = socket.recv_from_full()?;
+    let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+    match answer.payload {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Ok(link.attributes),
+        NetlinkPayload::Error(error) => Err(error.to_io()),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "unexpected answer of rtnetlink")),
+    }
+}
+
+/// The name of a loaded program.
+pub(super) fn program_name(id: u32) -> String {
+    loaded_programs()
+        .filter_map(Result::ok)
+        .find(|program| program.id() == id)
+        .and_then(|program| program.name_as_str().map(str::to_owned))
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// The command that takes somebody else's program off.
+pub(super) fn command_against(interface: &str, on: OnInterface) -> String {
+    let link = aya::programs::loaded_links().filter_map(Result::ok).find(|link| link.program_id() == on.program);
+    match (link, on.mode) {
+        // A program behind a link can only be removed through it.
+        (Some(link), _) => format!("bpftool link detach id {}", link.id()),
+        (None, Some(Mode::Generic)) => format!("ip link set dev {interface} xdpgeneric off"),
+        (None, _) => format!("ip link set dev {interface} xdp off"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_found_and_has_no_program() {
+        let index = interface_index("lo").unwrap();
+        assert_eq!(xdp_on(index).unwrap(), None);
+    }
+
+    #[test]
+    fn an_interface_that_is_not_there_is_named() {
+        let error = interface_index("no-such-if").unwrap_err();
+        assert_eq!(error.to_string(), "no interface named no-such-if");
+        assert!(error.help().is_some_and(|help| help.contains("ip -brief link")));
+    }
+}

@@ -1,0 +1,203 @@
+//! A loaded program with a policy's maps.
+
+use std::{os::fd::AsFd as _, path::PathBuf, time::Duration};
+
+use aya::{
+    Ebpf, EbpfLoader, TestRun as _, TestRunOptions,
+    programs::{ProgramFd, Xdp},
+};
+use filter_core::layout::{Dfa, Root};
+use zerocopy::IntoBytes as _;
+
+use super::{Error, OBJECT, Pins, bpf, error::Context as _, host, pins, table::Table};
+use crate::policy::image::Image;
+
+/// The program's name in the object.
+const PROGRAM: &str = "ringfence";
+
+/// Maps that belong to one generation, filled from its image.
+const POLICY_MAPS: [&str; 8] =
+    ["ROOTS", "NODES", "LEAVES", "ADDRESS_CLASSES", "NUMBER_CLASSES", "ROWS", "RULES", "DFAS"];
+
+/// Maps that all generations share and that outlive the daemon.
+const SHARED_MAPS: [&str; 7] = ["RULE_COUNTERS", "REASON_COUNTERS", "EVENTS", "FRAGMENTS", "FLOWS", "BANS", "RATES"];
+
+/// Those of them that a filter cannot be without.
+const REQUIRED: [&str; 3] = ["RULE_COUNTERS", "REASON_COUNTERS", "EVENTS"];
+
+/// A loaded program with maps of its own: nothing it counts or remembers is seen by anybody else, and it is attached
+/// nowhere. Packets are run through it with [`Instance::run`].
+#[derive(Debug)]
+pub struct Instance {
+    ebpf: Ebpf,
+    tables: Vec<(&'static str, Table)>,
+}
+
+/// What the program did with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The XDP action it returned.
+    pub action: u32,
+    /// How long it ran, by the kernel's clock.
+    pub duration: Duration,
+}
+
+impl Instance {
+    /// Loads the program with the policy's configuration and fills its maps. The rules count in the slots that the image
+    /// names.
+    ///
+    /// # Errors
+    /// No permission, no memory, or the verifier's refusal.
+    pub fn load(image: &Image) -> Result<Self, Error> {
+        host::check()?;
+        let mut ebpf = load_object(image, &[])?;
+        let mut tables = Vec::new();
+        for name in POLICY_MAPS.into_iter().chain(SHARED_MAPS) {
+            match ebpf.take_map(name) {
+                Some(map) => tables.push((name, Table::from_map(name, map)?)),
+                None if POLICY_MAPS.contains(&name) || REQUIRED.contains(&name) => {
+                    return Err(Error::Internal(format!("the program has no map {name}")));
+                }
+                None => {}
+            }
+        }
+        for (name, table) in &tables {
+            match *name {
+                "ROOTS" => fill_large::<Root>(table, &image.roots)?,
+                "NODES" => table.fill(&image.nodes)?,
+                "LEAVES" => table.fill(&image.leaves)?,
+                "ADDRESS_CLASSES" => table.fill(&image.address_classes)?,
+                "NUMBER_CLASSES" => table.fill(&image.number_classes)?,
+                "ROWS" => table.fill(&image.rows)?,
+                "RULES" => table.fill(&image.rules)?,
+                "DFAS" => fill_large::<Dfa>(table, &image.dfas)?,
+                _ => {}
+            }
+        }
+        xdp(&mut ebpf)?.load()?;
+        Ok(Self { ebpf, tables })
+    }
+
+    /// Runs one packet (from its Ethernet header on) through the program.
+    ///
+    /// # Errors
+    /// Fewer than 14 bytes, which the kernel does not take, or more than fit.
+    pub fn run(&self, packet: &[u8]) -> Result<Run, Error> {
+        let program: &Xdp = self
+            .ebpf
+            .program(PROGRAM)
+            .and_then(|program| program.try_into().ok())
+            .ok_or_else(|| Error::Internal("the object has no program ringfence".to_owned()))?;
+        let result = program
+            .test_run(TestRunOptions { data_in: Some(packet), repeat: 1, ..TestRunOptions::default() })
+            .context(|| "run a packet through the program".to_owned())?;
+        Ok(Run { action: result.return_value, duration: result.duration })
+    }
+
+    /// One of its maps.
+    #[must_use]
+    pub fn table(&self, name: &str) -> Option<&Table> {
+        self.tables.iter().find(|(known, _)| *known == name).map(|(_, table)| table)
+    }
+
+    /// Instructions the verifier walked through; `None` where the kernel does not say.
+    ///
+    /// # Errors
+    /// The kernel does not tell about programs at all.
+    pub fn verified_instructions(&self) -> Result<Option<u32>, Error> {
+        let program: &Xdp = self
+            .ebpf
+            .program(PROGRAM)
+            .and_then(|program| program.try_into().ok())
+            .ok_or_else(|| Error::Internal("the object has no program ringfence".to_owned()))?;
+        let info = program.info().context(|| "read the properties of the program".to_owned())?;
+        Ok(info.verified_instruction_count())
+    }
+
+    /// Loads the program once more, with this one's policy maps and the shared maps of `pins`, and pins both it and the
+    /// policy maps in the directory of the next generation.
+    ///
+    /// So what was run with packets before is what is attached, but its probes are in nobody's counters.
+    pub(super) fn pin_next(&self, image: &Image, pins: &Pins) -> Result<Live, Error> {
+        pins.remove_generation(pins::NEXT)?;
+        let directory = pins.generation(pins::NEXT);
+        pins::create_directory(&directory)?;
+        let mut paths = Vec::new();
+        for (name, table) in &self.tables {
+            let path = if POLICY_MAPS.contains(name) {
+                let path = directory.join(name);
+                bpf::pin(table.fd(), &path).context(|| format!("pin the map {name}"))?;
+                path
+            } else {
+                let path = pins.map(name);
+                // aya takes whatever lies there; a map of another shape would be read with this program's layouts.
+                if path.exists() {
+                    let (found, expected) = (Table::open(&path)?.shape(), table.shape());
+                    if found != expected {
+                        return Err(Error::Shape {
+                            path,
+                            found: format!("{found:?}"),
+                            expected: format!("{expected:?}"),
+                        });
+                    }
+                }
+                path
+            };
+            paths.push((*name, path));
+        }
+        let mut ebpf = load_object(image, &paths)?;
+        let program = xdp(&mut ebpf)?;
+        program.load()?;
+        let info = program.info().context(|| "read the properties of the program".to_owned())?;
+        let fd = program
+            .fd()
+            .and_then(|fd| fd.try_clone().map_err(aya::programs::ProgramError::IOError))
+            .context(|| "take hold of the program".to_owned())?;
+        bpf::pin(fd.as_fd(), &directory.join(pins::PROGRAM)).context(|| "pin the program".to_owned())?;
+        Ok(Live { program: fd, id: info.id(), verified_instructions: info.verified_instruction_count().unwrap_or(0) })
+    }
+}
+
+/// A program that counts in the shared maps, ready to be put on interfaces.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) program: ProgramFd,
+    pub(super) id: u32,
+    pub(super) verified_instructions: u32,
+}
+
+fn load_object(image: &Image, pinned: &[(&'static str, PathBuf)]) -> Result<Ebpf, Error> {
+    let mut loader = EbpfLoader::new();
+    loader.override_global("CONFIG", image.config.as_bytes(), true);
+    for (name, entries) in [
+        ("NODES", image.nodes.len()),
+        ("LEAVES", image.leaves.len()),
+        ("ADDRESS_CLASSES", image.address_classes.len()),
+        ("NUMBER_CLASSES", image.number_classes.len()),
+        ("ROWS", image.rows.len()),
+        ("RULES", image.rules.len()),
+        ("DFAS", image.dfas.len()),
+    ] {
+        let entries = u32::try_from(entries).map_err(|_| Error::Internal(format!("too many entries for {name}")))?;
+        // The kernel makes no empty maps.
+        loader.map_max_entries(name, entries.max(1));
+    }
+    for (name, path) in pinned {
+        loader.map_pin_path(name, path.as_path());
+    }
+    Ok(loader.load(OBJECT)?)
+}
+
+fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
+    ebpf.program_mut(PROGRAM)
+        .and_then(|program| program.try_into().ok())
+        .ok_or_else(|| Error::Internal("the object has no XDP program named ringfence".to_owned()))
+}
+
+/// Fills a map of large values one by one: each is far larger than a batch would save.
+fn fill_large<V: zerocopy::IntoBytes + zerocopy::Immutable>(table: &Table, values: &[Box<V>]) -> Result<(), Error> {
+    for (index, value) in (0u32..).zip(values) {
+        table.set::<V>(index, value)?;
+    }
+    Ok(())
+}

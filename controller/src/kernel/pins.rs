@@ -1,0 +1,223 @@
+//! Where everything that outlives the daemon lies in the BPF file system.
+//!
+//! ```text
+//! PIN/RULE_COUNTERS, REASON_COUNTERS, EVENTS, FRAGMENTS, FLOWS, ...   maps that all generations share
+//! PIN/META           schema version, what runs, on which interfaces (user space only)
+//! PIN/SLOTS          rule name of each counter slot (user space only)
+//! PIN/<interface>/link   the link; a dot in the name is written as a colon, which BPF file systems do not forbid
+//! PIN/current/       program and policy maps of the generation on the links
+//! PIN/previous/      those of the one before, and its META
+//! PIN/next/          those of one that is being loaded; left-overs of a daemon that was killed meanwhile are removed
+//! ```
+
+use std::{
+    ffi::CString,
+    fs, io,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::Error;
+
+/// The pin directory unless another is named.
+pub const DEFAULT_PIN_DIRECTORY: &str = "/sys/fs/bpf/ringfence";
+
+/// Where distributions mount the BPF file system.
+const BPFFS: &str = "/sys/fs/bpf";
+
+/// `BPF_FS_MAGIC`, `include/uapi/linux/magic.h`.
+const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+
+/// The names of directories of generations.
+pub(super) const CURRENT: &str = "current";
+pub(super) const NEXT: &str = "next";
+pub(super) const PREVIOUS: &str = "previous";
+/// The name of a link's pin in its interface's directory.
+const LINK: &str = "link";
+/// The name of a program's pin in its generation's directory.
+pub(super) const PROGRAM: &str = "program";
+
+/// A pin directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pins {
+    root: PathBuf,
+}
+
+impl Default for Pins {
+    fn default() -> Self {
+        Self::new(DEFAULT_PIN_DIRECTORY)
+    }
+}
+
+impl Pins {
+    /// The pins in `root`, whether there are any or not.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes the directory, on a BPF file system that is mounted first if need be.
+    pub(super) fn create(&self) -> Result<(), Error> {
+        let mut existing = self.root.as_path();
+        while !existing.exists() {
+            existing = existing.parent().unwrap_or(Path::new("/"));
+        }
+        if !is_bpffs(existing) {
+            let mount = Path::new(BPFFS);
+            if !self.root.starts_with(mount) {
+                return Err(Error::Bpffs {
+                    mount: self.root.parent().unwrap_or(&self.root).to_path_buf(),
+                    error: io::Error::other("only /sys/fs/bpf is mounted without being asked"),
+                });
+            }
+            mount_bpffs(mount).map_err(|error| Error::Bpffs { mount: mount.to_path_buf(), error })?;
+        }
+        create_directory(&self.root)
+    }
+
+    /// True if there is such a directory.
+    #[must_use]
+    pub fn exist(&self) -> bool {
+        self.root.is_dir()
+    }
+
+    /// A shared map's pin.
+    pub(super) fn map(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// A generation's directory.
+    pub(super) fn generation(&self, which: &str) -> PathBuf {
+        self.root.join(which)
+    }
+
+    /// An interface's directory.
+    fn interface(&self, interface: &str) -> PathBuf {
+        self.root.join(interface.replace('.', ":"))
+    }
+
+    /// The pin of an interface's link.
+    pub(super) fn link(&self, interface: &str) -> PathBuf {
+        self.interface(interface).join(LINK)
+    }
+
+    /// Makes an interface's directory.
+    pub(super) fn create_interface(&self, interface: &str) -> Result<(), Error> {
+        let directory = self.interface(interface);
+        if matches!(interface, CURRENT | NEXT | PREVIOUS) || directory.is_file() {
+            return Err(Error::InterfaceName(interface.to_owned()));
+        }
+        create_directory(&directory)
+    }
+
+    /// Interfaces that have a link pinned here.
+    pub(super) fn interfaces(&self) -> Result<Vec<String>, Error> {
+        let mut interfaces = Vec::new();
+        for entry in read_directory(&self.root)? {
+            if entry.join(LINK).exists() {
+                let name = entry.file_name().unwrap_or_default().to_string_lossy();
+                interfaces.push(name.replace(':', "."));
+            }
+        }
+        interfaces.sort();
+        Ok(interfaces)
+    }
+
+    /// Removes an interface's link and directory.
+    pub(super) fn remove_interface(&self, interface: &str) -> Result<(), Error> {
+        remove_tree(&self.interface(interface))
+    }
+
+    /// Removes a generation's directory; none is fine too.
+    pub(super) fn remove_generation(&self, which: &str) -> Result<(), Error> {
+        remove_tree(&self.generation(which))
+    }
+
+    /// Renames a generation's directory over whatever `to` was.
+    pub(super) fn rename_generation(&self, from: &str, to: &str) -> Result<(), Error> {
+        self.remove_generation(to)?;
+        let (from, to) = (self.generation(from), self.generation(to));
+        fs::rename(&from, &to).map_err(|error| Error::System {
+            doing: format!("rename {} to {}", from.display(), to.display()),
+            source: error.into(),
+        })
+    }
+
+    /// Removes everything, the directory included.
+    pub(super) fn remove(&self) -> Result<(), Error> {
+        remove_tree(&self.root)
+    }
+}
+
+pub(super) fn create_directory(path: &Path) -> Result<(), Error> {
+    fs::create_dir_all(path)
+        .map_err(|error| Error::System { doing: format!("make {}", path.display()), source: error.into() })
+}
+
+/// The entries of a directory; none if there is no such directory.
+fn read_directory(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(Error::System { doing: format!("read {}", path.display()), source: error.into() });
+        }
+    };
+    entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()
+        .map_err(|error| Error::System { doing: format!("read {}", path.display()), source: error.into() })
+}
+
+fn remove_tree(path: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::System { doing: format!("remove {}", path.display()), source: error.into() }),
+    }
+}
+
+fn is_bpffs(path: &Path) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    let mut facts = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the path is a terminated string, and statfs fills the structure when it returns 0, which is checked before
+    // it is read.
+    unsafe { libc::statfs(path.as_ptr(), facts.as_mut_ptr()) == 0 && facts.assume_init().f_type == BPF_FS_MAGIC }
+}
+
+fn mount_bpffs(at: &Path) -> io::Result<()> {
+    let target = CString::new(at.as_os_str().as_bytes())?;
+    // SAFETY: all strings are terminated and outlive the call; this file system takes its options as a string.
+    let result = unsafe {
+        libc::mount(
+            c"bpf".as_ptr(),
+            target.as_ptr(),
+            c"bpf".as_ptr(),
+            libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_RELATIME,
+            c"mode=0700".as_ptr().cast(),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vlan_interface_gets_a_directory_that_bpffs_accepts() {
+        let pins = Pins::new("/sys/fs/bpf/x");
+        assert_eq!(pins.link("eth0.100"), Path::new("/sys/fs/bpf/x/eth0:100/link"));
+    }
+
+    #[test]
+    fn an_interface_named_like_a_generation_is_refused() {
+        let error = Pins::new("/nonexistent").create_interface("previous").unwrap_err();
+        assert!(matches!(error, Error::InterfaceName(name) if name == "previous"));
+    }
+}

@@ -1,0 +1,204 @@
+//! What the pins say about themselves, in two maps that only user space reads: what runs, and whose counters are whose.
+
+use filter_core::{layout::SCHEMA_VERSION, limits::RULE_SLOTS};
+use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout};
+
+use super::Error;
+
+/// Bytes of a rule's name that a counter slot holds.
+pub const RULE_NAME: usize = 64;
+
+/// Interfaces that can share one set of pins.
+pub const MAX_INTERFACES: usize = 16;
+
+/// The one value of the meta map. The first field never moves: it tells whether the rest can be read.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub(super) struct Meta {
+    /// [`SCHEMA_VERSION`] of whoever made the pins.
+    pub(super) schema: u32,
+    /// Rules of the generation.
+    pub(super) rules: u32,
+    /// Counts up with each policy that was put in force; 0 before the first.
+    pub(super) generation: u64,
+    /// When the pins were made, seconds since 1970.
+    pub(super) started: u64,
+    /// When the generation was put in force.
+    pub(super) loaded: u64,
+    /// Instructions the verifier walked through for it.
+    pub(super) verified_instructions: u32,
+    /// Zero.
+    pub(super) reserved: u32,
+    /// Hash of its image, hexadecimal.
+    pub(super) policy_hash: [u8; 64],
+    /// Commit of the policy repository, hexadecimal; empty where it is none.
+    pub(super) commit: [u8; 64],
+    /// Where it is attached; unused entries have no name.
+    pub(super) interfaces: [MetaInterface; MAX_INTERFACES],
+}
+
+/// An interface in [`Meta`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub(super) struct MetaInterface {
+    /// Its name, zero-padded.
+    pub(super) name: [u8; 16],
+    /// Its index when the link was made.
+    pub(super) index: u32,
+    /// 1 native, 2 generic.
+    pub(super) mode: u32,
+}
+
+impl Meta {
+    /// Pins that were just made.
+    pub(super) fn new(now: u64) -> Self {
+        Self { schema: SCHEMA_VERSION, started: now, ..Self::new_zeroed() }
+    }
+
+    pub(super) fn policy_hash(&self) -> String {
+        text(&self.policy_hash)
+    }
+
+    pub(super) fn commit(&self) -> Option<String> {
+        Some(text(&self.commit)).filter(|commit| !commit.is_empty())
+    }
+}
+
+/// A counter slot: the rule whose name owns it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub(super) struct Slot {
+    /// The rule's name, zero-padded; empty for a free slot.
+    pub(super) name: [u8; RULE_NAME],
+    /// The last generation in which a rule of this name was in force.
+    pub(super) generation: u64,
+}
+
+impl Slot {
+    pub(super) fn name(&self) -> String {
+        text(&self.name)
+    }
+
+    fn is_free(&self) -> bool {
+        self.name[0] == 0
+    }
+}
+
+/// Gives each rule a slot: the one its name owns, else a free one, else the one whose rule vanished the longest ago.
+///
+/// A slot of `running`, the generation in force, is never taken away: its program counts there until the swap. As there
+/// are twice as many slots as rules in a policy, that always leaves enough. Returns the slot of each rule; those that have
+/// changed hands are rewritten in `slots` and listed as the second result, and their counters must be cleared.
+pub(super) fn assign(
+    names: &[String],
+    slots: &mut [Slot],
+    running: u64,
+    next: u64,
+) -> Result<(Vec<u16>, Vec<u16>), Error> {
+    if let Some(name) = names.iter().find(|name| name.is_empty() || name.len() > RULE_NAME) {
+        return Err(Error::Internal(format!("rule name {name:?} is not of 1 to {RULE_NAME} bytes")));
+    }
+    let mut assigned: Vec<Option<u16>> = names
+        .iter()
+        .map(|name| slots.iter().position(|slot| slot.name == padded(name)).map(|slot| slot as u16))
+        .collect();
+    let mut available: Vec<u16> = (0..slots.len() as u16)
+        .filter(|&slot| !assigned.contains(&Some(slot)))
+        .filter(|&slot| {
+            let slot = &slots[usize::from(slot)];
+            slot.is_free() || slot.generation != running
+        })
+        .collect();
+    // Free ones first (they are of generation 0), then the oldest; from the back, as they are popped.
+    available.sort_by_key(|&slot| {
+        let entry = &slots[usize::from(slot)];
+        std::cmp::Reverse((!entry.is_free(), entry.generation, slot))
+    });
+    let mut changed = Vec::new();
+    for (name, slot) in names.iter().zip(&mut assigned) {
+        if slot.is_some() {
+            continue;
+        }
+        let taken = available.pop().ok_or_else(|| Error::Internal("out of counter slots".to_owned()))?;
+        *slot = Some(taken);
+        slots[usize::from(taken)] = Slot { name: padded(name), generation: next };
+        changed.push(taken);
+    }
+    Ok((assigned.into_iter().flatten().collect(), changed))
+}
+
+/// A text in a field of fixed size: cut at its end if need be.
+pub(super) fn padded<const N: usize>(text: &str) -> [u8; N] {
+    let mut field = [0; N];
+    let length = text.len().min(N);
+    field[..length].copy_from_slice(&text.as_bytes()[..length]);
+    field
+}
+
+/// The text in a zero-padded field.
+pub(super) fn text(field: &[u8]) -> String {
+    let end = field.iter().position(|&byte| byte == 0).unwrap_or(field.len());
+    String::from_utf8_lossy(&field[..end]).into_owned()
+}
+
+const _: () = assert!(RULE_SLOTS >= 2 * filter_core::limits::MAX_RULES, "see `assign`");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    fn empty(count: usize) -> Vec<Slot> {
+        vec![Slot { name: [0; RULE_NAME], generation: 0 }; count]
+    }
+
+    #[test]
+    fn a_name_keeps_its_slot_when_the_order_changes() {
+        let mut slots = empty(4);
+        let (first, _) = assign(&names(&["a", "b"]), &mut slots, 0, 1).unwrap();
+        let (second, changed) = assign(&names(&["b", "new", "a"]), &mut slots, 1, 2).unwrap();
+        assert_eq!(first, [0, 1]);
+        assert_eq!(second, [1, 2, 0]);
+        assert_eq!(changed, [2]);
+    }
+
+    #[test]
+    fn a_rule_that_comes_back_finds_its_counters() {
+        let mut slots = empty(4);
+        assign(&names(&["a", "b"]), &mut slots, 0, 1).unwrap();
+        assign(&names(&["a", "c"]), &mut slots, 1, 2).unwrap();
+        let (third, changed) = assign(&names(&["a", "b"]), &mut slots, 2, 3).unwrap();
+        assert_eq!(third, [0, 1]);
+        assert_eq!(changed, [] as [u16; 0]);
+    }
+
+    #[test]
+    fn the_rule_that_vanished_first_loses_its_slot_first_and_only_when_none_is_free() {
+        let mut slots = empty(4);
+        assign(&names(&["a", "b"]), &mut slots, 0, 1).unwrap();
+        let keep = |slots: &mut Vec<Slot>, used: &[u16], generation| {
+            for &slot in used {
+                slots[usize::from(slot)].generation = generation;
+            }
+        };
+        let (used, _) = assign(&names(&["b", "c"]), &mut slots, 1, 2).unwrap();
+        keep(&mut slots, &used, 2);
+        let (used, changed) = assign(&names(&["c", "d"]), &mut slots, 2, 3).unwrap();
+        keep(&mut slots, &used, 3);
+        assert_eq!(changed, [3], "the fourth was still free");
+        let (_, changed) = assign(&names(&["c", "d", "e"]), &mut slots, 3, 4).unwrap();
+        assert_eq!(changed, [0], "a vanished in generation 2, b in generation 3");
+        assert_eq!(slots[0].name(), "e");
+    }
+
+    #[test]
+    fn the_running_generation_never_loses_a_slot() {
+        let mut slots = empty(2);
+        assign(&names(&["a", "b"]), &mut slots, 0, 1).unwrap();
+        assert!(assign(&names(&["c"]), &mut slots, 1, 2).is_err());
+        assert_eq!((slots[0].name(), slots[1].name()), ("a".to_owned(), "b".to_owned()));
+    }
+}
