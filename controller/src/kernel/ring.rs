@@ -26,8 +26,8 @@ impl Ring {
         Ok(Self(RingBuf::try_from(map).context(doing)?))
     }
 
-    /// The next event, if there is one. Records of another size than this build's are skipped.
-    pub fn next(&mut self) -> Option<Event> {
+    /// Takes the next event, if there is one. Records of another size than this build's are skipped.
+    pub fn pop(&mut self) -> Option<Event> {
         loop {
             let item = self.0.next()?;
             match Event::read_from_prefix(&item) {
