@@ -210,7 +210,7 @@ fn install(tools: &[&Tool]) -> Vec<String> {
             Ok(()) => eprintln!("setup: {what}: done in {} s", start.elapsed().as_secs()),
             Err(error) => {
                 eprintln!("setup: {what}: FAILED: {error:#}");
-                problems.push(format!("{error:#}"));
+                problems.push(ends(&format!("{error:#}")));
             }
         }
     };
@@ -224,8 +224,15 @@ fn install(tools: &[&Tool]) -> Vec<String> {
             Cargo { package, version, minutes } => {
                 try_to(format!("{} (compiles for about {minutes} min)", cargo_install(package, version)), &mut || {
                     let words = cargo_install(package, version);
-                    // A cargo found first in PATH may be the distribution's, of another age.
-                    run_silently(&mut workspace::cargo(words.split(' ').skip(1))).map(|_| ())
+                    // The programs are used for seconds: half the time of compiling them is not worth their last
+                    // bit of speed. This cargo, since one found in PATH may be the distribution's, of another age.
+                    let mut cargo = workspace::cargo(words.split(' ').skip(1));
+                    cargo
+                        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+                        .env("CARGO_PROFILE_RELEASE_DEBUG", "none")
+                        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+                        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
+                    run_silently(&mut cargo).map(|_| ())
                 });
             }
             Sipvicious => {
@@ -234,6 +241,13 @@ fn install(tools: &[&Tool]) -> Vec<String> {
         }
     }
     problems
+}
+
+/// First and last line of a text that was shown in full before: what failed, and mostly why.
+fn ends(text: &str) -> String {
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    lines.next_back().map_or(first.to_owned(), |last| format!("{first} ... {}", last.trim()))
 }
 
 fn cargo_install(package: &str, version: &str) -> String {
@@ -265,7 +279,7 @@ fn what_to_do(tools: &[&Tool], problems: &[String]) -> String {
     }
     if !problems.is_empty() {
         text.push_str("Why:\n");
-        problems.iter().for_each(|problem| text.extend(["  ", &problem.replace('\n', "\n  "), "\n"]));
+        problems.iter().for_each(|problem| text.extend(["  ", problem, "\n"]));
     }
     text.push_str("These commands install it:\n");
     let packages = debian_packages(tools);
@@ -392,32 +406,37 @@ impl Root {
     }
 }
 
-/// Keeps systemd from starting a service that its package would start, at once and at the next boot: it would listen on
-/// the SIP port of every address.
+/// Keeps a service off that its package would start, at once and at every boot: it would listen on the SIP port of every
+/// address.
 struct HeldService<'a> {
     root: &'a Root,
-    unit: String,
-    active: bool,
+    service: &'static str,
+    masked: bool,
 }
 
 impl<'a> HeldService<'a> {
-    fn hold(root: &'a Root, service: &str) -> Self {
-        let unit = format!("{service}.service");
-        // Without systemd RUNLEVEL has kept it off.
-        let active = Path::new("/run/systemd/system").exists()
-            && run_silently(root.command("systemctl").args(["mask", "--runtime", &unit])).is_ok();
-        Self { root, unit, active }
+    /// To be called before its package is installed; when it is dropped, the service is disabled and nobody's hands are
+    /// tied any more.
+    fn hold(root: &'a Root, service: &'static str) -> Self {
+        // RUNLEVEL (see apt_get) keeps it off where init is not systemd.
+        let masked = Path::new("/run/systemd/system").exists()
+            && run_silently(root.command("systemctl").args(["mask", "--runtime", service])).is_ok();
+        Self { root, service, masked }
+    }
+
+    fn release(&self) -> Result<()> {
+        if self.masked {
+            run_silently(self.root.command("systemctl").args(["unmask", "--runtime", self.service]))?;
+            run_silently(self.root.command("systemctl").args(["disable", self.service]))?;
+        }
+        run_silently(self.root.command("update-rc.d").args([self.service, "disable"])).map(|_| ())
     }
 }
 
 impl Drop for HeldService<'_> {
     fn drop(&mut self) {
-        if self.active {
-            for verb in [["unmask", "--runtime"].as_slice(), &["disable"]] {
-                if let Err(error) = run_silently(self.root.command("systemctl").args(verb).arg(&self.unit)) {
-                    eprintln!("setup: {error:#}");
-                }
-            }
+        if let Err(error) = self.release() {
+            eprintln!("WARNING: {} may start at the next boot: {error:#}", self.service);
         }
     }
 }

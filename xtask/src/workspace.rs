@@ -40,13 +40,16 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command in silence; what it printed is part of the error if it fails.
+/// Runs a command in silence; the end of what it printed is part of the error if it fails.
 pub fn run_silently(command: &mut Command) -> Result<String> {
     let output =
         command.stdin(Stdio::null()).output().with_context(|| format!("failed to start {}", shown(command)))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
     if !output.status.success() {
-        bail!("{} failed ({}):\n{}\n{}", shown(command), output.status, text(&output.stdout), text(&output.stderr));
+        let printed = text(&output.stdout) + "\n" + &text(&output.stderr);
+        let lines: Vec<_> = printed.trim().lines().collect();
+        let end = lines[lines.len().saturating_sub(25)..].join("\n");
+        bail!("{} failed ({}):\n{end}", shown(command), output.status);
     }
     Ok(text(&output.stdout))
 }
