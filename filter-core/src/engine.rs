@@ -4,12 +4,12 @@ use crate::{
     evaluate::{self, outcome},
     host::Host,
     layout::{
-        Attestation, Dimension, FlowKey, FragmentKey, Method, NO_RULE, NumberFormat, Remembered, Text, Transport, Trie,
-        Verstat, address_flag, anomaly, need,
+        Attestation, Dimension, FlowKey, FragmentKey, Method, NumberFormat, Remembered, Text, Transport, Trie, Verstat,
+        address_flag, anomaly, need,
     },
     limits::INSPECTED_LENGTH,
     message, number,
-    packet::{self, Payload, Read},
+    packet::{self, Read},
     reason::{Reason, Verdict},
     scratch::{HEADERS, Header, Kind, Number, NumberOf, Scratch, Span, URIS, Uri, UriOf, uri_flag},
     text,
@@ -34,10 +34,10 @@ fn reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     match packet::read(host, s) {
         Read::Done(reason) => reason,
         Read::LaterFragment => later_fragment(host, s),
-        Read::Payload(payload) => {
-            let reason = payload_reason(host, s, payload);
+        Read::Payload => {
+            let reason = payload_reason(host, s);
             if matches!(reason.verdict(), Verdict::Drop) {
-                remember(host, s, payload, reason);
+                remember(host, s, reason);
             }
             reason
         }
@@ -45,7 +45,7 @@ fn reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
 }
 
 /// A fragment that is not the first shares the verdict of the first.
-#[inline(always)]
+#[inline(never)]
 fn later_fragment<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     match host.dropped_fragment(&fragment_key(s)) {
         Some(_) => Reason::FragmentOfDropped,
@@ -70,66 +70,45 @@ fn flow_key(s: &Scratch) -> FlowKey {
 }
 
 /// Lets the later fragments of this datagram, or the further segments of this connection, drop too.
-#[inline(always)]
-fn remember<'m, H: Host<'m>>(host: H, s: &mut Scratch, payload: Payload, reason: Reason) {
+#[inline(never)]
+fn remember<'m, H: Host<'m>>(host: H, s: &mut Scratch, reason: Reason) {
     let value = Remembered { since: host.now(), slot: s.slot, reason: reason as u32 };
     if s.fragment != 0 {
         host.remember_fragment(&fragment_key(s), &value);
     }
     // A connection that address rules drop from its first segment on needs no memory; neither does a remembered one.
-    if payload.transport == Transport::Tcp as u8 && s.message_read != 0 {
+    if s.transport == Transport::Tcp as u32 && s.message_read != 0 {
         host.remember_flow(&flow_key(s), &value);
     }
 }
 
 #[inline(always)]
-fn payload_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch, payload: Payload) -> Reason {
+fn payload_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     let config = host.config();
-    s.packet_length = host.packet_length();
-    s.message_read = 0;
-    s.anomalies = 0;
-    s.kind = Kind::Unread as u32;
-    s.method = Method::None as u32;
-    s.attestation = Attestation::None as u32;
-    s.slot = NO_RULE;
-    s.event.transport = payload.transport;
-    s.payload_length = payload.length;
-    let is_tcp = payload.transport != Transport::Udp as u8;
-    if is_tcp && config.needs & need::TCP != 0 {
-        if payload.opens {
-            // A new connection on the same ports is another one: nothing is held against it.
-        } else if host.dropped_flow(&flow_key(s)).is_some() {
-            return Reason::FlowOfDropped;
-        }
-    }
-
-    evaluate::begin(host, s);
-    if config.needs & (need::SOURCE | need::ASSERTED_IDENTITY | need::INSPECT) != 0 {
-        s.source_class = address_class(host, s.ip_version, &s.source);
-        evaluate::narrow(host, s, Dimension::Source, s.source_class);
-    }
-    if config.needs & need::DESTINATION != 0 {
-        s.destination_class = address_class(host, s.ip_version, &s.destination);
-        evaluate::narrow(host, s, Dimension::Destination, s.destination_class);
-    }
-    if config.needs & need::SERVICE != 0 {
-        evaluate::narrow(host, s, Dimension::Service, s.service);
+    let is_tcp = s.transport != Transport::Udp as u32;
+    if is_tcp && config.needs & need::TCP != 0 && dropped_flow(host, s) {
+        return Reason::FlowOfDropped;
     }
     // Rules that need no message come first where they stand first: many packets are decided here.
+    narrow_by_packet(host, s);
     evaluate::walk(host, s);
     if s.outcome == outcome::DECIDED {
         return decided(s);
     }
-    let is_stream = is_tcp && (payload.length == 0 || payload.transport == Transport::Tls as u8);
-    if is_stream {
+    if is_tcp && (s.payload_length == 0 || s.transport == Transport::Tls as u32) {
+        // Nothing to read: rules that ask for a message do not match.
         s.kind = Kind::Empty as u32;
-        return after_message(host, s, true, is_tcp);
+        s.message_read = 1;
+        evaluate::without_message(host, s);
+        evaluate::walk(host, s);
+        s.message_read = 0;
+        return if s.outcome == outcome::DECIDED { decided(s) } else { Reason::StreamWithoutMessage };
     }
     if s.outcome == outcome::OPEN && config.needs & need::INSPECT == 0 && !is_tcp {
         return default(host);
     }
 
-    if !copy(host, s, payload) {
+    if !copy(host, s) {
         return Reason::PayloadUnreadable;
     }
     read_message(host, s);
@@ -141,6 +120,7 @@ fn payload_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch, payload: Payload) -
     if is_message {
         read_values(host, s);
         narrow_by_message(host, s);
+        text::narrow_all(host, s);
     } else {
         evaluate::without_message(host, s);
     }
@@ -149,18 +129,46 @@ fn payload_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch, payload: Payload) -
     }
     // The walk goes on where it stopped: candidates before it are used up.
     evaluate::walk(host, s);
-    after_message(host, s, false, is_tcp)
+    if s.outcome == outcome::DECIDED {
+        decided(s)
+    } else if s.transport != Transport::Udp as u32 && s.kind == Kind::KeepAlive as u32 {
+        Reason::StreamWithoutMessage
+    } else {
+        default(host)
+    }
 }
 
-#[inline(always)]
-fn after_message<'m, H: Host<'m>>(host: H, s: &Scratch, is_stream: bool, is_tcp: bool) -> Reason {
-    if s.outcome == outcome::DECIDED {
-        return decided(s);
+/// True if this segment belongs to a connection in which a message was dropped. A new connection on the same ports is another
+/// one: nothing is held against it.
+#[inline(never)]
+fn dropped_flow<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
+    s.opens == 0 && host.dropped_flow(&flow_key(s)).is_some()
+}
+
+/// All rules are candidates, as far as addresses and ports tell.
+#[inline(never)]
+fn narrow_by_packet<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let config = host.config();
+    s.packet_length = host.packet_length();
+    s.message_read = 0;
+    s.anomalies = 0;
+    s.kind = Kind::Unread as u32;
+    s.method = Method::None as u32;
+    s.attestation = Attestation::None as u32;
+    evaluate::begin(host, s);
+    if config.needs & (need::SOURCE | need::ASSERTED_IDENTITY | need::INSPECT) != 0 {
+        s.source_class = address_class(host, s.ip_version, &s.source);
+        if config.needs & need::SOURCE != 0 {
+            evaluate::narrow(host, s, Dimension::Source, s.source_class);
+        }
     }
-    if is_stream || (is_tcp && s.kind == Kind::KeepAlive as u32) {
-        return Reason::StreamWithoutMessage;
+    if config.needs & need::DESTINATION != 0 {
+        s.destination_class = address_class(host, s.ip_version, &s.destination);
+        evaluate::narrow(host, s, Dimension::Destination, s.destination_class);
     }
-    default(host)
+    if config.needs & need::SERVICE != 0 {
+        evaluate::narrow(host, s, Dimension::Service, s.service);
+    }
 }
 
 #[inline(always)]
@@ -198,12 +206,12 @@ fn address_class<'m, H: Host<'m>>(host: H, version: u32, address: &[u8; 16]) -> 
 }
 
 /// Copies what is inspected of the payload into the buffer.
-#[inline(always)]
-fn copy<'m, H: Host<'m>>(host: H, s: &mut Scratch, payload: Payload) -> bool {
-    let length = payload.length;
+#[inline(never)]
+fn copy<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
+    let length = s.payload_length;
     let length = if length < INSPECTED_LENGTH as u32 { length } else { INSPECTED_LENGTH as u32 };
     s.length = length;
-    if length != 0 && !host.copy_message(s, payload.offset, length) {
+    if length != 0 && !host.copy_message(s, s.payload_offset, length) {
         return false;
     }
     s.pad();
@@ -211,7 +219,7 @@ fn copy<'m, H: Host<'m>>(host: H, s: &mut Scratch, payload: Payload) -> bool {
 }
 
 /// Finds out what the payload is, and where its headers are.
-#[inline(always)]
+#[inline(never)]
 pub fn read_message<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     s.seen = 0;
     s.verstat = Verstat::None as u32;
@@ -295,7 +303,7 @@ pub fn read_values<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
 }
 
 /// The numbers of the message, in their normal form, with their classes.
-#[inline(always)]
+#[inline(never)]
 fn read_numbers<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let config = host.config();
     let needs = config.needs;
@@ -321,7 +329,12 @@ fn read_numbers<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     }
     if needs & need::FORWARDED != 0 || inspect {
         let diversion = s.uri(UriOf::Diversion as u32).flags & uri_flag::PRESENT != 0;
-        set_number(host, s, NumberOf::Forwarded, if diversion { UriOf::Diversion as u32 } else { UriOf::History as u32 });
+        set_number(
+            host,
+            s,
+            NumberOf::Forwarded,
+            if diversion { UriOf::Diversion as u32 } else { UriOf::History as u32 },
+        );
     }
     if needs & need::FROM_NUMBER != 0 || inspect {
         set_number(host, s, NumberOf::From, UriOf::From as u32);
@@ -351,7 +364,7 @@ fn believed_identity(s: &Scratch) -> u32 {
     }
 }
 
-#[inline(always)]
+#[inline(never)]
 fn set_number<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: NumberOf, uri: u32) {
     let mut number = number::normalise(&host.config().numbering, s.uri(uri));
     number.class = 0;
@@ -378,26 +391,19 @@ fn format(number: &Number, min: u8, max: u8, format: u8) -> u8 {
     }
 }
 
-/// Narrows the candidates by everything that the message says.
-#[inline(always)]
+/// Narrows the candidates by everything that the message says, its texts aside.
+#[inline(never)]
 fn narrow_by_message<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let config = host.config();
     let needs = config.needs;
     if needs & need::METHOD != 0 {
         evaluate::narrow(host, s, Dimension::Method, s.method);
     }
-    let numbers = [
-        (need::CALLING, Dimension::Calling, NumberOf::Calling),
-        (need::CALLED, Dimension::Called, NumberOf::Called),
-        (need::FORWARDED, Dimension::Forwarded, NumberOf::Forwarded),
-        (need::FROM_NUMBER, Dimension::FromNumber, NumberOf::From),
-        (need::ASSERTED_NUMBER, Dimension::AssertedNumber, NumberOf::Asserted),
-    ];
-    for (bit, dimension, of) in numbers {
-        if needs & bit != 0 {
-            evaluate::narrow(host, s, dimension, s.numbers[of as usize].class);
-        }
-    }
+    narrow_by_number(host, s, need::CALLING, Dimension::Calling, NumberOf::Calling);
+    narrow_by_number(host, s, need::CALLED, Dimension::Called, NumberOf::Called);
+    narrow_by_number(host, s, need::FORWARDED, Dimension::Forwarded, NumberOf::Forwarded);
+    narrow_by_number(host, s, need::FROM_NUMBER, Dimension::FromNumber, NumberOf::From);
+    narrow_by_number(host, s, need::ASSERTED_NUMBER, Dimension::AssertedNumber, NumberOf::Asserted);
     if needs & need::CALLING_FORMAT != 0 {
         evaluate::narrow(host, s, Dimension::CallingFormat, s.numbers[NumberOf::Calling as usize].format as u32);
     }
@@ -413,31 +419,13 @@ fn narrow_by_message<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if needs & need::VERSTAT != 0 {
         evaluate::narrow(host, s, Dimension::Verstat, s.verstat);
     }
-    const TEXTS: [Text; 14] = [
-        Text::UserAgent,
-        Text::CallId,
-        Text::FromDisplay,
-        Text::FromUser,
-        Text::ToUser,
-        Text::RequestUser,
-        Text::Subject,
-        Text::Contact,
-        Text::FromHost,
-        Text::RequestHost,
-        Text::Via,
-        Text::SdpSession,
-        Text::Body,
-        Text::Server,
-    ];
-    for of in TEXTS {
-        text::narrow(host, s, of);
-    }
 }
 
-/// The verdict on a packet whose header is in place, for hosts that only ask for that.
-#[must_use]
-pub const fn verdict(reason: Reason) -> Verdict {
-    reason.verdict()
+#[inline(always)]
+fn narrow_by_number<'m, H: Host<'m>>(host: H, s: &mut Scratch, bit: u32, dimension: Dimension, of: NumberOf) {
+    if host.config().needs & bit != 0 {
+        evaluate::narrow(host, s, dimension, s.numbers[of as usize].class);
+    }
 }
 
 const _: () = assert!(Header::Other as usize == HEADERS - 1);

@@ -59,7 +59,7 @@ pub fn narrow<'m, H: Host<'m>>(host: H, s: &mut Scratch, dimension: Dimension, v
 }
 
 /// Takes the rules out that need a message, where there is none to be read.
-#[inline(always)]
+#[inline(never)]
 pub fn without_message<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let config = host.config();
     let words = config.words as usize;
@@ -73,7 +73,7 @@ pub fn without_message<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
 }
 
 /// Keeps the candidates that agree with the anomalies.
-#[inline(always)]
+#[inline(never)]
 pub fn narrow_anomalies<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let config = host.config();
     let words = config.words as usize;
@@ -125,7 +125,7 @@ impl<'m, H: Host<'m>> Step for AnomalyRows<'_, H> {
 }
 
 /// Walks the candidates until one decides, one needs the message, or none is left.
-#[inline(always)]
+#[inline(never)]
 pub fn walk<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     s.outcome = outcome::OPEN;
     let mut walk = Walk { host, s };

@@ -14,7 +14,7 @@ const WINDOW_SHIFT: u32 = 30;
 
 /// Counts a match of `rule`, and emits an event where the rule's share of events is not used up. Pinholes are counted only:
 /// an event tells of a packet that was, or would have been, dropped.
-#[inline(always)]
+#[inline(never)]
 pub fn matched<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
     let bytes = s.packet_length as u64;
     let is_event = is_drop(rule.action);
@@ -74,6 +74,7 @@ fn fill(s: &mut Scratch, rule: &Rule, now: u64) {
     s.event.action = rule.action;
     s.event.reason = evaluate::reason(rule.action) as u8;
     s.event.report = (rule.flags & rule_flag::REPORT != 0) as u8;
+    s.event.transport = s.transport as u8;
     s.event.method = s.method as u8;
     s.event.attestation = s.attestation as u8;
     let user_agent = if message { text::span(s, Text::UserAgent).unwrap_or_default() } else { Span::default() };

@@ -88,22 +88,22 @@ impl<N: Needle> Step for Find<'_, N> {
 }
 
 /// The position of the first such byte in `from..end`; `end` if there is none.
-#[inline(always)]
+#[inline(never)]
 pub fn find<'m, N: Needle, H: Host<'m>>(host: H, scratch: &mut Scratch, from: u32, end: u32) -> u32 {
-    if from >= end {
-        return end;
-    }
     // Most things looked for are close: the first word needs no loop.
     let marks = N::marks(scratch.word(from));
-    let at = if marks != 0 {
-        from + first(marks)
+    if marks != 0 {
+        scratch.at = from + first(marks);
     } else {
         scratch.at = from + WORD;
         let mut search: Find<'_, N> = Find { scratch, end, needle: PhantomData };
         host.repeat(INSPECTED_LENGTH as u32 / WORD, &mut search);
-        scratch.at
-    };
-    if at < end { at } else { end }
+    }
+    if from >= end || scratch.at > end {
+        scratch.at = end;
+    }
+    host.fence();
+    scratch.at
 }
 
 /// The position of the first byte in `from..end` that is no white space (folding included).

@@ -20,8 +20,7 @@ impl Name {
             let shift = (index % 8) * 8;
             let (value, used, case) = words[index / 8];
             let letter = if name[index].is_ascii_lowercase() { 0x20u64 } else { 0 };
-            words[index / 8] =
-                (value | (name[index] as u64) << shift, used | 0xff << shift, case | letter << shift);
+            words[index / 8] = (value | (name[index] as u64) << shift, used | 0xff << shift, case | letter << shift);
             index += 1;
         }
         Self { words, length: name.len() as u32, header }

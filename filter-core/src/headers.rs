@@ -17,7 +17,7 @@ const fn word(bytes: &[u8; 8]) -> u64 {
 const MAX_PRIVACY: u32 = 16;
 
 /// Reads whether Privacy asks for the identity to be withheld: a value `id` (RFC 3325 section 9.3).
-#[inline(always)]
+#[inline(never)]
 pub fn read_privacy<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if s.seen >> Header::Privacy as u32 & 1 == 0 {
         return;
@@ -63,7 +63,7 @@ const MANDATORY: u32 = 1 << Header::From as u32
     | 1 << Header::Via as u32;
 
 /// Notes what is missing, and what does not fit.
-#[inline(always)]
+#[inline(never)]
 pub fn note_anomalies<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if s.body != 0 && s.seen & MANDATORY != MANDATORY {
         s.anomalies |= anomaly::MISSING_HEADER;
@@ -146,9 +146,8 @@ fn compare_content_length<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     // "... SIP/2.0\r\n": the version ends eight bytes, or nine with a carriage return, before the next line.
     let back = if s.byte(line_end.wrapping_sub(1)) == b'\r' { 8 } else { 7 };
     let version = line_end.wrapping_sub(back);
-    let is_request = line_end < s.length
-        && line_end > extra + back
-        && s.word(version) & 0x00ff_ffff_ffff_ffff == word(b"SIP/2.0\0");
+    let is_request =
+        line_end < s.length && line_end > extra + back && s.word(version) & 0x00ff_ffff_ffff_ffff == word(b"SIP/2.0\0");
     s.anomalies |= if is_response || is_request { anomaly::SEVERAL_MESSAGES } else { anomaly::CONTENT_LENGTH_MISMATCH };
 }
 
@@ -156,7 +155,7 @@ fn compare_content_length<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
 const MAX_BODY_LINES: u32 = 64;
 
 /// Notes where the body of a MESSAGE and the session name of a session description are.
-#[inline(always)]
+#[inline(never)]
 pub fn read_body<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let body = s.body;
     if body == 0 || body >= s.length {

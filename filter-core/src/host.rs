@@ -25,7 +25,7 @@ pub trait Host<'m>: Copy + Tables {
     /// Bytes of the packet, from the Ethernet header on.
     fn packet_length(self) -> u32;
     /// `N` bytes of the packet at `offset`, which is at most [`crate::packet::MAX_HEADER_OFFSET`].
-    fn load<const N: usize>(self, offset: u32) -> Option<[u8; N]>;
+    fn load<const N: usize>(self, offset: u32) -> Option<&'m [u8; N]>;
     /// Copies `length` bytes (1 to [`crate::limits::INSPECTED_LENGTH`]) at `offset` to the start of the scratch buffer; false
     /// if the packet does not have them.
     fn copy_message(self, scratch: &mut Scratch, offset: u32, length: u32) -> bool;
@@ -56,6 +56,13 @@ pub trait Host<'m>: Copy + Tables {
     fn dropped_flow(self, key: &FlowKey) -> Option<Remembered>;
     /// Remembers it.
     fn remember_flow(self, key: &FlowKey, value: &Remembered);
+
+    /// What is read from the scratch memory behind this is loaded anew.
+    ///
+    /// To the verifier a value loaded from a map is an unknown number. Without this LLVM would keep it in a register, where the
+    /// verifier tracks what each path implies for it, and verifies what follows once for each path.
+    #[inline(always)]
+    fn fence(self) {}
 
     /// Runs `step` up to `times` times. A plain loop, unless the verifier needs `bpf_loop`.
     fn repeat<S: Step>(self, times: u32, step: &mut S) {

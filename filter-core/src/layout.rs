@@ -405,6 +405,35 @@ layout! {
     }
 }
 
+impl Config {
+    /// A policy without rules that reads nothing and passes everything.
+    pub const EMPTY: Self = Self {
+        needs: 0,
+        texts: 0,
+        rules: 0,
+        words: 1,
+        default_drop: 0,
+        events_per_second: 0,
+        rows: [0; DIMENSIONS],
+        text_rows: [0; TEXTS],
+        text_dfas: [0; TEXTS],
+        anomaly_row: 0,
+        message_row: 0,
+        ports: [Port { port: 0, transport: 0, reserved: 0 }; MAX_PORTS],
+        numbering: Numbering {
+            country_code: 0,
+            international_prefix: 0,
+            national_prefix: 0,
+            country_code_digits: 0,
+            international_prefix_digits: 0,
+            national_prefix_digits: 0,
+            bare_national: 0,
+            neighbor_digits: 0,
+            reserved: [0; 3],
+        },
+    };
+}
+
 layout! {
     /// A node of the poptrie: 64 children, the inner ones and the leaves each compressed into a consecutive run.
     pub struct Node {

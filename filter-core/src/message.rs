@@ -303,7 +303,11 @@ fn begin_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) -> bool {
         }
         return false;
     }
-    let mut colon = line + read.length;
+    // Through memory: behind this the verifier follows one path, not one for each name.
+    s.name = read.header as u32;
+    s.register = read.length;
+    host.fence();
+    let mut colon = line + s.register;
     if s.byte(colon) != b':' {
         // White space before the colon is allowed (RFC 3261 section 7.3.1), a longer name is another header.
         let byte = s.byte(colon);
@@ -316,7 +320,7 @@ fn begin_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) -> bool {
             return false;
         }
     }
-    open_header(host, s, read.header as u32, colon + 1);
+    open_header(host, s, s.name, colon + 1);
     false
 }
 
@@ -332,8 +336,11 @@ fn note_unknown_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) {
     let blank = find::<Blank, H>(host, s, line, colon);
     if blank < colon {
         let byte = s.byte(blank);
-        s.anomalies |=
-            if byte == b' ' || byte == b'\t' { white_space_in_name(host, s, blank, colon) } else { anomaly::CONTROL_CHARACTER };
+        s.anomalies |= if byte == b' ' || byte == b'\t' {
+            white_space_in_name(host, s, blank, colon)
+        } else {
+            anomaly::CONTROL_CHARACTER
+        };
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     host::{Host, Step},
-    layout::{Port, Transport},
+    layout::Transport,
     limits::MAX_PORTS,
     reason::Reason,
     scratch::Scratch,
@@ -37,27 +37,15 @@ const FRAGMENT_OFFSET: u16 = 0x1fff;
 
 const TCP_SYN: u8 = 0x02;
 
-/// A packet whose payload is for a signalling port.
-#[derive(Clone, Copy, Debug)]
-pub struct Payload {
-    /// Offset in the packet.
-    pub offset: u32,
-    /// Its length, as the headers claim and the packet has it.
-    pub length: u32,
-    /// [`Transport`] of the port.
-    pub transport: u8,
-    /// True for a TCP segment that opens a connection.
-    pub opens: bool,
-}
-
 /// What the headers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read {
-    /// The packet is none of ours, or cannot be read, or is a fragment with a verdict to look up.
+    /// The packet is none of ours, or cannot be read.
     Done(Reason),
     /// A fragment that is not the first.
     LaterFragment,
-    /// A payload for a signalling port.
-    Payload(Payload),
+    /// A payload for a signalling port, described in the scratch memory.
+    Payload,
 }
 
 /// Network-order fields.
@@ -67,19 +55,22 @@ fn be16(bytes: &[u8], at: usize) -> u16 {
 }
 
 /// Reads the headers. Nothing is written to the scratch memory before the packet is known to be IP.
-#[inline(always)]
+#[inline(never)]
 pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Read {
     let Some(ethernet) = host.load::<14>(0) else { return Read::Done(Reason::EthernetTruncated) };
-    let mut ethertype = be16(&ethernet, 12);
+    let mut ethertype = be16(ethernet, 12);
     let mut offset = ETHERNET_HEADER;
     for _ in 0..2 {
         if !ETHERTYPE_VLAN.contains(&ethertype) {
             break;
         }
         let Some(tag) = host.load::<4>(offset) else { return Read::Done(Reason::EthernetTruncated) };
-        ethertype = be16(&tag, 2);
+        ethertype = be16(tag, 2);
         offset += 4;
     }
+    s.offset = offset;
+    host.fence();
+    let offset = s.offset;
     match ethertype {
         ETHERTYPE_IPV4 => read_ipv4(host, s, offset),
         ETHERTYPE_IPV6 => read_ipv6(host, s, offset),
@@ -96,7 +87,7 @@ fn read_ipv4<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
         return Read::Done(Reason::NotSignalling);
     }
     let header_length = (ip[0] & 0x0f) as u32 * 4;
-    let total_length = be16(&ip, 2) as u32;
+    let total_length = be16(ip, 2) as u32;
     if ip[0] >> 4 != 4 || header_length < 20 || total_length < header_length {
         return Read::Done(Reason::Ipv4Malformed);
     }
@@ -110,10 +101,10 @@ fn read_ipv4<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
     s.datagram_end = end;
     s.protocol = protocol;
     s.offset = offset + header_length;
-    let fragment = be16(&ip, 6);
+    let fragment = be16(ip, 6);
     s.fragment = (fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0) as u32;
     if s.fragment != 0 {
-        s.fragment_id = be16(&ip, 4) as u32;
+        s.fragment_id = be16(ip, 4) as u32;
         if fragment & FRAGMENT_OFFSET != 0 {
             return Read::LaterFragment;
         }
@@ -135,7 +126,7 @@ fn read_ipv6<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
     if ip[0] >> 4 != 6 {
         return Read::Done(Reason::Ipv6Malformed);
     }
-    let payload_length = be16(&ip, 4) as u32;
+    let payload_length = be16(ip, 4) as u32;
     let next = ip[6] as u32;
     let direct = next == PROTOCOL_UDP || next == PROTOCOL_TCP;
     if !direct && !is_extension(next) {
@@ -219,7 +210,7 @@ impl<'m, H: Host<'m>> Step for Extensions<'_, H> {
         if protocol == PROTOCOL_FRAGMENT {
             length = 8;
             s.fragment = 1;
-            s.fragment_offset = be16(&header, 2) as u32 & 0xfff8;
+            s.fragment_offset = be16(header, 2) as u32 & 0xfff8;
             s.fragment_id = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
         } else if protocol == PROTOCOL_AUTHENTICATION {
             length = (header[1] as u32 + 2) * 4;
@@ -231,8 +222,9 @@ impl<'m, H: Host<'m>> Step for Extensions<'_, H> {
     }
 }
 
-#[inline(always)]
+#[inline(never)]
 fn read_transport<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Read {
+    host.fence();
     let offset = s.offset;
     if offset > MAX_HEADER_OFFSET {
         return Read::Done(Reason::Ipv6TooManyExtensions);
@@ -243,15 +235,14 @@ fn read_transport<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Read {
 #[inline(always)]
 fn read_udp<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
     let Some(udp) = host.load::<8>(offset) else { return Read::Done(Reason::UdpTruncated) };
-    let port = be16(&udp, 2);
-    let Some(service) = service(&host.config().ports, port, true) else {
+    let port = be16(udp, 2);
+    if !find_service(host, s, port, true) {
         return Read::Done(Reason::NotSignalling);
-    };
-    s.service = service as u32;
-    s.source_port = be16(&udp, 0);
+    }
+    s.source_port = be16(udp, 0);
     s.destination_port = port;
     let available = s.datagram_end.wrapping_sub(offset);
-    let length = be16(&udp, 4) as u32;
+    let length = be16(udp, 4) as u32;
     if s.datagram_end < offset + 8 {
         return Read::Done(Reason::UdpTruncated);
     }
@@ -260,17 +251,21 @@ fn read_udp<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
         return Read::Done(Reason::UdpMalformed);
     }
     let length = if length < available { length } else { available };
-    Read::Payload(Payload { offset: offset + 8, length: length - 8, transport: Transport::Udp as u8, opens: false })
+    s.payload_offset = offset + 8;
+    s.payload_length = length - 8;
+    s.transport = Transport::Udp as u32;
+    s.opens = 0;
+    Read::Payload
 }
 
 #[inline(always)]
 fn read_tcp<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
     let Some(tcp) = host.load::<20>(offset) else { return Read::Done(Reason::TcpTruncated) };
-    let port = be16(&tcp, 2);
-    let ports = &host.config().ports;
-    let Some(service) = service(ports, port, false) else { return Read::Done(Reason::NotSignalling) };
-    s.service = service as u32;
-    s.source_port = be16(&tcp, 0);
+    let port = be16(tcp, 2);
+    if !find_service(host, s, port, false) {
+        return Read::Done(Reason::NotSignalling);
+    }
+    s.source_port = be16(tcp, 0);
     s.destination_port = port;
     let header_length = (tcp[12] >> 4) as u32 * 4;
     let available = s.datagram_end.wrapping_sub(offset);
@@ -280,23 +275,25 @@ fn read_tcp<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
     if header_length < 20 || header_length > available {
         return Read::Done(Reason::TcpMalformed);
     }
-    let transport = ports[service & (MAX_PORTS - 1)].transport;
-    Read::Payload(Payload {
-        offset: offset + header_length,
-        length: available - header_length,
-        transport,
-        opens: tcp[13] & TCP_SYN != 0,
-    })
+    s.payload_offset = offset + header_length;
+    s.payload_length = available - header_length;
+    s.transport = host.config().ports[s.service as usize & (MAX_PORTS - 1)].transport as u32;
+    s.opens = (tcp[13] & TCP_SYN) as u32;
+    Read::Payload
 }
 
-/// The index of a signalling port.
+/// Finds the signalling port; false if it is none.
 #[inline(always)]
-fn service(ports: &[Port; MAX_PORTS], port: u16, udp: bool) -> Option<usize> {
-    for (index, entry) in ports.iter().enumerate() {
+fn find_service<'m, H: Host<'m>>(host: H, s: &mut Scratch, port: u16, udp: bool) -> bool {
+    let mut found = MAX_PORTS as u32;
+    for (index, entry) in host.config().ports.iter().enumerate() {
         // Unused entries have port 0, which no packet that is answered has.
         if entry.port != 0 && entry.port == port && (entry.transport == Transport::Udp as u8) == udp {
-            return Some(index);
+            found = index as u32;
+            break;
         }
     }
-    None
+    s.service = found;
+    host.fence();
+    s.service < MAX_PORTS as u32
 }

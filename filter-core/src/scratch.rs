@@ -294,6 +294,12 @@ scratch_layout! {
         pub fragment_id: u32,
         /// Bytes of the packet.
         pub packet_length: u32,
+        /// Offset of the payload in the packet.
+        pub payload_offset: u32,
+        /// [`crate::layout::Transport`] of the port.
+        pub transport: u32,
+        /// Not 0 for a TCP segment that opens a connection.
+        pub opens: u32,
         /// Bytes of payload that the transport header claims and the packet has.
         pub payload_length: u32,
         /// Bytes of the message in the buffer.
@@ -306,6 +312,10 @@ scratch_layout! {
         pub at: u32,
         /// The header whose value goes on until the next line that is not folded.
         pub open_header: u32,
+        /// The header whose name has been read.
+        pub name: u32,
+        /// Zero.
+        pub reserved: u32,
         /// Header lines so far.
         pub lines: u32,
         /// Bits `1 << Header`.
@@ -348,8 +358,6 @@ scratch_layout! {
         pub reason: u32,
         /// General purpose, for loops inside loops.
         pub register: u32,
-        /// Zero.
-        pub reserved: u32,
     }
 }
 

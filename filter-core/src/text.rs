@@ -2,9 +2,9 @@
 
 use crate::{
     host::{Host, Step},
-    layout::{DFA_MATCHES, Dfa, Text},
+    layout::{DFA_MATCHES, Dfa, TEXTS, Text},
     limits::{DFA_TABLE, INSPECTED_LENGTH, RULE_WORDS},
-    scratch::{Header, Scratch, Span, UriOf},
+    scratch::{Header, Kind, Scratch, Span, UriOf},
 };
 
 /// Bytes that the automaton takes in one step of the loop.
@@ -13,31 +13,48 @@ const STRIDE: u32 = 8;
 /// Bytes of a MESSAGE's body that patterns see.
 pub const BODY_LENGTH: u32 = 512;
 
-/// Narrows the candidates by the patterns over `text`.
-#[inline(always)]
-pub fn narrow<'m, H: Host<'m>>(host: H, s: &mut Scratch, text: Text) {
-    let config = host.config();
-    let which = text as usize;
-    if config.texts >> which & 1 == 0 {
+/// Narrows the candidates by the patterns over every text that has some.
+#[inline(never)]
+pub fn narrow_all<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    if host.config().texts == 0 {
         return;
     }
-    s.hits = [0; RULE_WORDS];
-    if let Some(span) = span(s, text)
-        && let Some(dfa) = host.dfa(config.text_dfas[which])
-    {
-        s.at = span.start as u32;
-        s.state = dfa.start;
-        let end = span.end as u32;
-        let mut walk = Walk { host, s, dfa, end };
-        host.repeat(INSPECTED_LENGTH as u32 / STRIDE, &mut walk);
-        advance(host, s, dfa, dfa.end_class);
-    }
-    let Some(base) = host.row(config.text_rows[which]) else { return };
-    let words = config.words as usize;
-    for word in 0..RULE_WORDS {
-        if word < words {
-            s.candidates[word] &= base[word] | s.hits[word];
+    let mut texts = Texts { host, s };
+    host.repeat(TEXTS as u32, &mut texts);
+}
+
+struct Texts<'s, H> {
+    host: H,
+    s: &'s mut Scratch,
+}
+
+impl<'m, H: Host<'m>> Step for Texts<'_, H> {
+    #[inline(always)]
+    fn step(&mut self, index: u32) -> bool {
+        let (host, s) = (self.host, &mut *self.s);
+        let config = host.config();
+        let text = index & (TEXTS as u32 - 1);
+        if config.texts >> text & 1 == 0 {
+            return false;
         }
+        s.hits = [0; RULE_WORDS];
+        if let Some(span) = span_of(s, text)
+            && let Some(dfa) = host.dfa(config.text_dfas[text as usize])
+        {
+            s.at = span.start as u32;
+            s.state = dfa.start;
+            let mut walk = Walk { host, s, dfa, end: span.end as u32 };
+            host.repeat(INSPECTED_LENGTH as u32 / STRIDE, &mut walk);
+            advance(host, s, dfa, dfa.end_class);
+        }
+        let Some(base) = host.row(config.text_rows[text as usize]) else { return false };
+        let words = config.words as usize;
+        for word in 0..RULE_WORDS {
+            if word < words {
+                s.candidates[word] &= base[word] | s.hits[word];
+            }
+        }
+        false
     }
 }
 
@@ -45,34 +62,49 @@ pub fn narrow<'m, H: Host<'m>>(host: H, s: &mut Scratch, text: Text) {
 #[inline(always)]
 #[must_use]
 pub fn span(s: &Scratch, text: Text) -> Option<Span> {
+    span_of(s, text as u32)
+}
+
+#[inline(always)]
+fn span_of(s: &Scratch, text: u32) -> Option<Span> {
+    const USER_AGENT: u32 = Text::UserAgent as u32;
+    const CALL_ID: u32 = Text::CallId as u32;
+    const SUBJECT: u32 = Text::Subject as u32;
+    const CONTACT: u32 = Text::Contact as u32;
+    const VIA: u32 = Text::Via as u32;
+    const SERVER: u32 = Text::Server as u32;
+    const BODY: u32 = Text::Body as u32;
+    const SDP_SESSION: u32 = Text::SdpSession as u32;
+    const FROM_DISPLAY: u32 = Text::FromDisplay as u32;
+    const FROM_USER: u32 = Text::FromUser as u32;
+    const FROM_HOST: u32 = Text::FromHost as u32;
+    const TO_USER: u32 = Text::ToUser as u32;
+    const REQUEST_USER: u32 = Text::RequestUser as u32;
+    const REQUEST_HOST: u32 = Text::RequestHost as u32;
     let header = match text {
-        Text::UserAgent => {
-            if s.seen >> Header::UserAgent as u32 & 1 != 0 {
-                Header::UserAgent
-            } else if s.kind == crate::scratch::Kind::Response as u32 {
+        USER_AGENT => {
+            if s.seen >> Header::UserAgent as u32 & 1 == 0 && s.kind == Kind::Response as u32 {
                 Header::Server
             } else {
-                return None;
+                Header::UserAgent
             }
         }
-        Text::CallId => Header::CallId,
-        Text::Subject => Header::Subject,
-        Text::Contact => Header::Contact,
-        Text::Via => Header::Via,
-        Text::Server => Header::Server,
-        Text::Body => Header::Body,
-        Text::SdpSession => Header::SdpSession,
-        Text::FromDisplay => return non_empty(s.uri(UriOf::From as u32).display),
-        Text::FromUser => return non_empty(s.uri(UriOf::From as u32).user),
-        Text::FromHost => return non_empty(s.uri(UriOf::From as u32).host),
-        Text::ToUser => return non_empty(s.uri(UriOf::To as u32).user),
-        Text::RequestUser => return non_empty(s.uri(UriOf::Request as u32).user),
-        Text::RequestHost => return non_empty(s.uri(UriOf::Request as u32).host),
-    };
-    if s.seen >> header as u32 & 1 == 0 {
-        return None;
-    }
-    Some(s.header(header as u32))
+        CALL_ID => Header::CallId,
+        SUBJECT => Header::Subject,
+        CONTACT => Header::Contact,
+        VIA => Header::Via,
+        SERVER => Header::Server,
+        BODY => Header::Body,
+        SDP_SESSION => Header::SdpSession,
+        FROM_DISPLAY => return non_empty(s.uri(UriOf::From as u32).display),
+        FROM_USER => return non_empty(s.uri(UriOf::From as u32).user),
+        FROM_HOST => return non_empty(s.uri(UriOf::From as u32).host),
+        TO_USER => return non_empty(s.uri(UriOf::To as u32).user),
+        REQUEST_USER => return non_empty(s.uri(UriOf::Request as u32).user),
+        REQUEST_HOST => return non_empty(s.uri(UriOf::Request as u32).host),
+        _ => return None,
+    } as u32;
+    if s.seen >> (header & 31) & 1 == 0 { None } else { Some(s.header(header)) }
 }
 
 #[inline(always)]

@@ -40,7 +40,7 @@ const HEADER_OF: [u32; 8] = [
 ];
 
 /// Reads the URIs whose bits (`1 << UriOf`) are set.
-#[inline(always)]
+#[inline(never)]
 pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, wanted: u32) {
     let mut uris = Uris { host, s, wanted };
     host.repeat(HEADER_OF.len() as u32, &mut uris);
@@ -421,7 +421,7 @@ fn hex(byte: u8) -> u8 {
 
 /// Finds the History-Info entry before the last one (RFC 7044 section 5: the last is the current target), and the second
 /// value of P-Asserted-Identity where it stands in the first one's line.
-#[inline(always)]
+#[inline(never)]
 pub fn split_values<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let last = s.header(Header::HistoryInfo as u32);
     if !last.is_empty() {
@@ -515,7 +515,7 @@ impl<'m, H: Host<'m>> Step for Values<'_, H> {
 }
 
 /// Looks for the `verstat` parameter (3GPP TS 24.229 section 7.2A.20) in a URI's user part and behind its host.
-#[inline(always)]
+#[inline(never)]
 pub fn read_verstat<'m, H: Host<'m>>(host: H, s: &mut Scratch, index: u32) {
     let uri = *s.uri(index);
     let end = if uri.host.is_empty() { uri.user.end } else { uri.host.end } as u32;

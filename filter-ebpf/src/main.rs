@@ -1,17 +1,46 @@
-//! The XDP program.
+//! The XDP program: `filter-core`'s engine over BPF maps. Nothing is decided here.
+
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+mod host;
+mod maps;
 
-/// The entry point.
+use aya_ebpf::{
+    bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS},
+    macros::xdp,
+    programs::XdpContext,
+};
+use filter_core::{
+    engine,
+    reason::{Reason, Verdict},
+};
+
+use crate::host::Kernel;
+
+/// The entry point. It is aware of multi-buffer packets, so that it runs on interfaces with a large MTU.
 #[xdp(frags)]
-pub fn ringfence(_ctx: XdpContext) -> u32 {
-    xdp_action::XDP_PASS
+pub fn ringfence(context: XdpContext) -> u32 {
+    let Some(scratch) = maps::scratch() else { return XDP_ABORTED };
+    scratch.sequence += 1;
+    let reason = engine::decide(Kernel::new(&context), scratch);
+    action(reason)
 }
 
+/// The one table from reason to XDP action.
+#[inline(always)]
+fn action(reason: Reason) -> u32 {
+    match reason.verdict() {
+        Verdict::Drop => XDP_DROP,
+        Verdict::Pass => XDP_PASS,
+    }
+}
+
+#[cfg(not(test))]
 #[panic_handler]
-fn panic(_: &core::panic::PanicInfo) -> ! {
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // The verifier rejects a program in which this can be reached.
     loop {}
 }
 

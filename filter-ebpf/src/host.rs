@@ -1,0 +1,215 @@
+//! The engine's host in the kernel.
+
+use core::{ffi::c_void, mem::size_of};
+
+use aya_ebpf::{
+    bindings::xdp_md,
+    helpers::{bpf_ktime_get_coarse_ns, bpf_loop, bpf_ringbuf_output, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+    programs::XdpContext,
+};
+use filter_core::{
+    host::{Host, Step},
+    layout::{Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, Remembered, Rule, RuleSet, Trie},
+    limits::INSPECTED_LENGTH,
+    packet::MAX_HEADER_OFFSET,
+    scratch::Scratch,
+    trie::Tables,
+};
+
+use crate::maps::{
+    ADDRESS_CLASSES, DFAS, EVENTS, FLOWS, FRAGMENTS, LEAVES, NODES, NUMBER_CLASSES, REASON_COUNTERS, ROOTS, ROWS,
+    RULE_COUNTERS, RULES, config,
+};
+
+/// A packet in the driver, and the maps.
+#[derive(Clone, Copy)]
+pub struct Kernel {
+    context: *mut xdp_md,
+}
+
+impl Kernel {
+    #[inline(always)]
+    pub fn new(context: &XdpContext) -> Self {
+        Self { context: context.ctx }
+    }
+}
+
+/// Keeps a value within `mask` in a way that LLVM cannot take out: it would, where it has proved the bound by other means
+/// that the verifier does not follow. Kernels before 6.18 accept a variable offset or length only so.
+macro_rules! masked {
+    ($value:expr, $mask:literal) => {{
+        let mut value: u64 = $value as u64;
+        // SAFETY: changes nothing but its register.
+        unsafe { core::arch::asm!(concat!("{0} &= ", $mask), inout(reg) value, options(pure, nomem, nostack)) };
+        value
+    }};
+}
+
+const _: () = assert!(MAX_HEADER_OFFSET == 1023 && INSPECTED_LENGTH == 8192);
+
+impl Tables for Kernel {
+    #[inline(always)]
+    fn root(&self, trie: Trie, index: u16) -> u32 {
+        match ROOTS.get(trie as u32) {
+            Some(root) => root[index as usize],
+            None => 0,
+        }
+    }
+
+    #[inline(always)]
+    fn node(&self, index: u32) -> Option<&Node> {
+        NODES.get(index)
+    }
+
+    #[inline(always)]
+    fn leaf(&self, index: u32) -> Option<u32> {
+        LEAVES.get(index).copied()
+    }
+}
+
+impl Host<'static> for Kernel {
+    #[inline(always)]
+    fn config(self) -> &'static Config {
+        config()
+    }
+
+    #[inline(always)]
+    fn now(self) -> u64 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn packet_length(self) -> u32 {
+        // SAFETY: the context is this run's.
+        unsafe { bpf_xdp_get_buff_len(self.context) as u32 }
+    }
+
+    #[inline(always)]
+    fn load<const N: usize>(self, offset: u32) -> Option<&'static [u8; N]> {
+        let offset = masked!(offset, "1023");
+        // SAFETY: the context is this run's; the verifier sees to it that the fields are read as the packet's bounds.
+        let (start, end) = unsafe { ((*self.context).data as usize, (*self.context).data_end as usize) };
+        let at = start + offset as usize;
+        // Only the first buffer of a multi-buffer packet is looked at: drivers put kilobytes into it, headers are short.
+        if at + N > end {
+            return None;
+        }
+        // SAFETY: `N` bytes from `at` on lie within the packet's first buffer, which stays and which nobody writes to while the
+        // program runs; bytes have no alignment.
+        Some(unsafe { &*(at as *const [u8; N]) })
+    }
+
+    #[inline(always)]
+    fn copy_message(self, scratch: &mut Scratch, offset: u32, length: u32) -> bool {
+        if length == 0 || length as usize > INSPECTED_LENGTH {
+            return false;
+        }
+        let length = masked!(length - 1, "8191") + 1;
+        // SAFETY: the buffer holds INSPECTED_LENGTH bytes, and the helper checks the packet's bounds.
+        let status = unsafe {
+            bpf_xdp_load_bytes(self.context, offset, scratch.buffer.as_mut_ptr().cast::<c_void>(), length as u32)
+        };
+        status == 0
+    }
+
+    #[inline(always)]
+    fn address_class(self, class: u32) -> Option<u32> {
+        ADDRESS_CLASSES.get(class).copied()
+    }
+
+    #[inline(always)]
+    fn number_class(self, class: u32) -> Option<&'static NumberClass> {
+        NUMBER_CLASSES.get(class)
+    }
+
+    #[inline(always)]
+    fn row(self, index: u32) -> Option<&'static RuleSet> {
+        ROWS.get(index)
+    }
+
+    #[inline(always)]
+    fn rule(self, index: u32) -> Option<&'static Rule> {
+        RULES.get(index)
+    }
+
+    #[inline(always)]
+    fn dfa(self, index: u32) -> Option<&'static Dfa> {
+        DFAS.get(index)
+    }
+
+    #[inline(always)]
+    fn count_rule(self, _rule: u32, slot: u32, update: impl FnOnce(&mut Counter)) {
+        if let Some(counter) = RULE_COUNTERS.get_ptr_mut(slot) {
+            // SAFETY: the value is this CPU's own; the reference ends with the call.
+            update(unsafe { &mut *counter });
+        }
+    }
+
+    #[inline(always)]
+    fn count_reason(self, reason: u32, update: impl FnOnce(&mut Counter)) {
+        if let Some(counter) = REASON_COUNTERS.get_ptr_mut(reason) {
+            // SAFETY: as above.
+            update(unsafe { &mut *counter });
+        }
+    }
+
+    #[inline(always)]
+    fn emit(self, event: &Event) -> bool {
+        // SAFETY: the helper reads the event's bytes; the map is a ring buffer.
+        let status = unsafe {
+            bpf_ringbuf_output(
+                (&raw const EVENTS).cast_mut().cast::<c_void>(),
+                (&raw const *event).cast_mut().cast::<c_void>(),
+                size_of::<Event>() as u64,
+                0,
+            )
+        };
+        status == 0
+    }
+
+    #[inline(always)]
+    fn dropped_fragment(self, key: &FragmentKey) -> Option<Remembered> {
+        // SAFETY: the value is copied at once; a torn copy of a value that is being replaced does no harm, all say "drop".
+        unsafe { FRAGMENTS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn remember_fragment(self, key: &FragmentKey, value: &Remembered) {
+        // A full map evicts its least recently used entry; anything else that fails costs a fragment passed.
+        let _ = FRAGMENTS.insert(key, value, 0);
+    }
+
+    #[inline(always)]
+    fn dropped_flow(self, key: &FlowKey) -> Option<Remembered> {
+        // SAFETY: as above.
+        unsafe { FLOWS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn remember_flow(self, key: &FlowKey, value: &Remembered) {
+        let _ = FLOWS.insert(key, value, 0);
+    }
+
+    #[inline(always)]
+    fn fence(self) {
+        let mut register = 0u64;
+        // SAFETY: moves a register to itself. Not `nomem`: that is the point.
+        unsafe { core::arch::asm!("{0} = {0}", inout(reg) register, options(nostack)) };
+        let _ = register;
+    }
+
+    #[inline(always)]
+    fn repeat<S: Step>(self, times: u32, step: &mut S) {
+        // SAFETY: the callback has the signature that bpf_loop calls, and gets the pointer to `step` back.
+        unsafe { bpf_loop(times, callback::<S> as *mut c_void, (&raw mut *step).cast::<c_void>(), 0) };
+    }
+}
+
+/// What `bpf_loop` calls: one iteration.
+#[inline(never)]
+extern "C" fn callback<S: Step>(index: u64, step: *mut S) -> i64 {
+    // SAFETY: `repeat` passes a pointer to the step that it holds a unique reference to, and waits.
+    let step = unsafe { &mut *step };
+    step.step(index as u32) as i64
+}

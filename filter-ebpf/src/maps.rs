@@ -1,0 +1,67 @@
+//! The maps. Those of the policy are made anew for each generation and sized by the loader; those that outlive a generation
+//! are pinned and shared.
+
+use aya_ebpf::{
+    Global,
+    macros::map,
+    maps::{Array, LruHashMap, PerCpuArray, RingBuf},
+};
+use filter_core::{
+    layout::{Config, Counter, Dfa, FlowKey, FragmentKey, Node, NumberClass, Remembered, Root, Rule, RuleSet, TRIES},
+    limits::RULE_SLOTS,
+    scratch::Scratch,
+};
+
+/// The policy's configuration; the loader fills it before the program is loaded, and freezes it.
+#[unsafe(no_mangle)]
+static CONFIG: Global<Config> = Global::new(Config::EMPTY);
+
+#[map]
+pub static ROOTS: Array<Root> = Array::with_max_entries(TRIES as u32, 0);
+#[map]
+pub static NODES: Array<Node> = Array::with_max_entries(1, 0);
+#[map]
+pub static LEAVES: Array<u32> = Array::with_max_entries(1, 0);
+#[map]
+pub static ADDRESS_CLASSES: Array<u32> = Array::with_max_entries(1, 0);
+#[map]
+pub static NUMBER_CLASSES: Array<NumberClass> = Array::with_max_entries(1, 0);
+#[map]
+pub static ROWS: Array<RuleSet> = Array::with_max_entries(1, 0);
+#[map]
+pub static RULES: Array<Rule> = Array::with_max_entries(1, 0);
+#[map]
+pub static DFAS: Array<Dfa> = Array::with_max_entries(1, 0);
+#[map]
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+#[map]
+pub static RULE_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(RULE_SLOTS as u32, 0);
+#[map]
+pub static REASON_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(64, 0);
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+#[map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, Remembered> = LruHashMap::with_max_entries(1 << 16, 0);
+#[map]
+pub static FLOWS: LruHashMap<FlowKey, Remembered> = LruHashMap::with_max_entries(1 << 16, 0);
+
+/// The configuration. Its loads are not volatile, but the address is opaque to LLVM, which must not see the zeroes that the
+/// loader replaces; to the verifier they are loads from a frozen map: constants.
+#[inline(always)]
+pub fn config() -> &'static Config {
+    let mut address = &raw const CONFIG;
+    // SAFETY: moves a register to itself.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) address, options(pure, nomem, nostack)) };
+    // SAFETY: `Global` is a transparent wrapper of the `Config` that it is initialised with, and nothing writes to it.
+    unsafe { &*address.cast::<Config>() }
+}
+
+/// This CPU's working memory.
+#[inline(always)]
+pub fn scratch() -> Option<&'static mut Scratch> {
+    let scratch = SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: the value is this CPU's own, an XDP program is not preempted by another run of itself on the same CPU, and this
+    // is called once a run, so that there is one reference. Every bit pattern is a valid `Scratch`.
+    Some(unsafe { &mut *scratch })
+}
