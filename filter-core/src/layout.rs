@@ -384,7 +384,8 @@ layout! {
         pub default_drop: u32,
         /// Events a rule may emit a second and CPU; further ones are counted as suppressed.
         pub events_per_second: u32,
-        /// First row of each [`Dimension`]'s table in the rows map.
+        /// First row of each [`Dimension`]'s table in the rows map. A dimension that no rule looks at has 0: the rows from
+        /// there on hold every rule, as many rows as there are classes.
         pub rows: [u32; DIMENSIONS],
         /// For each [`Text`]: the row of the rules that hold when no pattern matches. For each match state passed there is a
         /// pair of rows, see [`Dfa::accept`]: the first one's bits (hits) accumulate, the second one's (vetoes) are taken out

@@ -55,13 +55,16 @@ pub fn compile(policy: &Policy) -> Result<Image, Vec<CompileError>> {
         return Err(errors);
     }
     let all = rule_set::first(policy.rules.len());
-    let mut rows = Rows::new(all);
     let mut tries = Tries::new();
 
     let rules = rules(policy, &mut errors);
     let (needs, message_rules) = needs(policy);
     let addresses = note(addresses::compile(policy, &mut tries, &mut errors), &mut errors);
     let numbers = note(numbers::compile(policy, &mut tries, &mut errors), &mut errors);
+    // A dimension that no rule looks at has the table at row 0, where every class satisfies every rule.
+    let classes =
+        addresses.as_ref().map_or(0, Vec::len).max(numbers.as_ref().map_or(0, |numbers| numbers.classes.len()));
+    let mut rows = Rows::new(classes, all);
     let texts = texts::compile(policy, &mut rows, &mut errors);
     let mut tables = [0; DIMENSIONS];
     if let Some(addresses) = &addresses {

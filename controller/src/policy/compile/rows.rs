@@ -4,15 +4,16 @@ use std::collections::HashMap;
 
 use filter_core::layout::RuleSet;
 
-/// All rows of an image. Row 0 holds every rule.
+/// All rows of an image.
 pub struct Rows {
     rows: Vec<RuleSet>,
     pairs: HashMap<(RuleSet, RuleSet), u32>,
 }
 
 impl Rows {
-    pub fn new(all: RuleSet) -> Self {
-        Self { rows: vec![all], pairs: HashMap::new() }
+    /// Begins with a table of `classes` rows (at least one) that hold every rule.
+    pub fn new(classes: usize, all: RuleSet) -> Self {
+        Self { rows: vec![all; classes.max(1)], pairs: HashMap::new() }
     }
 
     /// Adds a row; returns its index.

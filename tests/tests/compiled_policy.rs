@@ -1,0 +1,182 @@
+//! What the compiler makes of a policy decides as the policy's words do.
+
+mod oracle;
+
+use std::{collections::HashSet, path::PathBuf, sync::Arc};
+
+use filter_core::layout::{Action, Text};
+use oracle::{evaluate, generate, image};
+use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::Config};
+use ringfence::policy::{
+    compile::{CompileErrorKind, compile},
+    model::{Condition, Identity, Origin, PatternEntry, PatternList, Policy, Rule, Test},
+};
+
+/// Policies tried, each with 100 readings; `RINGFENCE_CASES` asks for more.
+fn policies() -> u32 {
+    std::env::var("RINGFENCE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1_000)
+}
+
+proptest! {
+    #![proptest_config(Config { cases: policies(), failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn the_compiled_policy_agrees_with_the_naive_evaluator(
+        policy in generate::policy(20),
+        readings in vec(generate::readings(), 100),
+    ) {
+        let compiled = compile(&policy).expect("generated policies compile");
+        for readings in &readings {
+            prop_assert_eq!(
+                image::evaluate(&compiled, readings, &readings.exceeded),
+                evaluate::evaluate(&policy, readings),
+                "{:#?}", readings
+            );
+        }
+    }
+
+    #[test]
+    fn a_class_knows_lengths_format_country_and_region_of_its_numbers(
+        policy in generate::policy(6),
+        numbers in vec(generate::number(), 100),
+    ) {
+        let compiled = compile(&policy).expect("generated policies compile");
+        for number in &numbers {
+            let class = &compiled.number_classes[image::number_class(&compiled, Some(number)) as usize];
+            let facts = evaluate::facts(&policy, number);
+            prop_assert_eq!((class.min_digits, class.max_digits), facts.digits, "{}", number);
+            prop_assert_eq!(class.format, facts.format as u8, "{}", number);
+            // Only the names that rules use are kept.
+            let known = |names: &[String], name: Option<String>| {
+                name.and_then(|name| names.iter().position(|known| *known == name)).unwrap_or(0)
+            };
+            prop_assert_eq!(usize::from(class.country), known(&compiled.countries, facts.country), "{}", number);
+            prop_assert_eq!(usize::from(class.region), known(&compiled.regions, facts.region), "{}", number);
+        }
+    }
+
+    #[test]
+    fn one_policy_has_one_hash(policy in generate::policy(6)) {
+        let [first, second] = [(); 2].map(|()| compile(&policy).expect("generated policies compile").hash);
+        prop_assert_eq!(first.len(), 64);
+        prop_assert_eq!(first, second);
+    }
+}
+
+/// The generated cases are worth something only if they get everywhere.
+#[test]
+fn generated_cases_reach_every_outcome() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut reasons = HashSet::new();
+    let (mut pinholes, mut would, mut late) = (0, 0, 0);
+    for _ in 0..100 {
+        let policy = generate::policy(20).new_tree(&mut runner).expect("a policy").current();
+        for _ in 0..20 {
+            let readings = generate::readings().new_tree(&mut runner).expect("readings").current();
+            let outcome = evaluate::evaluate(&policy, &readings);
+            reasons.insert(outcome.reason.name());
+            pinholes += outcome.pinholes.len();
+            would += outcome.would.len();
+            late += usize::from(outcome.rule.is_some_and(|rule| rule > 3));
+        }
+    }
+    assert_eq!(reasons.len(), 7, "{reasons:?}");
+    assert!(pinholes > 100 && would > 100 && late > 100, "pinholes {pinholes}, would {would}, late {late}");
+}
+
+fn origin(line: u32) -> Origin {
+    Origin { file: Arc::new(PathBuf::from("policy.toml")), line }
+}
+
+fn rule(name: &str, conditions: Vec<Condition>) -> Rule {
+    Rule {
+        name: name.to_owned(),
+        stage: "blacklist".to_owned(),
+        conditions,
+        action: Action::Drop,
+        argument: 0,
+        divert_to: String::new(),
+        report: false,
+        over: None,
+        basis: None,
+        origin: origin(1),
+    }
+}
+
+fn policy(rules: Vec<Rule>) -> Policy {
+    Policy {
+        default_drop: false,
+        ports: generate::PORTS.to_vec(),
+        numbering: ringfence::policy::model::Numbering {
+            country_code: "1".into(),
+            international_prefix: "011".into(),
+            national_prefix: String::new(),
+            bare_national: false,
+            neighbor_digits: 6,
+            asserted_identity_from: Vec::new(),
+            ranges: Vec::new(),
+        },
+        rules,
+        never_ban: Vec::new(),
+    }
+}
+
+fn agents(patterns: &[&str], negated: bool) -> Condition {
+    let entries =
+        (10..).zip(patterns).map(|(line, &pattern)| PatternEntry { pattern: pattern.to_owned(), line }).collect();
+    let list = PatternList { name: None, entries, origin: origin(1) };
+    Condition { test: Test::Text(Text::UserAgent, vec![Arc::new(list)]), negated, origin: origin(7) }
+}
+
+#[test]
+fn the_pattern_that_makes_the_table_too_large_is_named_with_its_line() {
+    let patterns = ["friendly-scanner", "sipvicious", "x[ab][a-z]{9}y", "[ab][a-z]{30}[cd].*[0-9]{30}x", "sipcli"];
+    let errors =
+        compile(&policy(vec![rule("scanners", vec![agents(&patterns, false)])])).err().expect("it is too large");
+    assert_eq!(errors.len(), 1);
+    assert_eq!(errors[0].origin, Some(origin(13)));
+    let CompileErrorKind::PatternsTooLarge { pattern, text, count, without, .. } = &errors[0].kind else {
+        panic!("{}", errors[0])
+    };
+    assert_eq!((pattern.as_str(), *text, *count), (patterns[3], "user_agent", 4));
+    assert!(without.as_ref().is_some_and(|without| without.contains("states")), "{without:?}");
+}
+
+#[test]
+fn two_patterns_that_must_both_match_in_one_rule_are_refused() {
+    let both = vec![agents(&["a"], false), agents(&["b"], false)];
+    let errors = compile(&policy(vec![rule("both", both)])).err().expect("it cannot be expressed");
+    assert_eq!(errors[0].origin, Some(origin(7)));
+    assert!(matches!(&errors[0].kind, CompileErrorKind::SeveralPositive { scope: "user_agent", .. }), "{}", errors[0]);
+}
+
+#[test]
+fn every_error_is_reported_at_once() {
+    let bad = vec![
+        rule("pattern", vec![agents(&[r"\p{Greek}", "("], false)]),
+        rule(
+            "format",
+            vec![Condition { test: Test::Format(Identity::From, Vec::new()), negated: false, origin: origin(3) }],
+        ),
+    ];
+    let errors = compile(&policy(bad)).err().expect("there are mistakes");
+    assert_eq!(errors.len(), 3, "{errors:#?}");
+}
+
+#[test]
+fn one_rule_too_many_is_refused_at_its_place() {
+    let mut rules: Vec<Rule> = (0..513).map(|index| rule(&format!("rule-{index}"), Vec::new())).collect();
+    rules[512].origin = origin(99);
+    let errors = compile(&policy(rules)).err().expect("there are too many");
+    assert_eq!(errors[0].origin, Some(origin(99)));
+    assert_eq!(errors[0].kind, CompileErrorKind::TooManyRules(513));
+}
+
+#[test]
+fn lists_that_no_rule_tells_apart_share_a_class() {
+    let patterns = agents(&["x"], false);
+    let compiled = compile(&policy(vec![rule("a", vec![patterns])])).expect("it compiles");
+    assert_eq!(compiled.address_classes, [0]);
+    assert_eq!(compiled.number_classes.len(), 2);
+    assert!(compiled.nodes.is_empty() && compiled.leaves.is_empty());
+}

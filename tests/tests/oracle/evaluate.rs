@@ -1,0 +1,281 @@
+//! The naive evaluator: a policy as its words say, rule by rule, entry by entry. No classes, no bit sets, no tries, no
+//! tables; it shares nothing with the compiler but the resolved policy.
+
+use std::{cell::RefCell, collections::HashMap, net::IpAddr, sync::Arc};
+
+use filter_core::{
+    layout::{Action, Attestation, Method, NumberFormat, Per, TEXTS, Transport, Verstat},
+    reason::{Reason, Verdict},
+};
+use regex::bytes::{Regex, RegexBuilder};
+use ringfence::policy::model::{
+    AddressList, Comparison, Condition, Identity, NumberEntry, NumberList, PatternList, Policy, Rule, Test,
+};
+
+/// What was read of a packet and its message.
+#[derive(Clone, Debug)]
+pub struct Readings {
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    pub transport: Transport,
+    /// The signalling port that the packet is for.
+    pub port: u16,
+    /// There is a message, and it can be read. Without one, a rule with a condition that only a message can answer does not
+    /// match, be the condition negated or not; the readings from `method` on mean nothing.
+    pub is_message: bool,
+    /// Bits of `filter_core::layout::anomaly`; none if nothing was there to be looked at (TLS, a segment without payload): then no condition
+    /// on anomalies holds, negated or not.
+    pub anomalies: Option<u32>,
+    pub method: Method,
+    /// By `Text`; none where the message has no such value.
+    pub texts: [Option<Vec<u8>>; TEXTS],
+    pub numbers: Numbers,
+    pub calling_format: NumberFormat,
+    pub called_format: NumberFormat,
+    pub attestation: Attestation,
+    pub verstat: Verstat,
+    /// Rules whose rate is exceeded at this moment.
+    pub exceeded: Vec<usize>,
+}
+
+impl Default for Readings {
+    /// An INVITE over UDP with nothing in it.
+    fn default() -> Self {
+        Self {
+            source: IpAddr::from([192, 0, 2, 1]),
+            destination: IpAddr::from([192, 0, 2, 2]),
+            transport: Transport::Udp,
+            port: 5060,
+            is_message: true,
+            anomalies: Some(0),
+            method: Method::Invite,
+            texts: std::array::from_fn(|_| None),
+            numbers: Numbers::default(),
+            calling_format: NumberFormat::Missing,
+            called_format: NumberFormat::Missing,
+            attestation: Attestation::None,
+            verstat: Verstat::None,
+            exceeded: Vec::new(),
+        }
+    }
+}
+
+/// The digits of the numbers in their normal form, without a plus; none where there is no number.
+#[derive(Clone, Debug, Default)]
+pub struct Numbers {
+    pub calling: Option<String>,
+    pub called: Option<String>,
+    pub forwarded: Option<String>,
+    pub from: Option<String>,
+    pub asserted: Option<String>,
+}
+
+impl Numbers {
+    pub fn of(&self, identity: Identity) -> Option<&str> {
+        match identity {
+            Identity::Asserted => self.asserted.as_deref(),
+            Identity::Called => self.called.as_deref(),
+            Identity::Calling => self.calling.as_deref(),
+            Identity::Forwarded => self.forwarded.as_deref(),
+            Identity::From => self.from.as_deref(),
+        }
+    }
+}
+
+/// What the policy makes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub verdict: Verdict,
+    pub reason: Reason,
+    /// The rule that ended the walk.
+    pub rule: Option<usize>,
+    /// Rules in report mode that matched, in order.
+    pub would: Vec<usize>,
+    /// Pinholes that matched in force (`continue`, `bypass-fraud-control`), in order.
+    pub pinholes: Vec<usize>,
+}
+
+/// Evaluates a policy.
+pub fn evaluate(policy: &Policy, readings: &Readings) -> Outcome {
+    let (mut would, mut pinholes) = (Vec::new(), Vec::new());
+    let mut skipped_stages: Vec<&str> = Vec::new();
+    for (index, rule) in policy.rules.iter().enumerate() {
+        if skipped_stages.contains(&rule.stage.as_str()) || !matches(policy, index, rule, readings) {
+            continue;
+        }
+        if rule.report {
+            would.push(index);
+            continue;
+        }
+        let reason = match rule.action {
+            Action::Continue => {
+                skipped_stages.push(&rule.stage);
+                pinholes.push(index);
+                continue;
+            }
+            Action::BypassFraudControl => {
+                skipped_stages.extend([rule.stage.as_str(), "fraud"]);
+                pinholes.push(index);
+                continue;
+            }
+            Action::Ban => Reason::RuleBan,
+            Action::Divert => Reason::RuleDivert,
+            Action::Drop => Reason::RuleDrop,
+            Action::Reject => Reason::RuleReject,
+            Action::Whitelist => Reason::RuleWhitelist,
+        };
+        return Outcome { verdict: reason.verdict(), reason, rule: Some(index), would, pinholes };
+    }
+    let reason = if policy.default_drop { Reason::DefaultDrop } else { Reason::DefaultPass };
+    Outcome { verdict: reason.verdict(), reason, rule: None, would, pinholes }
+}
+
+fn matches(policy: &Policy, index: usize, rule: &Rule, readings: &Readings) -> bool {
+    if let Some(over) = &rule.over {
+        let of_message = matches!(over.per, Per::Called | Per::CalledPrefix | Per::Calling | Per::CallingPrefix);
+        if !readings.exceeded.contains(&index) || (of_message && !readings.is_message) {
+            return false;
+        }
+    }
+    rule.conditions.iter().all(|condition| holds(policy, condition, readings))
+}
+
+fn holds(policy: &Policy, condition: &Condition, readings: &Readings) -> bool {
+    let holds = match &condition.test {
+        Test::Source(lists) => in_addresses(lists, readings.source),
+        Test::Destination(lists) => in_addresses(lists, readings.destination),
+        Test::Transport(transports) => transports.contains(&readings.transport),
+        Test::Port(ports) => ports.contains(&readings.port),
+        Test::Anomaly(bits) => match readings.anomalies {
+            Some(anomalies) => anomalies & bits != 0,
+            None => return false,
+        },
+        _ if !readings.is_message => return false,
+        Test::Method(methods) => methods.iter().any(|method| method.0 == readings.method),
+        Test::Text(text, lists) => {
+            readings.texts[*text as usize].as_ref().is_some_and(|value| in_patterns(lists, value))
+        }
+        Test::Number(identity, lists) => {
+            readings.numbers.of(*identity).is_some_and(|number| !scores(lists, number).is_empty())
+        }
+        Test::Country(identity, codes) => {
+            let number = readings.numbers.of(*identity);
+            number.and_then(|number| facts(policy, number).country).is_some_and(|country| codes.contains(&country))
+        }
+        Test::Region(identity, codes) => {
+            let number = readings.numbers.of(*identity);
+            number.and_then(|number| facts(policy, number).region).is_some_and(|region| codes.contains(&region))
+        }
+        Test::Spid(identity, codes) => {
+            let number = readings.numbers.of(*identity);
+            number.and_then(|number| facts(policy, number).spid).is_some_and(|spid| codes.contains(&spid))
+        }
+        Test::Format(Identity::Called, formats) => formats.contains(&readings.called_format),
+        Test::Format(_, formats) => formats.contains(&readings.calling_format),
+        Test::Reputation(lists, comparison, threshold) => {
+            let number = readings.numbers.calling.as_deref();
+            let score = number.and_then(|number| scores(lists, number).into_iter().max());
+            score.is_some_and(|score| match comparison {
+                Comparison::AtLeast => score >= *threshold,
+                Comparison::AtMost => score <= *threshold,
+                Comparison::Equal => score == *threshold,
+                Comparison::Less => score < *threshold,
+                Comparison::More => score > *threshold,
+            })
+        }
+        Test::Attestation(attestations) => attestations.contains(&readings.attestation),
+        Test::Verstat(verstats) => verstats.contains(&readings.verstat),
+        Test::Neighbor(wanted) => *wanted == neighbors(policy, readings),
+    };
+    holds != condition.negated
+}
+
+fn neighbors(policy: &Policy, readings: &Readings) -> bool {
+    let shared = usize::from(policy.numbering.neighbor_digits);
+    let (Some(calling), Some(called)) = (&readings.numbers.calling, &readings.numbers.called) else { return false };
+    shared != 0 && calling.len() >= shared && called.len() >= shared && calling[..shared] == called[..shared]
+}
+
+fn in_addresses(lists: &[Arc<AddressList>], address: IpAddr) -> bool {
+    lists.iter().flat_map(|list| &list.entries).any(|entry| match (entry.address, address) {
+        (IpAddr::V4(network), IpAddr::V4(address)) => same(&network.octets(), &address.octets(), entry.prefix),
+        (IpAddr::V6(network), IpAddr::V6(address)) => same(&network.octets(), &address.octets(), entry.prefix),
+        _ => false,
+    })
+}
+
+/// True if the first `prefix` bits are the same.
+fn same(network: &[u8], address: &[u8], prefix: u8) -> bool {
+    let bit = |bytes: &[u8], index: usize| bytes[index / 8] >> (7 - index % 8) & 1;
+    (0..usize::from(prefix)).all(|index| bit(network, index) == bit(address, index))
+}
+
+fn in_patterns(lists: &[Arc<PatternList>], value: &[u8]) -> bool {
+    // As a folded header line reads: line ends do not count, a tab is a space.
+    let value: Vec<u8> = value
+        .iter()
+        .filter(|&&byte| byte != b'\r' && byte != b'\n')
+        .map(|&byte| if byte == b'\t' { b' ' } else { byte })
+        .collect();
+    lists.iter().flat_map(|list| &list.entries).any(|entry| is_match(&entry.pattern, &value))
+}
+
+/// Compiling an expression costs more than all the rest: each is kept.
+fn is_match(pattern: &str, value: &[u8]) -> bool {
+    thread_local! {
+        static COMPILED: RefCell<HashMap<String, Regex>> = RefCell::default();
+    }
+    let compile = || RegexBuilder::new(pattern).case_insensitive(true).unicode(false).build();
+    COMPILED.with_borrow_mut(|compiled| {
+        compiled
+            .entry(pattern.to_owned())
+            .or_insert_with(|| compile().expect("a resolved policy's patterns parse"))
+            .is_match(value)
+    })
+}
+
+/// Scores of the entries that hold the number.
+fn scores(lists: &[Arc<NumberList>], number: &str) -> Vec<u32> {
+    let entries = lists.iter().flat_map(|list| &list.entries);
+    entries.filter(|entry| holds_number(entry, number)).map(|entry| entry.score).collect()
+}
+
+fn holds_number(entry: &NumberEntry, number: &str) -> bool {
+    let digits = digits(entry);
+    if entry.exact { number == digits } else { number.starts_with(&digits) }
+}
+
+/// The entry's digits as text.
+pub fn digits(entry: &NumberEntry) -> String {
+    let text = format!("{:016x}", entry.digits);
+    text[..usize::from(entry.length)].to_owned()
+}
+
+/// What is known of a number by its range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    pub country: Option<String>,
+    pub region: Option<String>,
+    pub spid: Option<String>,
+    pub digits: (u8, u8),
+    pub format: NumberFormat,
+}
+
+/// The facts of the ranges that hold the number; each from the longest prefix that has it. Six digits or fewer are a short
+/// code, which is in no range.
+pub fn facts(policy: &Policy, number: &str) -> Facts {
+    let mut facts = Facts { country: None, region: None, spid: None, digits: (7, 15), format: NumberFormat::Valid };
+    if number.len() <= 6 {
+        return facts;
+    }
+    for length in 1..=number.len() {
+        for range in policy.numbering.ranges.iter().filter(|range| range.prefix == number[..length]) {
+            facts.country = range.country.as_deref().map(str::to_owned).or(facts.country);
+            facts.region = range.region.as_deref().map(str::to_owned).or(facts.region);
+            facts.spid = range.spid.as_deref().map(str::to_owned).or(facts.spid);
+            facts.digits = range.digits.unwrap_or(facts.digits);
+            facts.format = range.format.unwrap_or(facts.format);
+        }
+    }
+    facts
+}

@@ -1,0 +1,7 @@
+//! A second opinion on policies: an evaluator straight over the resolved policy, and policies and readings to try.
+
+#![allow(dead_code, reason = "each test that includes this module uses its part")]
+
+pub mod evaluate;
+pub mod generate;
+pub mod image;
