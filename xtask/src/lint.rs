@@ -39,7 +39,7 @@ fn format() -> Result<Outcome> {
 }
 
 fn clippy() -> Result<Outcome> {
-    workspace::run(&mut workspace::cargo(["clippy", "--all-targets", "--", "-D", "warnings"]))?;
+    workspace::run(&mut workspace::cargo(["clippy", "--all-targets", "--keep-going", "--", "-D", "warnings"]))?;
     Ok(Outcome::Done(String::new()))
 }
 

@@ -446,7 +446,9 @@ fn install_sipvicious() -> Result<()> {
     let folder = sipvicious();
     // What is left of an installation that was interrupted.
     match fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("failed to remove {}", folder.display()));
+        }
         _ => {}
     }
     run_silently(Command::new(python()).args(["-m", "venv"]).arg(&folder))?;
@@ -455,7 +457,8 @@ fn install_sipvicious() -> Result<()> {
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
             .arg(format!("sipvicious=={}", versions::SIPVICIOUS)),
     )?;
-    Ok(fs::write(folder.join(STAMP), versions::SIPVICIOUS)?)
+    let stamp = folder.join(STAMP);
+    fs::write(&stamp, versions::SIPVICIOUS).with_context(|| format!("failed to write {}", stamp.display()))
 }
 
 /// The distribution's Python, which python3-venv belongs to, rather than one of the user's own.
