@@ -1,6 +1,7 @@
 //! The user-space half of Ringfence: policies, the kernel's maps and programs, the daemon and the command line.
 
 pub mod cli;
+pub mod engine;
 pub mod kernel;
 pub mod policy;
 pub mod sample_policy;

@@ -40,6 +40,14 @@ pub enum Verdict {
     Drop = 1,
 }
 
+impl Reason {
+    /// True if a rule decided.
+    #[must_use]
+    pub const fn is_rule(self) -> bool {
+        matches!(self, Self::RuleBan | Self::RuleDivert | Self::RuleDrop | Self::RuleReject | Self::RuleWhitelist)
+    }
+}
+
 reasons! {
     /// Not IP, or not for a configured signalling port.
     NotSignalling = "not-signalling" => Pass;

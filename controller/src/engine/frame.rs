@@ -1,0 +1,79 @@
+//! Frames around messages that come without: from a file, or out of a capture of another link type.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Bytes that fit into a UDP datagram over IPv4.
+pub const MAX_DATAGRAM: usize = 65_507;
+
+/// Who sends to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Source address and port.
+    pub source: SocketAddr,
+    /// Destination address and port; of the source's address family.
+    pub destination: SocketAddr,
+}
+
+impl Default for Endpoints {
+    /// From 192.0.2.1 to 192.0.2.2 (documentation addresses, RFC 5737), port 5060 on both ends.
+    fn default() -> Self {
+        let host = |last| SocketAddr::from((Ipv4Addr::new(192, 0, 2, last), 5060));
+        Self { source: host(1), destination: host(2) }
+    }
+}
+
+impl Endpoints {
+    /// From `source`, port 5060, to a documentation address of the same family.
+    #[must_use]
+    pub fn from_source(source: IpAddr, port: u16) -> Self {
+        let destination = match source {
+            IpAddr::V4(_) => IpAddr::from([192, 0, 2, 2]),
+            IpAddr::V6(_) => IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 2]),
+        };
+        Self { source: SocketAddr::new(source, 5060), destination: SocketAddr::new(destination, port) }
+    }
+}
+
+/// A UDP datagram in an Ethernet frame. A payload longer than [`MAX_DATAGRAM`] is cut.
+#[must_use]
+pub fn datagram(endpoints: &Endpoints, payload: &[u8]) -> Vec<u8> {
+    let payload = &payload[..payload.len().min(MAX_DATAGRAM)];
+    let length = 8 + payload.len() as u16;
+    let mut udp = Vec::with_capacity(8 + payload.len());
+    udp.extend_from_slice(&endpoints.source.port().to_be_bytes());
+    udp.extend_from_slice(&endpoints.destination.port().to_be_bytes());
+    udp.extend_from_slice(&length.to_be_bytes());
+    // No checksum: the engine does not look at it, and for IPv4 that means there is none (RFC 768).
+    udp.extend_from_slice(&[0, 0]);
+    udp.extend_from_slice(payload);
+    frame(endpoints, 17, &udp)
+}
+
+/// An IP packet of this protocol in an Ethernet frame.
+#[must_use]
+pub fn frame(endpoints: &Endpoints, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(54 + payload.len());
+    frame.extend_from_slice(&[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1]);
+    match (endpoints.source.ip(), endpoints.destination.ip()) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            frame.extend_from_slice(&[0x08, 0x00, 0x45, 0]);
+            frame.extend_from_slice(&(20 + payload.len() as u16).to_be_bytes());
+            frame.extend_from_slice(&[0, 0, 0, 0, 64, protocol, 0, 0]);
+            frame.extend_from_slice(&source.octets());
+            frame.extend_from_slice(&destination.octets());
+        }
+        (source, destination) => {
+            let v6 = |address| match address {
+                IpAddr::V4(address) => address.to_ipv6_mapped(),
+                IpAddr::V6(address) => address,
+            };
+            frame.extend_from_slice(&[0x86, 0xdd, 0x60, 0, 0, 0]);
+            frame.extend_from_slice(&(payload.len() as u16).to_be_bytes());
+            frame.extend_from_slice(&[protocol, 64]);
+            frame.extend_from_slice(&v6(source).octets());
+            frame.extend_from_slice(&v6(destination).octets());
+        }
+    }
+    frame.extend_from_slice(payload);
+    frame
+}

@@ -1,0 +1,149 @@
+//! The engine's host in user space.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+};
+
+use filter_core::{
+    host::Host,
+    layout::{
+        Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, Remembered, Rule, RuleSet, Trie,
+    },
+    scratch::Scratch,
+    trie::Tables,
+};
+use zerocopy::{FromZeros as _, IntoBytes as _};
+
+use crate::policy::image::Image;
+
+/// What outlives a packet, and what one packet's run notes.
+#[derive(Default)]
+pub struct Memory {
+    now: Cell<u64>,
+    counters: RefCell<HashMap<u32, Counter>>,
+    fragments: RefCell<HashMap<Vec<u8>, Remembered>>,
+    flows: RefCell<HashMap<Vec<u8>, Remembered>>,
+    matched: RefCell<Vec<u32>>,
+}
+
+impl Memory {
+    pub(super) fn set_time(&self, nanoseconds: u64) {
+        self.now.set(nanoseconds);
+    }
+
+    pub(super) fn begin(&self) {
+        self.matched.borrow_mut().clear();
+    }
+
+    pub(super) fn matched(&self) -> Vec<usize> {
+        self.matched.borrow().iter().map(|&rule| rule as usize).collect()
+    }
+}
+
+/// A packet, a policy's image, and the memory.
+#[derive(Clone, Copy)]
+pub struct UserHost<'m> {
+    image: &'m Image,
+    memory: &'m Memory,
+    packet: &'m [u8],
+}
+
+impl<'m> UserHost<'m> {
+    /// The host for one packet.
+    #[must_use]
+    pub fn new(image: &'m Image, memory: &'m Memory, packet: &'m [u8]) -> Self {
+        Self { image, memory, packet }
+    }
+}
+
+impl Tables for UserHost<'_> {
+    fn root(&self, trie: Trie, index: u16) -> u32 {
+        self.image.roots[trie as usize][index as usize]
+    }
+
+    fn node(&self, index: u32) -> Option<&Node> {
+        self.image.nodes.get(index as usize)
+    }
+
+    fn leaf(&self, index: u32) -> Option<u32> {
+        self.image.leaves.get(index as usize).copied()
+    }
+}
+
+impl<'m> Host<'m> for UserHost<'m> {
+    fn config(self) -> &'m Config {
+        &self.image.config
+    }
+
+    fn now(self) -> u64 {
+        self.memory.now.get()
+    }
+
+    fn packet_length(self) -> u32 {
+        self.packet.len() as u32
+    }
+
+    fn load<const N: usize>(self, offset: u32) -> Option<&'m [u8; N]> {
+        self.packet.get(offset as usize..)?.first_chunk()
+    }
+
+    fn copy_message(self, scratch: &mut Scratch, offset: u32, length: u32) -> bool {
+        let start = offset as usize;
+        let Some(message) = self.packet.get(start..start + length as usize) else { return false };
+        let Some(buffer) = scratch.buffer.get_mut(..message.len()) else { return false };
+        buffer.copy_from_slice(message);
+        true
+    }
+
+    fn address_class(self, class: u32) -> Option<u32> {
+        self.image.address_classes.get(class as usize).copied()
+    }
+
+    fn number_class(self, class: u32) -> Option<&'m NumberClass> {
+        self.image.number_classes.get(class as usize)
+    }
+
+    fn row(self, index: u32) -> Option<&'m RuleSet> {
+        self.image.rows.get(index as usize)
+    }
+
+    fn rule(self, index: u32) -> Option<&'m Rule> {
+        self.image.rules.get(index as usize)
+    }
+
+    fn dfa(self, index: u32) -> Option<&'m Dfa> {
+        self.image.dfas.get(index as usize).map(|dfa| &**dfa)
+    }
+
+    fn count_rule(self, rule: u32, slot: u32, update: impl FnOnce(&mut Counter)) {
+        let mut matched = self.memory.matched.borrow_mut();
+        if matched.last() != Some(&rule) {
+            matched.push(rule);
+        }
+        let mut counters = self.memory.counters.borrow_mut();
+        update(counters.entry(slot).or_insert_with(Counter::new_zeroed));
+    }
+
+    fn count_reason(self, _reason: u32, _update: impl FnOnce(&mut Counter)) {}
+
+    fn emit(self, _event: &Event) -> bool {
+        true
+    }
+
+    fn dropped_fragment(self, key: &FragmentKey) -> Option<Remembered> {
+        self.memory.fragments.borrow().get(key.as_bytes()).copied()
+    }
+
+    fn remember_fragment(self, key: &FragmentKey, value: &Remembered) {
+        self.memory.fragments.borrow_mut().insert(key.as_bytes().to_vec(), *value);
+    }
+
+    fn dropped_flow(self, key: &FlowKey) -> Option<Remembered> {
+        self.memory.flows.borrow().get(key.as_bytes()).copied()
+    }
+
+    fn remember_flow(self, key: &FlowKey, value: &Remembered) {
+        self.memory.flows.borrow_mut().insert(key.as_bytes().to_vec(), *value);
+    }
+}

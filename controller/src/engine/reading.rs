@@ -1,0 +1,172 @@
+//! What the engine read in a message, in words.
+
+use filter_core::{
+    layout::{Attestation, Method, NumberFormat, Text, Verstat, anomaly},
+    scratch::{Header, Kind, Number, NumberOf, Scratch, UriOf},
+    text,
+};
+use serde_json::{Map, Value, json};
+
+/// A view of the engine's working memory after a packet.
+#[derive(Clone, Copy)]
+pub struct Reading<'a> {
+    scratch: &'a Scratch,
+}
+
+impl<'a> Reading<'a> {
+    /// A reading of this memory, which may be a copy of what lies in the kernel.
+    #[must_use]
+    pub fn new(scratch: &'a Scratch) -> Self {
+        Self { scratch }
+    }
+
+    /// What the payload is.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        Kind::NAMES.get(self.scratch.kind as usize).copied().unwrap_or("unread")
+    }
+
+    /// True for a request or a response.
+    #[must_use]
+    pub fn is_sip(&self) -> bool {
+        self.scratch.kind == Kind::Request as u32 || self.scratch.kind == Kind::Response as u32
+    }
+
+    /// The method of a request or the status code of a response, as on the wire.
+    #[must_use]
+    pub fn method(&self) -> Option<String> {
+        let place = match self.scratch.kind {
+            kind if kind == Kind::Request as u32 => Header::Method,
+            kind if kind == Kind::Response as u32 => Header::StatusCode,
+            _ => return None,
+        };
+        Some(lossy(self.scratch.bytes(self.scratch.header(place as u32))))
+    }
+
+    /// The method as rules see it.
+    #[must_use]
+    pub fn method_class(&self) -> &'static str {
+        Method::NAMES.get(self.scratch.method as usize).copied().unwrap_or("none")
+    }
+
+    /// The user part of a URI, raw.
+    #[must_use]
+    pub fn user(&self, of: UriOf) -> Option<String> {
+        let span = self.scratch.uri(of as u32).user;
+        (self.is_sip() && !span.is_empty()).then(|| lossy(self.scratch.bytes(span)))
+    }
+
+    /// A text as patterns see it, without the white space around it.
+    #[must_use]
+    pub fn text(&self, of: Text) -> Option<String> {
+        if !self.is_sip() {
+            return None;
+        }
+        text::span(self.scratch, of).map(|span| unfolded(self.scratch.trimmed(span)))
+    }
+
+    /// A number in its normal form: its digits.
+    #[must_use]
+    pub fn number(&self, of: NumberOf) -> Option<String> {
+        let number = self.scratch.numbers[of as usize];
+        (self.is_sip() && number.key != 0).then(|| digits(&number))
+    }
+
+    /// A number's format.
+    #[must_use]
+    pub fn format(&self, of: NumberOf) -> Option<&'static str> {
+        if !self.is_sip() {
+            return None;
+        }
+        NumberFormat::NAMES.get(self.scratch.numbers[of as usize].format as usize).copied()
+    }
+
+    /// The attestation that the message claims.
+    #[must_use]
+    pub fn attestation(&self) -> &'static str {
+        Attestation::NAMES.get(self.scratch.attestation as usize).copied().unwrap_or("unknown")
+    }
+
+    /// The `verstat` parameter's value.
+    #[must_use]
+    pub fn verstat(&self) -> &'static str {
+        Verstat::NAMES.get(self.scratch.verstat as usize).copied().unwrap_or("other")
+    }
+
+    /// True if calling and called number are neighbours.
+    #[must_use]
+    pub fn neighbor(&self) -> bool {
+        self.scratch.neighbor != 0
+    }
+
+    /// What is wrong with the message.
+    #[must_use]
+    pub fn anomalies(&self) -> Vec<&'static str> {
+        let bits = self.scratch.anomalies;
+        (0..anomaly::COUNT).filter(|bit| bits >> bit & 1 != 0).map(|bit| anomaly::NAMES[bit as usize]).collect()
+    }
+
+    /// All of it, under the names that `inspect` prints.
+    #[must_use]
+    pub fn to_json(&self) -> Map<String, Value> {
+        let object = json!({
+            "is_sip": self.is_sip(),
+            "kind": self.kind(),
+            "method": self.method(),
+            "request_uri_user": self.user(UriOf::Request),
+            "from_user": self.user(UriOf::From),
+            "to_user": self.user(UriOf::To),
+            "user_agent": self.header(Header::UserAgent),
+            "server": self.header(Header::Server),
+            "call_id": self.header(Header::CallId),
+            "cseq": self.header(Header::CSeq),
+            "contact": self.header(Header::Contact),
+            "subject": self.header(Header::Subject),
+            "from_display": self.text(Text::FromDisplay),
+            "pai_user": self.user(UriOf::Asserted),
+            "rpid_user": self.user(UriOf::RemoteParty),
+            "diversion_user": self.user(UriOf::Diversion),
+            "history_user": self.user(UriOf::History),
+            "attestation": self.is_sip().then(|| self.attestation()),
+            "verstat": self.is_sip().then(|| self.verstat()),
+            "calling": self.number(NumberOf::Calling),
+            "called": self.number(NumberOf::Called),
+            "forwarded": self.number(NumberOf::Forwarded),
+            "calling_format": self.format(NumberOf::Calling),
+            "called_format": self.format(NumberOf::Called),
+            "neighbor": self.is_sip().then(|| self.neighbor()),
+            "sdp_session": self.text(Text::SdpSession),
+            "body": self.text(Text::Body),
+            "anomalies": self.anomalies(),
+        });
+        match object {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        }
+    }
+
+    fn header(&self, header: Header) -> Option<String> {
+        let seen = self.scratch.seen >> header as u32 & 1 != 0;
+        (self.is_sip() && seen).then(|| unfolded(self.scratch.trimmed(self.scratch.header(header as u32))))
+    }
+}
+
+/// The digits of a number's key.
+fn digits(number: &Number) -> String {
+    (0..16)
+        .map(|index| (number.key >> (60 - 4 * index) & 0xf) as u8)
+        .take_while(|&nibble| nibble < 10)
+        .map(|nibble| char::from(b'0' + nibble))
+        .collect()
+}
+
+/// Bytes as text; what is not UTF-8 is replaced.
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A header's value with its folding undone: line ends go, the white space behind them stays.
+fn unfolded(bytes: &[u8]) -> String {
+    let text: Vec<u8> = bytes.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+    lossy(&text)
+}
