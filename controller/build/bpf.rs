@@ -238,7 +238,7 @@ pub fn linker() -> Result<PathBuf, Missing> {
 
 /// PATH with cargo's bin folder first: that is where `cargo install` puts the linker, and a distribution's cargo must
 /// not come before rustup's.
-fn path_with_cargo_bin() -> OsString {
+pub fn path_with_cargo_bin() -> OsString {
     let path = env::var_os("PATH").unwrap_or_default();
     let bin = cargo_home().map(|home| home.join("bin"));
     env::join_paths(bin.into_iter().chain(env::split_paths(&path))).unwrap_or(path)
@@ -289,4 +289,35 @@ fn is_of_outer_build(name: &str) -> bool {
     ];
     let of_cargo = name.starts_with("CARGO_") && !KEPT.iter().any(|kept| name.starts_with(kept));
     of_cargo || OTHERS.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_the_host_build_do_not_reach_the_program_but_the_registry_and_the_jobserver_do() {
+        for name in ["CARGO_ENCODED_RUSTFLAGS", "CARGO_PROFILE_RELEASE_LTO", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS"] {
+            assert!(is_of_outer_build(name), "{name}");
+        }
+        for name in ["CARGO_HOME", "CARGO_MAKEFLAGS", "CARGO_NET_OFFLINE", "HOME", "PATH", "RUSTUP_TOOLCHAIN"] {
+            assert!(!is_of_outer_build(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn each_llvm_has_a_folder_of_its_own_and_lies_alone_in_it() {
+        let folder = env::temp_dir().join(format!("ringfence-llvm-{}", process::id()));
+        let (one, other) = (Path::new("/one/libLLVM.so.22.1"), Path::new("/other/libLLVM.so.22.1"));
+        let first = link_alone(one, &folder).unwrap();
+        let second = link_alone(other, &folder).unwrap();
+        let again = link_alone(one, &folder).unwrap();
+        let entries: Vec<_> = fs::read_dir(&first).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let target = fs::read_link(first.join("libLLVM.so.22.1")).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        assert_ne!(first, second);
+        assert_eq!(first, again);
+        assert_eq!(entries, [first.join("libLLVM.so.22.1")]);
+        assert_eq!(target, one);
+    }
 }

@@ -9,6 +9,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use crate::bpf;
+
 /// The root of the repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
@@ -27,7 +29,8 @@ pub fn tools() -> PathBuf {
 /// The cargo that runs this program, in the root of the repository, without standard input.
 pub fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root()).args(arguments).stdin(Stdio::null());
+    // With a distribution's rustc first in PATH, cargo would take that one, and rustup's clippy beside it.
+    cargo.current_dir(root()).env("PATH", bpf::path_with_cargo_bin()).args(arguments).stdin(Stdio::null());
     cargo
 }
 
