@@ -1,5 +1,6 @@
 //! The user-space half of Ringfence: policies, the kernel's maps and programs, the daemon and the command line.
 
+pub mod capture;
 pub mod cli;
 pub mod engine;
 pub mod kernel;

@@ -20,6 +20,8 @@ use crate::{
 /// Decides about the host's packet, counts the decision, and returns it. What was read stays in the scratch memory.
 #[inline(always)]
 pub fn decide<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
+    // What the packet before left must not be taken for this one's reading.
+    s.kind = Kind::Unread as u32;
     let reason = reason(host, s);
     let bytes = host.packet_length() as u64;
     host.count_reason(reason as u32, |counter| {

@@ -3,15 +3,19 @@
 //! Behind `inspect`, `explain`, `replay` and `test`, behind the check of a freshly loaded program, and behind every test that
 //! compares the two hosts.
 
+mod explanation;
 mod frame;
 mod host;
 mod inspection;
 mod reading;
+mod verdict;
 
+pub use explanation::{Entry, Explainer, address, entry, value};
 pub use frame::{Endpoints, MAX_DATAGRAM, datagram, frame};
 pub use host::{Memory, UserHost};
 pub use inspection::inspection;
 pub use reading::Reading;
+pub use verdict::{decision_json, verdict, verdict_of_action};
 
 use filter_core::{engine, layout::NO_RULE, reason::Reason, scratch::Scratch};
 use zerocopy::FromZeros as _;

@@ -1,11 +1,13 @@
 //! What the engine read in a message, in words.
 
 use filter_core::{
-    layout::{Attestation, Method, NumberFormat, Text, Verstat, anomaly},
+    layout::{Attestation, Method, NumberFormat, Text, Transport, Verstat, anomaly},
     scratch::{Header, Kind, Number, NumberOf, Scratch, UriOf},
     text,
 };
 use serde_json::{Map, Value, json};
+
+use super::explanation::address;
 
 /// A view of the engine's working memory after a packet.
 #[derive(Clone, Copy)]
@@ -104,6 +106,50 @@ impl<'a> Reading<'a> {
     pub fn anomalies(&self) -> Vec<&'static str> {
         let bits = self.scratch.anomalies;
         (0..anomaly::COUNT).filter(|bit| bits >> bit & 1 != 0).map(|bit| anomaly::NAMES[bit as usize]).collect()
+    }
+
+    /// The value of each scope of the policy language.
+    #[must_use]
+    pub fn scopes(&self) -> Map<String, Value> {
+        let s = self.scratch;
+        let sip = self.is_sip();
+        let transport = Transport::NAMES.get(s.transport as usize).copied();
+        let object = json!({
+            "source": address(&s.source, s.ip_version).to_string(),
+            "destination": address(&s.destination, s.ip_version).to_string(),
+            "transport": transport,
+            "port": s.destination_port,
+            "method": sip.then(|| self.method_class()),
+            "user_agent": self.text(Text::UserAgent),
+            "calling": self.number(NumberOf::Calling),
+            "called": self.number(NumberOf::Called),
+            "forwarded": self.number(NumberOf::Forwarded),
+            "from_number": self.number(NumberOf::From),
+            "asserted_number": self.number(NumberOf::Asserted),
+            "calling_format": self.format(NumberOf::Calling),
+            "called_format": self.format(NumberOf::Called),
+            "attestation": sip.then(|| self.attestation()),
+            "verstat": sip.then(|| self.verstat()),
+            "neighbor": sip.then(|| self.neighbor()),
+            "header.call-id": self.text(Text::CallId),
+            "header.contact": self.text(Text::Contact),
+            "header.from-display": self.text(Text::FromDisplay),
+            "header.from-host": self.text(Text::FromHost),
+            "header.from-user": self.text(Text::FromUser),
+            "header.request-host": self.text(Text::RequestHost),
+            "header.request-user": self.text(Text::RequestUser),
+            "header.server": self.text(Text::Server),
+            "header.sdp-session": self.text(Text::SdpSession),
+            "header.subject": self.text(Text::Subject),
+            "header.to-user": self.text(Text::ToUser),
+            "header.via": self.text(Text::Via),
+            "body": self.text(Text::Body),
+            "anomaly": self.anomalies(),
+        });
+        match object {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        }
     }
 
     /// All of it, under the names that `inspect` prints.

@@ -6,7 +6,10 @@ use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunOptions,
     programs::{ProgramFd, Xdp},
 };
-use filter_core::layout::{Dfa, Root};
+use filter_core::{
+    layout::{Dfa, Root},
+    scratch::Scratch,
+};
 use zerocopy::IntoBytes as _;
 
 use super::{Error, OBJECT, Pins, bpf, error::Context as _, host, pins, table::Table};
@@ -22,6 +25,9 @@ const POLICY_MAPS: [&str; 8] =
 /// Maps that all generations share and that outlive the daemon.
 const SHARED_MAPS: [&str; 7] = ["RULE_COUNTERS", "REASON_COUNTERS", "EVENTS", "FRAGMENTS", "FLOWS", "BANS", "RATES"];
 
+/// The engine's working memory: one value a CPU, made anew for each program.
+const SCRATCH: &str = "SCRATCH";
+
 /// Those of them that a filter cannot be without.
 const REQUIRED: [&str; 3] = ["RULE_COUNTERS", "REASON_COUNTERS", "EVENTS"];
 
@@ -31,6 +37,7 @@ const REQUIRED: [&str; 3] = ["RULE_COUNTERS", "REASON_COUNTERS", "EVENTS"];
 pub struct Instance {
     ebpf: Ebpf,
     tables: Vec<(&'static str, Table)>,
+    scratch: Table,
 }
 
 /// What the program did with a packet.
@@ -74,8 +81,10 @@ impl Instance {
                 _ => {}
             }
         }
+        let scratch = ebpf.take_map(SCRATCH).ok_or_else(|| Error::Internal(format!("the program has no map {SCRATCH}")))?;
+        let scratch = Table::from_map(SCRATCH, scratch)?;
         xdp(&mut ebpf)?.load()?;
-        Ok(Self { ebpf, tables })
+        Ok(Self { ebpf, tables, scratch })
     }
 
     /// Runs one packet (from its Ethernet header on) through the program.
@@ -92,6 +101,21 @@ impl Instance {
             .test_run(TestRunOptions { data_in: Some(packet), repeat: 1, ..TestRunOptions::default() })
             .context(|| "run a packet through the program".to_owned())?;
         Ok(Run { action: result.return_value, duration: result.duration })
+    }
+
+    /// Runs one packet, and returns what the engine read in it. Only one caller at a time may do so.
+    ///
+    /// # Errors
+    /// As for [`Instance::run`].
+    pub fn read(&self, packet: &[u8]) -> Result<Box<Scratch>, Error> {
+        let counts = |cpus: Vec<Scratch>| cpus.iter().map(|scratch| scratch.sequence).collect::<Vec<_>>();
+        let before = counts(self.scratch.per_cpu::<Scratch>(0)?);
+        self.run(packet)?;
+        // The program ran on one of the CPUs: the one whose count went up.
+        let after = self.scratch.per_cpu::<Scratch>(0)?;
+        let fresh = after.iter().zip(before).find(|(scratch, before)| scratch.sequence != *before);
+        let fresh = fresh.ok_or_else(|| Error::Internal("the program left no trace of its run".to_owned()))?;
+        Ok(Box::new(*fresh.0))
     }
 
     /// One of its maps.

@@ -1,0 +1,225 @@
+//! Reading captures: pcap and pcapng, any of the link types that SIP is captured on, as Ethernet frames.
+
+use std::{fs::File, io::Read, path::Path};
+
+use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError, create_reader, data::PacketData};
+
+/// Why a capture cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// The file cannot be opened or read.
+    #[error("failed to read {file}")]
+    Io {
+        /// The file.
+        file: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is no capture, or a broken one.
+    #[error("{file} is no readable pcap or pcapng file: {message}")]
+    Format {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// A packet of a capture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Captured {
+    /// Its number in the capture, from 1.
+    pub number: u64,
+    /// Nanoseconds since the epoch; 0 where the capture has no times.
+    pub time: u64,
+    /// The packet as an Ethernet frame; none for a link type that carries no IP we know how to find.
+    pub frame: Option<Vec<u8>>,
+}
+
+/// First bytes of the kinds of captures.
+const MAGICS: [[u8; 4]; 5] = [
+    [0xd4, 0xc3, 0xb2, 0xa1],
+    [0xa1, 0xb2, 0xc3, 0xd4],
+    [0x4d, 0x3c, 0xb2, 0xa1],
+    [0xa1, 0xb2, 0x3c, 0x4d],
+    [0x0a, 0x0d, 0x0d, 0x0a],
+];
+
+/// True if the file begins like a capture.
+///
+/// # Errors
+/// It cannot be opened or read.
+pub fn is_capture(path: &Path) -> Result<bool, CaptureError> {
+    let io = |source| CaptureError::Io { file: path.display().to_string(), source };
+    let mut start = Vec::new();
+    File::open(path).map_err(io)?.take(4).read_to_end(&mut start).map_err(io)?;
+    Ok(MAGICS.iter().any(|magic| start == magic))
+}
+
+/// Calls `packet` with each packet of the capture until it returns false.
+///
+/// # Errors
+/// The file cannot be read, or is broken somewhere; packets before that have been handed over.
+pub fn read(path: &Path, mut packet: impl FnMut(Captured) -> bool) -> Result<(), CaptureError> {
+    let file = || path.display().to_string();
+    let input = File::open(path).map_err(|source| CaptureError::Io { file: file(), source })?;
+    let format = |message: String| CaptureError::Format { file: file(), message };
+    let mut reader = create_reader(1 << 20, input).map_err(|error| format(describe(&error)))?;
+    let mut interfaces: Vec<Interface> = Vec::new();
+    let mut number = 0;
+    let mut stalled = false;
+    loop {
+        let (used, captured) = match reader.next() {
+            Ok((used, block)) => (used, convert(block, &mut interfaces)),
+            Err(PcapError::Eof) => return Ok(()),
+            Err(PcapError::Incomplete(_)) if !stalled => {
+                reader.refill().map_err(|error| format(describe(&error)))?;
+                // A block that a second attempt finds incomplete is longer than the file or the buffer.
+                stalled = reader.reader_exhausted();
+                continue;
+            }
+            Err(PcapError::Incomplete(_)) => return Err(format("the last packet is cut off".to_owned())),
+            Err(error) => return Err(format(describe(&error))),
+        };
+        if let Some((time, frame)) = captured {
+            number += 1;
+            if !packet(Captured { number, time, frame }) {
+                return Ok(());
+            }
+        }
+        reader.consume(used);
+    }
+}
+
+fn describe<E: std::fmt::Debug>(error: &PcapError<E>) -> String {
+    match error {
+        PcapError::HeaderNotRecognized => "its header is not of that kind".to_owned(),
+        PcapError::UnexpectedEof | PcapError::Incomplete(_) => "it is cut off".to_owned(),
+        PcapError::BufferTooSmall => "a block in it is larger than a mebibyte".to_owned(),
+        PcapError::ReadError => "reading failed".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+struct Interface {
+    link: Linktype,
+    /// Nanoseconds of a unit of its time stamps, as a fraction.
+    units_per_second: u64,
+    nanoseconds: bool,
+}
+
+/// The packet in a block, if it holds one: its time, and the frame.
+fn convert(block: PcapBlockOwned<'_>, interfaces: &mut Vec<Interface>) -> Option<(u64, Option<Vec<u8>>)> {
+    match block {
+        PcapBlockOwned::LegacyHeader(header) => {
+            interfaces.clear();
+            interfaces.push(Interface {
+                link: header.network,
+                units_per_second: 1_000_000,
+                nanoseconds: header.is_nanosecond_precision(),
+            });
+            None
+        }
+        PcapBlockOwned::Legacy(packet) => {
+            let interface = interfaces.first()?;
+            let fraction = u64::from(packet.ts_usec) * if interface.nanoseconds { 1 } else { 1_000 };
+            let time = u64::from(packet.ts_sec) * 1_000_000_000 + fraction;
+            Some((time, ethernet(packet.data, interface.link)))
+        }
+        PcapBlockOwned::NG(Block::SectionHeader(_)) => {
+            interfaces.clear();
+            None
+        }
+        PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
+            let units_per_second = interface.ts_resolution().unwrap_or(1_000_000).max(1);
+            interfaces.push(Interface { link: interface.linktype, units_per_second, nanoseconds: false });
+            None
+        }
+        PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
+            let interface = interfaces.get(packet.if_id as usize)?;
+            let units = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
+            let time = u128::from(units) * 1_000_000_000 / u128::from(interface.units_per_second);
+            let data = packet.data.get(..packet.caplen as usize).unwrap_or(packet.data);
+            Some((time as u64, ethernet(data, interface.link)))
+        }
+        PcapBlockOwned::NG(Block::SimplePacket(packet)) => {
+            let interface = interfaces.first()?;
+            let data = packet.data.get(..packet.origlen as usize).unwrap_or(packet.data);
+            Some((0, ethernet(data, interface.link)))
+        }
+        PcapBlockOwned::NG(_) => None,
+    }
+}
+
+/// An Ethernet header in front of an IP packet.
+const HEADER: [u8; 12] = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
+
+/// The packet as an Ethernet frame.
+fn ethernet(data: &[u8], link: Linktype) -> Option<Vec<u8>> {
+    let with_type = |ethertype: [u8; 2], packet: &[u8]| {
+        let mut frame = Vec::with_capacity(14 + packet.len());
+        frame.extend_from_slice(&HEADER);
+        frame.extend_from_slice(&ethertype);
+        frame.extend_from_slice(packet);
+        frame
+    };
+    match pcap_parser::data::get_packetdata(data, link, data.len())? {
+        PacketData::L2(frame) => Some(frame.to_vec()),
+        PacketData::L3(ethertype, packet) => Some(with_type(ethertype.to_be_bytes(), packet)),
+        PacketData::L4(..) | PacketData::Unsupported(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A capture of one packet: pcap, little-endian, microseconds.
+    fn pcap(link: u32, data: &[u8]) -> Vec<u8> {
+        let mut file = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0];
+        file.extend_from_slice(&link.to_le_bytes());
+        file.extend_from_slice(&[7, 0, 0, 0, 9, 0, 0, 0]);
+        file.extend_from_slice(&(data.len() as u32).to_le_bytes());
+        file.extend_from_slice(&(data.len() as u32).to_le_bytes());
+        file.extend_from_slice(data);
+        file
+    }
+
+    fn packets(content: &[u8]) -> Result<Vec<Captured>, CaptureError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("capture");
+        std::fs::write(&path, content).unwrap();
+        assert!(is_capture(&path).unwrap());
+        let mut packets = Vec::new();
+        read(&path, |packet| {
+            packets.push(packet);
+            true
+        })?;
+        Ok(packets)
+    }
+
+    #[test]
+    fn an_ethernet_frame_comes_as_it_is_with_its_time() {
+        let frame = [1u8; 60];
+        let read = packets(&pcap(1, &frame)).unwrap();
+        assert_eq!(read, [Captured { number: 1, time: 7_000_009_000, frame: Some(frame.to_vec()) }]);
+    }
+
+    #[test]
+    fn a_raw_ip_packet_gets_an_ethernet_header() {
+        let ip = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+        let read = packets(&pcap(101, &ip)).unwrap();
+        let frame = read[0].frame.as_ref().unwrap();
+        assert_eq!(frame[12..14], [0x08, 0x00]);
+        assert_eq!(frame[14..], ip);
+    }
+
+    #[test]
+    fn a_capture_that_is_cut_off_says_so() {
+        let mut file = pcap(1, &[1u8; 60]);
+        file.truncate(file.len() - 10);
+        let error = packets(&file).unwrap_err().to_string();
+        assert!(error.contains("cut off"), "{error}");
+    }
+}

@@ -1,0 +1,306 @@
+//! `ringfence replay`: the verdict for every packet of a capture.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, BufWriter, IsTerminal as _, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use filter_core::{
+    layout::need,
+    reason::Reason,
+};
+use serde_json::{Value, json};
+
+use super::{inspect::EngineChoice, policy_or_sample};
+use crate::{
+    capture,
+    engine::{Decision, Engine, decision_json, verdict},
+    kernel::Instance,
+    policy::Built,
+};
+
+/// Replay a capture against a policy: the verdict for every packet, and totals by rule
+///
+/// Packets that are not for a signalling port are counted, not shown.
+#[derive(Debug, clap::Args)]
+pub struct ReplayArgs {
+    /// A pcap or pcapng file
+    #[arg(value_name = "CAPTURE")]
+    pub capture: PathBuf,
+    /// The policy repository; the sample policy if not given
+    #[arg(long, value_name = "DIR")]
+    pub policy: Option<PathBuf>,
+    /// Show only packets whose verdict differs under this other policy
+    #[arg(long, value_name = "DIR")]
+    pub against: Option<PathBuf>,
+    /// Which host runs the engine
+    #[arg(long, value_enum, default_value = "user")]
+    pub engine: EngineChoice,
+    /// Only the totals
+    #[arg(long)]
+    pub summary: bool,
+    /// Print one JSON object a packet, the last one with the totals
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `XDP_DROP`, `include/uapi/linux/bpf.h`.
+const XDP_DROP: u32 = 1;
+
+/// How often the progress is shown.
+const PROGRESS: Duration = Duration::from_millis(200);
+
+/// A policy with the engine that runs it.
+struct Candidate<'a> {
+    built: &'a Built,
+    engine: Engine<'a>,
+    kernel: Option<Instance>,
+}
+
+impl<'a> Candidate<'a> {
+    fn new(built: &'a Built, choice: EngineChoice) -> anyhow::Result<Self> {
+        let kernel = match choice {
+            EngineChoice::User => None,
+            EngineChoice::Kernel => Some(Instance::load(&built.image)?),
+        };
+        Ok(Self { built, engine: Engine::new(&built.image), kernel })
+    }
+
+    /// The decision about a packet. The kernel's verdict must be the user-space engine's, which also names the rule.
+    fn decide(&mut self, time: u64, number: u64, frame: &[u8]) -> anyhow::Result<Decision> {
+        self.engine.set_time(time);
+        let decision = self.engine.decide(frame);
+        if let Some(kernel) = &self.kernel
+            && frame.len() >= ETHERNET_HEADER
+        {
+            let dropped = kernel.run(frame)?.action == XDP_DROP;
+            let expected = verdict(decision.reason) != "pass";
+            if dropped != expected {
+                anyhow::bail!(
+                    "packet {number}: the kernel says {}, the engine in user space {}: this is an error in ringfence, \
+                     please report it with the packet",
+                    if dropped { "drop" } else { "pass" },
+                    decision.reason.name(),
+                );
+            }
+        }
+        Ok(decision)
+    }
+
+    fn rule_name(&self, decision: &Decision) -> Option<&'a str> {
+        decision.rule.and_then(|rule| self.built.image.rule_names.get(rule)).map(String::as_str)
+    }
+}
+
+/// The kernel runs no packet shorter than this.
+const ETHERNET_HEADER: usize = 14;
+
+#[derive(Default)]
+struct Totals {
+    packets: u64,
+    passed: u64,
+    dropped: u64,
+    not_signalling: u64,
+    changed: u64,
+    unreadable_link: u64,
+    rules: BTreeMap<String, u64>,
+    would: BTreeMap<String, u64>,
+    reasons: BTreeMap<&'static str, u64>,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// The capture cannot be read, a policy has errors, or the kernel refuses.
+pub fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
+    let mut built = match policy_or_sample(args.policy.as_deref(), args.json)? {
+        Ok(built) => built,
+        Err(code) => return Ok(code),
+    };
+    let other = match &args.against {
+        None => None,
+        Some(directory) => match policy_or_sample(Some(directory), args.json)? {
+            Ok(other) => Some(other),
+            Err(code) => return Ok(code),
+        },
+    };
+    if args.json && args.engine == EngineChoice::User {
+        // The scopes are shown, whether a rule asks for them or not.
+        built.image.config.needs |= need::INSPECT;
+    }
+    let mut candidate = Candidate::new(&built, args.engine)?;
+    let mut against = other.as_ref().map(|other| Candidate::new(other, args.engine)).transpose()?;
+    let mut totals = Totals::default();
+    let mut output = BufWriter::new(io::stdout().lock());
+    let mut failed = None;
+    let mut progress = Progress::new(&args);
+    capture::read(&args.capture, |captured| {
+        totals.packets += 1;
+        progress.show(totals.packets);
+        let Some(frame) = captured.frame else {
+            totals.unreadable_link += 1;
+            return true;
+        };
+        let mut step = || -> anyhow::Result<()> {
+            let decision = candidate.decide(captured.time, captured.number, &frame)?;
+            let changed = match &mut against {
+                None => None,
+                Some(against) => {
+                    let other = against.decide(captured.time, captured.number, &frame)?;
+                    Some((verdict(other.reason) != verdict(decision.reason)).then(|| {
+                        (verdict(other.reason), against.rule_name(&other).map(str::to_owned), other.reason.name())
+                    }))
+                }
+            };
+            totals.count(&candidate, &decision);
+            let show = match &changed {
+                None => !args.summary && decision.reason != Reason::NotSignalling,
+                Some(change) => change.is_some(),
+            };
+            totals.changed += u64::from(matches!(changed, Some(Some(_))));
+            if show {
+                print(&mut output, args.json, captured.number, &candidate, &decision, changed.flatten())?;
+            }
+            Ok(())
+        };
+        match step() {
+            Ok(()) => true,
+            Err(error) => {
+                failed = Some(error);
+                false
+            }
+        }
+    })?;
+    progress.end();
+    if let Some(error) = failed {
+        return match error.downcast_ref::<io::Error>() {
+            Some(io) if io.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+            _ => Err(error),
+        };
+    }
+    totals.print(&mut output, args.json, args.against.is_some())?;
+    output.flush().context("failed to write the result")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(
+    output: &mut dyn Write,
+    json: bool,
+    number: u64,
+    candidate: &Candidate<'_>,
+    decision: &Decision,
+    changed: Option<(&'static str, Option<String>, &'static str)>,
+) -> anyhow::Result<()> {
+    let reading = candidate.engine.reading();
+    if json {
+        let mut object = serde_json::Map::from_iter([("packet".to_owned(), Value::from(number))]);
+        object.extend(decision_json(&candidate.built.policy, &candidate.built.image, decision, &reading));
+        if let Some((verdict, rule, reason)) = changed {
+            object.insert("against".to_owned(), json!({ "verdict": verdict, "reason": reason, "rule": rule }));
+        }
+        serde_json::to_writer(&mut *output, &object)?;
+        writeln!(output)?;
+        return Ok(());
+    }
+    let by = candidate.rule_name(decision).unwrap_or(decision.reason.name());
+    let scopes = reading.scopes();
+    let source = scopes["source"].as_str().unwrap_or_default();
+    let method = if reading.is_sip() { reading.method_class() } else { reading.kind() };
+    write!(output, "{number:>8}  {:<6} {by:<28} {source:<24} {method}", verdict(decision.reason))?;
+    for &would in &decision.would {
+        if let Some(name) = candidate.built.image.rule_names.get(would) {
+            write!(output, "  would: {name}")?;
+        }
+    }
+    if let Some((verdict, rule, reason)) = changed {
+        write!(output, "  -> {verdict} ({})", rule.as_deref().unwrap_or(reason))?;
+    }
+    writeln!(output)?;
+    Ok(())
+}
+
+impl Totals {
+    fn count(&mut self, candidate: &Candidate<'_>, decision: &Decision) {
+        *self.reasons.entry(decision.reason.name()).or_default() += 1;
+        if decision.reason == Reason::NotSignalling {
+            self.not_signalling += 1;
+        } else if verdict(decision.reason) == "pass" {
+            self.passed += 1;
+        } else {
+            self.dropped += 1;
+        }
+        for &rule in &decision.matched {
+            let Some(name) = candidate.built.image.rule_names.get(rule) else { continue };
+            let totals = if decision.would.contains(&rule) { &mut self.would } else { &mut self.rules };
+            *totals.entry(name.clone()).or_default() += 1;
+        }
+    }
+
+    fn print(&self, output: &mut dyn Write, json: bool, against: bool) -> anyhow::Result<()> {
+        if json {
+            let mut object = json!({
+                "packets": self.packets,
+                "passed": self.passed,
+                "dropped": self.dropped,
+                "not_signalling": self.not_signalling,
+                "unreadable_link_type": self.unreadable_link,
+                "rules": self.rules,
+                "would": self.would,
+                "reasons": self.reasons,
+            });
+            if against {
+                object["changed"] = self.changed.into();
+            }
+            writeln!(output, "{}", json!({ "totals": object }))?;
+            return Ok(());
+        }
+        writeln!(
+            output,
+            "{} packets: {} passed, {} dropped, {} not for a signalling port",
+            self.packets, self.passed, self.dropped, self.not_signalling
+        )?;
+        if against {
+            writeln!(output, "{} with another verdict", self.changed)?;
+        }
+        for (name, packets) in &self.rules {
+            writeln!(output, "{packets:>10}  {name}")?;
+        }
+        for (name, packets) in &self.would {
+            writeln!(output, "{packets:>10}  {name} (report)")?;
+        }
+        Ok(())
+    }
+}
+
+/// A line on the terminal that says how far it is.
+struct Progress {
+    shown: Option<Instant>,
+}
+
+impl Progress {
+    fn new(args: &ReplayArgs) -> Self {
+        // Where the packets themselves go to the terminal, they show the progress.
+        let wanted = io::stderr().is_terminal() && (args.summary || !io::stdout().is_terminal());
+        Self { shown: wanted.then(Instant::now) }
+    }
+
+    fn show(&mut self, packets: u64) {
+        if let Some(shown) = &mut self.shown
+            && packets.is_multiple_of(1024)
+            && shown.elapsed() > PROGRESS
+        {
+            *shown = Instant::now();
+            eprint!("\r{packets} packets");
+        }
+    }
+
+    fn end(&self) {
+        if self.shown.is_some() {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
