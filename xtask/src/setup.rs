@@ -84,7 +84,11 @@ const TOOLS: &[Tool] = &[
         group: Group::Build,
         needed_for: "linking the XDP program",
         is_there: || bpf::linker().is_ok(),
-        source: Cargo { package: "bpf-linker", version: versions::BPF_LINKER, minutes: 1 },
+        source: if cfg!(target_arch = "x86_64") {
+            Cargo { package: "bpf-linker", version: versions::BPF_LINKER, minutes: 1 }
+        } else {
+            Hand(versions::BPF_LINKER_WITH_LLVM)
+        },
         optional: false,
     },
     Tool {
