@@ -4,8 +4,8 @@ use crate::{
     evaluate::{self, outcome},
     host::Host,
     layout::{
-        Attestation, Dimension, FlowKey, FragmentKey, Method, NumberFormat, Remembered, Text, Transport, Trie, Verstat,
-        address_flag, anomaly, need,
+        Attestation, BanKey, Dimension, FlowKey, FragmentKey, Method, NumberFormat, Remembered, Text, Transport, Trie,
+        Verstat, address_flag, anomaly, need,
     },
     limits::INSPECTED_LENGTH,
     message, number,
@@ -91,6 +91,9 @@ fn payload_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     if is_tcp && config.needs & need::TCP != 0 && dropped_flow(host, s) {
         return Reason::FlowOfDropped;
     }
+    if config.needs & need::BANS != 0 && is_banned(host, s) {
+        return Reason::Banned;
+    }
     // Rules that need no message come first where they stand first: many packets are decided here.
     narrow_by_packet(host, s);
     evaluate::walk(host, s);
@@ -140,6 +143,16 @@ fn payload_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     }
 }
 
+/// True if the source is banned now. The map forgets the oldest ban by itself when it is full; one that has ended stays until
+/// then, or until the daemon sweeps it.
+#[inline(never)]
+fn is_banned<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
+    match host.ban(&BanKey { source: s.source }) {
+        Some(ban) => ban.until > host.now(),
+        None => false,
+    }
+}
+
 /// True if this segment belongs to a connection in which a message was dropped. A new connection on the same ports is another
 /// one: nothing is held against it.
 #[inline(never)]
@@ -158,7 +171,7 @@ fn narrow_by_packet<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     s.method = Method::None as u32;
     s.attestation = Attestation::None as u32;
     evaluate::begin(host, s);
-    if config.needs & (need::SOURCE | need::ASSERTED_IDENTITY | need::INSPECT) != 0 {
+    if config.needs & (need::SOURCE | need::ASSERTED_IDENTITY | need::BANS | need::INSPECT) != 0 {
         s.source_class = address_class(host, s.ip_version, &s.source);
         if config.needs & need::SOURCE != 0 {
             evaluate::narrow(host, s, Dimension::Source, s.source_class);

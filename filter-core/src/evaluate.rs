@@ -7,8 +7,9 @@
 use crate::{
     event,
     host::{Host, Step},
-    layout::{Action, Dimension, NO_RULE, anomaly, rule_flag},
+    layout::{Action, Ban, BanKey, Dimension, NO_RULE, Rule, address_flag, anomaly, need, rule_flag},
     limits::{MAX_RULES, RULE_WORDS},
+    rate,
     reason::Reason,
     scratch::Scratch,
     swar::lowest_bit,
@@ -154,6 +155,10 @@ impl<'m, H: Host<'m>> Step for Walk<'_, H> {
             return true;
         }
         s.candidates[word] = left & left.wrapping_sub(1);
+        if host.config().needs & need::RATES != 0 && rule.flags & rule_flag::OVER != 0 && !rate::exceeded(host, s, rule)
+        {
+            return false;
+        }
         s.rule = index;
         event::matched(host, s, rule);
         if rule.flags & rule_flag::REPORT != 0 {
@@ -162,6 +167,9 @@ impl<'m, H: Host<'m>> Step for Walk<'_, H> {
         }
         if rule.flags & rule_flag::FINAL != 0 {
             s.slot = rule.slot as u32;
+            if host.config().needs & need::BANS != 0 && rule.action == Action::Ban as u8 {
+                ban(host, s, rule);
+            }
             s.reason = reason(rule.action) as u32;
             s.outcome = outcome::DECIDED;
             return true;
@@ -175,6 +183,18 @@ impl<'m, H: Host<'m>> Step for Walk<'_, H> {
         }
         false
     }
+}
+
+/// Bans the source for the rule's time, unless the policy never bans it.
+#[inline(never)]
+fn ban<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
+    let flags = host.address_class(s.source_class).unwrap_or(0);
+    if flags & address_flag::NEVER_BAN != 0 {
+        return;
+    }
+    let until = host.now().wrapping_add(rule.argument as u64 * 1_000_000_000);
+    let ban = Ban { until, slot: rule.slot as u32, reserved: 0 };
+    host.set_ban(&BanKey { source: s.source }, &ban);
 }
 
 /// The reason of a verdict by a rule with this action.

@@ -1,7 +1,10 @@
 //! What the engine needs of the place it runs in.
 
 use crate::{
-    layout::{Config, Counter, Dfa, Event, FlowKey, FragmentKey, NumberClass, Remembered, Rule, RuleSet},
+    layout::{
+        Ban, BanKey, Config, Counter, Dfa, Event, FlowKey, FragmentKey, NumberClass, RateCell, RateKey, Remembered,
+        Rule, RuleSet,
+    },
     scratch::Scratch,
     trie::Tables,
 };
@@ -47,6 +50,13 @@ pub trait Host<'m>: Copy + Tables {
     fn count_reason(self, reason: u32, update: impl FnOnce(&mut Counter));
     /// Hands an event over; false if it was lost.
     fn emit(self, event: &Event) -> bool;
+
+    /// The ban of a source, which may have ended.
+    fn ban(self, key: &BanKey) -> Option<Ban>;
+    /// Bans a source.
+    fn set_ban(self, key: &BanKey, ban: &Ban);
+    /// Lets `update` change a rate's cell, a new one if there is none; its answer. False if there is no room.
+    fn rate(self, key: &RateKey, update: impl FnOnce(&mut RateCell) -> bool) -> bool;
 
     /// The verdict remembered for a dropped datagram's later fragments.
     fn dropped_fragment(self, key: &FragmentKey) -> Option<Remembered>;

@@ -661,6 +661,46 @@ layout! {
     }
 }
 
+layout! {
+    /// Key of the ban map.
+    pub struct BanKey {
+        /// Source; IPv4 mapped.
+        pub source: [u8; 16],
+    }
+}
+
+layout! {
+    /// A ban.
+    pub struct Ban {
+        /// Coarse monotonic time at which it ends, ns.
+        pub until: u64,
+        /// Slot of the rule that banned, or `NO_RULE` for a ban by hand.
+        pub slot: u32,
+        /// Zero.
+        pub reserved: u32,
+    }
+}
+
+layout! {
+    /// Key of a rate's cell.
+    pub struct RateKey {
+        /// What it is counted by: an address (IPv4 mapped), or a number's key in the first eight bytes; zero for the rule's.
+        pub value: [u8; 16],
+        /// Slot of the rule.
+        pub slot: u32,
+        /// [`Per`].
+        pub per: u32,
+    }
+}
+
+layout! {
+    /// A rate's cell: the generic cell rate algorithm (ITU-T I.371) in one number.
+    pub struct RateCell {
+        /// Theoretical arrival time of the next packet, coarse monotonic ns.
+        pub next: u64,
+    }
+}
+
 /// In place of a rule's slot where no rule decided.
 pub const NO_RULE: u32 = u32::MAX;
 

@@ -20,6 +20,7 @@ pub mod limits;
 mod message;
 pub mod number;
 pub mod packet;
+pub mod rate;
 pub mod reason;
 pub mod scratch;
 mod swar;

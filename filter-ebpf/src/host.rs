@@ -9,7 +9,10 @@ use aya_ebpf::{
 };
 use filter_core::{
     host::{Host, Step},
-    layout::{Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, Remembered, Rule, RuleSet, Trie},
+    layout::{
+        Ban, BanKey, Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, RateCell, RateKey,
+        Remembered, Rule, RuleSet, Trie,
+    },
     limits::INSPECTED_LENGTH,
     packet::MAX_HEADER_OFFSET,
     scratch::Scratch,
@@ -17,8 +20,8 @@ use filter_core::{
 };
 
 use crate::maps::{
-    ADDRESS_CLASSES, DFAS, EVENTS, FLOWS, FRAGMENTS, LEAVES, NODES, NUMBER_CLASSES, REASON_COUNTERS, ROOTS, ROWS,
-    RULE_COUNTERS, RULES, config,
+    ADDRESS_CLASSES, BANS, DFAS, EVENTS, FLOWS, FRAGMENTS, LEAVES, NODES, NUMBER_CLASSES, RATES, REASON_COUNTERS,
+    ROOTS, ROWS, RULE_COUNTERS, RULES, config,
 };
 
 /// A packet in the driver, and the maps.
@@ -166,6 +169,31 @@ impl Host<'static> for Kernel {
             )
         };
         status == 0
+    }
+
+    #[inline(always)]
+    fn ban(self, key: &BanKey) -> Option<Ban> {
+        // SAFETY: the value is copied at once; a torn copy is one of two bans of the same source.
+        unsafe { BANS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn set_ban(self, key: &BanKey, ban: &Ban) {
+        // A full map evicts its least recently used entry; a ban that does not come about costs the next packet's reading.
+        let _ = BANS.insert(key, ban, 0);
+    }
+
+    #[inline(always)]
+    fn rate(self, key: &RateKey, update: impl FnOnce(&mut RateCell) -> bool) -> bool {
+        if let Some(cell) = RATES.get_ptr_mut(key) {
+            // SAFETY: the value stays valid during the run. CPUs that update it at the same time lose one of the two steps,
+            // which makes the rate more permissive by that packet; a word is never torn.
+            return update(unsafe { &mut *cell });
+        }
+        let mut cell = RateCell { next: 0 };
+        let over = update(&mut cell);
+        let _ = RATES.insert(key, &cell, 0);
+        over
     }
 
     #[inline(always)]

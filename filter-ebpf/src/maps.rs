@@ -7,7 +7,10 @@ use aya_ebpf::{
     maps::{Array, LruHashMap, PerCpuArray, RingBuf},
 };
 use filter_core::{
-    layout::{Config, Counter, Dfa, FlowKey, FragmentKey, Node, NumberClass, Remembered, Root, Rule, RuleSet, TRIES},
+    layout::{
+        Ban, BanKey, Config, Counter, Dfa, FlowKey, FragmentKey, Node, NumberClass, RateCell, RateKey, Remembered,
+        Root, Rule, RuleSet, TRIES,
+    },
     limits::RULE_SLOTS,
     scratch::Scratch,
 };
@@ -43,6 +46,10 @@ pub static REASON_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, Remembered> = LruHashMap::with_max_entries(1 << 16, 0);
+#[map]
+pub static BANS: LruHashMap<BanKey, Ban> = LruHashMap::with_max_entries(1 << 16, 0);
+#[map]
+pub static RATES: LruHashMap<RateKey, RateCell> = LruHashMap::with_max_entries(1 << 18, 0);
 #[map]
 pub static FLOWS: LruHashMap<FlowKey, Remembered> = LruHashMap::with_max_entries(1 << 16, 0);
 

@@ -137,7 +137,11 @@ fn outcome(policy: &Policy, decision: &engine::Decision, holds: &[Vec<bool>], in
     match holds.get(index) {
         // All conditions hold, and yet it did not act: a pinhole before it ended its stage, or its rate was not exceeded.
         Some(conditions) if conditions.iter().all(|&holds| holds) => {
-            if policy.rules[index].over.is_some() { "rate not exceeded" } else { "skipped" }
+            if policy.rules[index].over.is_some() {
+                "rate not exceeded"
+            } else {
+                "skipped"
+            }
         }
         _ => "no match",
     }

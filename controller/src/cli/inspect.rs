@@ -136,12 +136,7 @@ fn open(choice: EngineChoice, image: &Image) -> anyhow::Result<Host<'_>> {
     })
 }
 
-fn inspect_message(
-    file: &Path,
-    args: &InspectArgs,
-    host: &mut Host<'_>,
-    output: &mut dyn Write,
-) -> anyhow::Result<()> {
+fn inspect_message(file: &Path, args: &InspectArgs, host: &mut Host<'_>, output: &mut dyn Write) -> anyhow::Result<()> {
     let message = fs::read(file).with_context(|| format!("failed to read {}", file.display()))?;
     if message.len() > engine::MAX_DATAGRAM {
         anyhow::bail!("{} is larger than a UDP datagram, {} bytes", file.display(), engine::MAX_DATAGRAM);

@@ -91,7 +91,5 @@ pub(crate) fn policy_or_sample(directory: Option<&Path>, json: bool) -> anyhow::
 
 /// Text that came over the network, for a terminal: control characters are escaped.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
-        .collect()
+    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }

@@ -9,10 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use filter_core::{
-    layout::need,
-    reason::Reason,
-};
+use filter_core::{layout::need, reason::Reason};
 use serde_json::{Value, json};
 
 use super::{inspect::EngineChoice, policy_or_sample};

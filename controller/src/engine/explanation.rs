@@ -109,7 +109,9 @@ pub fn value(test: &Test, scratch: &Scratch) -> Option<String> {
         Test::Source(_) => Some(address(&scratch.source, scratch.ip_version).to_string()),
         Test::Destination(_) => Some(address(&scratch.destination, scratch.ip_version).to_string()),
         Test::Port(_) => Some(scratch.destination_port.to_string()),
-        Test::Transport(_) => filter_core::layout::Transport::NAMES.get(scratch.transport as usize).map(|&t| t.to_owned()),
+        Test::Transport(_) => {
+            filter_core::layout::Transport::NAMES.get(scratch.transport as usize).map(|&t| t.to_owned())
+        }
         Test::Anomaly(_) => Some(reading.anomalies().join(" ")),
         _ if !sip => None,
         Test::Method(_) => owned(reading.method_class()),
@@ -185,7 +187,8 @@ fn number_entry(lists: &[Arc<NumberList>], scratch: &Scratch, identity: Identity
         .flat_map(|list| list.entries.iter().map(move |entry| (list, entry)))
         .filter(|(_, entry)| {
             let shift = 64 - 4 * u32::from(entry.length);
-            let prefix = (number.key ^ entry.digits).checked_shr(shift).unwrap_or(0) == 0 && entry.length <= number.digits;
+            let prefix =
+                (number.key ^ entry.digits).checked_shr(shift).unwrap_or(0) == 0 && entry.length <= number.digits;
             prefix && (!entry.exact || entry.length == number.digits)
         })
         .max_by_key(|(_, entry)| (entry.length, entry.exact))

@@ -8,7 +8,8 @@ use std::{
 use filter_core::{
     host::Host,
     layout::{
-        Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, Remembered, Rule, RuleSet, Trie,
+        Ban, BanKey, Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, RateCell, RateKey,
+        Remembered, Rule, RuleSet, Trie,
     },
     scratch::Scratch,
     trie::Tables,
@@ -24,6 +25,8 @@ pub struct Memory {
     counters: RefCell<HashMap<u32, Counter>>,
     fragments: RefCell<HashMap<Vec<u8>, Remembered>>,
     flows: RefCell<HashMap<Vec<u8>, Remembered>>,
+    bans: RefCell<HashMap<[u8; 16], Ban>>,
+    rates: RefCell<HashMap<Vec<u8>, RateCell>>,
     matched: RefCell<Vec<u32>>,
 }
 
@@ -129,6 +132,19 @@ impl<'m> Host<'m> for UserHost<'m> {
 
     fn emit(self, _event: &Event) -> bool {
         true
+    }
+
+    fn ban(self, key: &BanKey) -> Option<Ban> {
+        self.memory.bans.borrow().get(&key.source).copied()
+    }
+
+    fn set_ban(self, key: &BanKey, ban: &Ban) {
+        self.memory.bans.borrow_mut().insert(key.source, *ban);
+    }
+
+    fn rate(self, key: &RateKey, update: impl FnOnce(&mut RateCell) -> bool) -> bool {
+        let mut rates = self.memory.rates.borrow_mut();
+        update(rates.entry(key.as_bytes().to_vec()).or_insert(RateCell { next: 0 }))
     }
 
     fn dropped_fragment(self, key: &FragmentKey) -> Option<Remembered> {

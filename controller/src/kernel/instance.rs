@@ -81,7 +81,8 @@ impl Instance {
                 _ => {}
             }
         }
-        let scratch = ebpf.take_map(SCRATCH).ok_or_else(|| Error::Internal(format!("the program has no map {SCRATCH}")))?;
+        let scratch =
+            ebpf.take_map(SCRATCH).ok_or_else(|| Error::Internal(format!("the program has no map {SCRATCH}")))?;
         let scratch = Table::from_map(SCRATCH, scratch)?;
         xdp(&mut ebpf)?.load()?;
         Ok(Self { ebpf, tables, scratch })
