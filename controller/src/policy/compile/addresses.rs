@@ -1,6 +1,6 @@
 //! Source and destination addresses: lists to classes.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use filter_core::layout::{RuleSet, Trie, address_flag};
 
@@ -73,11 +73,11 @@ pub fn compile(
 
     let all = rule_set::first(policy.rules.len());
     let mut classes = Interned::new();
-    let mut class_of_set = HashMap::new();
+    let mut class_of_set: Vec<Option<u32>> = vec![None; sets.len()];
     // The empty set comes first, whether anything has it or not: class 0 is "in no list".
     let used = stretches.iter().flat_map(|(_, stretches)| stretches.iter().map(|stretch| stretch.value));
     for set in std::iter::once(0).chain(used) {
-        class_of_set.entry(set).or_insert_with(|| {
+        class_of_set[set as usize].get_or_insert_with(|| {
             let items = sets.items(set);
             let is_in = |ids: &[u32]| ids.iter().any(|id| items.binary_search(id).is_ok());
             let row = |conditions: &[(usize, Vec<u32>, bool)]| {
@@ -103,7 +103,7 @@ pub fn compile(
         }
     }
     for (trie, stretches) in &mut stretches {
-        relabel(stretches, |set| class_of_set[&set]);
+        relabel(stretches, |set| class_of_set[set as usize].unwrap_or(0));
         tries.build(*trie, stretches);
     }
     Ok(classes.values().to_vec())

@@ -111,9 +111,9 @@ pub fn compile(
     let mut classes = Interned::new();
     classes.push(evaluate(&[], &Facts::ABSENT));
     classes.push(evaluate(&[], &Facts::UNKNOWN));
-    let mut class_of_state = HashMap::new();
+    let mut class_of_state: Vec<Option<u32>> = vec![None; states.values().len()];
     for stretch in &stretches {
-        class_of_state.entry(stretch.value).or_insert_with(|| {
+        class_of_state[stretch.value as usize].get_or_insert_with(|| {
             let &(set, known) = states.value(stretch.value);
             classes.intern(evaluate(sets.items(set), facts.value(known)))
         });
@@ -121,7 +121,7 @@ pub fn compile(
             return Err(CompileErrorKind::TooManyClasses { of: "numbers" });
         }
     }
-    relabel(&mut stretches, |state| class_of_state[&state]);
+    relabel(&mut stretches, |state| class_of_state[state as usize].unwrap_or(0));
     tries.build(Trie::Number, &stretches);
 
     Ok(Numbers {

@@ -1,13 +1,13 @@
 //! Sets of small numbers, each stored once and named by an index.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// Interned sets of list ids. Set 0 is the empty one.
 pub struct Sets {
     sets: Vec<Box<[u32]>>,
-    index: HashMap<Box<[u32]>, u32>,
+    index: FxHashMap<Box<[u32]>, u32>,
     /// (set, item) -> the set with the item.
-    added: HashMap<(u32, u32), u32>,
+    added: FxHashMap<(u32, u32), u32>,
     /// The last answer: neighbouring list entries mostly ask the same.
     last: Option<((u32, u32), u32)>,
 }
@@ -15,7 +15,12 @@ pub struct Sets {
 impl Sets {
     pub fn new() -> Self {
         let empty: Box<[u32]> = Box::default();
-        Self { sets: vec![empty.clone()], index: HashMap::from([(empty, 0)]), added: HashMap::new(), last: None }
+        Self {
+            sets: vec![empty.clone()],
+            index: FxHashMap::from_iter([(empty, 0)]),
+            added: FxHashMap::default(),
+            last: None,
+        }
     }
 
     /// The set with one item more.
@@ -42,6 +47,11 @@ impl Sets {
         &self.sets[set as usize]
     }
 
+    /// How many sets there are.
+    pub fn len(&self) -> usize {
+        self.sets.len()
+    }
+
     fn intern_with(&mut self, set: u32, item: u32) -> u32 {
         let items = &self.sets[set as usize];
         let Err(place) = items.binary_search(&item) else { return set };
@@ -63,12 +73,12 @@ impl Sets {
 /// Values of any kind, each stored once and named by an index.
 pub struct Interned<T> {
     values: Vec<T>,
-    index: HashMap<T, u32>,
+    index: FxHashMap<T, u32>,
 }
 
 impl<T: Clone + Eq + std::hash::Hash> Interned<T> {
     pub fn new() -> Self {
-        Self { values: Vec::new(), index: HashMap::new() }
+        Self { values: Vec::new(), index: FxHashMap::default() }
     }
 
     /// The value's index.

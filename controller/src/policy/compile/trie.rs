@@ -2,13 +2,14 @@
 //!
 //! Keys of all tries are left-aligned in 128 bits here, so that one builder serves addresses and numbers.
 
-use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 
 use filter_core::{
     layout::{Node, ROOT_IS_NODE, Root, TRIES, Trie},
     limits::TRIE_ROOT,
     trie::{ROOT_BITS, STRIDE},
 };
+use rustc_hash::{FxHashMap, FxHasher};
 
 /// One prefix that holds one item (a list, a fact about a number range).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,11 +95,13 @@ pub struct Tries {
     pub roots: [Box<Root>; TRIES],
     pub nodes: Vec<Node>,
     pub leaves: Vec<u32>,
-    /// Where a run of leaves of the same content already lies.
-    known_leaves: HashMap<Box<[u32]>, u32>,
+    /// Hash of a run of leaves -> where it lies.
+    known_leaves: FxHashMap<u64, u32>,
+    /// Hash of a run of nodes -> where it lies.
+    known_nodes: FxHashMap<u64, u32>,
+    /// Nodes built whose siblings are not all there yet: a stack of runs.
+    pending: Vec<Node>,
 }
-
-const EMPTY_NODE: Node = Node { inner: 0, leaf_starts: 0, leaves: 0, nodes: 0 };
 
 impl Tries {
     pub fn new() -> Self {
@@ -106,7 +109,9 @@ impl Tries {
             roots: std::array::from_fn(|_| empty_root()),
             nodes: Vec::new(),
             leaves: Vec::new(),
-            known_leaves: HashMap::new(),
+            known_leaves: FxHashMap::default(),
+            known_nodes: FxHashMap::default(),
+            pending: Vec::new(),
         }
     }
 
@@ -116,12 +121,13 @@ impl Tries {
         let mut at = 0;
         for (index, entry) in root.iter_mut().enumerate() {
             let first = (index as u128) << (128 - ROOT_BITS);
-            at = covering(stretches, at, first);
+            if stretches.get(at + 1).is_some_and(|next| next.start == first) {
+                at += 1;
+            }
             *entry = if begins_within(stretches, at, last_of(first, ROOT_BITS)) {
-                let node = self.nodes.len() as u32;
-                self.nodes.push(EMPTY_NODE);
-                self.fill(node as usize, stretches, at, first, ROOT_BITS);
-                node | ROOT_IS_NODE
+                let pending = self.pending.len();
+                at = self.push_node(stretches, at, first, ROOT_BITS);
+                self.place_nodes(pending) | ROOT_IS_NODE
             } else {
                 stretches[at].value
             };
@@ -129,43 +135,96 @@ impl Tries {
         self.roots[trie as usize] = root;
     }
 
-    /// Fills the node for the keys that share their first `depth` bits with `first`; `at` is the stretch that holds `first`.
-    fn fill(&mut self, node: usize, stretches: &[Stretch], mut at: usize, first: u128, depth: u32) {
-        let mut inner = 0u64;
-        let mut leaf_starts = 0u64;
-        let mut leaves: Vec<u32> = Vec::new();
-        let mut children: Vec<(usize, u128)> = Vec::new();
-        for child in 0..1u32 << STRIDE {
-            let key = first | child_bits(child, depth);
-            at = covering(stretches, at, key);
-            if begins_within(stretches, at, last_of(key, depth + STRIDE)) {
-                inner |= 1 << child;
-                children.push((at, key));
-            } else if leaves.last() != Some(&stretches[at].value) {
+    /// Builds the node for the keys that share their first `depth` bits with `first`, and puts it onto the pending ones. `at`
+    /// is the stretch that holds `first`; returns the one that holds the last of the keys.
+    fn push_node(&mut self, stretches: &[Stretch], mut at: usize, first: u128, depth: u32) -> usize {
+        const CHILDREN: u32 = 1 << STRIDE;
+        let last = last_of(first, depth);
+        let (mut inner, mut leaf_starts) = (0u64, 0u64);
+        let mut leaves = [0; CHILDREN as usize];
+        let mut leaf_count = 0;
+        let pending = self.pending.len();
+        // All children before this one are done; `at` is the stretch that holds its first key.
+        let mut child = 0;
+        while child < CHILDREN {
+            let next = stretches.get(at + 1).filter(|next| next.start <= last);
+            let changes = next.map_or(CHILDREN, |next| child_of(next.start, depth));
+            if child < changes {
+                let value = stretches[at].value;
                 // Inner children in between do not end a run.
-                leaf_starts |= 1 << child;
-                leaves.push(stretches[at].value);
+                if leaf_count == 0 || leaves[leaf_count - 1] != value {
+                    leaf_starts |= 1 << child;
+                    leaves[leaf_count] = value;
+                    leaf_count += 1;
+                }
+                child = changes;
+                continue;
             }
+            let key = first | child_bits(child, depth);
+            if next.is_some_and(|next| next.start == key) {
+                at += 1;
+                if !begins_within(stretches, at, last_of(key, depth + STRIDE)) {
+                    continue;
+                }
+            }
+            inner |= 1 << child;
+            at = self.push_node(stretches, at, key, depth + STRIDE);
+            child += 1;
         }
-        let nodes = self.nodes.len();
-        self.nodes.resize(nodes + children.len(), EMPTY_NODE);
-        let leaves = self.place(leaves);
-        self.nodes[node] = Node { inner, leaf_starts, leaves, nodes: nodes as u32 };
-        for (index, (at, key)) in children.into_iter().enumerate() {
-            self.fill(nodes + index, stretches, at, key, depth + STRIDE);
-        }
+        let nodes = self.place_nodes(pending);
+        let leaves = self.place_leaves(&leaves[..leaf_count]);
+        self.pending.push(Node { inner, leaf_starts, leaves, nodes });
+        at
     }
 
-    /// Index of the leaves; equal ones are stored once, which saves most of them in long lists of single values.
-    fn place(&mut self, leaves: Vec<u32>) -> u32 {
-        if let Some(&index) = self.known_leaves.get(leaves.as_slice()) {
-            return index;
+    /// Moves the pending nodes from `from` on to where they stay; returns the index of the first one.
+    ///
+    /// Equal runs are stored once. Long lists of single values end in chains of nodes with one child, of which there are
+    /// millions but few different ones, so this makes the tables several times smaller.
+    fn place_nodes(&mut self, from: usize) -> u32 {
+        let run = &self.pending[from..];
+        if run.is_empty() {
+            return 0;
         }
-        let index = self.leaves.len() as u32;
-        self.leaves.extend_from_slice(&leaves);
-        self.known_leaves.insert(leaves.into_boxed_slice(), index);
+        let index = *self.known_nodes.entry(hash(run.iter().map(content))).or_insert(self.nodes.len() as u32);
+        let known = self.nodes.get(index as usize..index as usize + run.len());
+        let index = if known.is_some_and(|known| known.iter().map(content).eq(run.iter().map(content))) {
+            index
+        } else {
+            self.nodes.extend_from_slice(run);
+            (self.nodes.len() - run.len()) as u32
+        };
+        self.pending.truncate(from);
         index
     }
+
+    /// The same for leaves.
+    fn place_leaves(&mut self, run: &[u32]) -> u32 {
+        let index = *self.known_leaves.entry(hash(run.iter())).or_insert(self.leaves.len() as u32);
+        if self.leaves.get(index as usize..index as usize + run.len()) == Some(run) {
+            return index;
+        }
+        self.leaves.extend_from_slice(run);
+        (self.leaves.len() - run.len()) as u32
+    }
+}
+
+fn content(node: &Node) -> [u64; 3] {
+    [node.inner, node.leaf_starts, u64::from(node.leaves) << 32 | u64::from(node.nodes)]
+}
+
+/// Two runs of one hash are only stored twice, so that any hash will do.
+fn hash(run: impl ExactSizeIterator<Item = impl Hash>) -> u64 {
+    let mut hasher = FxHasher::default();
+    // This hash would not see zeros in front.
+    hasher.write_usize(run.len());
+    run.for_each(|item| item.hash(&mut hasher));
+    hasher.finish()
+}
+
+/// The child of a node at `depth` that a key belongs to.
+fn child_of(key: u128, depth: u32) -> u32 {
+    (key << depth >> (128 - STRIDE)) as u32
 }
 
 /// The bits that choose a child of a node at `depth`. The last step of IPv6 reaches two bits past the key's end, where the
@@ -181,14 +240,6 @@ fn child_bits(child: u32, depth: u32) -> u128 {
 /// The last key that shares its first `depth` bits with `first`.
 fn last_of(first: u128, depth: u32) -> u128 {
     first | u128::MAX.checked_shr(depth).unwrap_or(0)
-}
-
-/// The stretch that holds a key, at or behind stretch `at`.
-fn covering(stretches: &[Stretch], mut at: usize, key: u128) -> usize {
-    while stretches.get(at + 1).is_some_and(|next| next.start <= key) {
-        at += 1;
-    }
-    at
 }
 
 /// True if the next stretch begins at or before `last`.
