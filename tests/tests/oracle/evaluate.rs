@@ -23,9 +23,8 @@ pub struct Readings {
     /// There is a message, and it can be read. Without one, a rule with a condition that only a message can answer does not
     /// match, be the condition negated or not; the readings from `method` on mean nothing.
     pub is_message: bool,
-    /// Bits of `filter_core::layout::anomaly`; none if nothing was there to be looked at (TLS, a segment without payload): then no condition
-    /// on anomalies holds, negated or not.
-    pub anomalies: Option<u32>,
+    /// Bits of `filter_core::layout::anomaly`; 0 if there was nothing to be looked at (TLS, a segment without payload).
+    pub anomalies: u32,
     pub method: Method,
     /// By `Text`; none where the message has no such value.
     pub texts: [Option<Vec<u8>>; TEXTS],
@@ -47,7 +46,7 @@ impl Default for Readings {
             transport: Transport::Udp,
             port: 5060,
             is_message: true,
-            anomalies: Some(0),
+            anomalies: 0,
             method: Method::Invite,
             texts: std::array::from_fn(|_| None),
             numbers: Numbers::default(),
@@ -146,10 +145,7 @@ fn holds(policy: &Policy, condition: &Condition, readings: &Readings) -> bool {
         Test::Destination(lists) => in_addresses(lists, readings.destination),
         Test::Transport(transports) => transports.contains(&readings.transport),
         Test::Port(ports) => ports.contains(&readings.port),
-        Test::Anomaly(bits) => match readings.anomalies {
-            Some(anomalies) => anomalies & bits != 0,
-            None => return false,
-        },
+        Test::Anomaly(bits) => readings.anomalies & bits != 0,
         _ if !readings.is_message => return false,
         Test::Method(methods) => methods.iter().any(|method| method.0 == readings.method),
         Test::Text(text, lists) => {

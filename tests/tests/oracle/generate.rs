@@ -303,7 +303,7 @@ pub fn readings() -> impl Strategy<Value = Readings> {
             asserted,
         });
     let packet = (address(), address(), select(&PORTS[..]), prop::bool::weighted(0.9));
-    let anomalies = prop_oneof![6 => Just(Some(0)), 3 => (0..1u32 << 12).prop_map(Some), 1 => Just(None)];
+    let anomalies = prop_oneof![6 => Just(0), 3 => 0..1u32 << 12];
     let message = (
         select(&METHODS[..]),
         vec(option::weighted(0.8, select(&VALUES[..])), TEXT_SCOPES.len()),
@@ -326,8 +326,7 @@ pub fn readings() -> impl Strategy<Value = Readings> {
             transport,
             port,
             is_message,
-            // What holds a message has been looked at.
-            anomalies: anomalies.or(is_message.then_some(0)),
+            anomalies,
             method,
             texts,
             numbers,

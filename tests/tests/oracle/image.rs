@@ -91,16 +91,7 @@ pub fn evaluate(image: &Image, readings: &Readings, exceeded: &[usize]) -> Outco
         let row = &image.rows[config.message_row as usize];
         candidates.iter_mut().zip(row).for_each(|(word, row)| *word &= !row);
     }
-    match readings.anomalies {
-        Some(anomalies) => narrow_anomalies(image, &mut candidates, anomalies),
-        None => {
-            for (index, rule) in image.rules.iter().enumerate() {
-                if rule.flags & rule_flag::MESSAGE != 0 {
-                    candidates[index / 64] &= !(1 << (index % 64));
-                }
-            }
-        }
-    }
+    narrow_anomalies(image, &mut candidates, readings.anomalies);
     walk(image, candidates, exceeded)
 }
 

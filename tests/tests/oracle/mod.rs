@@ -5,3 +5,4 @@
 pub mod evaluate;
 pub mod generate;
 pub mod image;
+pub mod message;

@@ -1,0 +1,138 @@
+//! The engine decides as the policy's words do, for whatever it read of the packet.
+//!
+//! Two engines take each packet: one reads everything and decides nothing; what it read goes to the naive evaluator. The other
+//! one reads what the policy needs, and decides.
+
+mod oracle;
+
+use filter_core::{
+    layout::{Attestation, Method, NumberFormat, TEXTS, Text, Verstat},
+    reason::Reason,
+    scratch::{Kind, NumberOf, Scratch},
+    text,
+};
+use oracle::{
+    evaluate::{Numbers, Readings, evaluate},
+    generate,
+    message::{self, Packet},
+};
+use proptest::{collection::vec, prelude::*, test_runner::Config};
+use ringfence::{
+    engine::{Engine, inspection},
+    policy::compile::compile,
+};
+
+/// Policies tried, each with 100 packets; `RINGFENCE_CASES` asks for more.
+fn policies() -> u32 {
+    std::env::var("RINGFENCE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1_000)
+}
+
+proptest! {
+    #![proptest_config(Config { cases: policies(), failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn the_engine_agrees_with_the_naive_evaluator(
+        mut policy in generate::policy(20),
+        packets in vec(message::packet(), 100),
+    ) {
+        // Rates depend on the packets before.
+        policy.rules.iter_mut().for_each(|rule| rule.over = None);
+        let image = compile(&policy).expect("generated policies compile");
+        let reader_image = inspection(&image, &generate::PORTS);
+        for packet in &packets {
+            let frame = packet.frame();
+            let mut reader = Engine::new(&reader_image);
+            reader.decide(&frame);
+            let readings = readings(packet, reader.scratch());
+            let expected = evaluate(&policy, &readings);
+            let decision = Engine::new(&image).decide(&frame);
+            if decision.reason == Reason::MidMessage {
+                // Passed on purpose: the rest of a message says nothing about it.
+                continue;
+            }
+            let payload = packet.payload.escape_ascii().to_string();
+            let all: Vec<usize> = {
+                let mut all = [expected.would.clone(), expected.pinholes.clone()].concat();
+                all.extend(expected.rule);
+                all.sort_unstable();
+                all
+            };
+            prop_assert_eq!(decision.rule, expected.rule, "{}\n{:#?}\n{:#?}", payload, readings, decision);
+            prop_assert_eq!(&decision.matched, &all, "{}\n{:#?}\n{:#?}", payload, readings, decision);
+            prop_assert_eq!(&decision.would, &expected.would, "{}\n{:#?}", payload, readings);
+            if decision.reason != Reason::StreamWithoutMessage {
+                prop_assert_eq!(decision.reason, expected.reason, "{}\n{:#?}", payload, readings);
+            }
+        }
+    }
+}
+
+/// What the engine read.
+fn readings(packet: &Packet, scratch: &Scratch) -> Readings {
+    let number = |of: NumberOf| {
+        let number = scratch.numbers[of as usize];
+        let key = format!("{:016x}", number.key);
+        let digits = key[..usize::from(number.digits).min(15)].to_owned();
+        // What stands behind the fifteenth digit is not kept, and no list can ask for it.
+        (number.key != 0).then(|| format!("{digits:0<width$}", width = usize::from(number.digits)))
+    };
+    let is_message = scratch.kind == Kind::Request as u32 || scratch.kind == Kind::Response as u32;
+    let mut texts: [Option<Vec<u8>>; TEXTS] = std::array::from_fn(|_| None);
+    if is_message {
+        for of in [Text::UserAgent, Text::FromUser, Text::Body] {
+            texts[of as usize] = text::span(scratch, of).map(|span| scratch.bytes(span).to_vec());
+        }
+    }
+    Readings {
+        source: packet.source,
+        destination: packet.destination,
+        transport: packet.transport,
+        port: packet.port,
+        is_message,
+        anomalies: scratch.anomalies,
+        method: METHODS[scratch.method as usize],
+        texts,
+        numbers: Numbers {
+            calling: number(NumberOf::Calling),
+            called: number(NumberOf::Called),
+            forwarded: number(NumberOf::Forwarded),
+            from: number(NumberOf::From),
+            asserted: number(NumberOf::Asserted),
+        },
+        calling_format: FORMATS[usize::from(scratch.numbers[NumberOf::Calling as usize].format)],
+        called_format: FORMATS[usize::from(scratch.numbers[NumberOf::Called as usize].format)],
+        attestation: ATTESTATIONS[scratch.attestation as usize],
+        verstat: VERSTATS[scratch.verstat as usize],
+        exceeded: Vec::new(),
+    }
+}
+
+const METHODS: [Method; Method::COUNT] = {
+    use Method::*;
+    [
+        None, Response, Other, Ack, Bye, Cancel, Info, Invite, Message, Notify, Options, Prack, Publish, Refer,
+        Register, Subscribe, Update,
+    ]
+};
+
+const FORMATS: [NumberFormat; NumberFormat::COUNT] = {
+    use NumberFormat::*;
+    [
+        Missing,
+        Anonymous,
+        NotANumber,
+        TooLong,
+        TooShort,
+        InvalidAreaCode,
+        UnassignedAreaCode,
+        UnassignedBlock,
+        Fictional,
+        Valid,
+    ]
+};
+
+const ATTESTATIONS: [Attestation; Attestation::COUNT] =
+    [Attestation::None, Attestation::A, Attestation::B, Attestation::C, Attestation::Unknown];
+
+const VERSTATS: [Verstat; Verstat::COUNT] =
+    [Verstat::None, Verstat::TnValidationPassed, Verstat::TnValidationFailed, Verstat::NoTnValidation, Verstat::Other];
