@@ -4,6 +4,7 @@ pub mod check;
 pub mod explain;
 pub mod inspect;
 pub mod replay;
+pub mod test;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -49,6 +50,8 @@ pub enum Command {
     Replay(replay::ReplayArgs),
     #[expect(missing_docs, reason = "its help stands with its arguments")]
     Inspect(inspect::InspectArgs),
+    #[expect(missing_docs, reason = "its help stands with its arguments")]
+    Test(test::TestArgs),
 }
 
 /// Runs the command line.
@@ -62,6 +65,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => explain::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Test(args) => test::run(args),
     }
 }
 

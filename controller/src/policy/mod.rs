@@ -1,6 +1,7 @@
 //! A policy's way: `source` parses the files, `resolve` makes a [`model::Policy`] of them, `compile` makes an
 //! [`image::Image`] of that; [`build`] goes all of it.
 
+pub mod cases;
 pub mod compile;
 pub mod diagnostics;
 pub mod files;

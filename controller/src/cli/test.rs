@@ -1,0 +1,142 @@
+//! `ringfence test`: runs a policy repository's own test cases.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use filter_core::layout::Transport;
+use serde_json::json;
+
+use super::{EXIT_NO, EXIT_USAGE, policy_or_sample};
+use crate::{
+    engine::{Endpoints, Engine, datagram, verdict},
+    policy::{
+        Built,
+        cases::{self, Prepared},
+    },
+};
+
+/// Run the policy repository's own test cases, tests/*.toml
+///
+/// Each case is a message, or a few fields that one is made of, and the verdict that is expected. Exit status: 0 all pass, 1
+/// one fails or the policy has errors, 2 the cases cannot be read.
+#[derive(Debug, clap::Args)]
+pub struct TestArgs {
+    /// The policy repository
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Run only cases whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    pub only: Option<String>,
+    /// Print one JSON object a case, the last one with the totals
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What came of a case.
+struct Outcome {
+    verdict: &'static str,
+    reason: &'static str,
+    rule: Option<String>,
+    would: Vec<String>,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// There is no such directory, or the result cannot be written.
+pub fn run(args: TestArgs) -> anyhow::Result<ExitCode> {
+    let built = match policy_or_sample(Some(&args.directory), args.json)? {
+        Ok(built) => built,
+        Err(code) => return Ok(code),
+    };
+    let cases = match cases::read(&args.directory) {
+        Ok(cases) => cases,
+        Err(errors) => {
+            for error in errors {
+                eprintln!("ringfence: {error}");
+            }
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    };
+    let cases: Vec<&Prepared> =
+        cases.iter().filter(|case| args.only.as_ref().is_none_or(|only| case.case.name.contains(only))).collect();
+    let mut output = io::stdout().lock();
+    let mut failed = 0;
+    for case in &cases {
+        let outcome = decide(&built, case);
+        let complaint = complaint(case, &outcome);
+        failed += u64::from(complaint.is_some());
+        let written = if args.json {
+            let object = json!({
+                "case": case.case.name,
+                "file": case.file.display().to_string(),
+                "passed": complaint.is_none(),
+                "verdict": outcome.verdict,
+                "reason": outcome.reason,
+                "rule": outcome.rule,
+                "would": outcome.would,
+                "message": complaint,
+            });
+            writeln!(output, "{object}")
+        } else {
+            match &complaint {
+                None => writeln!(output, "ok      {}", case.case.name),
+                Some(complaint) => {
+                    writeln!(output, "FAILED  {} ({}): {complaint}", case.case.name, case.file.display())
+                }
+            }
+        };
+        written.context("failed to write the result")?;
+    }
+    let passed = cases.len() as u64 - failed;
+    if args.json {
+        writeln!(output, "{}", json!({ "passed": passed, "failed": failed }))?;
+    } else {
+        if cases.is_empty() {
+            eprintln!("ringfence: {} has no test cases in tests/*.toml", args.directory.display());
+        }
+        writeln!(output, "{passed} passed, {failed} failed")?;
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_NO) })
+}
+
+/// Runs a case with an engine that has seen nothing before.
+fn decide(built: &Built, case: &Prepared) -> Outcome {
+    let udp = built.policy.ports.iter().find(|(_, transport)| *transport == Transport::Udp).map(|(port, _)| *port);
+    let port = case.case.port.or(udp).unwrap_or(5060);
+    let packet = datagram(&Endpoints::from_source(case.case.source, port), &case.payload);
+    let decision = Engine::new(&built.image).decide(&packet);
+    let name = |rule: &usize| built.image.rule_names.get(*rule).cloned().unwrap_or_default();
+    Outcome {
+        verdict: verdict(decision.reason),
+        reason: decision.reason.name(),
+        rule: decision.rule.as_ref().map(name),
+        would: decision.would.iter().map(name).collect(),
+    }
+}
+
+/// What is not as expected.
+fn complaint(case: &Prepared, outcome: &Outcome) -> Option<String> {
+    let expect = &case.case.expect;
+    let rule = outcome.rule.as_deref();
+    let by = rule.map_or_else(|| outcome.reason.to_owned(), |rule| format!("rule {rule}"));
+    if expect.verdict != outcome.verdict {
+        return Some(format!("expected {}, but it is {} by {by}", expect.verdict, outcome.verdict));
+    }
+    if let Some(expected) = &expect.rule
+        && rule.unwrap_or_default() != expected
+    {
+        let expected = if expected.is_empty() { "no rule".to_owned() } else { format!("rule {expected}") };
+        return Some(format!("expected {} by {expected}, but it is by {by}", expect.verdict));
+    }
+    if let Some(expected) = &expect.would
+        && outcome.would != *expected
+    {
+        return Some(format!("expected report-mode rules {expected:?} to match, but these do: {:?}", outcome.would));
+    }
+    None
+}

@@ -1,0 +1,288 @@
+//! The test cases of a policy repository: `tests/*.toml`.
+//!
+//! A case is a message, or a few fields that one is made of, and the verdict that is expected. Files are read in the order of
+//! their names.
+
+use std::{
+    fs, io,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+/// A file of test cases.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default, rename = "case")]
+    cases: Vec<Case>,
+}
+
+/// One test case.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// What it shows, as a sentence.
+    pub name: String,
+    /// The source address.
+    #[serde(default = "default_source")]
+    pub source: IpAddr,
+    /// The signalling port it is sent to; the policy's first one if not given.
+    pub port: Option<u16>,
+    /// A file with the whole message, relative to the file of the case; the fields below then stay away.
+    pub message: Option<PathBuf>,
+    /// The method; INVITE if not given.
+    pub method: Option<String>,
+    /// From's user part, as on the wire.
+    pub calling: Option<String>,
+    /// The Request-URI's and To's user part.
+    pub called: Option<String>,
+    /// P-Asserted-Identity's user part.
+    pub asserted: Option<String>,
+    /// Diversion's user part.
+    pub forwarded: Option<String>,
+    /// User-Agent.
+    pub user_agent: Option<String>,
+    /// The attestation claimed by an Identity header: A, B or C.
+    pub attestation: Option<String>,
+    /// From's display name.
+    pub from_display: Option<String>,
+    /// Further header lines, each `Name: value`.
+    #[serde(default)]
+    pub headers: Vec<String>,
+    /// The body.
+    pub body: Option<String>,
+    /// What must come of it.
+    pub expect: Expectation,
+}
+
+/// The verdict that a case expects. What is not given may be anything.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expectation {
+    /// `pass`, `drop`, `reject` or `divert`.
+    pub verdict: String,
+    /// The rule that decides; `""` for none.
+    pub rule: Option<String>,
+    /// The report-mode rules that match, in order.
+    pub would: Option<Vec<String>>,
+}
+
+/// Why test cases cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum CaseError {
+    /// A file cannot be read.
+    #[error("failed to read {file}: {source}")]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is no file of test cases.
+    #[error("{file}: {message}")]
+    Toml {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, with line and column.
+        message: String,
+    },
+    /// A case says what it cannot.
+    #[error("{file}: case {case:?}: {message}")]
+    Case {
+        /// The file.
+        file: PathBuf,
+        /// The case.
+        case: String,
+        /// What is wrong, and how to mend it.
+        message: String,
+    },
+}
+
+/// A case with its file and the payload it stands for.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The file, relative to the policy directory.
+    pub file: PathBuf,
+    /// The case.
+    pub case: Case,
+    /// The UDP payload.
+    pub payload: Vec<u8>,
+}
+
+fn default_source() -> IpAddr {
+    // A documentation address (RFC 5737) that no sample list holds.
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))
+}
+
+/// Reads the test cases of the policy repository in `directory`; none if it has no folder `tests`.
+///
+/// # Errors
+/// Everything that is wrong with its files.
+pub fn read(directory: &Path) -> Result<Vec<Prepared>, Vec<CaseError>> {
+    let folder = directory.join("tests");
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(vec![CaseError::Io { file: folder, source }]),
+    };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    files.sort();
+    let mut prepared = Vec::new();
+    let mut errors = Vec::new();
+    for path in files {
+        let file = path.strip_prefix(directory).unwrap_or(&path).to_owned();
+        match read_file(&path, &file) {
+            Ok(cases) => {
+                for case in cases {
+                    match payload(&path, &file, &case) {
+                        Ok(payload) => prepared.push(Prepared { file: file.clone(), case, payload }),
+                        Err(error) => errors.push(error),
+                    }
+                }
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(prepared) } else { Err(errors) }
+}
+
+fn read_file(path: &Path, file: &Path) -> Result<Vec<Case>, CaseError> {
+    let text = fs::read_to_string(path).map_err(|source| CaseError::Io { file: file.to_owned(), source })?;
+    let parsed: File = toml::from_str(&text)
+        .map_err(|error| CaseError::Toml { file: file.to_owned(), message: error.to_string().trim_end().to_owned() })?;
+    Ok(parsed.cases)
+}
+
+/// The message of a case: the file it names, or one made of its fields.
+fn payload(path: &Path, file: &Path, case: &Case) -> Result<Vec<u8>, CaseError> {
+    let wrong = |message: String| CaseError::Case { file: file.to_owned(), case: case.name.clone(), message };
+    if !["pass", "drop", "reject", "divert"].contains(&case.expect.verdict.as_str()) {
+        return Err(wrong(format!("no verdict {:?}: it is pass, drop, reject or divert", case.expect.verdict)));
+    }
+    let Some(message) = &case.message else { return message_of(case).map_err(wrong) };
+    let fields = [
+        &case.method,
+        &case.calling,
+        &case.called,
+        &case.asserted,
+        &case.forwarded,
+        &case.user_agent,
+        &case.attestation,
+        &case.from_display,
+        &case.body,
+    ];
+    if fields.iter().any(|field| field.is_some()) || !case.headers.is_empty() {
+        return Err(wrong("it has a message file and fields of a message: leave one of them out".to_owned()));
+    }
+    let message = path.parent().unwrap_or(Path::new("")).join(message);
+    let payload = fs::read(&message).map_err(|source| CaseError::Io { file: message, source })?;
+    if payload.len() > crate::engine::MAX_DATAGRAM {
+        return Err(wrong(format!("its message is larger than a UDP datagram, {} bytes", crate::engine::MAX_DATAGRAM)));
+    }
+    Ok(payload)
+}
+
+/// A complete message with the fields of a case.
+fn message_of(case: &Case) -> Result<Vec<u8>, String> {
+    let method = case.method.as_deref().unwrap_or("INVITE");
+    let user = |user: &Option<String>| user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+    let called = user(&case.called);
+    let mut lines = vec![
+        format!("{method} sip:{called}sbc.example.com SIP/2.0"),
+        "Via: SIP/2.0/UDP peer.example.net;branch=z9hG4bKcase".to_owned(),
+        match &case.from_display {
+            Some(name) => format!("From: \"{name}\" <sip:{}peer.example.net>;tag=case", user(&case.calling)),
+            None => format!("From: <sip:{}peer.example.net>;tag=case", user(&case.calling)),
+        },
+        format!("To: <sip:{called}sbc.example.com>"),
+        "Call-ID: case@peer.example.net".to_owned(),
+        format!("CSeq: 1 {method}"),
+        "Max-Forwards: 70".to_owned(),
+        "Contact: <sip:peer.example.net>".to_owned(),
+    ];
+    if case.asserted.is_some() {
+        lines.push(format!("P-Asserted-Identity: <sip:{}peer.example.net>", user(&case.asserted)));
+    }
+    if case.forwarded.is_some() {
+        lines.push(format!("Diversion: <sip:{}peer.example.net>;reason=unconditional", user(&case.forwarded)));
+    }
+    if let Some(agent) = &case.user_agent {
+        lines.push(format!("User-Agent: {agent}"));
+    }
+    if let Some(attestation) = &case.attestation {
+        // The payload's first characters are base64url of `{"attest":"A` (RFC 8588).
+        let last = match attestation.as_str() {
+            "A" => 'B',
+            "B" => 'C',
+            "C" => 'D',
+            other => return Err(format!("no attestation {other:?}: it is A, B or C")),
+        };
+        lines.push(format!(
+            "Identity: eyJhbGciOiJFUzI1NiJ9.eyJhdHRlc3QiOiJ{last}IiwiZGVzdCI6e319.c2lnbmF0dXJl;info=<https://cert.example.net/c.pem>;alg=ES256;ppt=shaken"
+        ));
+    }
+    lines.extend(case.headers.iter().cloned());
+    if let Some(bad) = lines.iter().find(|line| line.contains(['\r', '\n'])) {
+        return Err(format!("a line end in {bad:?}: put such a message into a file"));
+    }
+    let body = case.body.as_deref().unwrap_or_default();
+    lines.push(format!("Content-Length: {}", body.len()));
+    let mut message = lines.join("\r\n");
+    message.push_str("\r\n\r\n");
+    message.push_str(body);
+    Ok(message.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repository(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("tests")).unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join("tests").join(name), text).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn fields_make_a_message_that_reads_back() {
+        let folder = repository(&[(
+            "a.toml",
+            "[[case]]\nname = \"x\"\ncalling = \"+12125550100\"\ncalled = \"911\"\nattestation = \"B\"\n\
+             body = \"hello\"\nexpect = { verdict = \"pass\" }\n",
+        )]);
+        let cases = read(folder.path()).unwrap();
+        let text = String::from_utf8(cases[0].payload.clone()).unwrap();
+        assert!(text.starts_with("INVITE sip:911@sbc.example.com SIP/2.0\r\n"), "{text}");
+        assert!(text.contains("From: <sip:+12125550100@peer.example.net>;tag=case\r\n"), "{text}");
+        assert!(text.contains(".eyJhdHRlc3QiOiJC"), "{text}");
+        assert!(text.ends_with("Content-Length: 5\r\n\r\nhello"), "{text}");
+    }
+
+    #[test]
+    fn every_mistake_of_every_file_is_told() {
+        let folder = repository(&[
+            ("a.toml", "[[case]]\nname = \"x\"\ncaling = \"1\"\nexpect = { verdict = \"pass\" }\n"),
+            ("b.toml", "[[case]]\nname = \"y\"\nexpect = { verdict = \"allow\" }\n"),
+            ("c.toml", "[[case]]\nname = \"z\"\nmessage = \"none.sip\"\nexpect = { verdict = \"drop\" }\n"),
+        ]);
+        let errors: Vec<String> = read(folder.path()).unwrap_err().iter().map(ToString::to_string).collect();
+        assert_eq!(errors.len(), 3, "{errors:?}");
+        assert!(errors[0].contains("caling") && errors[0].contains("line 3"), "{errors:?}");
+        assert!(errors[1].contains("case \"y\"") && errors[1].contains("allow"), "{errors:?}");
+        assert!(errors[2].contains("none.sip"), "{errors:?}");
+    }
+
+    #[test]
+    fn a_repository_without_tests_has_no_cases() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(read(folder.path()).unwrap().is_empty());
+    }
+}
