@@ -2,6 +2,7 @@
 
 pub mod capture;
 pub mod cli;
+pub mod daemon;
 pub mod engine;
 pub mod kernel;
 pub mod policy;

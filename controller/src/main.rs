@@ -1,16 +1,22 @@
 //! The `ringfence` binary.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use clap::Parser;
 use ringfence::cli;
+use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_env("RINGFENCE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(io::stderr).init();
     match cli::run(cli::Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("ringfence: {error:#}");
-            ExitCode::from(cli::EXIT_USAGE)
+            if let Some(help) = cli::help(&error) {
+                eprintln!("help: {help}");
+            }
+            ExitCode::from(cli::exit_status(&error))
         }
     }
 }

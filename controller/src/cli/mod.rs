@@ -1,14 +1,18 @@
 //! The command line: one file a subcommand.
 
 pub mod check;
+pub mod detach;
+pub mod events;
 pub mod explain;
 pub mod inspect;
 pub mod replay;
+pub mod run;
+pub mod status;
 pub mod test;
 
 use std::{
-    io::{self, IsTerminal as _},
-    path::Path,
+    io::{self, IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -16,6 +20,8 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::{
+    daemon::{self, api::DEFAULT_SOCKET, client::ClientError},
+    kernel::{self, DEFAULT_PIN_DIRECTORY, Pins},
     policy::{
         self, Built,
         files::{Directory, Table},
@@ -41,32 +47,91 @@ pub struct Cli {
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "the help of each stands with its arguments")]
 pub enum Command {
-    #[expect(missing_docs, reason = "its help stands with its arguments")]
     Check(check::CheckArgs),
-    #[expect(missing_docs, reason = "its help stands with its arguments")]
+    Detach(detach::DetachArgs),
+    Events(events::EventsArgs),
     Explain(explain::ExplainArgs),
-    #[expect(missing_docs, reason = "its help stands with its arguments")]
-    Replay(replay::ReplayArgs),
-    #[expect(missing_docs, reason = "its help stands with its arguments")]
     Inspect(inspect::InspectArgs),
-    #[expect(missing_docs, reason = "its help stands with its arguments")]
+    Replay(replay::ReplayArgs),
+    Run(run::RunArgs),
+    Status(status::StatusArgs),
     Test(test::TestArgs),
+}
+
+/// Where the daemon and its filter are found.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Place {
+    /// Directory on a BPF file system in which the filter's state lies
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIRECTORY)]
+    pub pin_dir: PathBuf,
+    /// Unix socket of the daemon
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub socket: PathBuf,
+}
+
+impl Place {
+    fn pins(&self) -> Pins {
+        Pins::new(&self.pin_dir)
+    }
 }
 
 /// Runs the command line.
 ///
 /// # Errors
 ///
-/// What went wrong, for the last line on standard error.
+/// What went wrong, for the last line on standard error; [`exit_status`] says with which status to end.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Check(args) => check::run(args),
+        Command::Detach(args) => detach::run(args),
+        Command::Events(args) => events::run(args),
         Command::Explain(args) => explain::run(args),
-        Command::Replay(args) => replay::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Replay(args) => replay::run(args),
+        Command::Run(args) => run::run(args),
+        Command::Status(args) => status::run(args),
         Command::Test(args) => test::run(args),
     }
+}
+
+/// The one table from errors to exit statuses.
+#[must_use]
+pub fn exit_status(error: &anyhow::Error) -> u8 {
+    for cause in error.chain() {
+        if cause.is::<kernel::Error>() || cause.is::<ClientError>() {
+            return EXIT_SYSTEM;
+        }
+        if let Some(error) = cause.downcast_ref::<daemon::Error>() {
+            return match error {
+                daemon::Error::Policy(..) => EXIT_NO,
+                daemon::Error::Kernel(_)
+                | daemon::Error::Runtime(_)
+                | daemon::Error::Socket { .. }
+                | daemon::Error::SocketTaken(_) => EXIT_SYSTEM,
+            };
+        }
+    }
+    EXIT_USAGE
+}
+
+/// What the operator can do about an error, if that is known.
+#[must_use]
+pub fn help(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        if let Some(error) = cause.downcast_ref::<kernel::Error>() {
+            return error.help();
+        }
+        match cause.downcast_ref::<daemon::Error>()? {
+            daemon::Error::Kernel(error) => error.help(),
+            daemon::Error::Policy(..) | daemon::Error::Runtime(_) => None,
+            daemon::Error::Socket { .. } => Some("run as root, or name a socket elsewhere: `--socket PATH`".to_owned()),
+            daemon::Error::SocketTaken(_) => {
+                Some("`ringfence status` shows it; a second one needs its own `--socket` and `--pin-dir`".to_owned())
+            }
+        }
+    })
 }
 
 /// Builds the policy in a directory, or the sample policy. A policy with errors is shown, and its exit code returned.
@@ -93,7 +158,43 @@ pub(crate) fn policy_or_sample(directory: Option<&Path>, json: bool) -> anyhow::
     }))
 }
 
-/// Text that came over the network, for a terminal: control characters are escaped.
+/// Text that came over the network, for a terminal: what would act on it is escaped.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+    daemon::printable::escaped(text)
+}
+
+/// Runs a client's request.
+fn block_on<T, E>(future: impl Future<Output = Result<T, E>>) -> anyhow::Result<T>
+where
+    anyhow::Error: From<E>,
+{
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)?)
+}
+
+/// Prints a result. That nobody reads it is no error.
+fn print(text: &str) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn what_the_system_refuses_ends_with_3_and_a_bad_policy_with_1() {
+        let kernel = || kernel::Error::UnknownInterface("x".to_owned());
+        assert_eq!(exit_status(&kernel().into()), EXIT_SYSTEM);
+        assert_eq!(exit_status(&daemon::Error::Kernel(kernel()).into()), EXIT_SYSTEM);
+        assert_eq!(exit_status(&daemon::Error::Policy("p".to_owned(), "1 error".to_owned()).into()), EXIT_NO);
+        assert_eq!(exit_status(&anyhow::anyhow!("no such file")), EXIT_USAGE);
+    }
 }

@@ -4,6 +4,7 @@ use std::{
     fs::{File, TryLockError},
     io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::Path,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -15,8 +16,7 @@ use super::{
     error::{Context as _, Version},
     host,
     instance::Live,
-    pins,
-    probe::{self, Engine},
+    pins, probe,
     state::{self, MAX_INTERFACES, Meta, MetaInterface, Slot},
     table::Table,
 };
@@ -125,7 +125,6 @@ impl Filter {
         interfaces: &[String],
         mode: ModeChoice,
         commit: Option<&str>,
-        engine: Option<Engine<'_>>,
     ) -> Result<Installed, Error> {
         let start = Instant::now();
         if interfaces.len() > MAX_INTERFACES {
@@ -139,7 +138,7 @@ impl Filter {
         let next = self.meta.generation + 1;
         let (slots, used) = self.give_slots(image, next)?;
         let instance = Instance::load(image)?;
-        probe::verify(&instance, image, engine)?;
+        probe::verify(&instance, image)?;
         let live = instance.pin_next(image, &self.pins)?;
         drop(instance);
 
@@ -218,7 +217,21 @@ impl Filter {
             interface: interface.to_owned(),
             id: on.program,
             name: host::program_name(on.program),
-            off: host::command_against(interface, on),
+            off: match self.other_pins(interface, on.program) {
+                Some(pins) => format!("ringfence detach --pin-dir {}", pins.root().display()),
+                None => host::command_against(interface, on),
+            },
+        })
+    }
+
+    /// The pins of another filter of ours that has this program on the interface.
+    fn other_pins(&self, interface: &str, program: u32) -> Option<Pins> {
+        let beside = self.pins.root().parent()?;
+        let candidates =
+            [beside, Path::new(pins::BPFFS)].into_iter().filter_map(|folder| folder.read_dir().ok()).flatten();
+        candidates.flatten().map(|entry| Pins::new(entry.path())).find(|pins| {
+            let link = bpf::get(&pins.link(interface)).and_then(|link| bpf::link_info(link.as_fd()));
+            link.is_ok_and(|link| link.program == program)
         })
     }
 

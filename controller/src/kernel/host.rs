@@ -20,8 +20,11 @@ const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_BPF: u32 = 39;
 
-/// Checks what every command that loads needs, so that the first refusal says everything that is missing.
-pub(super) fn check() -> Result<(), Error> {
+/// Checks what every command that loads needs: kernel version and capabilities.
+///
+/// # Errors
+/// The one that is missing.
+pub fn check() -> Result<(), Error> {
     let (minimum, needed) = MINIMUM_KERNEL;
     let found = KernelVersion::current().context(|| "read the kernel's version".to_owned())?;
     if found < minimum {

@@ -20,11 +20,12 @@ use std::fmt;
 
 pub use error::{Error, Version};
 pub use filter::{Attached, Filter, Installed, detach};
+pub use host::check;
 pub use instance::{Instance, Run};
 pub use object::OBJECT;
 pub use pins::{DEFAULT_PIN_DIRECTORY, Pins};
-pub use probe::Engine;
 pub use ring::Ring;
+pub(crate) use snapshot::rule_names;
 pub use snapshot::{Counts, Deployment, ReasonCount, RuleCount, State};
 pub use state::{MAX_INTERFACES, RULE_NAME};
 pub use table::Table;

@@ -23,7 +23,7 @@ use super::Error;
 pub const DEFAULT_PIN_DIRECTORY: &str = "/sys/fs/bpf/ringfence";
 
 /// Where distributions mount the BPF file system.
-const BPFFS: &str = "/sys/fs/bpf";
+pub(super) const BPFFS: &str = "/sys/fs/bpf";
 
 /// `BPF_FS_MAGIC`, `include/uapi/linux/magic.h`.
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;

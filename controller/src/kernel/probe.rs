@@ -3,10 +3,7 @@
 use filter_core::{layout::Transport, reason::Verdict};
 
 use super::{Error, Instance};
-use crate::policy::image::Image;
-
-/// The user-space engine, as a function of the policy and a packet.
-pub type Engine<'a> = &'a dyn Fn(&Image, &[u8]) -> Verdict;
+use crate::{engine::Engine, policy::image::Image};
 
 /// `XDP_DROP` and `XDP_PASS`, `include/uapi/linux/bpf.h`.
 const XDP_DROP: u32 = 1;
@@ -16,15 +13,15 @@ const XDP_PASS: u32 = 2;
 pub(super) struct Probe {
     name: &'static str,
     packet: Vec<u8>,
-    /// The verdict that no policy changes; none for packets that only the engine can judge.
+    /// The verdict, where it does not depend on the policy.
     known: Option<Verdict>,
 }
 
-/// Runs the probes through the program, and compares with the engine.
-pub(super) fn verify(instance: &Instance, image: &Image, engine: Option<Engine<'_>>) -> Result<(), Error> {
+/// Runs the probes through the program, and compares with the engine in user space.
+pub(super) fn verify(instance: &Instance, image: &Image) -> Result<(), Error> {
+    let mut engine = Engine::new(image);
     for Probe { name, packet, known } in probes(image) {
-        let Some(expected) = known.or_else(|| engine.map(|engine| engine(image, &packet))) else { continue };
-        let expected = match expected {
+        let expected = match known.unwrap_or_else(|| engine.decide(&packet).reason.verdict()) {
             Verdict::Drop => XDP_DROP,
             Verdict::Pass => XDP_PASS,
         };

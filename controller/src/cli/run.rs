@@ -1,0 +1,70 @@
+//! `ringfence run`: the daemon.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use super::Place;
+use crate::{
+    daemon::{self, Options, Source},
+    kernel::ModeChoice,
+};
+
+/// Filter: load a policy, attach it, follow its changes, show what is dropped
+///
+/// The filter lives in the kernel and does not need this process: when it ends (Ctrl-C, SIGTERM, even SIGKILL), packets are
+/// filtered on by the policy last in force, and the next `ringfence run` takes over where this one left off. `ringfence
+/// detach` takes the filter off; with --detach-on-exit, the end of this process does.
+///
+/// A change of the policy's files, or SIGHUP, puts the new policy in force in one step. One with errors is shown and
+/// changes nothing.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Network interface to filter on, by its name; may be given several times
+    #[arg(short, long = "interface", value_name = "IF", required = true)]
+    pub interfaces: Vec<String>,
+    /// The policy repository: a directory with a `policy.toml` in it [default: the sample policy in this program]
+    #[arg(short, long, value_name = "DIR")]
+    pub policy: Option<PathBuf>,
+    /// Where the program runs: in the driver (native), or in the network stack (generic)
+    #[arg(long, value_enum, default_value_t)]
+    pub mode: ModeChoice,
+    /// Seconds between two tables
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
+    pub interval: f64,
+    /// Take the filter off when this process ends
+    #[arg(long)]
+    pub detach_on_exit: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    #[expect(missing_docs, reason = "its help stands with its fields")]
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// The daemon could not begin.
+pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let mut interfaces = args.interfaces;
+    let mut seen = std::collections::HashSet::new();
+    interfaces.retain(|interface| seen.insert(interface.clone()));
+    daemon::run(Options {
+        interfaces,
+        source: args.policy.map_or(Source::Sample, Source::Directory),
+        mode: args.mode,
+        pins: args.place.pins(),
+        socket: args.place.socket,
+        interval: Duration::from_secs_f64(args.interval),
+        json: args.json,
+        detach_on_exit: args.detach_on_exit,
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("give a number of seconds between 0.1 and 3600".to_owned()),
+    }
+}

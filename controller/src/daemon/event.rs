@@ -1,0 +1,263 @@
+//! Events as people and programs read them.
+
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, Ipv6Addr},
+    time::SystemTime,
+};
+
+use filter_core::{
+    layout::{Action, Attestation, Event, Method, NO_RULE, Transport, anomaly},
+    reason::Reason,
+};
+use serde::{Deserialize, Serialize};
+
+use super::printable;
+
+/// What was dropped, or would have been, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacketEvent {
+    /// `packet`.
+    pub event: String,
+    /// When, RFC 3339 in UTC, to the millisecond.
+    pub time: String,
+    /// `pass`, `drop`, `reject` or `divert`: what happened, or in report mode would have happened.
+    pub verdict: String,
+    /// `enforce` or `report`.
+    pub mode: String,
+    /// Name of the reason.
+    pub reason: String,
+    /// The rule, if one decided.
+    pub rule: Option<String>,
+    /// Its action.
+    pub action: Option<String>,
+    /// Source address.
+    pub source: IpAddr,
+    /// Source port.
+    pub source_port: u16,
+    /// Destination address.
+    pub destination: IpAddr,
+    /// Destination port.
+    pub destination_port: u16,
+    /// `udp`, `tcp` or `tls`.
+    pub transport: String,
+    /// Method, `response` for a status line.
+    pub method: String,
+    /// Calling number, E.164 without plus, or a short code.
+    pub calling: Option<String>,
+    /// Called number.
+    pub called: Option<String>,
+    /// Unverified attestation.
+    pub attestation: String,
+    /// What was odd about the message.
+    pub anomalies: Vec<String>,
+    /// Start of the User-Agent or Server.
+    pub user_agent: Option<String>,
+    /// Start of the Call-ID.
+    pub call_id: Option<String>,
+    /// Bytes of the packet.
+    pub bytes: u32,
+}
+
+impl PacketEvent {
+    /// Reads an event as the program wrote it; `rule` is the name that owns its counter slot.
+    #[must_use]
+    pub fn new(event: &Event, rule: Option<&str>, clock: &Clock) -> Self {
+        let by_rule = event.slot != NO_RULE;
+        let reason = Reason::ALL.get(usize::from(event.reason));
+        let action = name(&Action::NAMES, event.action);
+        let report = event.report != 0;
+        let verdict = match (by_rule, action.as_str()) {
+            (true, "reject") => "reject",
+            (true, "divert") => "divert",
+            (true, "drop" | "ban") => "drop",
+            (true, _) if report => "pass",
+            _ => match reason.map(|reason| reason.verdict()) {
+                Some(filter_core::reason::Verdict::Drop) => "drop",
+                _ => "pass",
+            },
+        };
+        Self {
+            event: "packet".to_owned(),
+            time: clock.wall(event.time),
+            verdict: verdict.to_owned(),
+            mode: if report { "report" } else { "enforce" }.to_owned(),
+            reason: reason.map_or("unknown", |reason| reason.name()).to_owned(),
+            rule: by_rule.then(|| rule.unwrap_or("unknown").to_owned()),
+            action: by_rule.then_some(action),
+            source: address(event.source),
+            source_port: event.source_port,
+            destination: address(event.destination),
+            destination_port: event.destination_port,
+            transport: name(&Transport::NAMES, event.transport),
+            method: name(&Method::NAMES, event.method),
+            calling: number(event.calling),
+            called: number(event.called),
+            attestation: name(&Attestation::NAMES, event.attestation),
+            anomalies: anomaly::NAMES
+                .iter()
+                .enumerate()
+                .filter(|(bit, _)| event.anomalies & (1 << bit) != 0)
+                .map(|(_, name)| (*name).to_owned())
+                .collect(),
+            user_agent: start_of(&event.user_agent, event.user_agent_length),
+            call_id: start_of(&event.call_id, event.call_id_length),
+            bytes: event.length,
+        }
+    }
+
+    /// One line for people. What came from the packet is escaped.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let mut line = format!("{} ", self.time);
+        if self.mode == "report" {
+            line.push_str("would ");
+        }
+        let _ =
+            write!(line, "{:<6} {}", self.verdict, printable::escaped(self.rule.as_deref().unwrap_or(&self.reason)));
+        let _ = write!(
+            line,
+            "  {} -> {} {}",
+            endpoint(self.source, self.source_port),
+            endpoint(self.destination, self.destination_port),
+            self.transport
+        );
+        if self.method != "none" {
+            let _ = write!(line, " {}", self.method);
+        }
+        for (label, value) in [("calling", &self.calling), ("called", &self.called)] {
+            if let Some(value) = value {
+                let _ = write!(line, " {label} {value}");
+            }
+        }
+        for (label, value) in [("agent", &self.user_agent), ("call-id", &self.call_id)] {
+            if let Some(value) = value {
+                let _ = write!(line, " {label} \"{}\"", printable::escaped(value));
+            }
+        }
+        if !self.anomalies.is_empty() {
+            let _ = write!(line, " [{}]", self.anomalies.join(", "));
+        }
+        line
+    }
+}
+
+/// Turns the program's clock into wall-clock time.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// Wall-clock nanoseconds since 1970 at monotonic time 0.
+    offset: i128,
+}
+
+impl Clock {
+    /// The two clocks as they stand now; a stepped wall clock makes another one necessary.
+    #[must_use]
+    pub fn now() -> Self {
+        let mut monotonic = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the kernel writes one timespec to the pointer, which is valid for that; the clock always exists.
+        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut monotonic) };
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let monotonic = i128::from(monotonic.tv_sec) * 1_000_000_000 + i128::from(monotonic.tv_nsec);
+        Self { offset: wall as i128 - monotonic }
+    }
+
+    fn wall(self, monotonic: u64) -> String {
+        rfc3339(self.offset + i128::from(monotonic))
+    }
+}
+
+/// A time as RFC 3339 in UTC, to the millisecond. `nanoseconds` since 1970.
+pub fn rfc3339(nanoseconds: i128) -> String {
+    match jiff::Timestamp::from_nanosecond(nanoseconds) {
+        Ok(time) => format!("{time:.3}"),
+        Err(_) => "unknown".to_owned(),
+    }
+}
+
+fn name(names: &[&str], number: u8) -> String {
+    names.get(usize::from(number)).copied().unwrap_or("unknown").to_owned()
+}
+
+/// IPv4 addresses lie mapped in the IPv6 field (RFC 4291 section 2.5.5.2).
+fn address(bytes: [u8; 16]) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical()
+}
+
+fn endpoint(address: IpAddr, port: u16) -> String {
+    std::net::SocketAddr::new(address, port).to_string()
+}
+
+/// The digits of a number key: BCD from the top nibble on, ended by the first nibble that is no digit.
+fn number(key: u64) -> Option<String> {
+    let digits: String = (0..16)
+        .map(|index| (key >> (60 - 4 * index)) & 0xf)
+        .take_while(|nibble| *nibble <= 9)
+        .map(|digit| char::from(b'0' + digit as u8))
+        .collect();
+    (key != 0 && !digits.is_empty()).then_some(digits)
+}
+
+fn start_of(field: &[u8], length: u8) -> Option<String> {
+    // A header's value stands in the message with the white space and the line end around it.
+    let bytes = field.get(..usize::from(length)).unwrap_or(field).trim_ascii();
+    (!bytes.is_empty()).then(|| printable::text(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use zerocopy::FromZeros as _;
+
+    use super::*;
+
+    fn event() -> Event {
+        let mut event = Event::new_zeroed();
+        event.source[10..].copy_from_slice(&[0xff, 0xff, 10, 20, 0, 66]);
+        event.destination = "2001:db8::1".parse::<Ipv6Addr>().unwrap().octets();
+        event.source_port = 5066;
+        event.destination_port = 5060;
+        event.slot = 1;
+        event.reason = Reason::RuleDrop as u8;
+        event.method = Method::Options as u8;
+        event.calling = 0x1312_5550_100f_0000;
+        event.user_agent[..8].copy_from_slice(b" a\x1b[2J\r\n");
+        event.user_agent_length = 8;
+        event
+    }
+
+    #[test]
+    fn an_event_names_its_rule_addresses_and_numbers() {
+        let event = PacketEvent::new(&event(), Some("scanners"), &Clock { offset: 0 });
+        assert_eq!(event.rule.as_deref(), Some("scanners"));
+        assert_eq!(event.source, "10.20.0.66".parse::<IpAddr>().unwrap());
+        assert_eq!(event.calling.as_deref(), Some("13125550100"));
+        assert_eq!(event.called, None);
+        assert_eq!(event.call_id, None);
+        assert_eq!(event.time, "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn a_line_cannot_steer_the_terminal() {
+        let line = PacketEvent::new(&event(), Some("scanners"), &Clock { offset: 0 }).line();
+        assert_eq!(
+            line,
+            "1970-01-01T00:00:00.000Z drop   scanners  10.20.0.66:5066 -> [2001:db8::1]:5060 udp OPTIONS \
+             calling 13125550100 agent \"a\\u{1b}[2J\""
+        );
+    }
+
+    #[test]
+    fn report_mode_says_what_would_have_happened() {
+        let mut event = event();
+        event.report = 1;
+        let event = PacketEvent::new(&event, Some("scanners"), &Clock { offset: 0 });
+        assert_eq!((event.mode.as_str(), event.verdict.as_str()), ("report", "drop"));
+        assert!(event.line().contains(" would drop   scanners"), "{}", event.line());
+    }
+
+    #[test]
+    fn fifteen_digits_fill_the_key_up_to_its_terminator() {
+        assert_eq!(number(0x1234_5678_9012_345f).as_deref(), Some("123456789012345"));
+        assert_eq!(number(0xf000_0000_0000_0000), None);
+        assert_eq!(number(0), None);
+    }
+}

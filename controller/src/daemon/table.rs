@@ -1,0 +1,274 @@
+//! What the filter has done, by rule: as JSON, as rows, or redrawn in place on a terminal.
+
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::printable;
+use crate::kernel::Counts;
+
+/// The state of all counters, and how fast they grew since the last one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TableEvent {
+    /// `table`.
+    pub event: String,
+    /// Since the daemon began.
+    pub seconds: f64,
+    /// The rules in file order.
+    pub rules: Vec<RuleRow>,
+    /// Packets by reason, in the order of the engine; reasons that never occurred are left out.
+    pub reasons: Reasons,
+    /// Signalling packets that went on to the host.
+    pub passed: u64,
+    /// Packets that were dropped.
+    pub dropped: u64,
+    /// Events that found the ring full.
+    pub events_lost: u64,
+    /// Events that their rule's limit kept back.
+    pub events_suppressed: u64,
+}
+
+/// Packets by reason.
+pub type Reasons = serde_json::Map<String, serde_json::Value>;
+
+/// A rule in the table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RuleRow {
+    /// Its name.
+    pub rule: String,
+    /// `enforce` or `report`.
+    pub mode: String,
+    /// Its action.
+    pub action: String,
+    /// Packets it matched.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Packets a second since the last table; none where there was no last one.
+    pub rate: Option<f64>,
+}
+
+/// Makes tables of counters.
+#[derive(Debug, Default)]
+pub struct Tables {
+    last: Option<(Duration, BTreeMap<String, u64>)>,
+}
+
+impl Tables {
+    /// The table at a time since the daemon's start.
+    pub fn next(&mut self, since_start: Duration, counts: &Counts) -> TableEvent {
+        let mut packets = BTreeMap::new();
+        let rules = counts
+            .rules
+            .iter()
+            .map(|count| {
+                packets.insert(count.rule.clone(), count.packets);
+                RuleRow {
+                    rule: count.rule.clone(),
+                    mode: if count.report { "report" } else { "enforce" }.to_owned(),
+                    action: count.action.to_owned(),
+                    packets: count.packets,
+                    bytes: count.bytes,
+                    rate: self.rate(since_start, &count.rule, count.packets),
+                }
+            })
+            .collect();
+        self.last = Some((since_start, packets));
+        let (passed, dropped) = counts.passed_and_dropped();
+        TableEvent {
+            event: "table".to_owned(),
+            seconds: (since_start.as_secs_f64() * 1000.0).round() / 1000.0,
+            rules,
+            reasons: counts
+                .reasons
+                .iter()
+                .map(|count| (count.reason.name().to_owned(), count.packets.into()))
+                .collect(),
+            passed,
+            dropped,
+            events_lost: counts.events_lost,
+            events_suppressed: counts.events_suppressed,
+        }
+    }
+
+    fn rate(&self, now: Duration, rule: &str, packets: u64) -> Option<f64> {
+        let (then, before) = self.last.as_ref()?;
+        let seconds = now.checked_sub(*then)?.as_secs_f64();
+        // A rule that is new in the policy began at nothing.
+        let before = before.get(rule).copied().unwrap_or(0);
+        let rate = packets.saturating_sub(before) as f64 / seconds;
+        rate.is_finite().then(|| (rate * 10.0).round() / 10.0)
+    }
+}
+
+impl TableEvent {
+    /// The table for people, at most `height` lines of at most `width` columns.
+    #[must_use]
+    pub fn render(&self, width: usize, height: usize) -> String {
+        // Head, blank line, three lines of foot.
+        let room = height.saturating_sub(6).max(3);
+        let mut shown: Vec<&RuleRow> = self.rules.iter().collect();
+        if shown.len() > room {
+            shown.retain(|row| row.packets > 0);
+        }
+        let hidden = self.rules.len() - shown.len().min(room);
+        shown.truncate(room);
+        let name_width = shown.iter().map(|row| row.rule.chars().count()).max().unwrap_or(4).clamp(4, 40);
+        let mut lines = vec![format!(
+            "{:<name_width$}  {:<20} {:>14} {:>10} {:>10}",
+            "RULE", "DOES", "PACKETS", "BYTES", "PER SECOND"
+        )];
+        lines.extend(shown.iter().map(|row| row.line(name_width)));
+        if hidden > 0 {
+            lines.push(format!("... and {hidden} more rules"));
+        }
+        lines.push(String::new());
+        lines.push(format!("passed {}, dropped {}", grouped(self.passed), grouped(self.dropped)));
+        let mut reasons = String::from("reasons:");
+        for (reason, packets) in self.reasons.iter().filter(|(reason, _)| *reason != "not-signalling") {
+            let _ = write!(reasons, " {reason} {},", grouped(packets.as_u64().unwrap_or(0)));
+        }
+        if reasons.ends_with(',') {
+            lines.push(reasons.trim_end_matches(',').to_owned());
+        }
+        if self.events_lost + self.events_suppressed > 0 {
+            lines.push(format!(
+                "events: {} kept back by their rule's limit, {} lost",
+                grouped(self.events_suppressed),
+                grouped(self.events_lost)
+            ));
+        }
+        let mut text = String::new();
+        for line in lines {
+            text.extend(line.chars().take(width));
+            text.push('\n');
+        }
+        text
+    }
+
+    /// The rows that have counted since an earlier table.
+    #[must_use]
+    pub fn changed_since(&self, earlier: Option<&Self>) -> Vec<&RuleRow> {
+        let before = |rule: &str| {
+            earlier.and_then(|table| table.rules.iter().find(|row| row.rule == rule)).map_or(0, |row| row.packets)
+        };
+        self.rules.iter().filter(|row| row.packets != before(&row.rule)).collect()
+    }
+}
+
+impl RuleRow {
+    /// The row for people, its first column so wide.
+    #[must_use]
+    pub fn line(&self, name_width: usize) -> String {
+        let does = if self.mode == "report" { format!("{} (report only)", self.action) } else { self.action.clone() };
+        let rate = self.rate.map_or_else(String::new, |rate| format!("{rate:.1}"));
+        let name: String = printable::escaped(&self.rule).chars().take(name_width).collect();
+        format!("{name:<name_width$}  {does:<20} {:>14} {:>10} {rate:>10}", grouped(self.packets), bytes(self.bytes))
+    }
+}
+
+/// A number with its thousands set apart.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if count < 1000 {
+        return format!("{count} B");
+    }
+    let mut value = count as f64 / 1000.0;
+    let mut unit = 0;
+    while value >= 999.95 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use filter_core::reason::Reason;
+
+    use super::*;
+    use crate::kernel::{ReasonCount, RuleCount};
+
+    fn counts(scanners: u64, risky: u64) -> Counts {
+        let rule = |name: &str, report, packets| RuleCount {
+            rule: name.to_owned(),
+            slot: 0,
+            action: "drop",
+            report,
+            packets,
+            bytes: packets * 400,
+        };
+        Counts {
+            rules: vec![rule("scanners", false, scanners), rule("risky-scanners", true, risky)],
+            reasons: vec![
+                ReasonCount { reason: Reason::DefaultPass, packets: 7, bytes: 0 },
+                ReasonCount { reason: Reason::RuleDrop, packets: scanners, bytes: 0 },
+            ],
+            events_lost: 0,
+            events_suppressed: 3,
+        }
+    }
+
+    #[test]
+    fn rates_are_of_the_time_between_two_tables() {
+        let mut tables = Tables::default();
+        assert_eq!(tables.next(Duration::from_secs(1), &counts(1000, 0)).rules[0].rate, None);
+        assert_eq!(tables.next(Duration::from_secs(3), &counts(1500, 0)).rules[0].rate, Some(250.0));
+    }
+
+    #[test]
+    fn counters_that_start_again_have_no_negative_rate() {
+        let mut tables = Tables::default();
+        tables.next(Duration::from_secs(1), &counts(1000, 0));
+        assert_eq!(tables.next(Duration::from_secs(2), &counts(0, 0)).rules[0].rate, Some(0.0));
+    }
+
+    #[test]
+    fn the_table_reads_like_this() {
+        let mut tables = Tables::default();
+        tables.next(Duration::from_secs(1), &counts(0, 0));
+        let table = tables.next(Duration::from_secs(2), &counts(1_234_567, 5)).render(100, 24);
+        let expected = "\
+RULE            DOES                        PACKETS      BYTES PER SECOND
+scanners        drop                      1,234,567   493.8 MB  1234567.0
+risky-scanners  drop (report only)                5     2.0 kB        5.0
+
+passed 7, dropped 1,234,567
+reasons: default-pass 7, rule-drop 1,234,567
+events: 3 kept back by their rule's limit, 0 lost
+";
+        assert_eq!(table, expected);
+    }
+
+    #[test]
+    fn a_small_terminal_gets_no_more_lines_than_it_has() {
+        let mut many = counts(1, 1);
+        many.rules =
+            (0..100).map(|index| RuleCount { rule: format!("rule-{index}"), ..many.rules[0].clone() }).collect();
+        let text = Tables::default().next(Duration::from_secs(1), &many).render(30, 12);
+        assert!(text.lines().count() <= 12, "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 30), "{text}");
+        assert!(text.contains("... and 94 more rules"), "{text}");
+    }
+
+    #[test]
+    fn only_rows_that_moved_are_printed_again() {
+        let mut tables = Tables::default();
+        let first = tables.next(Duration::from_secs(1), &counts(10, 0));
+        let second = tables.next(Duration::from_secs(2), &counts(10, 4));
+        let changed: Vec<&str> = second.changed_since(Some(&first)).iter().map(|row| row.rule.as_str()).collect();
+        assert_eq!(changed, ["risky-scanners"]);
+    }
+}

@@ -1,0 +1,343 @@
+//! The filter on real interfaces: adopted, replaced, refused, taken off; each in a network namespace of its own.
+
+use std::{
+    fs::File,
+    net::UdpSocket,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use ringfence::{
+    kernel::{self, Counts, Error, Filter, Instance, Mode, ModeChoice, Pins, Ring, State},
+    policy::{self, files::Table, image::Image},
+};
+use ringfence_tests::netns::{Wire, WireOptions};
+
+const INTERFACE: &str = Wire::SERVER_INTERFACE;
+
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+
+/// The instructions that the verifier may walk through at most; kernels give up at a million.
+const BUDGET: u32 = 250_000;
+
+#[test]
+fn an_instance_decides_by_its_policy_and_stays_within_the_verifiers_budget() -> Result<()> {
+    let image = image(&[SCANNERS]);
+    let instance = Instance::load(&image)?;
+    assert_eq!(instance.run(&frame(&message("friendly-scanner")))?.action, XDP_DROP);
+    assert_eq!(instance.run(&frame(&message("ordinary phone")))?.action, XDP_PASS);
+    let verified = instance.verified_instructions()?.context("the kernel does not say how much it verified")?;
+    println!("verified instructions: {verified}");
+    assert!(verified < BUDGET, "{verified}");
+    Ok(())
+}
+
+#[test]
+fn the_filter_outlives_its_process_and_the_next_one_adopts_its_counters() -> Result<()> {
+    let scene = Scene::new()?;
+    let mut filter = Filter::open(scene.pins())?;
+    assert!(!filter.is_attached()?);
+    let installed =
+        scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&[INTERFACE]), ModeChoice::Auto, None))?;
+    assert_eq!(installed.interfaces[0].mode, Mode::Native);
+    drop(filter);
+    assert_eq!(scene.send("friendly-scanner", 10)?, 0, "nothing of it arrives");
+    assert_eq!(packets(&scene.pins(), "scanners")?, 10);
+
+    let mut filter = Filter::open(scene.pins())?;
+    assert!(filter.is_attached()?);
+    let installed =
+        scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&[INTERFACE]), ModeChoice::Auto, None))?;
+    assert_eq!(installed.generation, 2);
+    assert_eq!(installed.interfaces[0].note, None, "the link is the one that was found");
+    assert_eq!(scene.send("friendly-scanner", 10)?, 0);
+    assert_eq!(packets(&scene.pins(), "scanners")?, 20, "the probes before the swap are in nobody's counters");
+    drop(filter);
+
+    assert_eq!(kernel::detach(&scene.pins())?, [INTERFACE]);
+    assert!(!scene.pins.exists());
+    assert_eq!(scene.send("friendly-scanner", 10)?, 10, "the filter is gone");
+    Ok(())
+}
+
+#[test]
+fn a_swap_under_traffic_lets_no_packet_slip_by() -> Result<()> {
+    let scene = Scene::new()?;
+    let mut filter = Filter::open(scene.pins())?;
+    let listed = interfaces(&[INTERFACE]);
+    scene.inside(|| filter.install(&mut image(&[SCANNERS]), &listed, ModeChoice::Auto, None))?;
+    let done = AtomicBool::new(false);
+    let (arrived, sent) = thread::scope(|scope| -> Result<_> {
+        let traffic = scope.spawn(|| -> Result<_> {
+            let (mut arrived, mut sent) = (0, 0);
+            while !done.load(Ordering::Relaxed) {
+                arrived += scene.send("friendly-scanner", 200)?;
+                sent += 200;
+            }
+            Ok((arrived, sent))
+        });
+        for round in 0..10 {
+            let rules: &[&str] = if round % 2 == 0 { &[OTHERS, SCANNERS] } else { &[SCANNERS] };
+            scene.inside(|| filter.install(&mut image(rules), &listed, ModeChoice::Auto, None))?;
+        }
+        done.store(true, Ordering::Relaxed);
+        traffic.join().expect("the sender panicked")
+    })?;
+    assert_eq!(arrived, 0, "of {sent} packets that both policies drop");
+    assert_eq!(packets(&scene.pins(), "scanners")?, sent, "and each was counted, wherever the rule stood");
+    assert_eq!(State::read(&scene.pins())?.context("no state")?.generation, 11);
+    Ok(())
+}
+
+#[test]
+fn when_one_interface_refuses_all_stay_as_they_were() -> Result<()> {
+    let scene = Scene::new()?;
+    let mut filter = Filter::open(scene.pins())?;
+    scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&[INTERFACE]), ModeChoice::Native, None))?;
+    // Loopback has no driver: it is the second to be tried, when the first has the new policy already.
+    let error = scene
+        .inside(|| filter.install(&mut image(&[OTHERS]), &interfaces(&[INTERFACE, "lo"]), ModeChoice::Native, None))
+        .unwrap_err();
+    assert!(matches!(&error, Error::NoNativeMode { interface, .. } if interface == "lo"), "{error}");
+    assert_eq!(scene.send("friendly-scanner", 10)?, 0, "the first policy is still in force");
+    assert_eq!(scene.send("other-scanner", 10)?, 10);
+    let state = State::read(&scene.pins())?.context("no state")?;
+    assert_eq!((state.generation, state.deployments.len()), (1, 1));
+    assert!(!scene.pins.join("next").exists() && !scene.pins.join("lo").exists());
+    Ok(())
+}
+
+#[test]
+fn an_interface_without_native_mode_gets_generic_and_is_told_why() -> Result<()> {
+    let scene = Scene::new()?;
+    let mut filter = Filter::open(scene.pins())?;
+    let installed =
+        scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&["lo"]), ModeChoice::Auto, None))?;
+    let attached = &installed.interfaces[0];
+    assert_eq!(attached.mode, Mode::Generic);
+    assert!(attached.note.as_deref().is_some_and(|note| note.contains("refused native mode")), "{attached:?}");
+    Ok(())
+}
+
+#[test]
+fn an_interface_that_was_made_anew_gets_a_new_link() -> Result<()> {
+    let scene = Scene::new()?;
+    scene.wire.server.ip(&["link", "add", "eth0.7", "type", "veth", "peer", "name", "other"])?;
+    let mut filter = Filter::open(scene.pins())?;
+    let listed = interfaces(&["eth0.7"]);
+    scene.inside(|| filter.install(&mut image(&[SCANNERS]), &listed, ModeChoice::Auto, None))?;
+    assert!(State::read(&scene.pins())?.context("no state")?.deployments[0].attached);
+    scene.wire.server.ip(&["link", "delete", "eth0.7"])?;
+    assert!(!State::read(&scene.pins())?.context("no state")?.deployments[0].attached);
+
+    scene.wire.server.ip(&["link", "add", "eth0.7", "type", "veth", "peer", "name", "other"])?;
+    let installed = scene.inside(|| filter.install(&mut image(&[SCANNERS]), &listed, ModeChoice::Auto, None))?;
+    let note = installed.interfaces[0].note.clone().unwrap_or_default();
+    assert!(note.contains("made anew"), "{note}");
+    assert!(State::read(&scene.pins())?.context("no state")?.deployments[0].attached);
+    Ok(())
+}
+
+#[test]
+fn an_interface_that_is_no_longer_named_is_let_go() -> Result<()> {
+    let scene = Scene::new()?;
+    let mut filter = Filter::open(scene.pins())?;
+    scene
+        .inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&[INTERFACE, "lo"]), ModeChoice::Auto, None))?;
+    let installed =
+        scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&["lo"]), ModeChoice::Auto, None))?;
+    assert_eq!(installed.removed, [INTERFACE]);
+    assert_eq!(scene.send("friendly-scanner", 10)?, 10);
+    Ok(())
+}
+
+#[test]
+fn two_processes_never_work_on_the_same_pins() -> Result<()> {
+    let scene = Scene::new()?;
+    let _filter = Filter::open(scene.pins())?;
+    assert!(matches!(Filter::open(scene.pins()), Err(Error::Busy(_))));
+    assert!(matches!(kernel::detach(&scene.pins()), Err(Error::Busy(_))));
+    Ok(())
+}
+
+#[test]
+fn pins_of_another_schema_are_refused_with_the_command_that_helps() -> Result<()> {
+    let scene = Scene::new()?;
+    std::fs::create_dir_all(&scene.pins)?;
+    let mut other: aya::maps::Array<_, u32> = aya::maps::Array::create(1, 0)?;
+    other.set(0, 4242, 0)?;
+    other.pin(scene.pins.join("META"))?;
+    let error = Filter::open(scene.pins()).unwrap_err();
+    assert!(matches!(&error, Error::Schema { found, .. } if found.0 == Some(4242)), "{error}");
+    let help = error.help().unwrap_or_default();
+    assert!(help.contains(&format!("ringfence detach --pin-dir {}", scene.pins.display())), "{help}");
+    // And that command does it.
+    kernel::detach(&scene.pins())?;
+    Filter::open(scene.pins())?;
+    Ok(())
+}
+
+#[test]
+fn a_pinned_map_of_another_shape_is_not_taken_for_ours() -> Result<()> {
+    let scene = Scene::new()?;
+    let mut filter = Filter::open(scene.pins())?;
+    aya::maps::Array::<_, u32>::create(1, 0)?.pin(scene.pins.join("REASON_COUNTERS"))?;
+    let error = scene
+        .inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&[INTERFACE]), ModeChoice::Auto, None))
+        .unwrap_err();
+    assert!(matches!(error, Error::Shape { .. }), "{error}");
+    assert!(!filter.is_attached()?);
+    Ok(())
+}
+
+#[test]
+fn events_name_what_was_dropped() -> Result<()> {
+    let scene = Scene::new()?;
+    let mut filter = Filter::open(scene.pins())?;
+    scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&[INTERFACE]), ModeChoice::Auto, None))?;
+    scene.send("friendly-scanner", 1)?;
+    let mut ring = Ring::open(&scene.pins())?;
+    let event = ring.pop().context("no event")?;
+    assert_eq!(event.destination_port, 5060);
+    assert_eq!(&event.user_agent[..usize::from(event.user_agent_length)], b"friendly-scanner");
+    assert!(ring.pop().is_none(), "the probes before the attachment left no events");
+    Ok(())
+}
+
+const SCANNERS: &str = r#"
+[[rule]]
+name = "scanners"
+match.user_agent = ["friendly-scanner"]
+action = "drop"
+"#;
+
+const OTHERS: &str = r#"
+[[rule]]
+name = "others"
+match.user_agent = ["other-scanner"]
+action = "drop"
+"#;
+
+fn image(rules: &[&str]) -> Image {
+    let text = format!("version = 1\ndefault = \"pass\"\n[network]\nudp = [5060]\n{}", rules.concat());
+    match policy::build(&Table(&[("policy.toml", text.as_bytes())]), policy::today()) {
+        Ok(built) => built.image,
+        Err(diagnostics) => panic!("{}", diagnostics.render(false, None)),
+    }
+}
+
+fn interfaces(names: &[&str]) -> Vec<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
+}
+
+fn packets(pins: &Pins, rule: &str) -> Result<u64> {
+    let counts = Counts::read(pins)?;
+    let row = counts.rules.iter().find(|row| row.rule == rule).with_context(|| format!("no rule {rule}"))?;
+    Ok(row.packets)
+}
+
+fn message(user_agent: &str) -> Vec<u8> {
+    format!(
+        "OPTIONS sip:100@{server} SIP/2.0\r\nVia: SIP/2.0/UDP 10.20.0.66:5060;branch=z9hG4bK-1\r\n\
+         From: <sip:100@{server}>;tag=1\r\nTo: <sip:100@{server}>\r\nCall-ID: 1@10.20.0.66\r\nCSeq: 1 OPTIONS\r\n\
+         User-Agent: {user_agent}\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
+        server = Wire::SERVER_IPV4
+    )
+    .into_bytes()
+}
+
+/// A UDP datagram to port 5060 in an Ethernet frame.
+fn frame(payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0; 42];
+    frame[12] = 8;
+    frame[14] = 0x45;
+    frame[16..18].copy_from_slice(&(28 + payload.len() as u16).to_be_bytes());
+    frame[22..24].copy_from_slice(&[64, 17]);
+    frame[26..34].copy_from_slice(&[10, 20, 0, 66, 10, 20, 0, 1]);
+    frame[34..38].copy_from_slice(&[0x13, 0xc4, 0x13, 0xc4]);
+    frame[38..40].copy_from_slice(&(8 + payload.len() as u16).to_be_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// A wire with a sender, and a pin directory that goes with it.
+struct Scene {
+    wire: Wire,
+    pins: PathBuf,
+    receiver: UdpSocket,
+    sender: UdpSocket,
+}
+
+impl Scene {
+    fn new() -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let wire = Wire::new(&WireOptions::default())?;
+        wire.add_sender("10.20.0.66".parse()?)?;
+        let receiver = within(&wire.server.path(), || UdpSocket::bind((Wire::SERVER_IPV4, 5060)))?;
+        // Longer than any delay of a packet that was sent before the wait began.
+        receiver.set_read_timeout(Some(Duration::from_millis(200)))?;
+        let sender = within(&wire.network.path(), || UdpSocket::bind("10.20.0.66:0"))?;
+        sender.connect((Wire::SERVER_IPV4, 5060))?;
+        let name = format!("ringfence-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        Ok(Self { wire, pins: Path::new("/sys/fs/bpf").join(name), receiver, sender })
+    }
+
+    fn pins(&self) -> Pins {
+        Pins::new(&self.pins)
+    }
+
+    /// Runs a function in the server's namespace.
+    fn inside<T: Send>(&self, function: impl FnOnce() -> T + Send) -> T {
+        within(&self.wire.server.path(), function)
+    }
+
+    /// Sends so many requests with this user agent; how many have arrived.
+    fn send(&self, user_agent: &str, count: u64) -> Result<u64> {
+        for _ in 0..count {
+            self.sender.send(&message(user_agent))?;
+        }
+        // Whatever passes the filter is in the receiver's queue by now, but for the last ones; a message that every policy
+        // here passes comes after all of them.
+        self.sender.send(&message("end of the test's packets"))?;
+        let mut arrived = 0;
+        let mut buffer = [0; 2048];
+        loop {
+            let length = self.receiver.recv(&mut buffer).context("the last packet did not arrive")?;
+            if buffer[..length].windows(9).any(|window| window == b"end of th") {
+                return Ok(arrived);
+            }
+            arrived += 1;
+        }
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if let Err(error) = kernel::detach(&self.pins()) {
+            eprintln!("failed to take the filter off: {error}");
+            let _ = std::fs::remove_dir_all(&self.pins);
+        }
+    }
+}
+
+/// Runs a function on a thread in a network namespace.
+fn within<T: Send>(namespace: &Path, function: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            use std::os::fd::AsFd as _;
+
+            let namespace = File::open(namespace).expect("the namespace is there");
+            rustix::thread::move_into_link_name_space(
+                namespace.as_fd(),
+                Some(rustix::thread::LinkNameSpaceType::Network),
+            )
+            .expect("to enter a namespace takes root");
+            function()
+        });
+        thread.join().expect("panicked in the namespace")
+    })
+}
