@@ -105,6 +105,10 @@ fn payload_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
         s.kind = Kind::Empty as u32;
         s.message_read = 1;
         evaluate::without_message(host, s);
+        if config.needs & need::ANOMALY != 0 {
+            // There is none: rules that ask for one do not match either.
+            evaluate::narrow_anomalies(host, s);
+        }
         evaluate::walk(host, s);
         s.message_read = 0;
         return if s.outcome == outcome::DECIDED { decided(s) } else { Reason::StreamWithoutMessage };
