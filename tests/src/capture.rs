@@ -15,9 +15,9 @@ use rustix::process::Signal;
 use crate::netns::Namespace;
 use crate::process::{Spawned, run};
 
-/// UDP and TCP, later fragments of either family, and the same behind a VLAN tag; no ARP, no ICMP.
-const FILTER: &str = "ip proto 17 or ip proto 6 or ip6 proto 17 or ip6 proto 6 or ip6 proto 44 \
-                      or (vlan and (ip proto 17 or ip proto 6 or ip6 proto 17 or ip6 proto 6 or ip6 proto 44))";
+/// UDP and TCP, fragments of either family, behind any tags; no ICMP, which quotes the packets that it is about. Applied when
+/// the file is read: the kernel's own filters lose their way behind a second VLAN tag.
+const FILTER: &str = "(ip or ipv6) and not icmp and not icmpv6 and not igmp";
 
 /// A running capture.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Capture {
         let file = scratch.join(format!("{name}.pcapng"));
         let mut command = namespace.command("dumpcap");
         // 32 MiB of ring: a busy machine must not make it lose what it is there to count.
-        command.args(["-q", "-i", interface, "-f", FILTER, "-B", "32", "-s", "1000", "-w"]).arg(&file);
+        command.args(["-q", "-i", interface, "-B", "32", "-s", "1000", "-w"]).arg(&file);
         let mut process = Spawned::start(name, command, scratch)?;
         // It names its file once the socket is open.
         process.wait_until("start of the capture", Duration::from_secs(20), |dumpcap| {
@@ -94,7 +94,7 @@ fn read(file: &Path) -> Result<Vec<Packet>> {
         "-E",
         "occurrence=f",
     ]);
-    command.args(["-e", "ip.src", "-e", "ipv6.src", "-e", "_ws.col.Info", "-r"]).arg(file);
+    command.args(["-e", "ip.src", "-e", "ipv6.src", "-e", "_ws.col.Info", "-Y", FILTER, "-r"]).arg(file);
     let mut packets = Vec::new();
     for line in run(command)?.lines() {
         let mut fields = line.split('\t');

@@ -4,6 +4,7 @@ pub mod capture;
 pub mod filter;
 pub mod netns;
 pub mod process;
+pub mod raw;
 pub mod sip;
 
 use std::path::{Path, PathBuf};

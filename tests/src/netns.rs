@@ -169,6 +169,16 @@ impl Wire {
         Ok(wire)
     }
 
+    /// Whether this kernel has 802.1Q interfaces at all; some cloud kernels do not.
+    ///
+    /// # Errors
+    /// Not root.
+    pub fn has_vlan_interfaces() -> Result<bool> {
+        let namespace = Namespace::new("vlan")?;
+        let result = namespace.ip(&["link", "add", "link", "lo", "name", "lo.2", "type", "vlan", "id", "2"]);
+        Ok(!result.is_err_and(|error| error.to_string().contains("Unknown device type")))
+    }
+
     /// Gives the network's end one more address.
     ///
     /// # Errors

@@ -106,19 +106,33 @@ pub struct Call {
     pub called: String,
     /// User-Agent.
     pub user_agent: String,
+    /// Subject; a long one makes the INVITE longer than a packet, as signatures do.
+    pub subject: String,
 }
 
 impl Call {
     /// A call by a user agent that no list names.
     #[must_use]
     pub fn new(calling: &str, called: &str) -> Self {
-        Self { calling: calling.to_owned(), called: called.to_owned(), user_agent: ORDINARY_AGENT.to_owned() }
+        Self {
+            calling: calling.to_owned(),
+            called: called.to_owned(),
+            user_agent: ORDINARY_AGENT.to_owned(),
+            subject: "call".to_owned(),
+        }
     }
 
     /// The same call by another user agent.
     #[must_use]
     pub fn by(mut self, user_agent: &str) -> Self {
         user_agent.clone_into(&mut self.user_agent);
+        self
+    }
+
+    /// The same call with an INVITE that does not fit an Ethernet frame: over UDP it travels in fragments.
+    #[must_use]
+    pub fn in_fragments(mut self) -> Self {
+        self.subject = "long ".repeat(400);
         self
     }
 }
@@ -184,7 +198,7 @@ impl Caller {
         let scenario = write(scratch, &format!("{}-{file}", calling.name), text)?;
         let mut rows = String::from("SEQUENTIAL\n");
         for call in calling.calls {
-            rows += &format!("{};{};{}\n", call.calling, call.called, call.user_agent);
+            rows += &format!("{};{};{};{}\n", call.calling, call.called, call.user_agent, call.subject);
         }
         let rows = write(scratch, &format!("{}.csv", calling.name), &rows)?;
         let statistics = scratch.join(format!("{}-statistics.csv", calling.name));
@@ -196,6 +210,8 @@ impl Caller {
         command.args(["-i", &calling.source.to_string(), "-t", if calling.tcp { "t1" } else { "u1" }]);
         command.args(["-r", &calling.rate.to_string(), "-m", &calling.count.to_string(), "-l", "10000"]);
         command.args(["-timeout", &limit.to_string(), "-nostdin", "-trace_stat", "-fd", "1"]);
+        // On a busy machine an answer to a retransmission comes after the call has moved on: no reason to give it up.
+        command.args(["-default_behaviors", "all,-abortunexp"]);
         command.arg("-stf").arg(&statistics);
         let errors = scratch.join(format!("{}-errors.log", calling.name));
         command.args(["-trace_err", "-error_file"]).arg(&errors);
@@ -271,11 +287,12 @@ pub struct Scanner {
 }
 
 impl Scanner {
-    /// Starts scanning from `source`. `tools` is the folder that holds `sipvicious_svmap` and `sipvicious_svwar`.
+    /// Starts scanning from `source`, an IPv4 address. `tools` is the folder that holds `sipvicious_svmap` and `sipvicious_svwar`.
     ///
     /// # Errors
     /// SIPVicious is not there.
     pub fn start(wire: &Wire, scratch: &Path, tools: &Path, source: IpAddr) -> Result<Self> {
+        ensure!(source.is_ipv4(), "svmap 0.3.8 sends nothing to an IPv6 address");
         // svwar takes --bindingip and sends from elsewhere all the same.
         wire.send_from(source)?;
         let running = Self::launch(wire, scratch, tools, source, 0)?;
@@ -325,9 +342,6 @@ impl Scanner {
         ensure!(program.exists(), "{} is missing: run cargo xtask setup", program.display());
         let mut command = wire.network.command(path_text(&program)?);
         command.args(arguments).args(["-b", &source, "-x", &source]);
-        if source.contains(':') {
-            command.arg("-6");
-        }
         command.arg(server).env("HOME", scratch).current_dir(scratch);
         Spawned::start(&format!("{name}-{round}"), command, scratch)
     }
