@@ -294,7 +294,7 @@ fn phone_calls() -> Vec<Call> {
     calls.push(Call::new("14158675309", "+442079460123"));
     calls.push(Call::new("+14158675309", "911"));
     calls.push(Call::new("+14158675309", "+12128675311").by("FPBX-16.0.40.8(18.20.0)"));
-    calls.push(Call::new("+16055550123", "+16055622000"));
+    calls.push(Call::new("+16055550160", "+16055622000"));
     calls
 }
 
