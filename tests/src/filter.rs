@@ -18,11 +18,15 @@ const BPF_FILE_SYSTEM: &str = "/sys/fs/bpf";
 /// How long the daemon may take until it filters: compiling the policy and loading the program on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// Builds the binary if it is not up to date and says where it is. `release` chooses the profile.
+/// Builds the binary if it is not up to date and says where it is. `release` chooses the profile. The environment's
+/// `RINGFENCE_BINARY` names one that is there already: an installed package's, say.
 ///
 /// # Errors
 /// It does not build: the compiler's messages have gone to standard error.
 pub fn build(release: bool) -> Result<PathBuf> {
+    if let Some(binary) = std::env::var_os("RINGFENCE_BINARY") {
+        return Ok(binary.into());
+    }
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace()).args(["build", "--package", "ringfence", "--bin", "ringfence"]);
     cargo.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stderr(Stdio::inherit());
@@ -121,6 +125,25 @@ impl Filter {
         self.command("detach", &[]).output().context("failed to start ringfence detach")
     }
 
+    /// The mode that the program was attached in, `native` or `generic`.
+    ///
+    /// # Errors
+    /// The daemon does not answer.
+    pub fn mode(&self) -> Result<String> {
+        let status = self.status()?;
+        let mode = status["interfaces"][0]["mode"].as_str();
+        mode.map(str::to_owned).with_context(|| format!("no interface in {status}"))
+    }
+
+    /// The hash of the policy in force.
+    ///
+    /// # Errors
+    /// The daemon does not answer.
+    pub fn policy_hash(&self) -> Result<String> {
+        let status = self.status()?;
+        status["policy_hash"].as_str().map(str::to_owned).with_context(|| format!("no policy_hash in {status}"))
+    }
+
     /// Packets that have met `rule`.
     ///
     /// # Errors
@@ -173,10 +196,12 @@ impl Filter {
     }
 
     fn await_start(&mut self) -> Result<()> {
-        let mut status = self.command("status", &["--json"]);
-        status.stdout(Stdio::null()).stderr(Stdio::null());
-        self.process.wait_until("answer to ringfence status", START_LIMIT, |_| {
-            Ok(status.status().context("failed to start ringfence status")?.success().then_some(()))
+        let mut command = self.command("status", &["--json"]);
+        self.process.wait_until("filter in force", START_LIMIT, |_| {
+            let output = command.output().context("failed to start ringfence status")?;
+            // What an earlier daemon has left behind filters too: only this one's word counts.
+            let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            Ok((output.status.success() && status["daemon"] == "running").then_some(()))
         })
     }
 }

@@ -384,7 +384,7 @@ impl Summary {
         json!({
             "seconds": self.seconds,
             "filter": self.status.is_some(),
-            "mode": self.status.as_ref().map_or(&Value::Null, |status| &status["mode"]),
+            "mode": self.status.as_ref().map_or(&Value::Null, |status| &status["interfaces"][0]["mode"]),
             "offered": by_name(&self.sent),
             "at_server": by_name(&arrived),
             "ordinary_calls": {
@@ -485,7 +485,7 @@ mod tests {
             errors: String::new(),
             answered: 0,
             status: Some(json!({
-                "mode": "native",
+                "interfaces": [{"interface": "sip0", "mode": "native"}],
                 "rules": [
                     {"rule": "emergency", "mode": "enforce", "action": "whitelist", "packets": 3},
                     {"rule": "scanners", "mode": "enforce", "action": "drop", "packets": 7},
@@ -503,6 +503,7 @@ mod tests {
         assert_eq!(json["dropped"], json!({"scanners": 7}));
         assert_eq!(json["would_drop"], json!({"scanners-risky": 2}));
         assert_eq!(json["unwanted_at_server"], 0);
+        assert_eq!(json["mode"], "native");
         assert_eq!(json["offered"], json!({"phones": 60, "scan": 7}));
     }
 
