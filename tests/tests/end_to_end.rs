@@ -1,0 +1,495 @@
+//! Real SIP traffic through `ringfence run` on a real interface. The control without a filter is in control.rs.
+
+mod foreign;
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use ringfence_tests::capture::{Capture, by_source};
+use ringfence_tests::filter::{self, Filter, FilterOptions, unique_pins};
+use ringfence_tests::netns::{Wire, WireOptions};
+use ringfence_tests::process::wait_until;
+use ringfence_tests::sip::{Call, CallCounts, Caller, Calling, Scanner, Scenario, Server};
+use ringfence_tests::{raw, scratch, sipvicious};
+use tempfile::TempDir;
+
+const CALLER: &str = "10.20.0.10";
+const ROBOCALLER: &str = "10.20.0.77";
+const SCANNER: &str = "10.20.0.66";
+const CALLER_IPV6: &str = "2001:db8:20::10";
+const ROBOCALLER_IPV6: &str = "2001:db8:20::77";
+const SCANNER_IPV6: &str = "2001:db8:20::66";
+
+/// Long enough for a last call, retransmissions included.
+const CALLS_LIMIT: Duration = Duration::from_secs(70);
+/// A policy's way from the changed file to the interface, on a machine that does other things too.
+const RELOAD_LIMIT: Duration = Duration::from_secs(60);
+
+/// Scanners by user agent, one number by calling number.
+const POLICY: &str = r#"version = 1
+default = "pass"
+
+[network]
+udp = [5060]
+tcp = [5060]
+
+[numbering]
+country_code = "1"
+international_prefix = "011"
+
+[sets.scanners]
+user_agents = "lists/scanners.txt"
+
+[[rule]]
+name = "emergency"
+match.called = ["911$"]
+action = "whitelist"
+
+[[rule]]
+name = "scanners"
+match.user_agent = "@scanners"
+action = "drop"
+
+[[rule]]
+name = "do-not-originate"
+match = { method = "INVITE", calling = ["12125559000$"] }
+action = "drop"
+"#;
+
+/// One rule more, against whatever the robocaller sends.
+const BLOCK_ROBOCALLER: &str = r#"
+[[rule]]
+name = "robocaller"
+match.source = ["10.20.0.77"]
+action = "drop"
+"#;
+
+#[test]
+fn calls_complete_while_a_scan_and_do_not_originate_calls_are_dropped() -> Result<()> {
+    drops_the_unwanted_and_passes_calls(&Scene::new(&WireOptions::default())?, "native", [CALLER, ROBOCALLER, SCANNER])
+}
+
+#[test]
+fn generic_mode_decides_alike() -> Result<()> {
+    drops_the_unwanted_and_passes_calls(&Scene::new(&WireOptions::default())?, "generic", [CALLER, ROBOCALLER, SCANNER])
+}
+
+#[test]
+fn ipv6_is_filtered_alike() -> Result<()> {
+    let senders = [CALLER_IPV6, ROBOCALLER_IPV6, SCANNER_IPV6];
+    drops_the_unwanted_and_passes_calls(&Scene::new(&WireOptions::default())?, "native", senders)
+}
+
+#[test]
+fn calls_on_a_vlan_are_filtered_on_the_interface_below() -> Result<()> {
+    if !Wire::has_vlan_interfaces()? {
+        eprintln!("SKIPPED: this kernel has no 802.1Q interfaces");
+        return Ok(());
+    }
+    let scene = Scene::new(&WireOptions { vlan: Some(100), ..WireOptions::default() })?;
+    drops_the_unwanted_and_passes_calls(&scene, "native", [CALLER, ROBOCALLER, SCANNER])
+}
+
+#[test]
+fn a_vlan_interface_is_filtered_in_generic_mode() -> Result<()> {
+    if !Wire::has_vlan_interfaces()? {
+        eprintln!("SKIPPED: this kernel has no 802.1Q interfaces");
+        return Ok(());
+    }
+    let scene = Scene::new(&WireOptions { vlan: Some(100), ..WireOptions::default() })?;
+    let interface = scene.wire.server_interface();
+    let filter = scene.filter(&interface, &[])?;
+    // The 8021q driver has no XDP of its own.
+    assert_eq!(filter.mode()?, "generic");
+    let mut dno = scene.unwanted("dno", ROBOCALLER, &[dno_call()])?;
+    let mut ordinary = scene.ordinary("ordinary", CALLER, 10)?;
+    assert_all_completed(ordinary.finish(CALLS_LIMIT)?, 10, &ordinary);
+    assert_eq!(dno.finish(CALLS_LIMIT)?.completed, 0);
+    assert_eq!(filter.packets("do-not-originate")?, 10);
+    Ok(())
+}
+
+#[test]
+fn tagged_packets_are_read_behind_their_tags() -> Result<()> {
+    for mode in ["native", "generic"] {
+        let scene = Scene::new(&WireOptions::default())?;
+        let capture = Capture::start("arrived", &scene.wire.server, Wire::SERVER_INTERFACE, scene.path())?;
+        let filter = scene.filter(Wire::SERVER_INTERFACE, &["--mode", mode])?;
+        let tags: [&[u16]; 3] = [&[], &[100], &[7, 100]];
+        for tags in tags {
+            let unwanted = frame(tags, ROBOCALLER, &options("friendly-scanner"));
+            let wanted = frame(tags, CALLER, &options("Yealink SIP-T54W 96.86.0.45"));
+            raw::send(&scene.wire.network, Wire::NETWORK_INTERFACE, &[unwanted, wanted])?;
+        }
+        wait_until("dropped packets", Duration::from_secs(5), || Ok((filter.packets("scanners")? == 3).then_some(())))
+            .with_context(|| format!("{mode}: {}", filter.status().unwrap_or_default()))?;
+        let arrived = by_source(&capture.finish()?);
+        assert_eq!(arrived.get(&address(ROBOCALLER)), None, "{mode}: {arrived:?}");
+        // The untagged one is answered by the server; the capture knows two tags only by what lies behind them.
+        assert_eq!(arrived.get(&address(CALLER)), Some(&3), "{mode}: {arrived:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn invites_in_fragments_are_judged_whole() -> Result<()> {
+    let scene = Scene::new(&WireOptions::default())?;
+    let capture = Capture::start("arrived", &scene.wire.server, Wire::SERVER_INTERFACE, scene.path())?;
+    let filter = scene.filter(Wire::SERVER_INTERFACE, &[])?;
+    let calls = [ordinary_call().in_fragments()];
+    let calling = scene.calling("ordinary", Scenario::Ordinary, CALLER, &calls, 10);
+    let mut ordinary = Caller::start(&scene.wire, scene.path(), &calling)?;
+    let mut dno = scene.unwanted("dno", ROBOCALLER, &[dno_call().in_fragments()])?;
+    assert_all_completed(ordinary.finish(CALLS_LIMIT)?, 10, &ordinary);
+    assert_eq!(dno.finish(CALLS_LIMIT)?.completed, 0);
+    assert_eq!(filter.packets("do-not-originate")?, 10, "each first fragment meets the rule");
+    let arrived = by_source(&capture.finish()?);
+    assert_eq!(arrived.get(&address(ROBOCALLER)), None, "later fragments get through: {arrived:?}");
+    Ok(())
+}
+
+#[test]
+fn calls_over_tcp_complete_and_unwanted_ones_are_dropped() -> Result<()> {
+    let scene = Scene::new(&WireOptions::default())?;
+    let filter = scene.filter(Wire::SERVER_INTERFACE, &[])?;
+    let calls = [ordinary_call()];
+    let calling = Calling { tcp: true, ..scene.calling("ordinary", Scenario::Ordinary, CALLER, &calls, 10) };
+    let mut ordinary = Caller::start(&scene.wire, scene.path(), &calling)?;
+    let calls = [dno_call()];
+    let calling = Calling { tcp: true, ..scene.calling("dno", Scenario::Unwanted, ROBOCALLER, &calls, 10) };
+    let mut dno = Caller::start(&scene.wire, scene.path(), &calling)?;
+    assert_all_completed(ordinary.finish(CALLS_LIMIT)?, 10, &ordinary);
+    assert_eq!(dno.finish(CALLS_LIMIT)?.completed, 0);
+    assert!(filter.packets("do-not-originate")? > 0);
+    let requests = scene.server.requests_by_source()?;
+    assert_eq!(requests.get(&address(ROBOCALLER)), None, "{requests:?}");
+    Ok(())
+}
+
+#[test]
+fn a_changed_policy_comes_into_force_without_a_lost_call() -> Result<()> {
+    let scene = Scene::new(&WireOptions::default())?;
+    let filter = scene.filter(Wire::SERVER_INTERFACE, &[])?;
+    let mut before = scene.unwanted("before", ROBOCALLER, &[ordinary_call()])?;
+    assert_eq!(before.finish(CALLS_LIMIT)?.completed, 10, "no rule of the first policy is against these calls");
+
+    let mut ordinary = scene.ordinary("ordinary", CALLER, 100)?;
+    let old = filter.policy_hash()?;
+    fs::write(scene.policy.join("policy.toml"), POLICY.to_owned() + BLOCK_ROBOCALLER)?;
+    await_another_policy(&filter, &old)?;
+    assert!(!ordinary.has_ended()?, "the calls ended before the policy changed: nothing is shown");
+    let mut after = scene.unwanted("after", ROBOCALLER, &[ordinary_call()])?;
+    assert_eq!(after.finish(CALLS_LIMIT)?.completed, 0);
+    assert_eq!(filter.packets("robocaller")?, 10);
+    assert_all_completed(ordinary.finish(CALLS_LIMIT)?, 100, &ordinary);
+    Ok(())
+}
+
+#[test]
+fn a_changed_list_comes_into_force() -> Result<()> {
+    let scene = Scene::new(&WireOptions::default())?;
+    let filter = scene.filter(Wire::SERVER_INTERFACE, &[])?;
+    let old = filter.policy_hash()?;
+    fs::write(scene.policy.join("lists/scanners.txt"), "friendly-scanner\nYealink\n")?;
+    await_another_policy(&filter, &old)?;
+    let mut calls = scene.unwanted("calls", ROBOCALLER, &[ordinary_call()])?;
+    assert_eq!(calls.finish(CALLS_LIMIT)?.completed, 0);
+    assert_eq!(filter.packets("scanners")?, 10);
+    Ok(())
+}
+
+#[test]
+fn an_erroneous_edit_leaves_the_policy_in_force_and_shows_where() -> Result<()> {
+    let scene = Scene::new(&WireOptions::default())?;
+    let mut filter = scene.filter(Wire::SERVER_INTERFACE, &[])?;
+    let old = filter.policy_hash()?;
+    let wrong = POLICY.replace(r#"action = "drop""#, r#"action = "dorp""#);
+    let line = 1 + wrong.lines().position(|line| line.contains("dorp")).context("the error's line")?;
+    fs::write(scene.policy.join("policy.toml"), &wrong)?;
+
+    let place = format!("policy.toml:{line}");
+    filter.process().wait_until("report of the error", RELOAD_LIMIT, |daemon| {
+        Ok((daemon.stdout() + &daemon.stderr()).contains(&place).then_some(()))
+    })?;
+    assert_eq!(filter.policy_hash()?, old);
+    let mut dno = scene.unwanted("dno", ROBOCALLER, &[dno_call()])?;
+    assert_eq!(dno.finish(CALLS_LIMIT)?.completed, 0, "the policy in force has been lost");
+
+    fs::write(scene.policy.join("policy.toml"), POLICY.to_owned() + BLOCK_ROBOCALLER)?;
+    await_another_policy(&filter, &old)?;
+    Ok(())
+}
+
+#[test]
+fn a_killed_daemon_leaves_the_filter_dropping_the_next_one_adopts_it_and_detach_takes_it_off() -> Result<()> {
+    let scene = Scene::new(&WireOptions::default())?;
+    let mut filter = scene.filter(Wire::SERVER_INTERFACE, &[])?;
+    let mut dno = scene.unwanted("first", ROBOCALLER, &[dno_call()])?;
+    assert_eq!(dno.finish(CALLS_LIMIT)?.completed, 0);
+    assert_eq!(filter.packets("do-not-originate")?, 10);
+
+    filter.kill()?;
+    let mut dno = scene.unwanted("second", ROBOCALLER, &[dno_call()])?;
+    let mut ordinary = scene.ordinary("ordinary", CALLER, 10)?;
+    assert_eq!(dno.finish(CALLS_LIMIT)?.completed, 0, "nobody filters once the daemon is dead");
+    assert_all_completed(ordinary.finish(CALLS_LIMIT)?, 10, &ordinary);
+
+    filter.restart(&scene.wire, scene.path(), &scene.options(Wire::SERVER_INTERFACE, &[]))?;
+    assert_eq!(filter.packets("do-not-originate")?, 20, "counters go on while no daemon runs, and are adopted");
+    let mut dno = scene.unwanted("third", ROBOCALLER, &[dno_call()])?;
+    assert_eq!(dno.finish(CALLS_LIMIT)?.completed, 0);
+    assert_eq!(filter.packets("do-not-originate")?, 30);
+
+    filter.kill()?;
+    let detached = filter.detach()?;
+    assert!(detached.status.success(), "{}", String::from_utf8_lossy(&detached.stderr));
+    assert!(!filter.pins().exists(), "{} is still there", filter.pins().display());
+    let link = scene.wire.server.ip(&["-details", "link", "show", Wire::SERVER_INTERFACE])?;
+    assert!(!link.contains("xdp"), "{link}");
+    let mut dno = scene.unwanted("fourth", ROBOCALLER, &[dno_call()])?;
+    assert_eq!(dno.finish(CALLS_LIMIT)?.completed, 10, "the filter is still there");
+    Ok(())
+}
+
+#[test]
+fn a_daemon_that_is_asked_to_end_leaves_the_filter_dropping() -> Result<()> {
+    let scene = Scene::new(&WireOptions::default())?;
+    let mut filter = scene.filter(Wire::SERVER_INTERFACE, &[])?;
+    let status = filter.process().stop()?;
+    assert!(status.success(), "{status}: {}", filter.process().last_words());
+    let mut dno = scene.unwanted("dno", ROBOCALLER, &[dno_call()])?;
+    assert_eq!(dno.finish(CALLS_LIMIT)?.completed, 0);
+    Ok(())
+}
+
+#[test]
+fn another_program_on_the_interface_is_left_alone() -> Result<()> {
+    let scene = Scene::new(&WireOptions::default())?;
+    let program = foreign::Program::attach(&scene.wire, scene.path())?;
+    let (code, text) = refused(&scene, Wire::SERVER_INTERFACE)?;
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains(Wire::SERVER_INTERFACE) && text.contains("xdp off"), "no command that helps: {text}");
+    let link = scene.wire.server.ip(&["-details", "link", "show", Wire::SERVER_INTERFACE])?;
+    assert!(link.contains("xdp") && link.contains(foreign::NAME), "the other program is gone: {link}");
+    drop(program);
+    Ok(())
+}
+
+#[test]
+fn another_ringfence_on_the_interface_is_left_alone() -> Result<()> {
+    let scene = Scene::new(&WireOptions::default())?;
+    let filter = scene.filter(Wire::SERVER_INTERFACE, &[])?;
+    let (code, text) = refused(&scene, Wire::SERVER_INTERFACE)?;
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("ringfence detach"), "no command that helps: {text}");
+    let mut dno = scene.unwanted("dno", ROBOCALLER, &[dno_call()])?;
+    assert_eq!(dno.finish(CALLS_LIMIT)?.completed, 0);
+    assert_eq!(filter.packets("do-not-originate")?, 10);
+    Ok(())
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_refused() -> Result<()> {
+    let scene = Scene::new(&WireOptions::default())?;
+    let (code, text) = refused(&scene, "sip9")?;
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("sip9") && text.contains("ip -br"), "no command that helps: {text}");
+    Ok(())
+}
+
+#[test]
+fn a_user_without_rights_is_refused() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let scene = Scene::new(&WireOptions::default())?;
+    // The build's folder may be closed to others: the binary goes where they can reach it.
+    let public =
+        tempfile::Builder::new().prefix("ringfence-").permissions(fs::Permissions::from_mode(0o755)).tempdir()?;
+    let program = public.path().join("ringfence");
+    fs::copy(binary()?, &program)?;
+    let mut command = scene.wire.server.command("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program);
+    command.args(["run", "--interface", Wire::SERVER_INTERFACE, "--pin-dir"]).arg(unique_pins());
+    command.arg("--socket").arg(public.path().join("socket")).current_dir("/");
+    let output = command.output()?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(text.contains("root") || text.contains("sudo"), "no help: {text}");
+    Ok(())
+}
+
+fn drops_the_unwanted_and_passes_calls(scene: &Scene, wanted_mode: &str, senders: [&str; 3]) -> Result<()> {
+    let [caller, robocaller, scanner] = senders;
+    let capture = Capture::start("arrived", &scene.wire.server, Wire::SERVER_INTERFACE, scene.path())?;
+    let filter = scene.filter(Wire::SERVER_INTERFACE, &["--mode", wanted_mode])?;
+    assert_eq!(filter.mode()?, wanted_mode);
+
+    let mut ordinary = scene.ordinary("ordinary", caller, 20)?;
+    let mut dno = scene.unwanted("dno", robocaller, &[dno_call()])?;
+    // An emergency call goes through whoever makes it.
+    let mut emergency =
+        scene.unwanted("emergency", caller, &[Call::new("+12125559000", "911").by("friendly-scanner")])?;
+    let scans = if address(scanner).is_ipv4() {
+        Scanner::start(&scene.wire, scene.path(), &sipvicious()?, address(scanner))?.finish(Duration::from_secs(30))?;
+        // svmap sends one OPTIONS to one address.
+        1
+    } else {
+        let mut scan = scene.unwanted("scan", scanner, &[ordinary_call().by("friendly-scanner")])?;
+        assert_eq!(scan.finish(CALLS_LIMIT)?.completed, 0);
+        10
+    };
+    assert_all_completed(ordinary.finish(CALLS_LIMIT)?, 20, &ordinary);
+    assert_eq!(dno.finish(CALLS_LIMIT)?, CallCounts { started: 10, completed: 0, failed: 10 });
+    assert_eq!(emergency.finish(CALLS_LIMIT)?.completed, 10, "{}", emergency.errors());
+
+    assert_eq!(filter.packets("do-not-originate")?, 10);
+    assert_eq!(filter.packets("scanners")?, scans);
+    let requests = scene.server.requests_by_source()?;
+    // INVITE, ACK and BYE; some of them again, should the machine be busy.
+    assert!(requests.get(&address(caller)).is_some_and(|count| *count >= 90), "{requests:?}");
+    let arrived = by_source(&capture.finish()?);
+    for unwanted in [robocaller, scanner] {
+        assert_eq!(requests.get(&address(unwanted)), None, "{requests:?}");
+        assert_eq!(arrived.get(&address(unwanted)), None, "{arrived:?}");
+    }
+    Ok(())
+}
+
+/// A server on a wire, senders, and a policy of its own. Declare a [`Filter`] after it, so that it ends before.
+struct Scene {
+    server: Server,
+    wire: Wire,
+    policy: PathBuf,
+    scratch: TempDir,
+}
+
+impl Scene {
+    fn new(options: &WireOptions) -> Result<Self> {
+        let scratch = scratch()?;
+        let wire = Wire::new(options)?;
+        for sender in [CALLER, ROBOCALLER, SCANNER, CALLER_IPV6, ROBOCALLER_IPV6, SCANNER_IPV6] {
+            wire.add_sender(address(sender))?;
+        }
+        let policy = scratch.path().join("policy");
+        fs::create_dir_all(policy.join("lists"))?;
+        fs::write(policy.join("policy.toml"), POLICY)?;
+        fs::write(policy.join("lists/scanners.txt"), "friendly-scanner\n")?;
+        let server = Server::start(&wire, scratch.path(), Duration::from_secs(300))?;
+        Ok(Self { server, wire, policy, scratch })
+    }
+
+    fn path(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    fn options<'a>(&'a self, interface: &'a str, arguments: &'a [&'a str]) -> FilterOptions<'a> {
+        let binary = binary().expect("the binary has been built for the first filter");
+        FilterOptions { binary, interface, policy: &self.policy, arguments }
+    }
+
+    fn filter(&self, interface: &str, arguments: &[&str]) -> Result<Filter> {
+        binary()?;
+        Filter::start(&self.wire, self.path(), &self.options(interface, arguments))
+    }
+
+    fn calling<'a>(
+        &self,
+        name: &'a str,
+        scenario: Scenario,
+        source: &str,
+        calls: &'a [Call],
+        count: u32,
+    ) -> Calling<'a> {
+        Calling { name, scenario, source: address(source), calls, rate: 10, count, tcp: false }
+    }
+
+    /// Ten ordinary calls a second.
+    fn ordinary(&self, name: &str, source: &str, count: u32) -> Result<Caller> {
+        let calls = [ordinary_call()];
+        Caller::start(&self.wire, self.path(), &self.calling(name, Scenario::Ordinary, source, &calls, count))
+    }
+
+    /// Ten calls of one INVITE each, within a second.
+    fn unwanted(&self, name: &str, source: &str, calls: &[Call]) -> Result<Caller> {
+        Caller::start(&self.wire, self.path(), &self.calling(name, Scenario::Unwanted, source, calls, 10))
+    }
+}
+
+/// What `ringfence run` answers where it must refuse, on pins of its own.
+fn refused(scene: &Scene, interface: &str) -> Result<(Option<i32>, String)> {
+    let mut command = scene.wire.server.command(&binary()?.to_string_lossy());
+    let pins = unique_pins();
+    command.args(["run", "--interface", interface, "--policy"]).arg(&scene.policy).arg("--pin-dir").arg(&pins);
+    command.arg("--socket").arg(scene.path().join("refused.sock"));
+    let mut process = ringfence_tests::process::Spawned::start("refused", command, scene.path())?;
+    let status = process.wait(Duration::from_secs(60))?;
+    assert!(!pins.exists(), "{} is left behind", pins.display());
+    Ok((status.code(), process.stderr()))
+}
+
+fn assert_all_completed(counts: CallCounts, started: u64, caller: &Caller) {
+    assert_eq!(counts, CallCounts { started, completed: started, failed: 0 }, "SIPp says:\n{}", caller.errors());
+}
+
+fn await_another_policy(filter: &Filter, old: &str) -> Result<()> {
+    wait_until("other policy in force", RELOAD_LIMIT, || Ok((filter.policy_hash()? != old).then_some(())))
+}
+
+fn ordinary_call() -> Call {
+    Call::new("+14158675309", "+12128675310")
+}
+
+fn dno_call() -> Call {
+    Call::new("2125559000", "+12128675310")
+}
+
+/// An Ethernet frame with these VLAN tags, outermost first (802.1ad, then 802.1Q), and a UDP datagram for the server.
+fn frame(tags: &[u16], source: &str, payload: &str) -> Vec<u8> {
+    let mut frame = vec![0xff; 6];
+    frame.extend([0x02, 0, 0, 0, 0, 0x99]);
+    for (index, tag) in tags.iter().enumerate() {
+        let outer = index + 1 < tags.len();
+        frame.extend(if outer { [0x88, 0xa8] } else { [0x81, 0x00] });
+        frame.extend(tag.to_be_bytes());
+    }
+    frame.extend([0x08, 0x00]);
+    let udp_length = u16::try_from(8 + payload.len()).expect("a datagram's length");
+    let mut ip = vec![0x45, 0];
+    ip.extend((20 + udp_length).to_be_bytes());
+    ip.extend([0, 1, 0, 0, 64, 17, 0, 0]);
+    for address in [source, Wire::SERVER_IPV4] {
+        ip.extend(address.parse::<std::net::Ipv4Addr>().expect("an IPv4 address").octets());
+    }
+    let sum: u32 = ip.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1])).sum();
+    let sum = u16::try_from((sum & 0xffff) + (sum >> 16)).expect("ten words carry once");
+    ip[10..12].copy_from_slice(&(!sum).to_be_bytes());
+    frame.extend(ip);
+    for word in [5060, 5060, udp_length, 0] {
+        frame.extend(word.to_be_bytes());
+    }
+    frame.extend(payload.as_bytes());
+    frame
+}
+
+fn options(user_agent: &str) -> String {
+    format!(
+        "OPTIONS sip:100@10.20.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.20.0.99:5060;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n\
+         From: <sip:100@10.20.0.99>;tag=1\r\nTo: <sip:100@10.20.0.1>\r\nCall-ID: 1@10.20.0.99\r\nCSeq: 1 OPTIONS\r\n\
+         User-Agent: {user_agent}\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+/// The binary, of the profile that these tests are built with.
+fn binary() -> Result<&'static Path> {
+    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = BINARY.get_or_init(|| filter::build(!cfg!(debug_assertions)).map_err(|error| format!("{error:#}")));
+    built.as_deref().map_err(|error| anyhow::anyhow!("{error}"))
+}
