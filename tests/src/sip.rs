@@ -282,41 +282,57 @@ pub struct Scanner {
     tools: PathBuf,
     source: IpAddr,
     scratch: PathBuf,
-    running: Spawned,
+    running: Vec<(ScanTool, Spawned)>,
     rounds: u32,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ScanTool {
+    /// Asks for OPTIONS, a hundred times a second.
+    Svmap { requests: usize },
+    /// Tries extensions with REGISTER. Sends one request and waits ten seconds where it is not answered.
+    Svwar,
+}
+
 impl Scanner {
-    /// Starts scanning from `source`, an IPv4 address. `tools` is the folder that holds `sipvicious_svmap` and `sipvicious_svwar`.
+    /// Starts both tools from `source`, an IPv4 address. `tools` is the folder that holds `sipvicious_svmap` and
+    /// `sipvicious_svwar`.
     ///
     /// # Errors
     /// SIPVicious is not there.
     pub fn start(wire: &Wire, scratch: &Path, tools: &Path, source: IpAddr) -> Result<Self> {
-        ensure!(source.is_ipv4(), "svmap 0.3.8 sends nothing to an IPv6 address");
-        // svwar takes --bindingip and sends from elsewhere all the same.
-        wire.send_from(source)?;
-        let running = Self::launch(wire, scratch, tools, source, 0)?;
-        Ok(Self { tools: tools.to_owned(), source, scratch: scratch.to_owned(), running, rounds: 1 })
+        let mut scanner = Self::new(wire, scratch, tools, source)?;
+        for tool in [ScanTool::Svmap { requests: 500 }, ScanTool::Svwar] {
+            scanner.launch(wire, tool)?;
+        }
+        Ok(scanner)
     }
 
-    /// Starts the next tool when one has ended: what scans finds nothing, ends early and comes back.
+    /// Looks for the server once, with so many OPTIONS requests, and waits for the end of it.
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub fn keep_going(&mut self, wire: &Wire) -> Result<()> {
-        if self.running.poll()?.is_some() {
-            self.running = Self::launch(wire, &self.scratch, &self.tools, self.source, self.rounds)?;
-            self.rounds += 1;
+    pub fn look_once(wire: &Wire, scratch: &Path, tools: &Path, source: IpAddr, requests: usize) -> Result<()> {
+        let mut scanner = Self::new(wire, scratch, tools, source)?;
+        scanner.launch(wire, ScanTool::Svmap { requests })?;
+        for (_, process) in &mut scanner.running {
+            process.wait(Duration::from_secs(60))?;
         }
         Ok(())
     }
 
-    /// Waits until the tool that runs ends by itself.
+    /// Starts a tool again when it has ended: what scans comes back.
     ///
     /// # Errors
-    /// It takes longer than `limit`.
-    pub fn finish(mut self, limit: Duration) -> Result<()> {
-        self.running.wait(limit)?;
+    /// As [`Self::start`].
+    pub fn keep_going(&mut self, wire: &Wire) -> Result<()> {
+        for (tool, mut process) in std::mem::take(&mut self.running) {
+            if process.poll()?.is_some() {
+                self.launch(wire, tool)?;
+            } else {
+                self.running.push((tool, process));
+            }
+        }
         Ok(())
     }
 
@@ -325,25 +341,38 @@ impl Scanner {
     /// # Errors
     /// The kernel refuses.
     pub fn stop(mut self) -> Result<()> {
-        self.running.stop()?;
+        for (_, process) in &mut self.running {
+            process.stop()?;
+        }
         Ok(())
     }
 
-    fn launch(wire: &Wire, scratch: &Path, tools: &Path, source: IpAddr, round: u32) -> Result<Spawned> {
-        let server = server_address(source).ip().to_string();
-        let source = source.to_string();
-        let (name, tool, arguments): (_, _, &[&str]) = if round.is_multiple_of(2) {
-            ("svmap", "sipvicious_svmap", &["-m", "OPTIONS", "-p", "5060"])
-        } else {
-            // A hundred a second; --force, since it would give up on a server that keeps silent.
-            ("svwar", "sipvicious_svwar", &["-m", "REGISTER", "-e", "100-999", "--force", "-t", "0.01"])
+    fn new(wire: &Wire, scratch: &Path, tools: &Path, source: IpAddr) -> Result<Self> {
+        ensure!(source.is_ipv4(), "svmap 0.3.8 sends nothing to an IPv6 address");
+        // svwar takes --bindingip and sends from elsewhere all the same.
+        wire.send_from(source)?;
+        let (tools, scratch) = (tools.to_owned(), scratch.to_owned());
+        Ok(Self { tools, source, scratch, running: Vec::new(), rounds: 0 })
+    }
+
+    fn launch(&mut self, wire: &Wire, tool: ScanTool) -> Result<()> {
+        let (name, arguments, targets): (_, &[&str], _) = match tool {
+            ScanTool::Svmap { requests } => {
+                ("svmap", &["-m", "OPTIONS", "-p", "5060", "-P", "5070", "-t", "0.01"], requests)
+            }
+            ScanTool::Svwar => ("svwar", &["-m", "REGISTER", "-e", "100-999", "-P", "5080", "-t", "0.01"], 1),
         };
-        let program = tools.join(tool);
+        let program = self.tools.join(format!("sipvicious_{name}"));
         ensure!(program.exists(), "{} is missing: run cargo xtask setup", program.display());
         let mut command = wire.network.command(path_text(&program)?);
+        let source = self.source.to_string();
         command.args(arguments).args(["-b", &source, "-x", &source]);
-        command.arg(server).env("HOME", scratch).current_dir(scratch);
-        Spawned::start(&format!("{name}-{round}"), command, scratch)
+        command.args(vec![server_address(self.source).ip().to_string(); targets]);
+        command.env("HOME", &self.scratch).current_dir(&self.scratch);
+        let process = Spawned::start(&format!("{name}-{}", self.rounds), command, &self.scratch)?;
+        self.rounds += 1;
+        self.running.push((tool, process));
+        Ok(())
     }
 }
 

@@ -273,7 +273,7 @@ fn senders(policy: &Path) -> Result<Vec<Sender>> {
         name: "scan",
         address: local(66),
         wanted: false,
-        what: "SIPVicious: svmap looks for the server, svwar tries extensions".to_owned(),
+        what: "SIPVicious: svmap asks for OPTIONS, svwar tries extensions".to_owned(),
         calls: None,
     });
     let what = " from numbers that never place calls";
