@@ -151,8 +151,12 @@ impl Demo<'_> {
         let mut filter = match binary {
             None => None,
             Some(binary) => {
-                let options =
-                    FilterOptions { binary, interface: Wire::SERVER_INTERFACE, policy: &policy, arguments: &[] };
+                let options = FilterOptions {
+                    binary,
+                    interface: Wire::SERVER_INTERFACE,
+                    policy: &policy,
+                    arguments: &["--detach-on-exit"],
+                };
                 Some(Filter::start_with_output(&wire, scratch, &options, self.screen.output()?)?)
             }
         };
