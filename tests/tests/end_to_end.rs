@@ -12,9 +12,10 @@ use anyhow::{Context, Result};
 use ringfence_tests::capture::{Capture, by_source};
 use ringfence_tests::filter::{self, Filter, FilterOptions, unique_pins};
 use ringfence_tests::netns::{Wire, WireOptions};
-use ringfence_tests::process::wait_until;
-use ringfence_tests::sip::{Call, CallCounts, Caller, Calling, Scanner, Scenario, Server};
+use ringfence_tests::process::{Spawned, wait_until};
+use ringfence_tests::sip::{Call, CallCounts, Caller, Calling, ORDINARY_AGENT, Scanner, Scenario, Server};
 use ringfence_tests::{raw, scratch, sipvicious};
+use serde_json::Value;
 use tempfile::TempDir;
 
 const CALLER: &str = "10.20.0.10";
@@ -66,6 +67,15 @@ const BLOCK_ROBOCALLER: &str = r#"
 name = "robocaller"
 match.source = ["10.20.0.77"]
 action = "drop"
+"#;
+
+/// A rule that nothing meets.
+const SPARE: &str = r#"
+[[rule]]
+name = "spare"
+match.source = ["10.20.99.99"]
+action = "drop"
+
 "#;
 
 #[test]
@@ -248,10 +258,65 @@ fn a_killed_daemon_leaves_the_filter_dropping_the_next_one_adopts_it_and_detach_
     let detached = filter.detach()?;
     assert!(detached.status.success(), "{}", String::from_utf8_lossy(&detached.stderr));
     assert!(!filter.pins().exists(), "{} is still there", filter.pins().display());
+    assert_eq!(filter.command("status", &[]).output()?.status.code(), Some(1), "nothing is being filtered");
     let link = scene.wire.server.ip(&["-details", "link", "show", Wire::SERVER_INTERFACE])?;
     assert!(!link.contains("xdp"), "{link}");
     let mut dno = scene.unwanted("fourth", ROBOCALLER, &[dno_call()])?;
     assert_eq!(dno.finish(CALLS_LIMIT)?.completed, 10, "the filter is still there");
+    Ok(())
+}
+
+#[test]
+fn the_counters_of_a_rule_go_on_over_a_change_of_policy() -> Result<()> {
+    let scene = Scene::new(&WireOptions::default())?;
+    let filter = scene.filter(Wire::SERVER_INTERFACE, &[])?;
+    let mut dno = scene.unwanted("first", ROBOCALLER, &[dno_call()])?;
+    dno.finish(CALLS_LIMIT)?;
+    let old = filter.policy_hash()?;
+    // Before all others, so that every rule is at another place than it was.
+    fs::write(scene.policy.join("policy.toml"), POLICY.replacen("[[rule]]", &(SPARE.to_owned() + "[[rule]]"), 1))?;
+    await_another_policy(&filter, &old)?;
+    let mut dno = scene.unwanted("second", ROBOCALLER, &[dno_call()])?;
+    dno.finish(CALLS_LIMIT)?;
+    assert_eq!(filter.packets("do-not-originate")?, 20);
+    assert_eq!(filter.packets("spare")?, 0);
+    Ok(())
+}
+
+#[test]
+fn events_say_who_called_whom_and_which_rule_was_against_it() -> Result<()> {
+    let scene = Scene::new(&WireOptions::default())?;
+    let filter = scene.filter(Wire::SERVER_INTERFACE, &[])?;
+    let mut events = Spawned::start("events", filter.command("events", &["--follow", "--json"]), scene.path())?;
+    let mut dno = scene.unwanted("dno", ROBOCALLER, &[dno_call()])?;
+    let event: Value = events.wait_until("event", Duration::from_secs(20), |events| {
+        Ok(events.stdout().split_once('\n').and_then(|(line, _)| serde_json::from_str(line).ok()))
+    })?;
+    dno.finish(CALLS_LIMIT)?;
+    let wanted = [
+        ("rule", "do-not-originate"),
+        ("verdict", "drop"),
+        ("method", "INVITE"),
+        ("source", ROBOCALLER),
+        ("calling", "12125559000"),
+        ("called", "12128675310"),
+        ("user_agent", ORDINARY_AGENT),
+    ];
+    for (field, value) in wanted {
+        assert_eq!(event[field], value, "{field} of {event}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_policy_with_errors_is_not_begun_with() -> Result<()> {
+    let scene = Scene::new(&WireOptions::default())?;
+    fs::write(scene.policy.join("policy.toml"), POLICY.replace("version = 1", "version = 1\nversoin = 1"))?;
+    let (code, text) = refused(&scene, Wire::SERVER_INTERFACE)?;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("policy.toml:2"), "{text}");
+    let link = scene.wire.server.ip(&["-details", "link", "show", Wire::SERVER_INTERFACE])?;
+    assert!(!link.contains("xdp"), "{link}");
     Ok(())
 }
 
@@ -424,10 +489,10 @@ fn refused(scene: &Scene, interface: &str) -> Result<(Option<i32>, String)> {
     let pins = unique_pins();
     command.args(["run", "--interface", interface, "--policy"]).arg(&scene.policy).arg("--pin-dir").arg(&pins);
     command.arg("--socket").arg(scene.path().join("refused.sock"));
-    let mut process = ringfence_tests::process::Spawned::start("refused", command, scene.path())?;
+    let mut process = Spawned::start("refused", command, scene.path())?;
     let status = process.wait(Duration::from_secs(60))?;
     assert!(!pins.exists(), "{} is left behind", pins.display());
-    Ok((status.code(), process.stderr()))
+    Ok((status.code(), process.stdout() + &process.stderr()))
 }
 
 fn assert_all_completed(counts: CallCounts, started: u64, caller: &Caller) {
