@@ -25,7 +25,7 @@ impl Namespace {
     /// Not root, or iproute2 is missing.
     pub fn new(role: &str) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        ensure!(rustix::process::geteuid().is_root(), "network namespaces need root: run this with sudo -E");
+        ensure_root()?;
         let name = format!("ringfence-{}-{}-{role}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         ip(&["netns", "add", &name])?;
         let namespace = Self { name };
@@ -76,6 +76,15 @@ impl Drop for Namespace {
             eprintln!("failed to delete the namespace {}: {error:#}", self.name);
         }
     }
+}
+
+/// Whether namespaces can be made at all.
+///
+/// # Errors
+/// Not root.
+pub fn ensure_root() -> Result<()> {
+    ensure!(rustix::process::geteuid().is_root(), "network namespaces need root: run this as root, or with sudo -E");
+    Ok(())
 }
 
 /// How a [`Wire`] is laid.

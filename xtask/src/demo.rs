@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use ringfence_tests::capture::{Capture, Packet, by_source};
 use ringfence_tests::filter::{self, Filter, FilterOptions};
-use ringfence_tests::netns::{Wire, WireOptions};
+use ringfence_tests::netns::{Wire, WireOptions, ensure_root};
 use ringfence_tests::sip::{Call, CallCounts, Caller, Calling, Scanner, Scenario, Server};
 use serde_json::{Map, Value, json};
 
@@ -55,6 +55,8 @@ pub struct Arguments {
 /// # Errors
 /// Something cannot be set up, an ordinary call was lost, or something unwanted arrived.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    // Before minutes of building.
+    ensure_root()?;
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGHUP, signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted)).context("failed to catch signals")?;
