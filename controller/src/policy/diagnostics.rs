@@ -95,6 +95,8 @@ codes! {
     NoPorts = "no-ports";
     /// A reputation condition without a scored list.
     NoScores = "no-scores";
+    /// A condition that only an imported numbering table can answer.
+    NoNumberingTable = "no-numbering-table";
     /// Number rules without a `[numbering]` section.
     NumberingAssumed = "numbering-assumed";
     /// A path that leaves the policy's directory.

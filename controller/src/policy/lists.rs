@@ -3,13 +3,13 @@
 //! An entry that cannot be read is told with its line, and reading goes on behind it. Lists hold millions of lines, so
 //! entries are parsed in place, and only what is told is copied.
 
-use std::{net::IpAddr, ops::Range, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, ops::Range, path::PathBuf, sync::Arc};
 
-use filter_core::limits::MAX_DIGITS;
+use filter_core::{layout::NumberFormat, limits::MAX_DIGITS};
 
 use super::{
     diagnostics::{Code, Diagnostic, Diagnostics, Place, Severity},
-    model::{AddressEntry, NumberEntry, PatternEntry},
+    model::{AddressEntry, NumberEntry, NumberRange, PatternEntry},
     numbering,
 };
 
@@ -134,7 +134,7 @@ pub fn address(text: &[u8]) -> Result<AddressEntry, Mistake> {
     let whole = 0..text.len();
     let bad = |span: Range<usize>, message: String| Mistake::new(Code::BadAddress, span, message);
     let Ok(text) = std::str::from_utf8(text) else {
-        return Err(bad(whole, "this is not an address".into()));
+        return Err(bad(whole, "this is not an address".into()).help("one address or CIDR a line, in plain text"));
     };
     let (host, prefix) = match text.split_once('/') {
         None => (text, None),
@@ -281,6 +281,14 @@ pub fn number(text: &[u8], form: &NumberForm<'_>) -> Result<NumberEntry, Mistake
     if rest.is_empty() {
         return Err(bad(whole, "nothing is left behind the national prefix".into()));
     }
+    if form.national
+        && digits.len() <= form.country_code.len()
+        && form.country_code.as_bytes().starts_with(digits)
+        && !national
+    {
+        return Err(bad(whole, "this is every number of the country".into())
+            .help("lists of national numbers hold area codes, or more digits"));
+    }
     let packed = code.iter().chain(rest).fold(0_u64, |packed, digit| packed << 4 | u64::from(digit - b'0'));
     // `length` is at least 1 and at most 15, so the shift is 4 to 60 bits.
     let packed = packed << (64 - 4 * length);
@@ -313,7 +321,7 @@ pub fn numbers(
     let header = rows.peek().and_then(|(_, line)| Header::of(line));
     let is_csv = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
     let mut read = Numbers { entries: Vec::with_capacity(content.len() / 12), scored: false };
-    let mut watch = Watch::default();
+    let mut watch = Watch::new(form);
     match header {
         Some(header) => {
             rows.next();
@@ -325,10 +333,7 @@ pub fn numbers(
                 match header.row(text, form, today, &mut scratch) {
                     Ok(Row::Entry(entry, span)) => {
                         let entry = NumberEntry { line, ..entry };
-                        watch.see(&entry, &text[span.clone()], form);
-                        if let Some(mistake) = impossible(&entry, span) {
-                            teller.tell(Severity::Warning, line, text, mistake);
-                        }
+                        watch.see(&entry, text, span, &mut teller);
                         read.entries.push(entry);
                     }
                     Ok(Row::Expired(span)) => {
@@ -358,10 +363,7 @@ pub fn numbers(
                 match number(entry, form) {
                     Ok(found) => {
                         let found = NumberEntry { line, ..found };
-                        watch.see(&found, entry, form);
-                        if let Some(mistake) = impossible(&found, start..start + entry.len()) {
-                            teller.tell(Severity::Warning, line, text, mistake);
-                        }
+                        watch.see(&found, text, start..start + entry.len(), &mut teller);
                         read.entries.push(found);
                     }
                     Err(mistake) => {
@@ -376,48 +378,65 @@ pub fn numbers(
             }
         }
     }
-    watch.tell(form, content, &mut teller);
+    watch.tell(&mut teller);
     read
 }
 
 /// Watches for a list of ten-digit national numbers that is read as E.164: `2125551234` would be a number of Morocco.
-#[derive(Default)]
-struct Watch {
+struct Watch<'a> {
+    /// False where the list says what its numbers are.
+    watches: bool,
     national: u64,
     other: u64,
-    first: u32,
+    /// The first entry that looks national.
+    first: Option<(u32, &'a [u8])>,
+    /// Warnings about entries that look national: they are told only if the list turns out not to be.
+    deferred: Vec<(u32, &'a [u8], Mistake)>,
 }
 
-impl Watch {
-    fn see(&mut self, entry: &NumberEntry, written: &[u8], form: &NumberForm<'_>) {
+impl<'a> Watch<'a> {
+    fn new(form: &NumberForm<'_>) -> Self {
+        let watches = !form.national && form.country_code == "1";
+        Self { watches, national: 0, other: 0, first: None, deferred: Vec::new() }
+    }
+
+    /// Looks at an entry that stands at `span` of a line, and tells what is to be said of it.
+    fn see(&mut self, entry: &NumberEntry, line: &'a [u8], span: Range<usize>, teller: &mut Teller<'_>) {
         let digit = |index: u32| (entry.digits >> (60 - 4 * index)) & 15;
-        if form.national || form.country_code != "1" {
-            return;
-        }
-        if entry.length == 10 && written.first() != Some(&b'+') && digit(0) >= 2 && digit(3) >= 2 {
+        let plus = line.get(span.start) == Some(&b'+');
+        let national = self.watches && entry.length == 10 && !plus && digit(0) >= 2 && digit(3) >= 2;
+        if national {
             self.national += 1;
-            if self.first == 0 {
-                self.first = entry.line;
-            }
+            self.first.get_or_insert((entry.line, line));
         } else if entry.length > 10 {
             self.other += 1;
         }
+        match impossible(entry, span) {
+            Some(mistake) if national && (self.deferred.len() as u64) < LISTED_WARNINGS => {
+                self.deferred.push((entry.line, line, mistake));
+            }
+            Some(mistake) if !national => teller.tell(Severity::Warning, entry.line, line, mistake),
+            _ => {}
+        }
     }
 
-    fn tell(self, form: &NumberForm<'_>, content: &[u8], teller: &mut Teller<'_>) {
+    fn tell(self, teller: &mut Teller<'_>) {
         // A mixed list holds foreign numbers; one of ten-digit numbers throughout is a national one.
-        if self.national == 0 || self.other > 0 || form.national {
+        let Some((line, text)) = self.first.filter(|_| self.other == 0) else {
+            for (line, text, mistake) in self.deferred {
+                teller.tell(Severity::Warning, line, text, mistake);
+            }
             return;
-        }
-        if let Some((line, text)) = lines(content).find(|(line, _)| *line == self.first) {
-            let message = format!(
-                "all {} full numbers of this list have ten digits, and are read as E.164 without its plus",
-                self.national
-            );
-            let mistake = Mistake::new(Code::NationalLooking, 0..text.len(), message)
-                .help("if they are national numbers, say `format = \"national\"` in the set");
-            teller.tell(Severity::Warning, line, text, mistake);
-        }
+        };
+        let message = match self.national {
+            1 => "the one full number of this list has ten digits, and is read as E.164 without its plus".to_owned(),
+            count => format!(
+                "all {count} full numbers of this list have ten digits, and are read as E.164 without their plus"
+            ),
+        };
+        let mistake = Mistake::new(Code::NationalLooking, 0..text.len(), message)
+            .help("if they are national numbers, say `format = \"national\"` in the set");
+        teller.tell(Severity::Warning, line, text, mistake);
     }
 }
 
@@ -470,11 +489,8 @@ enum Row {
 impl Header {
     /// The header, if the line is one: a line with a field `number`.
     fn of(line: &[u8]) -> Option<Self> {
-        [b',', b';', b'\t'].into_iter().find_map(|delimiter| {
-            let names: Vec<_> = Fields::new(line, delimiter)
-                .map(|field| field.map(|span| unquoted(&line[span]).trim_ascii().to_ascii_lowercase()))
-                .collect::<Result<_, _>>()
-                .ok()?;
+        DELIMITERS.into_iter().find_map(|delimiter| {
+            let names = column_names(line, delimiter)?;
             let column = |wanted: &[u8]| names.iter().position(|name| name == wanted);
             let number = column(b"number")?;
             Some(Self { delimiter, number, score: column(b"score"), expires: column(b"expires") })
@@ -493,7 +509,8 @@ impl Header {
             scratch.push(trimmed(line, unquoted_span(line, field?)));
         }
         let Some(span) = scratch.get(self.number).cloned().filter(|span| !span.is_empty()) else {
-            return Err(Mistake::new(Code::BadCsv, 0..line.len(), "this row has no number"));
+            return Err(Mistake::new(Code::BadCsv, 0..line.len(), "this row has no number")
+                .help("fill in its column `number`, or remove the row"));
         };
         if let Some(expires) = self.expires.and_then(|column| scratch.get(column)).filter(|span| !span.is_empty()) {
             let day = day(&line[expires.clone()]).ok_or_else(|| {
@@ -518,6 +535,16 @@ impl Header {
         }
         Ok(Row::Entry(entry, span))
     }
+}
+
+/// What may stand between fields: spreadsheets write semicolons where the comma is the decimal point.
+const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
+
+/// The fields of a header row, in small letters; none if it cannot be read.
+fn column_names(line: &[u8], delimiter: u8) -> Option<Vec<Vec<u8>>> {
+    Fields::new(line, delimiter)
+        .map(|field| field.ok().map(|span| unquoted(&line[span]).trim_ascii().to_ascii_lowercase()))
+        .collect()
 }
 
 /// The fields of one CSV row (RFC 4180, each record on one line): spans, quotes included.
@@ -587,6 +614,109 @@ fn day(text: &[u8]) -> Option<Day> {
     let text = std::str::from_utf8(text).ok()?;
     let date = text.parse::<toml::value::Datetime>().ok()?.date?;
     Some((date.year, date.month, date.day))
+}
+
+/// Reads a numbering table: CSV with a header row and a column `prefix` (E.164 digits); columns `country` (ISO 3166-1),
+/// `region` (ISO 3166-2), `spid` or `ocn`, and `assigned` (`yes` or `no`) say what is known of the numbers behind it.
+pub fn ranges(file: &Arc<PathBuf>, content: &[u8], diagnostics: &mut Diagnostics) -> Vec<NumberRange> {
+    let mut teller = Teller::new(file, diagnostics);
+    let mut rows = lines(content).filter(|(_, line)| !without_comment(line).1.is_empty());
+    let Some((line, header)) = rows.next() else { return Vec::new() };
+    let found = DELIMITERS.into_iter().find_map(|delimiter| {
+        let names = column_names(header, delimiter)?;
+        names.iter().any(|name| name == b"prefix").then_some((delimiter, names))
+    });
+    let Some((delimiter, names)) = found else {
+        let mistake = Mistake::new(Code::BadCsv, 0..header.len(), "the first row has no column `prefix`")
+            .help("a numbering table begins with a header row such as `prefix,country,region,ocn,assigned`");
+        teller.tell(Severity::Error, line, header, mistake);
+        return Vec::new();
+    };
+    let column = |wanted: &[u8]| names.iter().position(|name| name == wanted);
+    let columns = RangeColumns {
+        prefix: column(b"prefix").unwrap_or(0),
+        country: column(b"country"),
+        region: column(b"region"),
+        spid: column(b"spid").or_else(|| column(b"ocn")),
+        assigned: column(b"assigned"),
+    };
+    let mut texts: HashMap<Vec<u8>, Arc<str>> = HashMap::new();
+    let mut ranges = Vec::new();
+    for (number, line) in rows {
+        match columns.row(line, delimiter, &mut texts) {
+            Ok(range) => ranges.push(range),
+            Err(mistake) => teller.tell(Severity::Error, number, line, mistake),
+        }
+    }
+    ranges
+}
+
+struct RangeColumns {
+    prefix: usize,
+    country: Option<usize>,
+    region: Option<usize>,
+    spid: Option<usize>,
+    assigned: Option<usize>,
+}
+
+impl RangeColumns {
+    fn row(&self, line: &[u8], delimiter: u8, texts: &mut HashMap<Vec<u8>, Arc<str>>) -> Result<NumberRange, Mistake> {
+        let mut spans = Vec::with_capacity(8);
+        for field in Fields::new(line, delimiter) {
+            spans.push(trimmed(line, unquoted_span(line, field?)));
+        }
+        let field = |column: Option<usize>| column.and_then(|column| spans.get(column)).filter(|span| !span.is_empty());
+        let mut text = |column: Option<usize>, valid: fn(&str) -> bool, what: &str| {
+            let Some(span) = field(column) else { return Ok(None) };
+            let value = line[span.clone()].to_ascii_uppercase();
+            if let Some(known) = texts.get(&value) {
+                return Ok(Some(Arc::clone(known)));
+            }
+            match String::from_utf8(value.clone()) {
+                Ok(name) if valid(&name) => Ok(Some(Arc::clone(texts.entry(value).or_insert(name.into())))),
+                _ => {
+                    let shown = String::from_utf8_lossy(&line[span.clone()]);
+                    Err(Mistake::new(Code::BadCsv, span.clone(), format!("`{shown}` is not {what}")))
+                }
+            }
+        };
+        let span = field(Some(self.prefix)).cloned();
+        let span = span.ok_or_else(|| Mistake::new(Code::BadCsv, 0..line.len(), "this row has no prefix"))?;
+        let prefix = &line[span.clone()];
+        let digits = prefix.strip_prefix(b"+").unwrap_or(prefix);
+        let plain = !digits.is_empty() && digits.len() <= MAX_DIGITS as usize && digits.iter().all(u8::is_ascii_digit);
+        if !plain {
+            let shown = String::from_utf8_lossy(prefix);
+            return Err(Mistake::new(Code::BadNumber, span, format!("`{shown}` is not a prefix of numbers"))
+                .help(format!("1 to {MAX_DIGITS} digits, country code first")));
+        }
+        let format = match field(self.assigned).map(|span| (span, line[span.clone()].to_ascii_lowercase())) {
+            None => None,
+            Some((_, value)) if matches!(value.as_slice(), b"yes" | b"true" | b"1") => Some(NumberFormat::Valid),
+            Some((_, value)) if matches!(value.as_slice(), b"no" | b"false" | b"0") => {
+                Some(NumberFormat::UnassignedBlock)
+            }
+            Some((span, value)) => {
+                let shown = String::from_utf8_lossy(&value);
+                let mistake = Mistake::new(Code::BadCsv, span.clone(), format!("`assigned` cannot be `{shown}`"));
+                return Err(mistake.help("`yes` or `no`"));
+            }
+        };
+        Ok(NumberRange {
+            prefix: digits.iter().map(|&digit| char::from(digit)).collect(),
+            country: text(self.country, numbering::is_country, "a country (ISO 3166-1)")?,
+            region: text(self.region, numbering::is_region, "a region (ISO 3166-2)")?,
+            spid: text(self.spid, is_spid, "an OCN or SPID")?,
+            digits: None,
+            format,
+        })
+    }
+}
+
+/// True for the form of an OCN or SPID: four letters and digits, capitals.
+#[must_use]
+pub fn is_spid(text: &str) -> bool {
+    text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
 }
 
 /// Reads a pattern list: one regular expression a line, `#` at the start of a line begins a comment.
@@ -680,4 +810,232 @@ fn mend_pattern(text: &str, reason: &str) -> Option<String> {
         return Some("patterns run over bytes: write ASCII classes such as [A-Za-z], and other bytes as \\xNN".into());
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const E164: NumberForm<'_> = NumberForm { national: false, country_code: "1", national_prefix: "" };
+    const NATIONAL: NumberForm<'_> = NumberForm { national: true, country_code: "1", national_prefix: "" };
+    const GERMAN: NumberForm<'_> = NumberForm { national: true, country_code: "49", national_prefix: "0" };
+    const TODAY: Day = (2026, 11, 21);
+
+    fn file(name: &str) -> Arc<PathBuf> {
+        Arc::new(Path::new(name).to_owned())
+    }
+
+    fn digits(entry: &NumberEntry) -> String {
+        let digits = (0..entry.length).map(|at| char::from(b'0' + ((entry.digits >> (60 - 4 * at)) & 15) as u8));
+        digits.chain(entry.exact.then_some('$')).collect()
+    }
+
+    fn read(name: &str, content: &str, form: &NumberForm<'_>) -> (Vec<String>, Vec<String>) {
+        let mut told = Diagnostics::default();
+        let numbers = numbers(&file(name), content.as_bytes(), form, TODAY, &mut told);
+        let told = told
+            .iter()
+            .map(|one| format!("{}:{}", one.code.name(), one.place.as_ref().map_or(0, |place| place.line)))
+            .collect();
+        (numbers.entries.iter().map(digits).collect(), told)
+    }
+
+    #[test]
+    fn numbers_are_read_in_all_their_spellings() {
+        for (written, form, read) in [
+            ("12025550100$", &E164, "12025550100$"),
+            ("+1 (202) 555-01.00$", &E164, "12025550100$"),
+            ("1605562", &E164, "1605562"),
+            ("911$", &E164, "911$"),
+            ("2025550100$", &NATIONAL, "12025550100$"),
+            ("605", &NATIONAL, "1605"),
+            ("12025550100$", &NATIONAL, "12025550100$"),
+            ("+442079460123$", &NATIONAL, "442079460123$"),
+            ("030 1234", &GERMAN, "49301234"),
+            ("301234", &GERMAN, "49301234"),
+            ("123456789012345", &E164, "123456789012345"),
+        ] {
+            let entry = number(written.as_bytes(), form).unwrap_or_else(|mistake| panic!("{written}: {mistake:?}"));
+            assert_eq!(digits(&entry), read, "{written}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_told_at_its_place() {
+        for (written, form, at) in [
+            ("12x", &E164, 2..3),
+            ("+12x", &E164, 3..4),
+            ("1$2", &E164, 1..2),
+            ("1234567890123456", &E164, 0..16),
+            ("12345678901234", &GERMAN, 0..14),
+            ("$", &E164, 0..1),
+            ("+", &E164, 0..1),
+            ("0", &GERMAN, 0..1),
+            ("1", &NATIONAL, 0..1),
+            ("++1", &E164, 1..2),
+        ] {
+            let mistake = number(written.as_bytes(), form).expect_err(written);
+            assert_eq!((mistake.code, mistake.span), (Code::BadNumber, at), "{written}");
+        }
+    }
+
+    #[test]
+    fn a_text_list_has_comments_blank_lines_and_any_line_ending() {
+        let (entries, told) =
+            read("x.txt", "\u{feff}# DNO\r\n\r\n12025550100$ # bank\r\n  1605562  \n+44 20 7946\n", &E164);
+        assert_eq!(entries, ["12025550100$", "1605562", "44207946"]);
+        assert!(told.is_empty(), "{told:?}");
+    }
+
+    #[test]
+    fn a_csv_list_has_its_columns_in_any_order() {
+        for content in [
+            "number,comment\n12025550100$,\"bank, \"\"fraud\"\" line\"\n1605562,\n",
+            "comment,number\n\"bank, fraud\",\"12025550100$\"\n,1605562\n",
+            "# list\nComment; Number \nx;12025550100$\ny; 1605562\n",
+            "\u{feff}number\tcomment\r\n12025550100$\tx\r\n1605562\ty\r\n",
+            "number\n12025550100$\n1605562",
+        ] {
+            let (entries, told) = read("x.csv", content, &E164);
+            assert_eq!(entries, ["12025550100$", "1605562"], "{content}");
+            assert!(told.is_empty(), "{content}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn scores_and_expiry_dates_are_read() {
+        let content =
+            "number,score,expires\n12025550100$,80,\n12025550101$,0,2026-11-21\n12025550102$,100,2026-11-20\n";
+        let mut told = Diagnostics::default();
+        let numbers = numbers(&file("x.csv"), content.as_bytes(), &E164, TODAY, &mut told);
+        assert!(numbers.scored);
+        let read: Vec<_> = numbers.entries.iter().map(|entry| (digits(entry), entry.score, entry.line)).collect();
+        assert_eq!(read, [("12025550100$".to_owned(), 80, 2), ("12025550101$".to_owned(), 0, 3)]);
+        let codes: Vec<_> = told.iter().map(|one| one.code).collect();
+        assert_eq!(codes, [Code::ExpiredEntries]);
+    }
+
+    #[test]
+    fn reading_goes_on_behind_a_mistake_and_names_its_line() {
+        let (entries, told) = read("x.csv", "number\n12025550100$\nx\n\n12025550101$\n\"1\n", &E164);
+        assert_eq!(entries, ["12025550100$", "12025550101$"]);
+        assert_eq!(told, ["bad-number:3", "bad-csv:6"]);
+    }
+
+    #[test]
+    fn mistakes_beyond_the_limit_are_counted() {
+        let mut told = Diagnostics::default();
+        addresses(&file("x.txt"), "nonsense\n".repeat(250).as_bytes(), &mut told);
+        assert_eq!((told.iter().count(), told.count(Severity::Error)), (100, 250));
+        assert!(told.render(false, None).contains("x.txt: 150 more errors, not listed"));
+    }
+
+    #[test]
+    fn ten_digit_numbers_of_a_mixed_list_are_foreign_ones() {
+        let told = |content| read("x.txt", content, &E164).1;
+        assert_eq!(told("2025550100$\n3035550100$\n"), ["national-looking:1"]);
+        assert_eq!(told("3035550100$\n442079460123$\n"), ["impossible-number:1"]);
+        assert!(told("+2025550100\n").is_empty());
+    }
+
+    #[test]
+    fn addresses_are_read_with_and_without_prefix_length() {
+        let content = "192.0.2.1 # one\n192.0.2.0/24\r\n\n2001:db8::1\n2001:db8::/32\n0.0.0.0/1\n";
+        let mut told = Diagnostics::default();
+        let entries = addresses(&file("x.txt"), content.as_bytes(), &mut told);
+        let read: Vec<_> =
+            entries.iter().map(|entry| format!("{}/{}:{}", entry.address, entry.prefix, entry.line)).collect();
+        assert_eq!(read, ["192.0.2.1/32:1", "192.0.2.0/24:2", "2001:db8::1/128:4", "2001:db8::/32:5", "0.0.0.0/1:6"]);
+        assert!(told.is_empty(), "{told}");
+    }
+
+    #[test]
+    fn a_host_in_a_network_is_told_the_network() {
+        let mistake = address(b"192.0.2.77/26").expect_err("host bits are set");
+        assert_eq!(mistake.code, Code::HostBits);
+        assert_eq!(mistake.help.as_deref(), Some("did you mean `192.0.2.64/26`, or the one address `192.0.2.77`?"));
+        for text in [
+            "192.0.2.0/",
+            "192.0.2.0/+8",
+            "192.0.2.0/255.255.255.0",
+            "192.0.2.0/033",
+            "::/129",
+            "1.2.3",
+            "01.2.3.4",
+            "",
+        ] {
+            assert_eq!(address(text.as_bytes()).expect_err(text).code, Code::BadAddress, "{text}");
+        }
+    }
+
+    #[test]
+    fn patterns_that_match_everything_are_told() {
+        for text in ["a*", "(scan)?", "x{0,3}", "a|"] {
+            let (_, warning) = pattern(text.as_bytes()).expect(text);
+            assert_eq!(warning.map(|mistake| mistake.code), Some(Code::MatchesEverything), "{text}");
+        }
+        for text in ["a", "^$", "^a*$", r"\x00", "[^a]"] {
+            assert!(pattern(text.as_bytes()).expect(text).1.is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_numbering_table_is_read() {
+        let content = "prefix,country,region,ocn,assigned\n1605562,US,us-sd,6529,yes\n1605563,,,,no\n1605x,US,,,\n1605564,UK,,,\n";
+        let mut told = Diagnostics::default();
+        let ranges = ranges(&file("x.csv"), content.as_bytes(), &mut told);
+        let read: Vec<_> = ranges
+            .iter()
+            .map(|range| (range.prefix.as_str(), range.region.as_deref(), range.spid.as_deref(), range.format))
+            .collect();
+        assert_eq!(
+            read,
+            [
+                ("1605562", Some("US-SD"), Some("6529"), Some(NumberFormat::Valid)),
+                ("1605563", None, None, Some(NumberFormat::UnassignedBlock)),
+            ]
+        );
+        let codes: Vec<_> = told.iter().map(|one| one.code).collect();
+        assert_eq!(codes, [Code::BadNumber, Code::BadCsv]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_can_be_read_as_any_list(content in proptest::collection::vec(any::<u8>(), 0..400), csv in any::<bool>()) {
+            let mut told = Diagnostics::default();
+            let content = if csv { [b"number,score,expires\n".as_slice(), &content].concat() } else { content };
+            for form in [&E164, &NATIONAL, &GERMAN] {
+                for entry in numbers(&file("x.csv"), &content, form, TODAY, &mut told).entries {
+                    prop_assert!((1..=15).contains(&entry.length));
+                    prop_assert_eq!(entry.digits << (4 * u32::from(entry.length)), 0);
+                }
+            }
+            addresses(&file("x.txt"), &content, &mut told);
+            patterns(&file("x.txt"), &content, &mut told);
+            ranges(&file("x.csv"), &content, &mut told);
+            prop_assert_eq!(told.render(true, None).is_empty(), told.is_empty());
+        }
+
+        #[test]
+        fn a_network_written_out_is_read_back(address in any::<u32>(), length in 0..=32_u8, six in any::<u128>(), six_length in 0..=128_u8) {
+            for (address, length) in [(IpAddr::V4(address.into()), length), (IpAddr::V6(six.into()), six_length)] {
+                let network = network(address, length);
+                if matches!(network, IpAddr::V6(six) if six.to_ipv4_mapped().is_some()) {
+                    continue;
+                }
+                let entry = super::address(format!("{network}/{length}").as_bytes()).expect("it is a network");
+                prop_assert_eq!((entry.address, entry.prefix), (network, length));
+            }
+        }
+
+        #[test]
+        fn a_number_is_its_digits_whatever_stands_between_them(text in "[0-9]([-. ()]?[0-9]){0,14}") {
+            let entry = number(text.as_bytes(), &E164).expect("it has 1 to 15 digits");
+            prop_assert_eq!(digits(&entry), text.replace(['-', '.', ' ', '(', ')'], ""));
+        }
+    }
 }

@@ -6,7 +6,6 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use filter_core::{
@@ -20,8 +19,8 @@ use super::{
     lint,
     lists::{self, Day, Mistake, NumberForm},
     model::{
-        AddressEntry, AddressList, Comparison, Condition, MethodName, NumberEntry, NumberList, Numbering, Origin, Over,
-        PatternEntry, PatternList, Policy, Rule, Test,
+        AddressEntry, AddressList, Comparison, Condition, MethodName, NumberEntry, NumberList, NumberRange, Numbering,
+        Origin, Over, PatternEntry, PatternList, Policy, Rule, Test,
     },
     numbering,
     scope::Scope,
@@ -84,8 +83,15 @@ pub fn load_from(files: &dyn Files, today: Day) -> Result<(Policy, Diagnostics),
     };
     let file = SourceFile::new(path, text.strip_prefix('\u{feff}').unwrap_or(text).to_owned());
     let source = source::parse(&file, &mut diagnostics);
-    let policy =
-        Resolver { file: &file, files, today, diagnostics: &mut diagnostics, sets: BTreeMap::new() }.policy(&source);
+    let resolver = Resolver {
+        file: &file,
+        files,
+        today,
+        diagnostics: &mut diagnostics,
+        sets: BTreeMap::new(),
+        broken_sets: &source.broken_sets,
+    };
+    let policy = resolver.policy(&source);
     diagnostics.sort(path);
     if diagnostics.has_errors() { Err(diagnostics) } else { Ok((policy, diagnostics)) }
 }
@@ -93,16 +99,8 @@ pub fn load_from(files: &dyn Files, today: Day) -> Result<(Policy, Diagnostics),
 /// The day it is, in UTC.
 #[must_use]
 pub fn today() -> Day {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
-    // Days to civil date, after Howard Hinnant's `civil_from_days`; years begin in March, so that leap days come last.
-    let days = seconds / 86_400 + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let (year, month) = (era * 400 + year_of_era, if month < 10 { month + 3 } else { month - 9 });
-    (u16::try_from(year + u64::from(month <= 2)).unwrap_or(u16::MAX), month as u8, day as u8)
+    let date = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    (date.year().unsigned_abs(), date.month().unsigned_abs(), date.day().unsigned_abs())
 }
 
 /// An I/O error without the operating system's number.
@@ -134,6 +132,7 @@ struct Resolver<'a> {
     today: Day,
     diagnostics: &'a mut Diagnostics,
     sets: BTreeMap<String, SetState>,
+    broken_sets: &'a [String],
 }
 
 impl Resolver<'_> {
@@ -147,8 +146,9 @@ impl Resolver<'_> {
         let ports = self.ports(source);
         let rules = self.rules(source, &numbering);
         let policy = Policy { default_drop: source.default_drop, ports, numbering, rules, never_ban };
-        if !source.incomplete {
-            lint::lint(&policy, source, self.file, self.files, &self.sets, self.today, self.diagnostics);
+        // Warnings compare rules with each other: a rule that lost a condition to an error would look like another one.
+        if !self.diagnostics.has_errors() {
+            lint::lint(&policy, source, self.file, &self.sets, self.today, self.diagnostics);
         }
         policy
     }
@@ -202,7 +202,7 @@ impl Resolver<'_> {
                 }
             }
         }
-        if count == 0 && !source.incomplete {
+        if count == 0 && !network.incomplete && !source.incomplete {
             let help = Some("name the ports that the SIP servers listen on, such as `udp = [5060]`".to_owned());
             self.error(Code::NoPorts, &network.span, "`[network]` names no port: nothing would be filtered", help);
         }
@@ -273,8 +273,23 @@ impl Resolver<'_> {
             bare_national: written.bare.as_ref().is_some_and(|word| word.value == "national"),
             neighbor_digits,
             asserted_identity_from: Vec::new(),
-            ranges: numbering::ranges(),
+            ranges: self.ranges(source),
         }
+    }
+
+    /// The built-in table, and behind it what the policy's own tables say of the same prefixes.
+    fn ranges(&mut self, source: &Source) -> Vec<NumberRange> {
+        let mut ranges = numbering::ranges();
+        let Some(values) = &source.numbering.ranges else { return ranges };
+        for text in self.strings("ranges", values) {
+            let path = Located { value: text.value.to_owned(), span: text.span };
+            if let Some(content) = self.read(&path) {
+                let file = Arc::new(PathBuf::from(&path.value));
+                ranges.extend(lists::ranges(&file, &content, self.diagnostics));
+            }
+        }
+        ranges.sort_by_key(|range| range.prefix.len());
+        ranges
     }
 
     fn read_sets(&mut self, source: &Source, numbering: &Numbering) {
@@ -452,6 +467,9 @@ impl Resolver<'_> {
     fn set(&mut self, key: &str, name: &Located<&str>, wanted: &[SetKind]) -> Option<&SetState> {
         let set_name = name.value.strip_prefix('@').unwrap_or(name.value);
         let Some(kind) = self.sets.get(set_name).map(|set| set.kind) else {
+            if self.broken_sets.iter().any(|broken| broken == set_name) {
+                return None;
+            }
             let known: Vec<String> = self.sets.keys().cloned().collect();
             let help = match mend_name(set_name, known.iter().map(String::as_str)) {
                 Some(help) => help,
@@ -829,7 +847,7 @@ impl Resolver<'_> {
         let mut spids = Vec::new();
         for text in self.strings(key, values) {
             let spid = text.value.to_ascii_uppercase();
-            if spid.len() == 4 && spid.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            if lists::is_spid(&spid) {
                 spids.push(spid);
                 continue;
             }

@@ -37,6 +37,8 @@ pub struct Source {
     pub never_ban: Option<Values>,
     /// `[sets.*]`, in file order.
     pub sets: Vec<Set>,
+    /// Names of sets that could not be read: what names them has no mistake of its own.
+    pub broken_sets: Vec<String>,
     /// `[[rule]]`, in file order.
     pub rules: Vec<Rule>,
     /// True if something in the file could not be read at all: what is missing may be in that part.
@@ -68,6 +70,8 @@ pub struct Network {
     pub tls: Vec<Located<i64>>,
     /// The section's header.
     pub span: Range<usize>,
+    /// True if some of it could not be read.
+    pub incomplete: bool,
 }
 
 /// `[numbering]`.
@@ -311,7 +315,7 @@ impl Reader<'_> {
                 "never_ban" => source.never_ban = self.values(key, value),
                 "network" => source.network = self.network(key, &span, value),
                 "numbering" => source.numbering = self.numbering(key, value),
-                "sets" => source.sets = self.sets(key, value),
+                "sets" => self.sets(key, value, &mut source),
                 "rule" => source.rules = self.rules(key, value),
                 "rules" | "set" => {
                     let meant = if key == "set" { "`[sets.NAME]`" } else { "`[[rule]]`" };
@@ -351,6 +355,9 @@ impl Reader<'_> {
                 "tls" => network.tls = self.integers(key, value),
                 _ => self.unknown_key(key, &span, "`[network]`", NETWORK_KEYS),
             }
+            let written = value.get_ref().as_array().map_or(1, |array| array.len());
+            let read = [("udp", network.udp.len()), ("tcp", network.tcp.len()), ("tls", network.tls.len())];
+            network.incomplete |= read.iter().all(|(name, count)| *name != key || *count < written);
         }
         Some(network)
     }
@@ -373,9 +380,14 @@ impl Reader<'_> {
         numbering
     }
 
-    fn sets(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Vec<Set> {
-        let Some(table) = self.table(key, value) else { return Vec::new() };
-        fields(table).into_iter().filter_map(|(name, span, value)| self.set(name, span, value)).collect()
+    fn sets(&mut self, key: &str, value: &Spanned<DeValue<'_>>, source: &mut Source) {
+        let Some(table) = self.table(key, value) else { return };
+        for (name, span, value) in fields(table) {
+            match self.set(name, span, value) {
+                Some(set) => source.sets.push(set),
+                None => source.broken_sets.push(name.to_owned()),
+            }
+        }
     }
 
     fn set(&mut self, name: &str, span: Range<usize>, value: &Spanned<DeValue<'_>>) -> Option<Set> {
@@ -391,7 +403,7 @@ impl Reader<'_> {
         let of = format!("the set `{name}`");
         let (mut kind, mut national, mut label) = (None, false, None);
         let (mut kind_key, mut complete) = (None, true);
-        let mut format_span = None;
+        let (mut format_span, mut unknown) = (None, false);
         for (key, span, value) in fields(table) {
             match key {
                 "format" => {
@@ -415,11 +427,15 @@ impl Reader<'_> {
                             complete = kind.is_some();
                         }
                     }
-                    None => self.unknown_key(key, &span, &of, SET_KEYS),
+                    None => {
+                        unknown = true;
+                        self.unknown_key(key, &span, &of, SET_KEYS);
+                    }
                 },
             }
         }
-        if kind_key.is_none() {
+        // A misspelt key was probably the one that is missing.
+        if kind_key.is_none() && !unknown {
             let help =
                 "say what its entries are: `addresses`, `numbers`, `user_agents` or `patterns`, a file or an array";
             self.error(Code::MissingKey, &span, format!("{of} has no entries"), Some(help.to_owned()));

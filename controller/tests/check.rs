@@ -1,0 +1,90 @@
+//! `ringfence check`: exit status and output.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+fn check(directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ringfence"))
+        .arg("check")
+        .arg(directory)
+        .args(arguments)
+        .output()
+        .expect("the binary runs")
+}
+
+fn sample() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies")
+}
+
+fn broken(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broken-policies").join(name)
+}
+
+fn objects(output: &Output) -> Vec<serde_json::Value> {
+    let text = std::str::from_utf8(&output.stdout).expect("output is UTF-8");
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
+}
+
+#[test]
+fn a_good_policy_exits_0_and_says_what_it_costs() {
+    let output = check(&sample(), &[]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("can be used, no warnings") && text.contains("8 rules (1 in report mode)"), "{text}");
+    assert!(text.contains("of kernel memory"), "{text}");
+}
+
+#[test]
+fn a_broken_policy_exits_1_with_a_path_that_can_be_opened() {
+    let directory = broken("several-mistakes");
+    let output = check(&directory, &[]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains(&format!("--> {}:2:1", directory.join("policy.toml").display())), "{text}");
+    assert!(!text.contains('\u{1b}'), "colours are for terminals: {text}");
+}
+
+#[test]
+fn a_directory_that_is_not_there_exits_2() {
+    let output = check(Path::new("no-such-directory"), &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no-such-directory"));
+}
+
+#[test]
+fn json_is_one_object_a_line_and_a_summary() {
+    let output = check(&broken("several-mistakes"), &["--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let objects = objects(&output);
+    let (summary, diagnostics) = objects.split_last().expect("there is a summary");
+    assert_eq!(summary["code"], "summary");
+    assert_eq!(summary["errors"], diagnostics.len());
+    let unknown_set = diagnostics.iter().find(|object| object["code"] == "unknown-set").expect("it is told");
+    assert_eq!(
+        unknown_set.to_string(),
+        r#"{"severity":"error","code":"unknown-set","message":"there is no set `trunk`","file":"policy.toml","line":12,"column":42,"end_column":50,"help":"did you mean `trunks`?"}"#
+    );
+}
+
+#[test]
+fn json_of_a_good_policy_is_its_summary() {
+    let objects = objects(&check(&sample(), &["--json"]));
+    assert_eq!(objects.len(), 1);
+    assert_eq!((&objects[0]["rules"], &objects[0]["errors"]), (&8.into(), &0.into()));
+    assert!(objects[0]["kernel_bytes"].as_u64().is_some_and(|bytes| bytes > 0));
+}
+
+#[test]
+fn a_link_out_of_the_repository_is_not_followed() {
+    let repository = tempfile::tempdir().expect("a temporary directory");
+    let policy = "version = 1\n[sets.a]\naddresses = \"a.txt\"\n[[rule]]\nname = \"a\"\nmatch.source = \"@a\"\naction = \"drop\"\n";
+    std::fs::write(repository.path().join("policy.toml"), policy).expect("it can be written");
+    std::os::unix::fs::symlink("/etc/passwd", repository.path().join("a.txt")).expect("it can be linked");
+    let output = check(repository.path(), &["--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(objects(&output)[0]["code"], "outside-policy");
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("root:"), "another file's content was shown");
+}

@@ -1,0 +1,72 @@
+//! The sample policy repository, on disk and inside the binary.
+
+use std::path::Path;
+
+use filter_core::layout::{Action, Transport};
+use ringfence::{
+    policy::{self, files, model::Test},
+    sample_policy,
+};
+
+const TODAY: (u16, u8, u8) = (2026, 11, 21);
+
+fn on_disk() -> policy::Built {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
+    let files = files::Directory::new(&root).expect("the sample is checked in");
+    policy::build(&files, TODAY).unwrap_or_else(|diagnostics| panic!("{diagnostics}"))
+}
+
+#[test]
+fn the_sample_has_no_errors_and_no_warnings() {
+    let built = on_disk();
+    assert!(built.diagnostics.is_empty(), "{}", built.diagnostics);
+}
+
+#[test]
+fn the_sample_inside_the_binary_is_the_one_on_disk() {
+    let embedded = policy::build(&files::Table(sample_policy::FILES), TODAY).unwrap_or_else(|told| panic!("{told}"));
+    assert_eq!(embedded.image.hash, on_disk().image.hash);
+}
+
+#[test]
+fn the_sample_has_its_rules_in_order() {
+    let built = on_disk();
+    let rules: Vec<_> = built
+        .policy
+        .rules
+        .iter()
+        .map(|rule| (rule.name.as_str(), rule.stage.as_str(), rule.action, rule.report, rule.conditions.len()))
+        .collect();
+    assert_eq!(
+        rules,
+        [
+            ("emergency", "blacklist", Action::Whitelist, false, 1),
+            ("our-trunks", "blacklist", Action::Continue, false, 1),
+            ("blocked-addresses", "blacklist", Action::Drop, false, 1),
+            ("scanners", "blacklist", Action::Drop, false, 1),
+            ("scanners-risky", "blacklist", Action::Drop, true, 1),
+            ("do-not-originate", "shield", Action::Drop, false, 2),
+            ("blocked-called-prefix-pinhole", "shield", Action::Continue, false, 3),
+            ("blocked-called-prefix", "shield", Action::Drop, false, 2),
+        ]
+    );
+    assert!(!built.policy.default_drop);
+    assert_eq!(built.policy.ports, [(5060, Transport::Udp), (5060, Transport::Tcp), (5061, Transport::Tls)]);
+    assert_eq!(built.policy.never_ban[0].name.as_deref(), Some("trunks"));
+    assert_eq!(built.policy.numbering.asserted_identity_from[0].entries.len(), 4);
+}
+
+#[test]
+fn do_not_originate_numbers_belong_to_the_country() {
+    let built = on_disk();
+    let rule = built.policy.rules.iter().find(|rule| rule.name == "do-not-originate").expect("it is there");
+    assert_eq!(rule.basis.as_deref(), Some("dno"));
+    let lists = rule.conditions.iter().find_map(|condition| match &condition.test {
+        Test::Number(_, lists) => Some(lists),
+        _ => None,
+    });
+    let entries = &lists.expect("the rule has numbers")[0].entries;
+    assert!(entries.iter().all(|entry| entry.digits >> 60 == 1), "every entry has the country code in front");
+    let exact = entries.iter().find(|entry| entry.exact).expect("some are exact");
+    assert_eq!((exact.digits >> 20, exact.length), (0x120_2555_0100, 11));
+}
