@@ -97,7 +97,7 @@ fn explain(built: &Built, packet: &[u8], port: u16) -> anyhow::Result<Value> {
                     // A list's entry explains why a condition held, or why its negation did not.
                     let entry = engine::entry(condition, reader.scratch()).filter(|_| holds != condition.negated);
                     json!({
-                        "scope": condition.test.scope(),
+                        "scope": condition.test.scope().name(),
                         "negated": condition.negated,
                         "holds": holds,
                         "value": engine::value(&condition.test, reader.scratch()),

@@ -4,6 +4,7 @@
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
+use super::scope::Scope;
 use filter_core::layout::{Action, Attestation, Method, NumberFormat, Per, Text, Transport, Verstat};
 
 /// A place in one of the policy repository's files.
@@ -155,46 +156,26 @@ pub enum Test {
 }
 
 impl Test {
-    /// The scope's name in policy files.
+    /// The scope that the condition is on.
     #[must_use]
-    pub fn scope(&self) -> &'static str {
-        const NUMBER: [&str; 5] = ["asserted_number", "called", "calling", "forwarded", "from_number"];
-        const COUNTRY: [&str; 5] = ["", "called_country", "calling_country", "forwarded_country", ""];
-        const REGION: [&str; 5] = ["", "called_region", "calling_region", "forwarded_region", ""];
-        const SPID: [&str; 5] = ["", "called_spid", "calling_spid", "forwarded_spid", ""];
-        const FORMAT: [&str; 5] = ["", "called_format", "calling_format", "", ""];
+    pub fn scope(&self) -> Scope {
         match self {
-            Self::Anomaly(_) => "anomaly",
-            Self::Attestation(_) => "attestation",
-            Self::Country(identity, _) => COUNTRY[*identity as usize],
-            Self::Destination(_) => "destination",
-            Self::Format(identity, _) => FORMAT[*identity as usize],
-            Self::Method(_) => "method",
-            Self::Neighbor(_) => "neighbor",
-            Self::Number(identity, _) => NUMBER[*identity as usize],
-            Self::Port(_) => "port",
-            Self::Region(identity, _) => REGION[*identity as usize],
-            Self::Reputation(..) => "calling_reputation",
-            Self::Source(_) => "source",
-            Self::Spid(identity, _) => SPID[*identity as usize],
-            Self::Text(text, _) => match text {
-                Text::Body => "body",
-                Text::CallId => "header.call-id",
-                Text::Contact => "header.contact",
-                Text::FromDisplay => "header.from-display",
-                Text::FromHost => "header.from-host",
-                Text::FromUser => "header.from-user",
-                Text::RequestHost => "header.request-host",
-                Text::RequestUser => "header.request-user",
-                Text::SdpSession => "header.sdp-session",
-                Text::Server => "header.server",
-                Text::Subject => "header.subject",
-                Text::ToUser => "header.to-user",
-                Text::UserAgent => "user_agent",
-                Text::Via => "header.via",
-            },
-            Self::Transport(_) => "transport",
-            Self::Verstat(_) => "verstat",
+            Self::Anomaly(_) => Scope::Anomaly,
+            Self::Attestation(_) => Scope::Attestation,
+            Self::Country(identity, _) => Scope::Country(*identity),
+            Self::Destination(_) => Scope::Destination,
+            Self::Format(identity, _) => Scope::Format(*identity),
+            Self::Method(_) => Scope::Method,
+            Self::Neighbor(_) => Scope::Neighbor,
+            Self::Number(identity, _) => Scope::Number(*identity),
+            Self::Port(_) => Scope::Port,
+            Self::Region(identity, _) => Scope::Region(*identity),
+            Self::Reputation(..) => Scope::Reputation,
+            Self::Source(_) => Scope::Source,
+            Self::Spid(identity, _) => Scope::Spid(*identity),
+            Self::Text(text, _) => Scope::Text(*text),
+            Self::Transport(_) => Scope::Transport,
+            Self::Verstat(_) => Scope::Verstat,
         }
     }
 }
