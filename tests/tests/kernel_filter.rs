@@ -80,12 +80,15 @@ fn a_swap_under_traffic_lets_no_packet_slip_by() -> Result<()> {
             }
             Ok((arrived, sent))
         });
-        for round in 0..10 {
+        let swaps = (0..10).try_for_each(|round| -> Result<()> {
             let rules: &[&str] = if round % 2 == 0 { &[OTHERS, SCANNERS] } else { &[SCANNERS] };
             scene.inside(|| filter.install(&mut image(rules), &listed, ModeChoice::Auto, None))?;
-        }
+            Ok(())
+        });
         done.store(true, Ordering::Relaxed);
-        traffic.join().expect("the sender panicked")
+        let traffic = traffic.join().expect("the sender panicked");
+        swaps?;
+        traffic
     })?;
     assert_eq!(arrived, 0, "of {sent} packets that both policies drop");
     assert_eq!(packets(&scene.pins(), "scanners")?, sent, "and each was counted, wherever the rule stood");
@@ -167,7 +170,8 @@ fn two_processes_never_work_on_the_same_pins() -> Result<()> {
 #[test]
 fn pins_of_another_schema_are_refused_with_the_command_that_helps() -> Result<()> {
     let scene = Scene::new()?;
-    std::fs::create_dir_all(&scene.pins)?;
+    drop(Filter::open(scene.pins())?);
+    std::fs::remove_file(scene.pins.join("META"))?;
     let mut other: aya::maps::Array<_, u32> = aya::maps::Array::create(1, 0)?;
     other.set(0, 4242, 0)?;
     other.pin(scene.pins.join("META"))?;
@@ -191,6 +195,7 @@ fn a_pinned_map_of_another_shape_is_not_taken_for_ours() -> Result<()> {
         .unwrap_err();
     assert!(matches!(error, Error::Shape { .. }), "{error}");
     assert!(!filter.is_attached()?);
+    assert!(!scene.pins.join("next").exists(), "the generation that failed is left behind");
     Ok(())
 }
 
@@ -203,7 +208,8 @@ fn events_name_what_was_dropped() -> Result<()> {
     let mut ring = Ring::open(&scene.pins())?;
     let event = ring.pop().context("no event")?;
     assert_eq!(event.destination_port, 5060);
-    assert_eq!(&event.user_agent[..usize::from(event.user_agent_length)], b"friendly-scanner");
+    let user_agent = &event.user_agent[..usize::from(event.user_agent_length)];
+    assert_eq!(user_agent.trim_ascii(), b"friendly-scanner", "as it stood in the packet, white space included");
     assert!(ring.pop().is_none(), "the probes before the attachment left no events");
     Ok(())
 }

@@ -58,6 +58,9 @@ pub enum Error {
     /// A capability is missing.
     #[error("not permitted: {} missing", .0.join(" and "))]
     NotPermitted(Vec<&'static str>),
+    /// A rule's name does not fit into its counter's slot.
+    #[error("the name of a rule has 1 to {} bytes, this one has {}: {_0:?}", super::RULE_NAME, _0.len())]
+    RuleName(String),
     /// The pins hold another version's state.
     #[error("the pins in {} are of schema version {found}, this build's is {expected}", pins.display())]
     Schema {
@@ -150,6 +153,7 @@ impl Error {
             Self::NotPermitted(_) => "run as root, or in a systemd unit with `AmbientCapabilities=CAP_BPF \
                                       CAP_NET_ADMIN CAP_PERFMON`"
                 .to_owned(),
+            Self::RuleName(_) => "give the rule a shorter name".to_owned(),
             Self::Schema { pins, .. } | Self::Shape { path: pins, .. } => format!(
                 "another version of ringfence left them; take its filter off and start anew: `ringfence detach \
                  --pin-dir {}`",

@@ -136,14 +136,15 @@ impl Filter {
         }
 
         let next = self.meta.generation + 1;
-        let (slots, used) = self.give_slots(image, next)?;
+        let (slots, used) = self.give_slots(image)?;
         let instance = Instance::load(image)?;
         probe::verify(&instance, image)?;
-        let live = instance.pin_next(image, &self.pins)?;
+        let result = instance.pin_next(image, &self.pins).and_then(|live| {
+            let (attached, removed) = self.swap(&live, interfaces, &indexes, mode)?;
+            Ok((live, attached, removed))
+        });
         drop(instance);
-
-        let result = self.swap(&live, interfaces, &indexes, mode);
-        let (attached, removed) = match result {
+        let (live, attached, removed) = match result {
             Ok(done) => done,
             Err(error) => {
                 self.pins.remove_generation(pins::NEXT)?;
@@ -152,12 +153,10 @@ impl Filter {
         };
 
         // From here on the new policy is in force; what is left is to write that down.
-        if self.pins.generation(pins::CURRENT).exists() {
-            self.pins.rename_generation(pins::CURRENT, pins::PREVIOUS)?;
-            let table = Table::create_pinned(&self.pins.generation(pins::PREVIOUS).join(META), size_of::<Meta>(), 1)?;
-            table.set(0, &self.meta)?;
+        if self.pins.advance()? {
+            let path = self.pins.generation(pins::PREVIOUS).join(META);
+            Table::create_pinned(&path, size_of::<Meta>(), 1)?.set(0, &self.meta)?;
         }
-        self.pins.rename_generation(pins::NEXT, pins::CURRENT)?;
         self.meta = Meta {
             rules: image.rules.len() as u32,
             generation: next,
@@ -185,10 +184,10 @@ impl Filter {
     }
 
     /// Writes a counter slot into each rule. Slots that changed hands are written down and their counters cleared.
-    fn give_slots(&self, image: &mut Image, next: u64) -> Result<(Vec<Slot>, Vec<u16>), Error> {
+    fn give_slots(&self, image: &mut Image) -> Result<(Vec<Slot>, Vec<u16>), Error> {
         let mut slots =
             (0..self.slots_table.len()).map(|slot| self.slots_table.get(slot)).collect::<Result<Vec<Slot>, _>>()?;
-        let (assigned, changed) = state::assign(&image.rule_names, &mut slots, self.meta.generation, next)?;
+        let (assigned, changed) = state::assign(&image.rule_names, &mut slots, self.meta.generation)?;
         for (rule, &slot) in image.rules.iter_mut().zip(&assigned) {
             rule.slot = slot;
         }
@@ -403,6 +402,8 @@ fn take_off(pins: &Pins, interface: &str) -> Result<(), Error> {
 /// # Errors
 /// A daemon works on these pins, or the system refuses.
 pub fn detach(pins: &Pins) -> Result<Vec<String>, Error> {
+    // Whoever may not look cannot say that nothing is there.
+    host::check()?;
     if !pins.exist() {
         return Ok(Vec::new());
     }

@@ -17,7 +17,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Error;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use super::{Error, error::Context as _};
 
 /// The pin directory unless another is named.
 pub const DEFAULT_PIN_DIRECTORY: &str = "/sys/fs/bpf/ringfence";
@@ -75,7 +77,7 @@ impl Pins {
                     error: io::Error::other("only /sys/fs/bpf is mounted without being asked"),
                 });
             }
-            mount_bpffs(mount).map_err(|error| Error::Bpffs { mount: mount.to_path_buf(), error })?;
+            ensure_bpffs(mount).map_err(|error| Error::Bpffs { mount: mount.to_path_buf(), error })?;
         }
         create_directory(&self.root)
     }
@@ -138,14 +140,20 @@ impl Pins {
         remove_tree(&self.generation(which))
     }
 
-    /// Renames a generation's directory over whatever `to` was.
-    pub(super) fn rename_generation(&self, from: &str, to: &str) -> Result<(), Error> {
-        self.remove_generation(to)?;
-        let (from, to) = (self.generation(from), self.generation(to));
-        fs::rename(&from, &to).map_err(|error| Error::System {
-            doing: format!("rename {} to {}", from.display(), to.display()),
-            source: error.into(),
-        })
+    /// Makes the next generation the current one, and the current one, if there is one, the previous one.
+    ///
+    /// The first is one step, so that readers always find a current generation.
+    pub(super) fn advance(&self) -> Result<bool, Error> {
+        let [next, current, previous] = [NEXT, CURRENT, PREVIOUS].map(|which| self.generation(which));
+        let had_current = current.exists();
+        let flags = if had_current { RenameFlags::EXCHANGE } else { RenameFlags::empty() };
+        renameat_with(CWD, &next, CWD, &current, flags)
+            .context(|| format!("rename {} to {}", next.display(), current.display()))?;
+        if had_current {
+            self.remove_generation(PREVIOUS)?;
+            fs::rename(&next, &previous).context(|| format!("rename {} to {}", next.display(), previous.display()))?;
+        }
+        Ok(had_current)
     }
 
     /// Removes everything, the directory included.
@@ -188,6 +196,13 @@ fn is_bpffs(path: &Path) -> bool {
     // SAFETY: the path is a terminated string, and statfs fills the structure when it returns 0, which is checked before
     // it is read.
     unsafe { libc::statfs(path.as_ptr(), facts.as_mut_ptr()) == 0 && facts.assume_init().f_type == BPF_FS_MAGIC }
+}
+
+/// Mounts the file system where it is not; two processes that start at once must not lay one over the other.
+fn ensure_bpffs(at: &Path) -> io::Result<()> {
+    let directory = fs::File::open(at)?;
+    directory.lock()?;
+    if is_bpffs(at) { Ok(()) } else { mount_bpffs(at) }
 }
 
 fn mount_bpffs(at: &Path) -> io::Result<()> {

@@ -143,7 +143,8 @@ impl Counts {
         let reason_counters = Table::open(&pins.map("REASON_COUNTERS"))?;
         let meta = read_meta(pins, &Table::open(&pins.map("META"))?)?;
         let mut counts = Self::default();
-        for index in 0..meta.rules {
+        // A new generation may be coming in force: its rules are there a moment before its meta data.
+        for index in 0..meta.rules.min(rules.len()) {
             let rule: Rule = rules.get(index)?;
             let slot: Slot = slots.get(u32::from(rule.slot))?;
             let sum = sum(&rule_counters, u32::from(rule.slot))?;

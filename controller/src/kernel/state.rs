@@ -88,15 +88,11 @@ impl Slot {
 ///
 /// A slot of `running`, the generation in force, is never taken away: its program counts there until the swap. As there
 /// are twice as many slots as rules in a policy, that always leaves enough. Returns the slot of each rule; those that have
-/// changed hands are rewritten in `slots` and listed as the second result, and their counters must be cleared.
-pub(super) fn assign(
-    names: &[String],
-    slots: &mut [Slot],
-    running: u64,
-    next: u64,
-) -> Result<(Vec<u16>, Vec<u16>), Error> {
+/// changed hands are rewritten in `slots` and listed as the second result, and their counters must be cleared. They are of
+/// generation 0 until theirs is in force: should it never be, they are the first to be taken again.
+pub(super) fn assign(names: &[String], slots: &mut [Slot], running: u64) -> Result<(Vec<u16>, Vec<u16>), Error> {
     if let Some(name) = names.iter().find(|name| name.is_empty() || name.len() > RULE_NAME) {
-        return Err(Error::Internal(format!("rule name {name:?} is not of 1 to {RULE_NAME} bytes")));
+        return Err(Error::RuleName(name.clone()));
     }
     let mut assigned: Vec<Option<u16>> = names
         .iter()
@@ -109,7 +105,7 @@ pub(super) fn assign(
             slot.is_free() || slot.generation != running
         })
         .collect();
-    // Free ones first (they are of generation 0), then the oldest; from the back, as they are popped.
+    // Free ones first, then the oldest; from the back, as they are popped.
     available.sort_by_key(|&slot| {
         let entry = &slots[usize::from(slot)];
         std::cmp::Reverse((!entry.is_free(), entry.generation, slot))
@@ -121,7 +117,7 @@ pub(super) fn assign(
         }
         let taken = available.pop().ok_or_else(|| Error::Internal("out of counter slots".to_owned()))?;
         *slot = Some(taken);
-        slots[usize::from(taken)] = Slot { name: padded(name), generation: next };
+        slots[usize::from(taken)] = Slot { name: padded(name), generation: 0 };
         changed.push(taken);
     }
     Ok((assigned.into_iter().flatten().collect(), changed))
@@ -155,50 +151,64 @@ mod tests {
         vec![Slot { name: [0; RULE_NAME], generation: 0 }; count]
     }
 
+    /// Assigns slots, and puts the generation in force.
+    fn install(rules: &[&str], slots: &mut [Slot], generation: u64) -> (Vec<u16>, Vec<u16>) {
+        let (used, changed) = assign(&names(rules), slots, generation - 1).unwrap();
+        for &slot in &used {
+            slots[usize::from(slot)].generation = generation;
+        }
+        (used, changed)
+    }
+
     #[test]
     fn a_name_keeps_its_slot_when_the_order_changes() {
         let mut slots = empty(4);
-        let (first, _) = assign(&names(&["a", "b"]), &mut slots, 0, 1).unwrap();
-        let (second, changed) = assign(&names(&["b", "new", "a"]), &mut slots, 1, 2).unwrap();
-        assert_eq!(first, [0, 1]);
-        assert_eq!(second, [1, 2, 0]);
-        assert_eq!(changed, [2]);
+        assert_eq!(install(&["a", "b"], &mut slots, 1).0, [0, 1]);
+        assert_eq!(install(&["b", "new", "a"], &mut slots, 2), (vec![1, 2, 0], vec![2]));
     }
 
     #[test]
     fn a_rule_that_comes_back_finds_its_counters() {
         let mut slots = empty(4);
-        assign(&names(&["a", "b"]), &mut slots, 0, 1).unwrap();
-        assign(&names(&["a", "c"]), &mut slots, 1, 2).unwrap();
-        let (third, changed) = assign(&names(&["a", "b"]), &mut slots, 2, 3).unwrap();
-        assert_eq!(third, [0, 1]);
-        assert_eq!(changed, [] as [u16; 0]);
+        install(&["a", "b"], &mut slots, 1);
+        install(&["a", "c"], &mut slots, 2);
+        assert_eq!(install(&["a", "b"], &mut slots, 3), (vec![0, 1], vec![]));
     }
 
     #[test]
     fn the_rule_that_vanished_first_loses_its_slot_first_and_only_when_none_is_free() {
         let mut slots = empty(4);
-        assign(&names(&["a", "b"]), &mut slots, 0, 1).unwrap();
-        let keep = |slots: &mut Vec<Slot>, used: &[u16], generation| {
-            for &slot in used {
-                slots[usize::from(slot)].generation = generation;
-            }
-        };
-        let (used, _) = assign(&names(&["b", "c"]), &mut slots, 1, 2).unwrap();
-        keep(&mut slots, &used, 2);
-        let (used, changed) = assign(&names(&["c", "d"]), &mut slots, 2, 3).unwrap();
-        keep(&mut slots, &used, 3);
-        assert_eq!(changed, [3], "the fourth was still free");
-        let (_, changed) = assign(&names(&["c", "d", "e"]), &mut slots, 3, 4).unwrap();
-        assert_eq!(changed, [0], "a vanished in generation 2, b in generation 3");
+        install(&["a", "b"], &mut slots, 1);
+        install(&["b", "c"], &mut slots, 2);
+        assert_eq!(install(&["c", "d"], &mut slots, 3).1, [3], "the fourth was still free");
+        assert_eq!(install(&["c", "d", "e"], &mut slots, 4).1, [0], "a vanished in generation 2, b in generation 3");
         assert_eq!(slots[0].name(), "e");
     }
 
     #[test]
     fn the_running_generation_never_loses_a_slot() {
         let mut slots = empty(2);
-        assign(&names(&["a", "b"]), &mut slots, 0, 1).unwrap();
-        assert!(assign(&names(&["c"]), &mut slots, 1, 2).is_err());
+        install(&["a", "b"], &mut slots, 1);
+        assert!(assign(&names(&["c"]), &mut slots, 1).is_err());
         assert_eq!((slots[0].name(), slots[1].name()), ("a".to_owned(), "b".to_owned()));
+    }
+
+    #[test]
+    fn policies_that_never_came_in_force_use_no_slots_up() {
+        let mut slots = empty(4);
+        install(&["a", "b"], &mut slots, 1);
+        for attempt in ["c", "d", "e", "f"] {
+            let attempt = [attempt, &format!("{attempt}2")].map(str::to_owned);
+            assign(&attempt, &mut slots, 1).unwrap();
+        }
+        install(&["g", "h"], &mut slots, 2);
+        install(&["i", "j"], &mut slots, 3);
+        assert_eq!(slots.iter().map(Slot::name).collect::<Vec<_>>(), ["i", "j", "g", "h"]);
+    }
+
+    #[test]
+    fn a_name_that_does_not_fit_is_refused() {
+        let error = assign(&["x".repeat(65)], &mut empty(2), 0).unwrap_err();
+        assert!(matches!(error, Error::RuleName(_)), "{error}");
     }
 }
