@@ -71,7 +71,7 @@ fn masked(address: &[u8; 16], bits: u32) -> [u8; 16] {
     halves[0].copy_from_slice(&address[..8]);
     halves[1].copy_from_slice(&address[8..]);
     let high = u64::from_be_bytes(halves[0]) & mask(bits);
-    let low = u64::from_be_bytes(halves[1]) & mask(if bits > 64 { bits - 64 } else { 0 });
+    let low = u64::from_be_bytes(halves[1]) & mask(bits.saturating_sub(64));
     let mut value = [0; 16];
     value[..8].copy_from_slice(&high.to_be_bytes());
     value[8..].copy_from_slice(&low.to_be_bytes());

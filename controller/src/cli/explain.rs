@@ -169,7 +169,7 @@ fn write_tree(output: &mut dyn Write, explanation: &Value) -> io::Result<()> {
             let branch = if index + 1 == conditions.len() { "`-" } else { "|-" };
             let holds = if condition["holds"] == true { "yes" } else { "no " };
             let not = if condition["negated"] == true { "not " } else { "" };
-            let value = condition["value"].as_str().map_or_else(|| "(none)".to_owned(), |value| quoted(value));
+            let value = condition["value"].as_str().map_or_else(|| "(none)".to_owned(), quoted);
             write!(output, "   {branch} {holds} {not}{}: {value}", text(&condition["scope"]))?;
             if let Some(entry) = condition["entry"].as_str() {
                 let set = condition["set"].as_str().map(|set| format!("@{set} ")).unwrap_or_default();
