@@ -1,6 +1,11 @@
 //! One packet through both hosts of the engine: user space, and the kernel by BPF_PROG_TEST_RUN.
 
-use std::path::Path;
+#![allow(dead_code, reason = "each test that includes this module uses its part")]
+
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use filter_core::{
@@ -11,7 +16,7 @@ use filter_core::{
 use ringfence::{
     engine::{Engine, Reading},
     kernel::Instance,
-    policy::{self, Built, files::Directory, image::Image},
+    policy::{self, Built, files::Directory, files::Table, image::Image},
 };
 use serde_json::{Map, Value};
 
@@ -91,28 +96,15 @@ impl<'a> Hosts<'a> {
         if packet.len() < SHORTEST_FRAME {
             return Ok(user);
         }
-        let scratch = self.instance.read(packet).context("failed to run the packet in the kernel")?;
+        let (run, scratch) = self.instance.run_and_read(packet).context("failed to run the packet in the kernel")?;
         let reason = self.counted_reason(packet.len() as u64)?;
+        let expected = if user.is_drop() { XDP_DROP } else { XDP_PASS };
         let read = scratch.kind != Kind::Unread as u32;
         let rule = reason.is_rule().then(|| self.image.rule_names[scratch.rule as usize].clone());
         let kernel = Outcome { reason, rule, reading: read.then(|| Reading::new(&scratch).to_json()) };
         ensure!(user == kernel, "the hosts differ\n  user space: {user:?}\n  kernel:     {kernel:?}");
+        ensure!(run.action == expected, "the program returned {} for {user:?}", run.action);
         Ok(user)
-    }
-
-    /// As [`Self::run`], and holds the program's return value against the verdict as well.
-    ///
-    /// # Errors
-    /// As [`Self::run`]. The packet runs twice in the kernel: not for tests of what is remembered.
-    pub fn run_and_act(&mut self, packet: &[u8]) -> Result<Outcome> {
-        let outcome = self.run(packet)?;
-        let expected = if outcome.is_drop() { XDP_DROP } else { XDP_PASS };
-        if packet.len() >= SHORTEST_FRAME {
-            let action = self.instance.run(packet)?.action;
-            ensure!(action == expected, "the program returned {action} for {outcome:?}");
-            self.counted = self.counts()?;
-        }
-        Ok(outcome)
     }
 
     /// The one reason whose counter went up, by one packet and its bytes.
@@ -153,4 +145,62 @@ pub fn policy(directory: &Path) -> Result<Built> {
 /// It has errors.
 pub fn sample_policy() -> Result<Built> {
     policy(&ringfence_tests::workspace().join("policies"))
+}
+
+/// The policy in this text, without other files.
+///
+/// # Errors
+/// It has errors.
+pub fn policy_text(text: &str) -> Result<Built> {
+    policy::build(&Table(&[("policy.toml", text.as_bytes())]), policy::today())
+        .map_err(|diagnostics| anyhow!("{}", diagnostics.render(false, None)))
+}
+
+/// Hosts that the tests of a file share: a program takes longer to load than a packet to run.
+pub struct Shared(Mutex<Hosts<'static>>);
+
+impl Shared {
+    /// Loads this policy for the rest of the process.
+    ///
+    /// # Panics
+    /// As [`Hosts::new`].
+    pub fn new(built: Result<Built>) -> Self {
+        let image = Box::leak(Box::new(built.expect("the policy is good").image));
+        Self(Mutex::new(Hosts::new(image).expect("the program loads")))
+    }
+
+    /// Runs packets, one behind the other and nobody else's in between.
+    ///
+    /// # Panics
+    /// The hosts differ.
+    #[track_caller]
+    pub fn run(&self, frames: &[Vec<u8>]) -> Vec<Outcome> {
+        // A test that failed has left nothing half done.
+        let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let run = |frame: &Vec<u8>| hosts.run(frame).unwrap_or_else(|error| panic!("{error:#}\n{}", hex(frame)));
+        frames.iter().map(run).collect()
+    }
+
+    /// Runs one packet.
+    ///
+    /// # Panics
+    /// The hosts differ.
+    #[track_caller]
+    pub fn decide(&self, frame: Vec<u8>) -> Outcome {
+        self.run(&[frame]).remove(0)
+    }
+
+    /// Instructions that the verifier walked through.
+    ///
+    /// # Panics
+    /// The kernel does not say.
+    pub fn verified_instructions(&self) -> u32 {
+        let hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.instance.verified_instructions().expect("the kernel tells").expect("it knows the count")
+    }
+}
+
+/// Bytes as a capture tool would show them.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
