@@ -46,12 +46,16 @@ fn reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     }
 }
 
+/// How long the verdict on a first fragment holds for later ones, ns. Identifications come round again: an old verdict must
+/// not hit another datagram. Later fragments that come after this pass, and wait in vain for the first one.
+const FRAGMENT_LIFETIME: u64 = 5_000_000_000;
+
 /// A fragment that is not the first shares the verdict of the first.
 #[inline(never)]
 fn later_fragment<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     match host.dropped_fragment(&fragment_key(s)) {
-        Some(_) => Reason::FragmentOfDropped,
-        None => Reason::FragmentLater,
+        Some(first) if host.now().wrapping_sub(first.since) < FRAGMENT_LIFETIME => Reason::FragmentOfDropped,
+        _ => Reason::FragmentLater,
     }
 }
 
@@ -104,6 +108,9 @@ fn payload_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
         // Nothing to read: rules that ask for a message do not match.
         s.kind = Kind::Empty as u32;
         s.message_read = 1;
+        if s.fragment != 0 {
+            s.anomalies |= anomaly::TINY_FIRST_FRAGMENT;
+        }
         evaluate::without_message(host, s);
         if config.needs & need::ANOMALY != 0 {
             // There is none: rules that ask for one do not match either.
@@ -158,10 +165,19 @@ fn is_banned<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
 }
 
 /// True if this segment belongs to a connection in which a message was dropped. A new connection on the same ports is another
-/// one: nothing is held against it.
+/// one: nothing is held against it. (A SYN in the middle of a connection gains nothing: the server's TCP answers it and goes
+/// on waiting for the dropped bytes, RFC 9293 section 3.10.7.4.)
 #[inline(never)]
 fn dropped_flow<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
-    s.opens == 0 && host.dropped_flow(&flow_key(s)).is_some()
+    let key = flow_key(s);
+    if host.dropped_flow(&key).is_none() {
+        return false;
+    }
+    if s.opens != 0 {
+        host.forget_flow(&key);
+        return false;
+    }
+    true
 }
 
 /// All rules are candidates, as far as addresses and ports tell.
@@ -249,10 +265,11 @@ pub fn read_message<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     s.headers = [Span { start: 0, end: 0 }; HEADERS];
     if s.length == 0 {
         s.kind = Kind::Empty as u32;
-        return;
+    } else {
+        message::read(host, s);
     }
-    message::read(host, s);
-    if s.kind == Kind::NotSip as u32 && s.fragment != 0 {
+    // Line ends in front of a start line are skipped by servers: they too can fill a first fragment.
+    if s.fragment != 0 && s.kind != Kind::Request as u32 && s.kind != Kind::Response as u32 {
         s.anomalies |= anomaly::TINY_FIRST_FRAGMENT;
     }
 }

@@ -27,6 +27,10 @@ macro_rules! needles {
 needles! {
     /// A line feed.
     LineFeed(word) = equal(word, b'\n');
+    /// A line feed or a carriage return.
+    LineEnd(word) = equal(word, b'\n') | equal(word, b'\r');
+    /// Anything but a carriage return.
+    NotCarriageReturn(word) = !exactly(word, b'\r') & 0x8080_8080_8080_8080;
     /// A byte that is neither carriage return nor line feed.
     NotLineEnd(word) = !(exactly(word, b'\r') | exactly(word, b'\n')) & 0x8080_8080_8080_8080;
     /// A blank or a control character.

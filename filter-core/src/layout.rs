@@ -162,7 +162,7 @@ pub mod anomaly {
     pub const DUPLICATE_HEADER: u32 = 1 << 4;
     /// From, To, Call-ID, CSeq or Via is missing.
     pub const MISSING_HEADER: u32 = 1 << 5;
-    /// A control character in a header's name or start line.
+    /// A control character in a header's name or start line, or a carriage return that no line feed follows.
     pub const CONTROL_CHARACTER: u32 = 1 << 6;
     /// Content-Length disagrees with the datagram, or is no number.
     pub const CONTENT_LENGTH_MISMATCH: u32 = 1 << 7;

@@ -4,14 +4,14 @@
 //! message that a server would act on must not be invisible here. What breaks the grammar is read and noted as an anomaly.
 
 use crate::{
-    find::{Blank, Colon, LineFeed, NotBlank, NotLineEnd, find, skip_blank},
+    find::{Blank, Colon, LineEnd, Needle, NotBlank, NotCarriageReturn, NotLineEnd, find, skip_blank},
     header::read_name,
     host::{Host, Step},
     identity,
     layout::{Method, anomaly, need},
     limits::{INSPECTED_LENGTH, MAX_HEADER_LINES},
     scratch::{Header, Kind, Scratch, Span},
-    swar::{equal, first},
+    swar::{below, first},
 };
 
 const fn text(bytes: &[u8; 8]) -> u64 {
@@ -53,7 +53,8 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         read_start_line(host, s, start);
     }
     if s.kind == Kind::NotSip as u32 {
-        s.anomalies |= anomaly::NOT_SIP;
+        // What looked odd about its start says nothing.
+        s.anomalies = anomaly::NOT_SIP;
         return;
     }
     read_headers(host, s);
@@ -63,16 +64,37 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
 #[inline(always)]
 fn read_start_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) {
     s.kind = Kind::NotSip as u32;
-    let end = find::<LineFeed, H>(host, s, start, s.length);
+    let end = find::<LineEnd, H>(host, s, start, s.length);
     if end == s.length {
         return;
     }
-    s.cursor = end + 1;
+    s.cursor = behind_line_end(host, s, end);
     if (s.word(start) | LETTERS) as u32 == text(b"sip/\0\0\0\0") as u32 {
         read_status_line(host, s, start, end);
     } else {
         read_request_line(host, s, start, end);
     }
+}
+
+/// The start of the line behind the line end at `at`: a line feed, or carriage returns with or without one.
+///
+/// A carriage return alone ends a line for PJSIP (Asterisk) and Sofia-SIP (FreeSWITCH), not for Kamailio; several in front of
+/// a line feed end the headers for the former, a line for the latter. Here every one of them ends a line, and none of the odd
+/// forms ends the headers: so no header that any server sees is missed.
+#[inline(always)]
+fn behind_line_end<'m, H: Host<'m>>(host: H, s: &mut Scratch, at: u32) -> u32 {
+    if s.byte(at) == b'\n' {
+        return at + 1;
+    }
+    if s.byte(at + 1) == b'\n' {
+        return at + 2;
+    }
+    let behind = find::<NotCarriageReturn, H>(host, s, at, s.length);
+    // The last byte may be half of a line end of which the rest is not there.
+    if behind < s.length {
+        s.anomalies |= anomaly::CONTROL_CHARACTER;
+    }
+    if s.byte(behind) == b'\n' { behind + 1 } else { behind }
 }
 
 /// `SIP/2.0 SP Status-Code SP Reason-Phrase` (RFC 3261 section 7.2).
@@ -124,10 +146,7 @@ fn read_request_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end:
     s.seen |= 1 << Header::RequestUri as u32;
     s.method = method(s, start, method_end.wrapping_sub(start)) as u32;
     note_version(s, version, version_end);
-    // Behind the version only the line's own carriage return may stand.
-    let rest = end.wrapping_sub(version_end);
-    let ends_well = rest == 0 || (rest == 1 && s.byte(version_end) == b'\r');
-    if !well_formed || version != last || !ends_well || s.byte(uri) == b'<' {
+    if !well_formed || version != last || version_end != end || s.byte(uri) == b'<' {
         s.anomalies |= anomaly::MALFORMED_START_LINE;
     }
 }
@@ -257,25 +276,46 @@ impl<'m, H: Host<'m>> Step for Lines<'_, H> {
         if at >= s.length {
             return true;
         }
-        let (a, b) = (equal(s.word(at), b'\n'), equal(s.word(at + 8), b'\n'));
-        let (c, d) = (equal(s.word(at + 16), b'\n'), equal(s.word(at + 24), b'\n'));
-        if a | b | c | d == 0 {
+        // One comparison for both bytes that can end a line. What else it finds, tabs above all, is rare.
+        let (mut offset, mut marks) = mark(s, at, |word| below(word, b'\r' + 1));
+        if marks == 0 {
             s.cursor = at + STRIDE;
             return false;
         }
-        let (offset, marks) = if a != 0 {
-            (0, a)
-        } else if b != 0 {
-            (8, b)
-        } else if c != 0 {
-            (16, c)
-        } else {
-            (24, d)
-        };
-        let line = at + offset + first(marks) + 1;
+        let byte = s.byte(at + offset + first(marks));
+        if byte != b'\r' && byte != b'\n' {
+            (offset, marks) = mark(s, at, LineEnd::marks);
+            if marks == 0 {
+                s.cursor = at + STRIDE;
+                return false;
+            }
+        }
+        s.at = at + offset + first(marks);
+        self.host.fence();
+        let end = s.at;
+        if end >= s.length {
+            return true;
+        }
+        let line = behind_line_end(self.host, s, end);
         s.cursor = line;
         s.lines += 1;
         s.lines > MAX_HEADER_LINES || begin_line(self.host, s, line)
+    }
+}
+
+/// The first of the [`STRIDE`] bytes at `at` that has marks: the offset of its word, and the marks in it; no marks for none.
+#[inline(always)]
+fn mark(s: &Scratch, at: u32, marks: impl Fn(u64) -> u64) -> (u32, u64) {
+    let (a, b) = (marks(s.word(at)), marks(s.word(at + 8)));
+    let (c, d) = (marks(s.word(at + 16)), marks(s.word(at + 24)));
+    if a != 0 {
+        (0, a)
+    } else if b != 0 {
+        (8, b)
+    } else if c != 0 {
+        (16, c)
+    } else {
+        (24, d)
     }
 }
 
@@ -292,8 +332,8 @@ fn begin_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) -> bool {
         return false;
     }
     close_header(s, line);
-    if byte == b'\n' || word as u16 == u16::from_le_bytes(*b"\r\n") {
-        s.body = line + if byte == b'\n' { 1 } else { 2 };
+    if byte == b'\n' || byte == b'\r' {
+        s.body = line + if word as u16 == u16::from_le_bytes(*b"\r\n") { 2 } else { 1 };
         return true;
     }
     let read = read_name(s, line, word);
@@ -327,7 +367,7 @@ fn begin_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) -> bool {
 /// Notes a line of no known header that has no colon, or a control character before it.
 #[inline(always)]
 fn note_unknown_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) {
-    let end = find::<LineFeed, H>(host, s, line, s.length);
+    let end = find::<LineEnd, H>(host, s, line, s.length);
     let colon = find::<Colon, H>(host, s, line, end);
     if colon == end {
         s.anomalies |= anomaly::MALFORMED_HEADER;

@@ -8,8 +8,9 @@ use crate::{
     scratch::Scratch,
 };
 
-/// Headers are followed up to this offset in the packet.
-pub const MAX_HEADER_OFFSET: u32 = 1023;
+/// Headers are followed up to this offset in the packet: through any headers that a packet of 1,500 bytes can have. A bound
+/// on extension headers that is lower than the kernel's own would let everything behind more of them pass unread.
+pub const MAX_HEADER_OFFSET: u32 = 2047;
 
 /// Bytes of an Ethernet header.
 pub const ETHERNET_HEADER: u32 = 14;
@@ -28,8 +29,8 @@ const PROTOCOL_AUTHENTICATION: u32 = 51;
 const PROTOCOL_DESTINATION_OPTIONS: u32 = 60;
 const PROTOCOL_MOBILITY: u32 = 135;
 
-/// IPv6 extension headers that are followed.
-const MAX_EXTENSIONS: u32 = 8;
+/// IPv6 extension headers that are followed: as many of the shortest ones as reach the offset above.
+const MAX_EXTENSIONS: u32 = (MAX_HEADER_OFFSET + 1) / 8;
 
 /// Bits of the IPv4 flags and fragment offset field.
 const MORE_FRAGMENTS: u16 = 0x2000;
@@ -132,11 +133,15 @@ fn read_ipv6<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
     if !direct && !is_extension(next) {
         return Read::Done(Reason::NotSignalling);
     }
-    // A payload length of 0 is a jumbogram (RFC 2675), which no Ethernet frame holds.
-    if payload_length == 0 {
+    let end = if payload_length != 0 {
+        offset + 40 + payload_length
+    } else if next == PROTOCOL_HOP_BY_HOP {
+        // A jumbogram (RFC 2675) is longer than any frame. But with a Hop-by-Hop header, whatever its options are, Linux
+        // takes a length of zero for the rest of the frame, and so must we.
+        host.packet_length()
+    } else {
         return Read::Done(Reason::Ipv6Malformed);
-    }
-    let end = offset + 40 + payload_length;
+    };
     if end > host.packet_length() {
         return Read::Done(Reason::Ipv6Truncated);
     }
@@ -209,9 +214,13 @@ impl<'m, H: Host<'m>> Step for Extensions<'_, H> {
         let mut length = (header[1] as u32 + 1) * 8;
         if protocol == PROTOCOL_FRAGMENT {
             length = 8;
-            s.fragment = 1;
-            s.fragment_offset = be16(header, 2) as u32 & 0xfff8;
-            s.fragment_id = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+            let field = be16(header, 2);
+            s.fragment_offset = (field & !7) as u32;
+            // Offset 0 and nothing to follow is a whole datagram (an atomic fragment, RFC 6946).
+            if field & !6 != 0 {
+                s.fragment = 1;
+                s.fragment_id = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+            }
         } else if protocol == PROTOCOL_AUTHENTICATION {
             length = (header[1] as u32 + 2) * 4;
         }
@@ -242,9 +251,13 @@ fn read_udp<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
     s.source_port = be16(udp, 0);
     s.destination_port = port;
     let available = s.datagram_end.wrapping_sub(offset);
-    let length = be16(udp, 4) as u32;
+    let mut length = be16(udp, 4) as u32;
     if s.datagram_end < offset + 8 {
         return Read::Done(Reason::UdpTruncated);
+    }
+    if length == 0 && s.ip_version == 6 {
+        // Meant for jumbograms (RFC 2675 section 4), but Linux takes it for all there is in any IPv6 packet.
+        length = available;
     }
     // A first fragment claims the length of the whole datagram. Elsewhere the kernel drops what claims more than there is.
     if length < 8 || (length > available && s.fragment == 0) {
@@ -260,6 +273,9 @@ fn read_udp<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
 
 #[inline(always)]
 fn read_tcp<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
+    if s.fragment != 0 && s.datagram_end >= offset + 8 && s.datagram_end < offset + 20 {
+        return read_tcp_fragment(host, s, offset);
+    }
     let Some(tcp) = host.load::<20>(offset) else { return Read::Done(Reason::TcpTruncated) };
     let port = be16(tcp, 2);
     if !find_service(host, s, port, false) {
@@ -279,6 +295,22 @@ fn read_tcp<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
     s.payload_length = available - header_length;
     s.transport = host.config().ports[s.service as usize & (MAX_PORTS - 1)].transport as u32;
     s.opens = (tcp[13] & TCP_SYN) as u32;
+    Read::Payload
+}
+
+/// A first fragment too short for the header (RFC 1858): its ports tell whom it is for. What it carries comes later.
+#[inline(always)]
+fn read_tcp_fragment<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
+    let Some(tcp) = host.load::<8>(offset) else { return Read::Done(Reason::TcpTruncated) };
+    if !find_service(host, s, be16(tcp, 2), false) {
+        return Read::Done(Reason::NotSignalling);
+    }
+    s.source_port = be16(tcp, 0);
+    s.destination_port = be16(tcp, 2);
+    s.payload_offset = offset;
+    s.payload_length = 0;
+    s.transport = host.config().ports[s.service as usize & (MAX_PORTS - 1)].transport as u32;
+    s.opens = 0;
     Read::Payload
 }
 

@@ -177,7 +177,8 @@ impl<'m, H: Host<'m>> Step for DisplayName<'_, H> {
                 false
             }
             _ => {
-                s.at = at + 2;
+                // Outside of quotes a backslash escapes nothing (RFC 3261 section 25.1).
+                s.at = at + 1;
                 false
             }
         }
@@ -508,7 +509,7 @@ impl<'m, H: Host<'m>> Step for Values<'_, H> {
                 let close = find::<AngleClose, H>(host, s, at + 1, end);
                 s.at = close + 1;
             }
-            _ => s.at = at + 2,
+            _ => s.at = at + 1,
         }
         false
     }

@@ -48,7 +48,7 @@ macro_rules! masked {
     }};
 }
 
-const _: () = assert!(MAX_HEADER_OFFSET == 1023 && INSPECTED_LENGTH == 8192);
+const _: () = assert!(MAX_HEADER_OFFSET == 2047 && INSPECTED_LENGTH == 8192);
 
 impl Tables for Kernel {
     #[inline(always)]
@@ -90,7 +90,7 @@ impl Host<'static> for Kernel {
 
     #[inline(always)]
     fn load<const N: usize>(self, offset: u32) -> Option<&'static [u8; N]> {
-        let offset = masked!(offset, "1023");
+        let offset = masked!(offset, "2047");
         // SAFETY: the context is this run's; the verifier sees to it that the fields are read as the packet's bounds.
         let (start, end) = unsafe { ((*self.context).data as usize, (*self.context).data_end as usize) };
         let at = start + offset as usize;
@@ -217,6 +217,11 @@ impl Host<'static> for Kernel {
     #[inline(always)]
     fn remember_flow(self, key: &FlowKey, value: &Remembered) {
         let _ = FLOWS.insert(key, value, 0);
+    }
+
+    #[inline(always)]
+    fn forget_flow(self, key: &FlowKey) {
+        let _ = FLOWS.remove(key);
     }
 
     #[inline(always)]

@@ -2,7 +2,9 @@
 
 pub mod capture;
 pub mod filter;
+pub mod message;
 pub mod netns;
+pub mod packet;
 pub mod process;
 pub mod raw;
 pub mod sip;

@@ -109,14 +109,22 @@ impl Instance {
     /// # Errors
     /// As for [`Instance::run`].
     pub fn read(&self, packet: &[u8]) -> Result<Box<Scratch>, Error> {
+        self.run_and_read(packet).map(|(_, scratch)| scratch)
+    }
+
+    /// Runs one packet: what the program did with it, and what the engine read in it. Only one caller at a time may do so.
+    ///
+    /// # Errors
+    /// As for [`Instance::run`].
+    pub fn run_and_read(&self, packet: &[u8]) -> Result<(Run, Box<Scratch>), Error> {
         let counts = |cpus: Vec<Scratch>| cpus.iter().map(|scratch| scratch.sequence).collect::<Vec<_>>();
         let before = counts(self.scratch.per_cpu::<Scratch>(0)?);
-        self.run(packet)?;
+        let run = self.run(packet)?;
         // The program ran on one of the CPUs: the one whose count went up.
         let after = self.scratch.per_cpu::<Scratch>(0)?;
         let fresh = after.iter().zip(before).find(|(scratch, before)| scratch.sequence != *before);
         let fresh = fresh.ok_or_else(|| Error::Internal("the program left no trace of its run".to_owned()))?;
-        Ok(Box::new(*fresh.0))
+        Ok((run, Box::new(*fresh.0)))
     }
 
     /// One of its maps.
