@@ -192,7 +192,7 @@ impl Host<'static> for Kernel {
         }
         let mut cell = RateCell { next: 0 };
         let over = update(&mut cell);
-        let _ = RATES.insert(key, &cell, 0);
+        let _ = RATES.insert(key, cell, 0);
         over
     }
 

@@ -56,6 +56,7 @@ pub static FLOWS: LruHashMap<FlowKey, Remembered> = LruHashMap::with_max_entries
 /// The configuration. Its loads are not volatile, but the address is opaque to LLVM, which must not see the zeroes that the
 /// loader replaces; to the verifier they are loads from a frozen map: constants.
 #[inline(always)]
+#[expect(clippy::pointers_in_nomem_asm_block, reason = "the address passes through the asm block, which reads nothing")]
 pub fn config() -> &'static Config {
     let mut address = &raw const CONFIG;
     // SAFETY: moves a register to itself.

@@ -107,7 +107,8 @@ fn an_invite_over_ipv6_from_a_dno_number_is_dropped_by_do_not_originate() {
 
 #[test]
 fn an_invite_behind_two_ipv6_extension_headers_is_read() {
-    let packet = call_from(DNO).over_ipv6().extension(Extension::HopByHop(8)).extension(Extension::DestinationOptions(16));
+    let packet =
+        call_from(DNO).over_ipv6().extension(Extension::HopByHop(8)).extension(Extension::DestinationOptions(16));
     assert_dropped(&SAMPLE.decide(packet.frame()), "do-not-originate");
 }
 
@@ -376,10 +377,7 @@ fn an_asserted_identity_counts_from_a_believed_source_only() {
         assert_eq!(outcome.field("calling"), "14155552671");
     }
     for source in others {
-        assert_passed(
-            &everything(&Packet::udp(asserted(BLOCKED, "+14155552671")).from(source)),
-            Reason::DefaultPass,
-        );
+        assert_passed(&everything(&Packet::udp(asserted(BLOCKED, "+14155552671")).from(source)), Reason::DefaultPass);
         assert_dropped(&everything(&Packet::udp(asserted("+14155552671", BLOCKED)).from(source)), "calling");
     }
 }
@@ -481,7 +479,8 @@ fn of_two_identity_headers_the_shaken_one_counts() {
 
 #[test]
 fn a_failed_verification_is_read_in_the_user_part_and_behind_the_host() {
-    for uri in ["+14155552671;verstat=TN-Validation-Failed@h", "+14155552671@h;verstat=TN-Validation-Failed;user=phone"] {
+    for uri in ["+14155552671;verstat=TN-Validation-Failed@h", "+14155552671@h;verstat=TN-Validation-Failed;user=phone"]
+    {
         let message = Message::invite().set("From", &format!("<sip:{uri}>;tag=1"));
         assert_dropped(&everything(&Packet::udp(message)), "failed-verification");
     }
@@ -974,8 +973,7 @@ fn payloads_around_the_inspected_length_are_read_alike() {
         Packet::udp(message).frame()
     };
     let ends: [&[u8]; 7] = [b"x", b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\r\nFrom:", b"\r\nf: \"\\"];
-    let frames: Vec<Vec<u8>> =
-        (8_150..8_240).flat_map(|length| ends.map(|end| filler(length, end))).collect();
+    let frames: Vec<Vec<u8>> = (8_150..8_240).flat_map(|length| ends.map(|end| filler(length, end))).collect();
     assert_eq!(EVERYTHING.run(&frames).len(), frames.len());
 }
 
