@@ -207,13 +207,17 @@ fn same(network: &[u8], address: &[u8], prefix: u8) -> bool {
 }
 
 fn in_patterns(lists: &[Arc<PatternList>], value: &[u8]) -> bool {
-    // As a folded header line reads: line ends do not count, a tab is a space.
+    // As a folded header line reads: line ends do not count, a tab is a space, and there is none around the value.
     let value: Vec<u8> = value
         .iter()
         .filter(|&&byte| byte != b'\r' && byte != b'\n')
         .map(|&byte| if byte == b'\t' { b' ' } else { byte })
         .collect();
-    lists.iter().flat_map(|list| &list.entries).any(|entry| is_match(&entry.pattern, &value))
+    let is_space = |byte: &u8| *byte == b' ';
+    let start = value.iter().position(|byte| !is_space(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !is_space(byte)).map_or(start, |last| last + 1);
+    let trimmed = &value[start..end];
+    lists.iter().flat_map(|list| &list.entries).any(|entry| is_match(&entry.pattern, trimmed))
 }
 
 /// Compiling an expression costs more than all the rest: each is kept.

@@ -57,7 +57,7 @@ const NUMBERS: [&str; 12] = [
 const PATTERNS: [&str; 9] =
     ["friendly-scanner", "sip(vicious|cli)", "^$", "^a", "b$", "[0-9]{3}", r"\bunion\b", "a.c", " "];
 
-const VALUES: [&[u8]; 9] = [
+const VALUES: [&[u8]; 10] = [
     b"friendly-scanner",
     b"SIPcli/1.8",
     b"",
@@ -65,6 +65,7 @@ const VALUES: [&[u8]; 9] = [
     b"a\r\n\tc",
     b"x' union select",
     b"123",
+    b"\t ab \r\n ",
     b"unions b",
     b"\xff\x00A C",
 ];

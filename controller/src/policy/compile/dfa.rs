@@ -1,6 +1,6 @@
 //! Patterns of one text: to one table that tells, while it is walked once over the value, which of them match where.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, hash::Hash};
 
 use filter_core::{
     layout::{DFA_MATCHES, Dfa},
@@ -81,7 +81,7 @@ pub fn compile(groups: &[Vec<&str>]) -> Result<Compiled, DfaError> {
         }
         alternations.push(Hir::alternation(alternatives));
     }
-    Automat::build(&alternations)?.minimized().into_table()
+    Automat::build(&alternations)?.trimming().minimized().into_table()
 }
 
 /// A deterministic automaton over byte classes, before it is laid out.
@@ -94,11 +94,18 @@ struct Automat {
     transitions: Vec<Vec<u32>>,
     /// By state: index into `accepts`; 0 is "nothing matched".
     accept: Vec<u32>,
+    /// By state: the same for the end of the value.
+    at_end: Vec<u32>,
     accepts: Vec<Vec<usize>>,
 }
 
 const CARRIAGE_RETURN: u8 = b'\r';
 const LINE_FEED: u8 = b'\n';
+const SPACE: u8 = b' ';
+const TAB: u8 = b'\t';
+
+/// Column of the white space, in every automaton.
+const BLANK: usize = 0;
 
 impl Automat {
     /// Walks the automaton out of regex-automata. State 0 is the start.
@@ -133,17 +140,16 @@ impl Automat {
             })?;
 
         let mut columns = [None; 256];
-        let mut representatives = Vec::new();
+        // White space has a column of its own, even if no pattern tells it from other bytes. A tab reads as a space, as it
+        // would had the folded value been sent unfolded.
+        let mut representatives = vec![SPACE];
+        columns[usize::from(SPACE)] = Some(BLANK as u16);
+        columns[usize::from(TAB)] = Some(BLANK as u16);
         let mut column_of_class = HashMap::new();
-        for byte in 0..=u8::MAX {
-            if byte == CARRIAGE_RETURN || byte == LINE_FEED {
-                continue;
-            }
-            // A tab reads as a space, as it would had the folded value been sent unfolded.
-            let read = if byte == b'\t' { b' ' } else { byte };
+        for byte in (0..=u8::MAX).filter(|byte| ![CARRIAGE_RETURN, LINE_FEED, SPACE, TAB].contains(byte)) {
             columns[usize::from(byte)] =
-                Some(*column_of_class.entry(dfa.byte_classes().get(read)).or_insert_with(|| {
-                    representatives.push(read);
+                Some(*column_of_class.entry(dfa.byte_classes().get(byte)).or_insert_with(|| {
+                    representatives.push(byte);
                     representatives.len() as u16 - 1
                 }));
         }
@@ -156,6 +162,7 @@ impl Automat {
             end: representatives.len(),
             transitions: Vec::new(),
             accept: Vec::new(),
+            at_end: Vec::new(),
             accepts: vec![Vec::new()],
         };
         let mut accept_index = HashMap::from([(Vec::new(), 0)]);
@@ -170,33 +177,94 @@ impl Automat {
                 accepts.len() as u32 - 1
             })
         };
-        // What matches at the end of the value, by state.
-        let mut at_end = Vec::new();
         let mut next = 0;
         while let Some(&state) = walk.states.get(next) {
             next += 1;
             automat.accept.push(accept_of(state, &mut automat.accepts));
             let row = representatives.iter().map(|&byte| walk.number(dfa.next_state(state, byte))).collect();
             automat.transitions.push(row);
-            at_end.push(accept_of(dfa.next_eoi_state(state), &mut automat.accepts));
-        }
-        // Behind the end nothing is read: any state with the right matches will do, one that is there already if possible.
-        let mut state_with = HashMap::new();
-        for (state, &accept) in automat.accept.iter().enumerate() {
-            state_with.entry(accept).or_insert(state as u32);
-        }
-        for (state, accept) in at_end.into_iter().enumerate() {
-            let target = *state_with.entry(accept).or_insert_with(|| {
-                automat.accept.push(accept);
-                automat.transitions.push(Vec::new());
-                automat.accept.len() as u32 - 1
-            });
-            automat.transitions[state].push(target);
-        }
-        for (state, row) in automat.transitions.iter_mut().enumerate() {
-            row.resize(automat.end + 1, state as u32);
+            automat.at_end.push(accept_of(dfa.next_eoi_state(state), &mut automat.accepts));
         }
         Ok(automat)
+    }
+
+    /// The automaton that takes no notice of white space around the value.
+    ///
+    /// In front it stays where it is. Behind a byte that is none, white space may be the end of the value or not: what the
+    /// end would have matched is kept in mind, and what matches with white space at its end is held back until another
+    /// byte shows that it stood inside the value. (A match shows one byte late, so that what shows with the first white
+    /// space ended before it.)
+    fn trimming(mut self) -> Self {
+        let mut walk = Walk::default();
+        walk.number(Trimming::Front);
+        let mut index: HashMap<Vec<usize>, u32> =
+            self.accepts.iter().enumerate().map(|(index, accept)| (accept.clone(), index as u32)).collect();
+        let mut united = |accepts: &mut Vec<Vec<usize>>, a: u32, b: u32| {
+            if a == b || b == 0 {
+                return a;
+            }
+            let mut union = [&*accepts[a as usize], &*accepts[b as usize]].concat();
+            union.sort_unstable();
+            union.dedup();
+            *index.entry(union).or_insert_with_key(|union| {
+                accepts.push(union.clone());
+                accepts.len() as u32 - 1
+            })
+        };
+        let (mut transitions, mut accept, mut at_end) = (Vec::new(), Vec::new(), Vec::new());
+        let mut next = 0;
+        while let Some(&state) = walk.states.get(next) {
+            next += 1;
+            let (read, own, end) = match state {
+                Trimming::Front => (0, 0, self.at_end[0]),
+                Trimming::Inside { state, released } => {
+                    let own = united(&mut self.accepts, self.accept[state as usize], released);
+                    (state, own, self.at_end[state as usize])
+                }
+                Trimming::Blank { state, end, is_first, .. } => {
+                    (state, if is_first { self.accept[state as usize] } else { 0 }, end)
+                }
+            };
+            accept.push(own);
+            at_end.push(end);
+            let mut row = Vec::with_capacity(self.end);
+            for (column, &target) in self.transitions[read as usize].iter().enumerate() {
+                let following = match (state, column) {
+                    (Trimming::Front, BLANK) => Trimming::Front,
+                    (Trimming::Inside { .. }, BLANK) => Trimming::Blank { state: target, end, held: 0, is_first: true },
+                    (Trimming::Blank { held, .. }, BLANK) => {
+                        let held = united(&mut self.accepts, self.accept[target as usize], held);
+                        Trimming::Blank { state: target, end, held, is_first: false }
+                    }
+                    (Trimming::Blank { held, .. }, _) => Trimming::Inside { state: target, released: held },
+                    (Trimming::Front | Trimming::Inside { .. }, _) => Trimming::Inside { state: target, released: 0 },
+                };
+                row.push(walk.number(following));
+            }
+            transitions.push(row);
+        }
+        Self { transitions, accept, at_end, ..self }.with_end_column()
+    }
+
+    /// Turns what matches at the end into transitions to a state that says so. Behind the end nothing is read: any state
+    /// with the right matches will do, one that is there already if possible.
+    fn with_end_column(mut self) -> Self {
+        let mut state_with = HashMap::new();
+        for (state, &accept) in self.accept.iter().enumerate() {
+            state_with.entry(accept).or_insert(state as u32);
+        }
+        for (state, &accept) in self.at_end.iter().enumerate() {
+            let target = *state_with.entry(accept).or_insert_with(|| {
+                self.accept.push(accept);
+                self.transitions.push(Vec::new());
+                self.accept.len() as u32 - 1
+            });
+            self.transitions[state].push(target);
+        }
+        for (state, row) in self.transitions.iter_mut().enumerate() {
+            row.resize(self.end + 1, state as u32);
+        }
+        self
     }
 
     /// The smallest automaton with the same matches (Moore's algorithm: split states by what they accept, then by where
@@ -303,15 +371,32 @@ impl std::fmt::Display for Size {
     }
 }
 
-/// States in the order in which they were met.
-#[derive(Default)]
-struct Walk {
-    states: Vec<StateID>,
-    numbers: HashMap<StateID, u32>,
+/// A state of the automaton that takes no notice of white space around the value.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Trimming {
+    /// Only white space so far.
+    Front,
+    /// The last byte was no white space; `released` is what it let out.
+    Inside { state: u32, released: u32 },
+    /// The last bytes were white space. `end`: what matches if the value ends here; `held`: what matched with some of the
+    /// white space; `is_first`: it was one byte.
+    Blank { state: u32, end: u32, held: u32, is_first: bool },
 }
 
-impl Walk {
-    fn number(&mut self, state: StateID) -> u32 {
+/// States in the order in which they were met.
+struct Walk<S> {
+    states: Vec<S>,
+    numbers: HashMap<S, u32>,
+}
+
+impl<S> Default for Walk<S> {
+    fn default() -> Self {
+        Self { states: Vec::new(), numbers: HashMap::new() }
+    }
+}
+
+impl<S: Copy + Eq + Hash> Walk<S> {
+    fn number(&mut self, state: S) -> u32 {
         *self.numbers.entry(state).or_insert_with(|| {
             self.states.push(state);
             self.states.len() as u32 - 1
@@ -342,7 +427,7 @@ mod tests {
         groups
     }
 
-    /// The same from the regex crate, on the value as a folded header line reads.
+    /// The same from the regex crate, on the value as a folded header line reads, without the white space around it.
     fn naive(groups: &[Vec<&str>], value: &[u8]) -> Vec<usize> {
         let unfolded: Vec<u8> = value
             .iter()
@@ -355,7 +440,7 @@ mod tests {
                 .unicode(false)
                 .build()
                 .expect("the generated patterns parse")
-                .is_match(&unfolded)
+                .is_match(unfolded.trim_ascii())
         };
         (0..groups.len()).filter(|&group| groups[group].iter().any(matches)).collect()
     }
@@ -372,7 +457,9 @@ mod tests {
     }
 
     fn value() -> impl Strategy<Value = Vec<u8>> {
-        vec(select(b"aabbccABC  --111zZ\t\r\n\x80\xff\x00.".to_vec()), 0..24)
+        let around = || vec(select(b" \t\r\n".to_vec()), 0..4);
+        let inside = vec(select(b"aabbccABC  --111zZ\t\r\n\x80\xff\x00.".to_vec()), 0..24);
+        (around(), inside, around()).prop_map(|(before, inside, behind)| [before, inside, behind].concat())
     }
 
     proptest! {
@@ -396,6 +483,13 @@ mod tests {
         let compiled = compile(&[vec!["^friendly-scanner$"], vec!["two words"]]).unwrap();
         assert_eq!(run(&compiled, b"FRIENDLY-\r\nscanner\r"), [0]);
         assert_eq!(run(&compiled, b"\r\n\ttwo\r\n\twords"), [1]);
+    }
+
+    #[test]
+    fn white_space_around_the_value_does_not_count() {
+        let compiled = compile(&[vec!["^a b$"], vec![" $", "^ ", "^a b c$"], vec!["b "]]).unwrap();
+        assert_eq!(run(&compiled, b"\r\n  a b\t \r\n "), [0]);
+        assert_eq!(run(&compiled, b" a b  c "), [2]);
     }
 
     #[test]
