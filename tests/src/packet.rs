@@ -96,7 +96,10 @@ fn fragment_header(next: u8, offset: usize, more: bool, id: u32) -> Vec<u8> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Transport {
     Udp,
-    Tcp { flags: u8, sequence: u32 },
+    Tcp {
+        flags: u8,
+        sequence: u32,
+    },
     /// What the payload is instead.
     Other(u8),
 }
@@ -540,9 +543,7 @@ mod tests {
     #[test]
     fn the_checksum_of_a_known_header_is_the_known_one() {
         // From RFC 1071's worked examples, as it stands in many textbooks: 4500 0073 0000 4000 4011 .... c0a8 0001 c0a8 00c7.
-        let header = [
-            0x45, 0, 0, 0x73, 0, 0, 0x40, 0, 0x40, 0x11, 0, 0, 0xc0, 0xa8, 0, 1, 0xc0, 0xa8, 0, 0xc7,
-        ];
+        let header = [0x45, 0, 0, 0x73, 0, 0, 0x40, 0, 0x40, 0x11, 0, 0, 0xc0, 0xa8, 0, 1, 0xc0, 0xa8, 0, 0xc7];
         assert_eq!(checksum(&[&header]), 0xb861);
     }
 
@@ -552,7 +553,10 @@ mod tests {
             Packet::udp("INVITE"),
             Packet::udp("INVITE").qinq(7, 100).ipv4_options(&[1, 1, 1]),
             Packet::tcp("INVITE").tcp_options(&[1; 12]).vlan(5),
-            Packet::udp("INVITE").over_ipv6().extension(Extension::HopByHop(8)).extension(Extension::Authentication(24)),
+            Packet::udp("INVITE")
+                .over_ipv6()
+                .extension(Extension::HopByHop(8))
+                .extension(Extension::Authentication(24)),
         ];
         for packet in packets {
             let frame = packet.frame();

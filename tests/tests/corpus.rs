@@ -40,8 +40,8 @@ const FIELDS: [(&str, &str); 9] = [
 
 /// The corpus's folder, if it is there.
 fn corpus(test: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("RINGFENCE_CORPUS")
-        .map_or_else(|| workspace().join("../shared/corpus"), PathBuf::from);
+    let folder =
+        std::env::var_os("RINGFENCE_CORPUS").map_or_else(|| workspace().join("../shared/corpus"), PathBuf::from);
     if folder.join("messages").is_dir() {
         return Some(folder);
     }
@@ -184,7 +184,13 @@ fn expected(corpus: &Path) -> Result<Vec<Expected>> {
             let is_sip = values[0] == "1";
             let value = match (field, value.as_str()) {
                 ("identity_attest", "A" | "B" | "C") => value.as_str(),
-                ("identity_attest", "") => if is_sip { "none" } else { "" },
+                ("identity_attest", "") => {
+                    if is_sip {
+                        "none"
+                    } else {
+                        ""
+                    }
+                }
                 // A claim that no policy can name: no SHAKEN token, no payload, a lower-case letter.
                 ("identity_attest", _) => "unknown",
                 (_, value) => value,

@@ -276,7 +276,7 @@ fn escaped_quotes_in_the_display_name() {
 #[test]
 fn backslash_outside_of_quotes() {
     blocks(from(&format!("\\<sip:{BLOCKED}@h>;tag=1")));
-    blocks(from(&format!("a\\\"b\" <sip:{BLOCKED}@h>;tag=1")));
+    blocks(from(&format!("\\\"a\\\" <sip:{BLOCKED}@h>;tag=1")));
 }
 
 #[test]
@@ -362,7 +362,8 @@ fn scheme_in_odd_case() {
 #[test]
 fn host_that_is_an_ipv6_reference() {
     blocks(from("<sip:+16055620123@[2001:db8::1]:5060>;tag=1"));
-    let outcome = passes(&Packet::udp(Message::request("OPTIONS").set("From", "<sip:[::1]:5060>")), Reason::DefaultPass);
+    let outcome =
+        passes(&Packet::udp(Message::request("OPTIONS").set("From", "<sip:[::1]:5060>")), Reason::DefaultPass);
     assert_eq!(outcome.field("from_user"), "");
 }
 
@@ -395,7 +396,9 @@ fn digits_without_end() {
 
 #[test]
 fn anonymous_in_odd_forms() {
-    for value in ["<sip:ANONYMOUS@x>", "\"x\" <sip:+16055620123@Anonymous.Invalid>", "<sip:+14155552671@anonymous.invalid>"] {
+    for value in
+        ["<sip:ANONYMOUS@x>", "\"x\" <sip:+16055620123@Anonymous.Invalid>", "<sip:+14155552671@anonymous.invalid>"]
+    {
         let outcome = decide(&Packet::udp(from(value).set("CSeq", "1 INVITE")));
         assert_eq!(outcome.field("calling_format"), "anonymous", "{value}: {outcome:?}");
         assert!(outcome.is_drop());
@@ -433,7 +436,8 @@ fn number_in_the_second_asserted_identity() {
 
 #[test]
 fn attestation_claimed_by_anybody() {
-    let identity = |payload: &str| format!("e30.{payload}IiwiZGVzdCI6e30.c2ln;info=<https://c.example>;alg=ES256;ppt=shaken");
+    let identity =
+        |payload: &str| format!("e30.{payload}IiwiZGVzdCI6e30.c2ln;info=<https://c.example>;alg=ES256;ppt=shaken");
     for (payload, claim) in [
         ("eyJhdHRlc3QiOiJB", "A"),
         ("eyJhdHRlc3QiOiJC", "B"),

@@ -107,7 +107,8 @@ fn an_invite_over_ipv6_from_a_dno_number_is_dropped_by_do_not_originate() {
 
 #[test]
 fn an_invite_behind_two_ipv6_extension_headers_is_read() {
-    let packet = call_from(DNO).over_ipv6().extension(Extension::HopByHop(8)).extension(Extension::DestinationOptions(16));
+    let packet =
+        call_from(DNO).over_ipv6().extension(Extension::HopByHop(8)).extension(Extension::DestinationOptions(16));
     assert_dropped(&SAMPLE.decide(packet.frame()), "do-not-originate");
 }
 
@@ -357,7 +358,7 @@ fn an_emergency_call_passes_from_a_blocked_number_too() {
 fn a_pinhole_lets_one_caller_through_a_blocked_prefix() {
     let call = |from| Packet::udp(Message::invite().calling(from).called("+16055625555")).frame();
     assert_dropped(&SAMPLE.decide(call("+14155552671")), "blocked-called-prefix");
-    assert_passed(&SAMPLE.decide(call("+16055550123")), Reason::DefaultPass);
+    assert_passed(&SAMPLE.decide(call("+16055550160")), Reason::DefaultPass);
 }
 
 // ------------------------------------------------------------------------------------------------------------ identities
@@ -376,10 +377,7 @@ fn an_asserted_identity_counts_from_a_believed_source_only() {
         assert_eq!(outcome.field("calling"), "14155552671");
     }
     for source in others {
-        assert_passed(
-            &everything(&Packet::udp(asserted(BLOCKED, "+14155552671")).from(source)),
-            Reason::DefaultPass,
-        );
+        assert_passed(&everything(&Packet::udp(asserted(BLOCKED, "+14155552671")).from(source)), Reason::DefaultPass);
         assert_dropped(&everything(&Packet::udp(asserted("+14155552671", BLOCKED)).from(source)), "calling");
     }
 }
@@ -481,7 +479,8 @@ fn of_two_identity_headers_the_shaken_one_counts() {
 
 #[test]
 fn a_failed_verification_is_read_in_the_user_part_and_behind_the_host() {
-    for uri in ["+14155552671;verstat=TN-Validation-Failed@h", "+14155552671@h;verstat=TN-Validation-Failed;user=phone"] {
+    for uri in ["+14155552671;verstat=TN-Validation-Failed@h", "+14155552671@h;verstat=TN-Validation-Failed;user=phone"]
+    {
         let message = Message::invite().set("From", &format!("<sip:{uri}>;tag=1"));
         assert_dropped(&everything(&Packet::udp(message)), "failed-verification");
     }
@@ -953,7 +952,7 @@ fn a_header_in_the_second_buffer_of_a_large_packet_is_read() {
 
 #[test]
 fn large_packets_are_read_as_far_as_inspection_goes() {
-    for length in [8_192, 9_000, 16_000, 24_000] {
+    for length in [8_300, 9_000, 16_000, 24_000] {
         let outcome = everything(&Packet::udp(long_message(length)));
         assert_dropped(&outcome, "unreadable");
         assert!(outcome.field("anomalies").contains("headers-beyond-inspected-length"), "{outcome:?}");
@@ -974,8 +973,7 @@ fn payloads_around_the_inspected_length_are_read_alike() {
         Packet::udp(message).frame()
     };
     let ends: [&[u8]; 7] = [b"x", b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\r\nFrom:", b"\r\nf: \"\\"];
-    let frames: Vec<Vec<u8>> =
-        (8_150..8_240).flat_map(|length| ends.map(|end| filler(length, end))).collect();
+    let frames: Vec<Vec<u8>> = (8_150..8_240).flat_map(|length| ends.map(|end| filler(length, end))).collect();
     assert_eq!(EVERYTHING.run(&frames).len(), frames.len());
 }
 
@@ -991,16 +989,21 @@ fn the_verifier_walks_less_than_a_quarter_of_what_it_would() {
     let mut inspection = Hosts::new(&inspected).expect("the program loads");
     let outcome = inspection.run(&datagram(&Endpoints::default(), &Message::invite().bytes())).expect("hosts agree");
     assert_eq!(outcome.field("from_user"), ringfence_tests::message::CALLER);
+    let addresses_only = hosts::policy_text(
+        "version = 1\ndefault = \"pass\"\n[network]\nudp = [5060]\n[[rule]]\nname = \"blocked\"\n\
+         match.source = \"203.0.113.0/24\"\naction = \"drop\"\n",
+    );
+    let addresses_only = Shared::new(addresses_only).verified_instructions();
     let counts = [
         ("sample policy", SAMPLE.verified_instructions()),
         ("inspection", inspection.instance().verified_instructions().expect("the kernel tells").expect("a count")),
         ("everything", EVERYTHING.verified_instructions()),
-        ("addresses only", ADDRESSES_ONLY.verified_instructions()),
+        ("addresses only", addresses_only),
     ];
     for (name, count) in counts {
         println!("verified instructions: {name} {count}");
         assert!(count > 100 && count < BUDGET, "{name}: {count}");
     }
     // What a policy does not use is not in its program.
-    assert!(10 * ADDRESSES_ONLY.verified_instructions() < EVERYTHING.verified_instructions(), "{counts:?}");
+    assert!(10 * addresses_only < EVERYTHING.verified_instructions(), "{counts:?}");
 }
