@@ -4,8 +4,8 @@ use crate::{
     evaluate::{self, outcome},
     host::Host,
     layout::{
-        Attestation, BanKey, Dimension, FlowKey, FragmentKey, Method, NumberFormat, Remembered, Text, Transport, Trie,
-        Verstat, address_flag, anomaly, need,
+        Attestation, BanKey, Dimension, FlowKey, FragmentKey, Method, NO_RULE, NumberFormat, Remembered, Text,
+        Transport, Trie, Verstat, address_flag, anomaly, need,
     },
     limits::INSPECTED_LENGTH,
     message, number,
@@ -37,25 +37,44 @@ fn reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
         Read::Done(reason) => reason,
         Read::LaterFragment => later_fragment(host, s),
         Read::Payload => {
+            // What was true of the packet before must not be remembered of this one.
+            s.message_read = 0;
+            s.slot = NO_RULE;
             let reason = payload_reason(host, s);
             if matches!(reason.verdict(), Verdict::Drop) {
                 remember(host, s, reason);
+            } else if s.fragment != 0 {
+                forget_fragment(host, s);
             }
             reason
         }
     }
 }
 
-/// How long the verdict on a first fragment holds for later ones, ns. Identifications come round again: an old verdict must
-/// not hit another datagram. Later fragments that come after this pass, and wait in vain for the first one.
-const FRAGMENT_LIFETIME: u64 = 5_000_000_000;
-
 /// A fragment that is not the first shares the verdict of the first.
 #[inline(never)]
 fn later_fragment<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     match host.dropped_fragment(&fragment_key(s)) {
-        Some(first) if host.now().wrapping_sub(first.since) < FRAGMENT_LIFETIME => Reason::FragmentOfDropped,
+        Some(first) if first.reason != FORGOTTEN && host.now().wrapping_sub(first.since) < REASSEMBLY_TIME => {
+            Reason::FragmentOfDropped
+        }
         _ => Reason::FragmentLater,
+    }
+}
+
+/// How long a receiver waits for the fragments of a datagram, in nanoseconds: Linux 30 s, RFC 8200 section 4.5 60 s. Behind
+/// that the identification is another datagram's.
+const REASSEMBLY_TIME: u64 = 60_000_000_000;
+
+/// In [`Remembered::reason`]: what was remembered no longer holds.
+const FORGOTTEN: u32 = Reason::NotSignalling as u32;
+
+/// Lets the later fragments of a datagram pass, whose identification may have been that of a dropped one.
+#[inline(never)]
+fn forget_fragment<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let key = fragment_key(s);
+    if host.dropped_fragment(&key).is_some() {
+        host.remember_fragment(&key, &Remembered { since: host.now(), slot: NO_RULE, reason: FORGOTTEN });
     }
 }
 
@@ -105,20 +124,11 @@ fn payload_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
         return decided(s);
     }
     if is_tcp && (s.payload_length == 0 || s.transport == Transport::Tls as u32) {
-        // Nothing to read: rules that ask for a message do not match.
         s.kind = Kind::Empty as u32;
-        s.message_read = 1;
         if s.fragment != 0 {
             s.anomalies |= anomaly::TINY_FIRST_FRAGMENT;
         }
-        evaluate::without_message(host, s);
-        if config.needs & need::ANOMALY != 0 {
-            // There is none: rules that ask for one do not match either.
-            evaluate::narrow_anomalies(host, s);
-        }
-        evaluate::walk(host, s);
-        s.message_read = 0;
-        return if s.outcome == outcome::DECIDED { decided(s) } else { Reason::StreamWithoutMessage };
+        return unreadable(host, s, Reason::StreamWithoutMessage);
     }
     if s.outcome == outcome::OPEN && config.needs & need::INSPECT == 0 && !is_tcp {
         return default(host);
@@ -129,10 +139,11 @@ fn payload_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     }
     read_message(host, s);
     let is_message = s.kind == Kind::Request as u32 || s.kind == Kind::Response as u32;
-    s.message_read = 1;
     if is_tcp && !is_message && s.kind != Kind::KeepAlive as u32 {
-        return Reason::MidMessage;
+        s.anomalies = 0;
+        return unreadable(host, s, Reason::MidMessage);
     }
+    s.message_read = 1;
     if is_message {
         read_values(host, s);
         narrow_by_message(host, s);
@@ -154,6 +165,21 @@ fn payload_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     }
 }
 
+/// Decides about a segment that no message can be read in: rules that ask for one do not match, but those about addresses do,
+/// wherever they stand. The default is for messages.
+#[inline(never)]
+fn unreadable<'m, H: Host<'m>>(host: H, s: &mut Scratch, otherwise: Reason) -> Reason {
+    s.message_read = 1;
+    evaluate::without_message(host, s);
+    if host.config().needs & need::ANOMALY != 0 {
+        // There is none but a fragment's: rules that ask for others do not match either.
+        evaluate::narrow_anomalies(host, s);
+    }
+    evaluate::walk(host, s);
+    s.message_read = 0;
+    if s.outcome == outcome::DECIDED { decided(s) } else { otherwise }
+}
+
 /// True if the source is banned now. The map forgets the oldest ban by itself when it is full; one that has ended stays until
 /// then, or until the daemon sweeps it.
 #[inline(never)]
@@ -170,14 +196,12 @@ fn is_banned<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
 #[inline(never)]
 fn dropped_flow<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
     let key = flow_key(s);
-    if host.dropped_flow(&key).is_none() {
-        return false;
-    }
+    let Some(flow) = host.dropped_flow(&key) else { return false };
     if s.opens != 0 {
-        host.forget_flow(&key);
+        host.remember_flow(&key, &Remembered { since: host.now(), slot: NO_RULE, reason: FORGOTTEN });
         return false;
     }
-    true
+    flow.reason != FORGOTTEN
 }
 
 /// All rules are candidates, as far as addresses and ports tell.
@@ -327,7 +351,9 @@ pub fn read_values<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     }
     read_numbers(host, s);
     if needs & (need::VERSTAT | need::INSPECT) != 0 {
-        let of = if s.asserted_believed != 0 { UriOf::Asserted } else { UriOf::From };
+        // A believed source may also mark From, if it asserts no identity.
+        let asserts = s.asserted_believed != 0 && s.uri(UriOf::Asserted as u32).flags & uri_flag::PRESENT != 0;
+        let of = if asserts { UriOf::Asserted } else { UriOf::From };
         uri::read_verstat(host, s, of as u32);
     }
     if needs & (need::ANOMALY | need::INSPECT) != 0 {
@@ -347,7 +373,7 @@ fn read_numbers<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if needs & (need::CALLED | need::CALLED_FORMAT | need::NEIGHBOR) != 0 || inspect {
         set_number(host, s, NumberOf::Called, UriOf::Request as u32);
     }
-    if needs & (need::CALLING | need::CALLING_FORMAT | need::NEIGHBOR) != 0 || inspect {
+    if needs & (need::CALLING | need::CALLING_FORMAT | need::NEIGHBOR | need::VERSTAT) != 0 || inspect {
         let mut of = UriOf::From as u32;
         if needs & need::ASSERTED_IDENTITY != 0 {
             let flags = host.address_class(s.source_class).unwrap_or(0);

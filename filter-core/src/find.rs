@@ -37,6 +37,8 @@ needles! {
     Blank(word) = below(word, 0x21);
     /// Neither a blank nor a control character.
     NotBlank(word) = at_least(word, 0x21);
+    /// Neither a space nor a tab.
+    NotSpace(word) = !(exactly(word, b' ') | exactly(word, b'\t')) & 0x8080_8080_8080_8080;
     /// A colon, or a control character other than a tab within a line: what ends a header's name.
     Colon(word) = equal(word, b':');
     /// What can decide in front of a URI in angle brackets.

@@ -3,7 +3,7 @@
 use crate::{
     find::{Blank, LineFeed, find, skip_blank},
     host::{Host, Step},
-    layout::{Method, anomaly},
+    layout::{Method, Transport, anomaly},
     limits::INSPECTED_LENGTH,
     scratch::{Header, Kind, Scratch, Span, UriOf, uri_flag},
     text::BODY_LENGTH,
@@ -128,7 +128,10 @@ fn compare_content_length<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         return;
     }
     if claimed > available {
-        s.anomalies |= anomaly::CONTENT_LENGTH_MISMATCH;
+        // In a stream the rest comes with the next segment.
+        if claimed == u32::MAX || s.transport == Transport::Udp as u32 {
+            s.anomalies |= anomaly::CONTENT_LENGTH_MISMATCH;
+        }
         return;
     }
     // More than the message follows: line ends are padding, a start line is another message.

@@ -66,8 +66,6 @@ pub trait Host<'m>: Copy + Tables {
     fn dropped_flow(self, key: &FlowKey) -> Option<Remembered>;
     /// Remembers it.
     fn remember_flow(self, key: &FlowKey, value: &Remembered);
-    /// Forgets it.
-    fn forget_flow(self, key: &FlowKey);
 
     /// What is read from the scratch memory behind this is loaded anew.
     ///

@@ -412,9 +412,13 @@ impl Scratch {
         self.buffer.get(span.start as usize..span.end as usize).unwrap_or(&[])
     }
 
-    /// Bytes of a span without white space (folding included) around it.
+    /// Bytes of a span without white space (folding and control characters included) around it.
     #[must_use]
     pub fn trimmed(&self, span: Span) -> &[u8] {
-        self.bytes(span).trim_ascii()
+        let bytes = self.bytes(span);
+        let visible = |byte: &u8| *byte > b' ';
+        let start = bytes.iter().position(visible).unwrap_or(bytes.len());
+        let end = bytes.iter().rposition(visible).map_or(start, |last| last + 1);
+        bytes.get(start..end).unwrap_or(&[])
     }
 }

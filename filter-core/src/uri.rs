@@ -119,10 +119,11 @@ fn locate<'m, H: Host<'m>>(host: H, s: &mut Scratch, index: u32, start: u32, end
             s.uri_mut(index).display = Span { start: first as u16, end: at as u16 };
         }
         (at + 1, Form::Enclosed)
-    } else if s.register == IN_TOKEN {
+    } else if s.register == IN_TOKEN && at >= end {
         // No angle bracket: an addr-spec of another scheme, or a real-world `"name" sip:user@host`.
         (if quoted_end > first { quoted_end + 1 } else { first }, Form::Bare)
     } else {
+        // A string that does not end, or more of them than are followed.
         s.uri_mut(index).flags |= uri_flag::MALFORMED;
         (end, Form::None)
     }
@@ -177,8 +178,9 @@ impl<'m, H: Host<'m>> Step for DisplayName<'_, H> {
                 false
             }
             _ => {
-                // Outside of quotes a backslash escapes nothing (RFC 3261 section 25.1).
-                s.at = at + 1;
+                // Outside of quotes a backslash escapes nothing (RFC 3261 section 25.1), so it must not hide a bracket. But
+                // there are senders that write `\"name\" <sip:...>`: those quotes open nothing.
+                s.at = at + if s.byte(at + 1) == b'"' { 2 } else { 1 };
                 false
             }
         }
@@ -433,9 +435,9 @@ pub fn split_values<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         s.cursor = 0;
         s.lines = 0;
         if !earlier.is_empty() {
-            walk_values(host, s, earlier);
+            walk_values(host, s, earlier, u32::MAX);
         }
-        walk_values(host, s, last);
+        walk_values(host, s, last, u32::MAX);
         if s.lines != 0 {
             let start = s.lines;
             let end = if start < earlier.end as u32 && start >= earlier.start as u32 { earlier.end } else { last.end };
@@ -447,7 +449,7 @@ pub fn split_values<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if !asserted.is_empty() && s.seen & (1 << Header::SecondAssertedIdentity as u32) == 0 {
         s.cursor = 0;
         s.lines = 0;
-        walk_values(host, s, asserted);
+        walk_values(host, s, asserted, 2);
         if s.lines != 0 {
             s.headers[Header::SecondAssertedIdentity as usize] = Span { start: s.cursor as u16, end: asserted.end };
             s.seen |= 1 << Header::SecondAssertedIdentity as u32;
@@ -455,15 +457,15 @@ pub fn split_values<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     }
 }
 
-/// Goes over the comma-separated values of a header; `cursor` ends at the start of the last one, `lines` at the one before
-/// (0 for none).
+/// Goes over the comma-separated values of a header, `most` at most; `cursor` ends at the start of the last one, `lines` at
+/// the one before (0 for none).
 #[inline(always)]
-fn walk_values<'m, H: Host<'m>>(host: H, s: &mut Scratch, span: Span) {
+fn walk_values<'m, H: Host<'m>>(host: H, s: &mut Scratch, span: Span, most: u32) {
     s.lines = s.cursor;
     s.cursor = span.start as u32;
     s.at = span.start as u32;
     s.register = IN_TOKEN;
-    let mut values = Values { host, s, end: span.end as u32 };
+    let mut values = Values { host, s, end: span.end as u32, most };
     host.repeat(MAX_VALUES * 4, &mut values);
 }
 
@@ -471,6 +473,7 @@ struct Values<'s, H> {
     host: H,
     s: &'s mut Scratch,
     end: u32,
+    most: u32,
 }
 
 impl<'m, H: Host<'m>> Step for Values<'_, H> {
@@ -500,6 +503,7 @@ impl<'m, H: Host<'m>> Step for Values<'_, H> {
                 s.lines = s.cursor;
                 s.cursor = at + 1;
                 s.at = at + 1;
+                return self.most == 2;
             }
             b'"' => {
                 s.register = IN_QUOTES;
@@ -509,7 +513,7 @@ impl<'m, H: Host<'m>> Step for Values<'_, H> {
                 let close = find::<AngleClose, H>(host, s, at + 1, end);
                 s.at = close + 1;
             }
-            _ => s.at = at + 1,
+            _ => s.at = at + if s.byte(at + 1) == b'"' { 2 } else { 1 },
         }
         false
     }
@@ -538,6 +542,8 @@ impl<'m, H: Host<'m>> Step for VerstatSearch<'_, H> {
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
         use crate::layout::Verstat;
+        const PASSED: u64 = text(b"ation-p\0");
+        const FAILED: u64 = text(b"ation-f\0");
         let s = &mut *self.s;
         let from = s.at;
         let at = find::<Semicolon, H>(self.host, s, from, self.end);
@@ -549,14 +555,14 @@ impl<'m, H: Host<'m>> Step for VerstatSearch<'_, H> {
         if s.word(at + 1) | 0x0020_2020_2020_2020 != text(b"verstat=") {
             return false;
         }
-        let value = s.word(at + 9) | LETTERS;
-        s.verstat = if value == text(b"tn-valid") {
-            match s.byte(at + 9 + 14) | 0x20 {
-                b'p' => Verstat::TnValidationPassed as u32,
-                b'f' => Verstat::TnValidationFailed as u32,
+        let (value, rest) = (s.word(at + 9), s.word(at + 17));
+        s.verstat = if value | 0x2020_2020_2000_2020 == text(b"tn-valid") {
+            match (rest | 0x0020_0020_2020_2020) & 0x00ff_ffff_ffff_ffff {
+                PASSED => Verstat::TnValidationPassed as u32,
+                FAILED => Verstat::TnValidationFailed as u32,
                 _ => Verstat::Other as u32,
             }
-        } else if value == text(b"no-tn-va") {
+        } else if value | 0x2020_0020_2000_2020 == text(b"no-tn-va") {
             Verstat::NoTnValidation as u32
         } else {
             Verstat::Other as u32

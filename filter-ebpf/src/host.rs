@@ -220,11 +220,6 @@ impl Host<'static> for Kernel {
     }
 
     #[inline(always)]
-    fn forget_flow(self, key: &FlowKey) {
-        let _ = FLOWS.remove(key);
-    }
-
-    #[inline(always)]
     fn fence(self) {
         let mut register = 0u64;
         // SAFETY: moves a register to itself. Not `nomem`: that is the point.

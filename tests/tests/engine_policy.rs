@@ -80,7 +80,7 @@ fn readings(packet: &Packet, scratch: &Scratch) -> Readings {
     let mut texts: [Option<Vec<u8>>; TEXTS] = std::array::from_fn(|_| None);
     if is_message {
         for of in [Text::UserAgent, Text::FromUser, Text::Body] {
-            texts[of as usize] = text::span(scratch, of).map(|span| scratch.bytes(span).to_vec());
+            texts[of as usize] = text::span(scratch, of).map(|span| scratch.trimmed(span).to_vec());
         }
     }
     Readings {

@@ -276,7 +276,7 @@ fn escaped_quotes_in_the_display_name() {
 #[test]
 fn backslash_outside_of_quotes() {
     blocks(from(&format!("\\<sip:{BLOCKED}@h>;tag=1")));
-    blocks(from(&format!("a\\\"b\" <sip:{BLOCKED}@h>;tag=1")));
+    blocks(from(&format!("\\\"a\\\" <sip:{BLOCKED}@h>;tag=1")));
 }
 
 #[test]

@@ -207,7 +207,7 @@ fn number_entry(lists: &[Arc<NumberList>], scratch: &Scratch, identity: Identity
 fn pattern_entry(lists: &[Arc<PatternList>], scratch: &Scratch, text: Text) -> Option<Entry> {
     let span = filter_core::text::span(scratch, text)?;
     let value: Vec<u8> = scratch
-        .bytes(span)
+        .trimmed(span)
         .iter()
         .filter(|byte| !matches!(byte, b'\r' | b'\n'))
         .map(|&byte| if byte == b'\t' { b' ' } else { byte })

@@ -162,8 +162,4 @@ impl<'m> Host<'m> for UserHost<'m> {
     fn remember_flow(self, key: &FlowKey, value: &Remembered) {
         self.memory.flows.borrow_mut().insert(key.as_bytes().to_vec(), *value);
     }
-
-    fn forget_flow(self, key: &FlowKey) {
-        self.memory.flows.borrow_mut().remove(key.as_bytes());
-    }
 }

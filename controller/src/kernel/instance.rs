@@ -112,7 +112,8 @@ impl Instance {
         self.run_and_read(packet).map(|(_, scratch)| scratch)
     }
 
-    /// Runs one packet: what the program did with it, and what the engine read in it. Only one caller at a time may do so.
+    /// Runs one packet, and returns what the program did with it and what the engine read in it. Only one caller at a time may
+    /// do so.
     ///
     /// # Errors
     /// As for [`Instance::run`].

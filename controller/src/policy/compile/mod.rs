@@ -294,7 +294,7 @@ fn needs(policy: &Policy) -> (u32, RuleSet) {
             rule_set::insert(&mut message_rules, index);
         }
     }
-    if needs & need::CALLING != 0 && !policy.numbering.asserted_identity_from.is_empty() {
+    if needs & (need::CALLING | need::VERSTAT) != 0 && !policy.numbering.asserted_identity_from.is_empty() {
         // Whether it is believed is a property of the source.
         needs |= need::ASSERTED_IDENTITY | need::SOURCE;
     }
