@@ -16,7 +16,7 @@ use crate::workspace;
 const BPF_FILE_SYSTEM: &str = "/sys/fs/bpf";
 
 /// How long the daemon may take until it filters: compiling the policy and loading the program on a busy machine.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(120);
 
 /// Builds the binary if it is not up to date and says where it is. `release` chooses the profile. The environment's
 /// `RINGFENCE_BINARY` names one that is there already: an installed package's, say.
@@ -70,7 +70,7 @@ impl Filter {
     /// Starts the daemon, its output logged, and waits until it filters.
     ///
     /// # Errors
-    /// It ends, or is not up within a minute: its output is part of the error.
+    /// It ends, or is not up within two minutes: its output is part of the error.
     pub fn start(wire: &Wire, scratch: &Path, options: &FilterOptions<'_>) -> Result<Self> {
         Self::launch(wire, scratch, options, &unique_pins(), None)
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
 
 use crate::netns::{Namespace, Wire};
 use crate::process::{Spawned, wait_until};
@@ -243,13 +244,14 @@ impl Caller {
         self.counts().with_context(|| format!("{} said:\n{}", self.process.name(), self.process.last_words()))
     }
 
-    /// Ends it now. Calls under way count as neither completed nor failed.
+    /// Begins no more calls, and waits for the end of those under way.
     ///
     /// # Errors
-    /// SIPp's statistics cannot be read.
-    pub fn stop(&mut self) -> Result<CallCounts> {
-        self.process.stop()?;
-        self.counts()
+    /// As [`Self::finish`].
+    pub fn wind_down(&mut self, limit: Duration) -> Result<CallCounts> {
+        // SIPp's way to be asked for it.
+        self.process.signal(Signal::USR1)?;
+        self.finish(limit)
     }
 
     /// What SIPp last wrote into its statistics.

@@ -28,7 +28,7 @@ const SCANNER_IPV6: &str = "2001:db8:20::66";
 /// Long enough for a last call, retransmissions included.
 const CALLS_LIMIT: Duration = Duration::from_secs(70);
 /// A policy's way from the changed file to the interface, on a machine that does other things too.
-const RELOAD_LIMIT: Duration = Duration::from_secs(60);
+const RELOAD_LIMIT: Duration = Duration::from_secs(120);
 
 /// Scanners by user agent, one number by calling number.
 const POLICY: &str = r#"version = 1
@@ -187,15 +187,17 @@ fn a_changed_policy_comes_into_force_without_a_lost_call() -> Result<()> {
     let mut before = scene.unwanted("before", ROBOCALLER, &[ordinary_call()])?;
     assert_eq!(before.finish(CALLS_LIMIT)?.completed, 10, "no rule of the first policy is against these calls");
 
-    let mut ordinary = scene.ordinary("ordinary", CALLER, 100)?;
+    // Calls for as long as it takes, at most five minutes.
+    let mut ordinary = scene.ordinary("ordinary", CALLER, 3000)?;
     let old = filter.policy_hash()?;
     fs::write(scene.policy.join("policy.toml"), POLICY.to_owned() + BLOCK_ROBOCALLER)?;
     await_another_policy(&filter, &old)?;
-    assert!(!ordinary.has_ended()?, "the calls ended before the policy changed: nothing is shown");
     let mut after = scene.unwanted("after", ROBOCALLER, &[ordinary_call()])?;
     assert_eq!(after.finish(CALLS_LIMIT)?.completed, 0);
     assert_eq!(filter.packets("robocaller")?, 10);
-    assert_all_completed(ordinary.finish(CALLS_LIMIT)?, 100, &ordinary);
+    let counts = ordinary.wind_down(CALLS_LIMIT)?;
+    assert!(counts.started > 10, "hardly a call while the policy changed: nothing is shown");
+    assert_all_completed(counts, counts.started, &ordinary);
     Ok(())
 }
 
@@ -442,7 +444,7 @@ impl Scene {
         fs::create_dir_all(policy.join("lists"))?;
         fs::write(policy.join("policy.toml"), POLICY)?;
         fs::write(policy.join("lists/scanners.txt"), "friendly-scanner\n")?;
-        let server = Server::start(&wire, scratch.path(), Duration::from_secs(300))?;
+        let server = Server::start(&wire, scratch.path(), Duration::from_secs(600))?;
         Ok(Self { server, wire, policy, scratch })
     }
 
