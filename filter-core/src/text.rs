@@ -1,7 +1,6 @@
 //! Patterns over a text: running a compiled automaton, and what its matches do to the candidates.
 
 use crate::{
-    find::skip_blank,
     host::{Host, Step},
     layout::{DFA_MATCHES, Dfa, TEXTS, Text},
     limits::{DFA_TABLE, INSPECTED_LENGTH, RULE_WORDS},
@@ -42,12 +41,9 @@ impl<'m, H: Host<'m>> Step for Texts<'_, H> {
         if let Some(span) = span_of(s, text)
             && let Some(dfa) = host.dfa(config.text_dfas[text as usize])
         {
-            // As it is shown: without the white space around it, or no pattern could be anchored.
-            trim_end(host, s, span);
-            let (start, end) = (span.start as u32, s.register);
-            s.at = skip_blank(host, s, start, end);
+            s.at = span.start as u32;
             s.state = dfa.start;
-            let mut walk = Walk { host, s, dfa, end };
+            let mut walk = Walk { host, s, dfa, end: span.end as u32 };
             host.repeat(INSPECTED_LENGTH as u32 / STRIDE, &mut walk);
             advance(host, s, dfa, dfa.end_class);
         }
@@ -114,42 +110,6 @@ fn span_of(s: &Scratch, text: u32) -> Option<Span> {
 #[inline(always)]
 fn non_empty(span: Span) -> Option<Span> {
     if span.is_empty() { None } else { Some(span) }
-}
-
-/// Leaves the end of a text without the white space behind it in `register`.
-#[inline(always)]
-fn trim_end<'m, H: Host<'m>>(host: H, s: &mut Scratch, span: Span) {
-    let (start, mut end) = (span.start as u32, span.end as u32);
-    // Nearly always there is just the line end.
-    if end > start && s.byte(end - 1) == b'\n' {
-        end -= 1;
-    }
-    if end > start && s.byte(end - 1) == b'\r' {
-        end -= 1;
-    }
-    s.register = end;
-    if end > start && s.byte(end - 1) <= b' ' {
-        let mut trim = TrimEnd { s, start };
-        host.repeat(INSPECTED_LENGTH as u32, &mut trim);
-    }
-    host.fence();
-}
-
-struct TrimEnd<'s> {
-    s: &'s mut Scratch,
-    start: u32,
-}
-
-impl Step for TrimEnd<'_> {
-    #[inline(always)]
-    fn step(&mut self, _index: u32) -> bool {
-        let end = self.s.register;
-        if end <= self.start || self.s.byte(end - 1) > b' ' {
-            return true;
-        }
-        self.s.register = end - 1;
-        false
-    }
 }
 
 struct Walk<'s, 'm, H> {
