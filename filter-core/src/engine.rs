@@ -140,7 +140,7 @@ fn payload_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     read_message(host, s);
     let is_message = s.kind == Kind::Request as u32 || s.kind == Kind::Response as u32;
     if is_tcp && !is_message && s.kind != Kind::KeepAlive as u32 {
-        s.anomalies = 0;
+        s.anomalies &= anomaly::TINY_FIRST_FRAGMENT;
         return unreadable(host, s, Reason::MidMessage);
     }
     s.message_read = 1;

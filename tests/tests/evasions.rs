@@ -592,7 +592,10 @@ fn tcp_header_in_two_fragments() {
     let outcomes = POLICY.run(&packet.clone().fragments(8));
     assert!(outcomes[0].field("anomalies").contains("tiny-first-fragment"), "{outcomes:?}");
     assert!(outcomes.iter().all(Outcome::is_drop));
-    let outcomes = POLICY.run(&packet.id(1032).from("203.0.113.66").fragments(8));
+    let outcomes = POLICY.run(&packet.clone().id(1032).fragments(32));
+    assert_eq!(outcomes[0].rule.as_deref(), Some("unreadable"), "{outcomes:?}");
+    assert!(outcomes[1].is_drop());
+    let outcomes = POLICY.run(&packet.id(1033).from("203.0.113.66").fragments(8));
     assert_eq!(outcomes[0].rule.as_deref(), Some("blocked-source"));
 }
 

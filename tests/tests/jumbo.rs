@@ -53,13 +53,13 @@ fn is_read_in(mode: &str) -> Result<()> {
     fs::create_dir(&policy)?;
     fs::write(policy.join("policy.toml"), POLICY)?;
     let wire = Wire::new(&WireOptions { mtu: 9000, ..WireOptions::default() })?;
-    let inbox = receive(&wire.server)?;
     let binary = filter::build(!cfg!(debug_assertions))?;
     let arguments = ["--mode", mode];
     let options =
         FilterOptions { binary: &binary, interface: Wire::SERVER_INTERFACE, policy: &policy, arguments: &arguments };
     let filter = Filter::start(&wire, scratch.path(), &options)?;
     ensure!(filter.mode()? == mode, "the filter runs in {} mode", filter.mode()?);
+    let inbox = receive(&wire.server)?;
 
     let (dno, caller) = ("+12025550100", "+14155552671");
     let mut wanted = Vec::new();
@@ -105,8 +105,7 @@ fn receive(namespace: &Namespace) -> Result<mpsc::Receiver<Vec<u8>>> {
         let open = || -> Result<UdpSocket> {
             move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
             let socket = UdpSocket::bind((Wire::SERVER_IPV4, 5060))?;
-            // Longer than the daemon takes to start.
-            socket.set_read_timeout(Some(Duration::from_secs(90)))?;
+            socket.set_read_timeout(Some(2 * ARRIVAL))?;
             Ok(socket)
         };
         let socket = match open() {
