@@ -5,6 +5,7 @@ use std::{
     io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
+    thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -15,7 +16,7 @@ use super::{
     Error, Instance, Mode, ModeChoice, Pins, bpf,
     error::{Context as _, Version},
     host,
-    instance::Live,
+    instance::{Live, load_live},
     pins, probe,
     state::{self, MAX_INTERFACES, Meta, MetaInterface, Slot},
     table::Table,
@@ -137,13 +138,10 @@ impl Filter {
 
         let next = self.meta.generation + 1;
         let (slots, used) = self.give_slots(image)?;
-        let instance = Instance::load(image)?;
-        probe::verify(&instance, image)?;
-        let result = instance.pin_next(image, &self.pins).and_then(|live| {
+        let result = load_and_verify(image, &self.pins).and_then(|live| {
             let (attached, removed) = self.swap(&live, interfaces, &indexes, mode)?;
             Ok((live, attached, removed))
         });
-        drop(instance);
         let (live, attached, removed) = match result {
             Ok(done) => done,
             Err(error) => {
@@ -310,6 +308,20 @@ impl Filter {
             Err(error) => Err(error).context(|| format!("replace the program on {interface}")),
         }
     }
+}
+
+/// Fills the policy's maps, loads the program that is to be attached, and asks an instance of it for its verdicts.
+///
+/// The verifier takes most of the time, and walks through both at once.
+fn load_and_verify(image: &Image, pins: &Pins) -> Result<Live, Error> {
+    let mut instance = Instance::prepare(image)?;
+    let maps = instance.pin_policy_maps(pins)?;
+    thread::scope(|scope| {
+        let live = scope.spawn(|| load_live(image, pins, &maps));
+        let verified = instance.load_program().and_then(|()| probe::verify(&instance, image));
+        let live = live.join().unwrap_or_else(|_| Err(Error::Internal("the loading thread panicked".to_owned())));
+        verified.and(live)
+    })
 }
 
 /// How an update of a link went.

@@ -56,6 +56,13 @@ impl Instance {
     /// # Errors
     /// No permission, no memory, or the verifier's refusal.
     pub fn load(image: &Image) -> Result<Self, Error> {
+        let mut instance = Self::prepare(image)?;
+        instance.load_program()?;
+        Ok(instance)
+    }
+
+    /// Makes and fills the maps. The program is not in the kernel yet.
+    pub(super) fn prepare(image: &Image) -> Result<Self, Error> {
         host::check()?;
         let mut ebpf = load_object(image, &[])?;
         let mut tables = Vec::new();
@@ -84,8 +91,12 @@ impl Instance {
         let scratch =
             ebpf.take_map(SCRATCH).ok_or_else(|| Error::Internal(format!("the program has no map {SCRATCH}")))?;
         let scratch = Table::from_map(SCRATCH, scratch)?;
-        xdp(&mut ebpf)?.load()?;
         Ok(Self { ebpf, tables, scratch })
+    }
+
+    /// Loads the program: this is where the verifier walks through it.
+    pub(super) fn load_program(&mut self) -> Result<(), Error> {
+        Ok(xdp(&mut self.ebpf)?.load()?)
     }
 
     /// Runs one packet (from its Ethernet header on) through the program.
@@ -148,11 +159,9 @@ impl Instance {
         Ok(info.verified_instruction_count())
     }
 
-    /// Loads the program once more, with this one's policy maps and the shared maps of `pins`, and pins both it and the
-    /// policy maps in the directory of the next generation.
-    ///
-    /// So what was run with packets before is what is attached, but its probes are in nobody's counters.
-    pub(super) fn pin_next(&self, image: &Image, pins: &Pins) -> Result<Live, Error> {
+    /// Pins the policy maps in the directory of the next generation, and says where all maps of the live program lie: these,
+    /// and the shared ones.
+    pub(super) fn pin_policy_maps(&self, pins: &Pins) -> Result<Vec<(&'static str, PathBuf)>, Error> {
         pins.remove_generation(pins::NEXT)?;
         let directory = pins.generation(pins::NEXT);
         pins::create_directory(&directory)?;
@@ -179,17 +188,24 @@ impl Instance {
             };
             paths.push((*name, path));
         }
-        let mut ebpf = load_object(image, &paths)?;
-        let program = xdp(&mut ebpf)?;
-        program.load()?;
-        let info = program.info().context(|| "read the properties of the program".to_owned())?;
-        let fd = program
-            .fd()
-            .and_then(|fd| fd.try_clone().map_err(aya::programs::ProgramError::IOError))
-            .context(|| "take hold of the program".to_owned())?;
-        bpf::pin(fd.as_fd(), &directory.join(pins::PROGRAM)).context(|| "pin the program".to_owned())?;
-        Ok(Live { program: fd, id: info.id(), verified_instructions: info.verified_instruction_count().unwrap_or(0) })
+        Ok(paths)
     }
+}
+
+/// Loads the program that is to be attached: with an instance's policy maps, but the shared maps of `pins`, so that what was
+/// asked of the instance is in nobody's counters. It is pinned in the directory of the next generation.
+pub(super) fn load_live(image: &Image, pins: &Pins, maps: &[(&'static str, PathBuf)]) -> Result<Live, Error> {
+    let mut ebpf = load_object(image, maps)?;
+    let program = xdp(&mut ebpf)?;
+    program.load()?;
+    let info = program.info().context(|| "read the properties of the program".to_owned())?;
+    let fd = program
+        .fd()
+        .and_then(|fd| fd.try_clone().map_err(aya::programs::ProgramError::IOError))
+        .context(|| "take hold of the program".to_owned())?;
+    let pin = pins.generation(pins::NEXT).join(pins::PROGRAM);
+    bpf::pin(fd.as_fd(), &pin).context(|| "pin the program".to_owned())?;
+    Ok(Live { program: fd, id: info.id(), verified_instructions: info.verified_instruction_count().unwrap_or(0) })
 }
 
 /// A program that counts in the shared maps, ready to be put on interfaces.
