@@ -130,6 +130,12 @@ fn payload_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
         }
         return unreadable(host, s, Reason::StreamWithoutMessage);
     }
+    let reads = config.needs & (need::MESSAGE | need::ANOMALY | need::INSPECT) != 0;
+    // Constants to the verifier: without a rule about messages nothing behind this is in the program. (Under a default that
+    // drops, a TCP segment must be read to tell whether a message begins in it.)
+    if !reads && (config.needs & need::TCP == 0 || config.default_drop == 0) {
+        return default(host);
+    }
     if s.outcome == outcome::OPEN && config.needs & need::INSPECT == 0 && !is_tcp {
         return default(host);
     }

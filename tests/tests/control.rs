@@ -28,7 +28,7 @@ fn over_ipv6() -> Result<()> {
 #[test]
 fn over_a_vlan() -> Result<()> {
     if !Wire::has_vlan_interfaces()? {
-        eprintln!("SKIPPED: this kernel has no 802.1Q interfaces");
+        ringfence_tests::say("SKIPPED: this kernel has no 802.1Q interfaces");
         return Ok(());
     }
     everything_arrives(&WireOptions { vlan: Some(100), ..WireOptions::default() }, IPV4, &call(), false, REQUESTS)

@@ -99,7 +99,7 @@ fn ipv6_is_filtered_alike() -> Result<()> {
 #[test]
 fn calls_on_a_vlan_are_filtered_on_the_interface_below() -> Result<()> {
     if !Wire::has_vlan_interfaces()? {
-        eprintln!("SKIPPED: this kernel has no 802.1Q interfaces");
+        ringfence_tests::say("SKIPPED: this kernel has no 802.1Q interfaces");
         return Ok(());
     }
     let scene = Scene::new(&WireOptions { vlan: Some(100), ..WireOptions::default() })?;
@@ -109,7 +109,7 @@ fn calls_on_a_vlan_are_filtered_on_the_interface_below() -> Result<()> {
 #[test]
 fn a_vlan_interface_is_filtered_in_generic_mode() -> Result<()> {
     if !Wire::has_vlan_interfaces()? {
-        eprintln!("SKIPPED: this kernel has no 802.1Q interfaces");
+        ringfence_tests::say("SKIPPED: this kernel has no 802.1Q interfaces");
         return Ok(());
     }
     let scene = Scene::new(&WireOptions { vlan: Some(100), ..WireOptions::default() })?;

@@ -1001,9 +1001,9 @@ fn the_verifier_walks_less_than_a_quarter_of_what_it_would() {
         ("addresses only", addresses_only),
     ];
     for (name, count) in counts {
-        println!("verified instructions: {name} {count}");
+        ringfence_tests::say(&format!("verified instructions: {name} {count}"));
         assert!(count > 100 && count < BUDGET, "{name}: {count}");
     }
     // What a policy does not use is not in its program.
-    assert!(2 * addresses_only < EVERYTHING.verified_instructions(), "{counts:?}");
+    assert!(10 * addresses_only < EVERYTHING.verified_instructions(), "{counts:?}");
 }
