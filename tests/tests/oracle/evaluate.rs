@@ -139,7 +139,8 @@ fn matches(policy: &Policy, index: usize, rule: &Rule, readings: &Readings) -> b
     rule.conditions.iter().all(|condition| holds(policy, condition, readings))
 }
 
-fn holds(policy: &Policy, condition: &Condition, readings: &Readings) -> bool {
+/// True if a condition holds for what was read.
+pub fn holds(policy: &Policy, condition: &Condition, readings: &Readings) -> bool {
     let holds = match &condition.test {
         Test::Source(lists) => in_addresses(lists, readings.source),
         Test::Destination(lists) => in_addresses(lists, readings.destination),
@@ -192,7 +193,8 @@ fn neighbors(policy: &Policy, readings: &Readings) -> bool {
     shared != 0 && calling.len() >= shared && called.len() >= shared && calling[..shared] == called[..shared]
 }
 
-fn in_addresses(lists: &[Arc<AddressList>], address: IpAddr) -> bool {
+/// True if one of the lists holds the address.
+pub fn in_addresses(lists: &[Arc<AddressList>], address: IpAddr) -> bool {
     lists.iter().flat_map(|list| &list.entries).any(|entry| match (entry.address, address) {
         (IpAddr::V4(network), IpAddr::V4(address)) => same(&network.octets(), &address.octets(), entry.prefix),
         (IpAddr::V6(network), IpAddr::V6(address)) => same(&network.octets(), &address.octets(), entry.prefix),

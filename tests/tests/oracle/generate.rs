@@ -22,7 +22,7 @@ use super::evaluate::{Numbers, Readings};
 pub const PORTS: [(u16, Transport); 4] =
     [(5060, Transport::Udp), (5060, Transport::Tcp), (5061, Transport::Tls), (5080, Transport::Udp)];
 
-const ADDRESSES: [&str; 14] = [
+pub const ADDRESSES: [&str; 14] = [
     "10.0.0.0",
     "10.0.0.1",
     "10.0.0.2",
@@ -39,7 +39,7 @@ const ADDRESSES: [&str; 14] = [
     "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
 ];
 
-const NUMBERS: [&str; 12] = [
+pub const NUMBERS: [&str; 12] = [
     "911",
     "112",
     "1",
@@ -57,7 +57,7 @@ const NUMBERS: [&str; 12] = [
 const PATTERNS: [&str; 9] =
     ["friendly-scanner", "sip(vicious|cli)", "^$", "^a", "b$", "[0-9]{3}", r"\bunion\b", "a.c", " "];
 
-const VALUES: [&[u8]; 10] = [
+pub const VALUES: [&[u8]; 10] = [
     b"friendly-scanner",
     b"SIPcli/1.8",
     b"",
@@ -81,7 +81,7 @@ const FORMATS: [NumberFormat; 4] =
 const ATTESTATIONS: [Attestation; 5] =
     [Attestation::None, Attestation::A, Attestation::B, Attestation::C, Attestation::Unknown];
 const VERSTATS: [Verstat; 3] = [Verstat::None, Verstat::TnValidationPassed, Verstat::TnValidationFailed];
-const TEXT_SCOPES: [Text; 3] = [Text::UserAgent, Text::FromUser, Text::Body];
+pub const TEXT_SCOPES: [Text; 3] = [Text::UserAgent, Text::FromUser, Text::Body];
 const COMPARISONS: [Comparison; 5] =
     [Comparison::AtLeast, Comparison::AtMost, Comparison::Equal, Comparison::Less, Comparison::More];
 const IDENTITIES: [Identity; 5] =

@@ -1,0 +1,38 @@
+//! Every input that fuzzing found worth keeping, crashes of the past among them, goes through its target once more.
+
+mod oracle;
+
+use std::path::Path;
+
+#[test]
+fn the_fuzz_corpora_pass() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+    for (name, target) in oracle::fuzz::TARGETS {
+        let files = std::fs::read_dir(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut inputs = 0;
+        for file in files {
+            let path = file.expect("a folder can be listed").path();
+            let input = std::fs::read(&path).expect("a file of the repository");
+            if std::panic::catch_unwind(|| target(&input)).is_err() {
+                panic!("{name} fails on {}", path.display());
+            }
+            inputs += 1;
+        }
+        assert!(inputs > 0, "no corpus for {name}");
+    }
+}
+
+/// Writes generated examples into the corpora of the targets, where fuzzing then starts from; what fuzzing finds is merged
+/// over them by `cargo xtask fuzz --minimise`.
+#[test]
+#[ignore = "makes corpora anew"]
+fn write_example_corpora() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+    for (name, inputs) in oracle::fuzz::examples() {
+        let folder = folder.join(name);
+        std::fs::create_dir_all(&folder).expect("a folder can be made");
+        for (index, input) in inputs.iter().enumerate() {
+            std::fs::write(folder.join(format!("example-{index:03}")), input).expect("a file can be written");
+        }
+    }
+}
