@@ -4,6 +4,7 @@
 #[expect(dead_code, reason = "some of it serves only the build script")]
 mod bpf;
 mod demo;
+mod fuzz;
 mod lint;
 mod setup;
 mod stages;
@@ -29,6 +30,8 @@ enum Task {
     Build,
     /// Watch scanner and Do-Not-Originate traffic being dropped while ordinary calls go through.
     Demo(demo::Arguments),
+    /// Fuzz what reads packets, messages, numbers, URIs and policies.
+    Fuzz(fuzz::Arguments),
     /// Check formatting, lints (the XDP program's too), licences and sources of dependencies.
     Lint(StageArguments),
     /// Install what is missing to build, test and lint.
@@ -60,6 +63,7 @@ fn run(task: Task) -> Result<()> {
     match task {
         Task::Build => build(),
         Task::Demo(arguments) => demo::run(&arguments),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Lint(arguments) => lint::run(&arguments.only),
         Task::Setup(arguments) => setup::run(&arguments),
         Task::Test(arguments) => test::run(&arguments.only),
