@@ -74,6 +74,15 @@ pub trait Host<'m>: Copy + Tables {
     #[inline(always)]
     fn fence(self) {}
 
+    /// `value & MASK`, as an index that the verifier knows to be within the mask.
+    ///
+    /// LLVM takes masks apart and puts them before the last operation where it can; to the verifier of Linux 6.1 the result of
+    /// an OR or a shift by a register is then any number.
+    #[inline(always)]
+    fn masked<const MASK: u32>(self, value: u32) -> usize {
+        (value & MASK) as usize
+    }
+
     /// Runs `step` up to `times` times. A plain loop, unless the verifier needs `bpf_loop`.
     fn repeat<S: Step>(self, times: u32, step: &mut S) {
         for index in 0..times {

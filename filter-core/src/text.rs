@@ -141,12 +141,12 @@ impl<'m, H: Host<'m>> Step for Walk<'_, 'm, H> {
 #[inline(always)]
 fn advance<'m, H: Host<'m>>(host: H, s: &mut Scratch, dfa: &'m Dfa, class: u32) {
     let entry = (s.state << (dfa.shift & 15)) | class;
-    let state = dfa.table[entry as usize & (DFA_TABLE - 1)] as u32;
+    let state = dfa.table[host.masked::<{ DFA_TABLE as u32 - 1 }>(entry)] as u32;
     s.state = state;
     if state < dfa.first_match {
         return;
     }
-    let row = dfa.accept[(state - dfa.first_match) as usize & (DFA_MATCHES - 1)];
+    let row = dfa.accept[host.masked::<{ DFA_MATCHES as u32 - 1 }>(state - dfa.first_match)];
     let words = host.config().words as usize;
     if let Some(hits) = host.row(row) {
         for word in 0..RULE_WORDS {

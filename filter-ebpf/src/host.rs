@@ -77,6 +77,16 @@ impl Host<'static> for Kernel {
     }
 
     #[inline(always)]
+    fn masked<const MASK: u32>(self, value: u32) -> usize {
+        let mut value = value as u64;
+        // SAFETY: changes nothing but its register.
+        unsafe { core::arch::asm!("{0} &= {1}", inout(reg) value, const MASK, options(pure, nomem, nostack)) };
+        // SAFETY: the instruction above has made it so; LLVM does not look into it, and would keep the check for a panic.
+        unsafe { core::hint::assert_unchecked(value <= MASK as u64) };
+        value as usize
+    }
+
+    #[inline(always)]
     fn now(self) -> u64 {
         // SAFETY: a helper without arguments.
         unsafe { bpf_ktime_get_coarse_ns() }
