@@ -24,6 +24,10 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) {
     s.attestation = Attestation::Unknown as u32;
     let length = s.length;
     let token = skip_blank(host, s, start, length);
+    if s.byte(token.wrapping_sub(1)) == b'\n' {
+        // Not folded, so the value is empty and this another line.
+        return;
+    }
     let end = find::<Blank, H>(host, s, token, length);
     let dot = find::<Dot, H>(host, s, token, end);
     if end.wrapping_sub(dot) < 18 {

@@ -124,7 +124,9 @@ fn locate<'m, H: Host<'m>>(host: H, s: &mut Scratch, index: u32, start: u32, end
         (if quoted_end > first { quoted_end + 1 } else { first }, Form::Bare)
     } else {
         // A string that does not end, or more of them than are followed.
-        s.uri_mut(index).flags |= uri_flag::MALFORMED;
+        let uri = s.uri_mut(index);
+        uri.display = Span::default();
+        uri.flags |= uri_flag::MALFORMED;
         (end, Form::None)
     }
 }
@@ -427,7 +429,7 @@ fn hex(byte: u8) -> u8 {
 #[inline(never)]
 pub fn split_values<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let last = s.header(Header::HistoryInfo as u32);
-    if !last.is_empty() {
+    if s.seen >> Header::HistoryInfo as u32 & 1 != 0 {
         let earlier = s.header(Header::EarlierHistoryInfo as u32);
         s.headers[Header::HistoryInfo as usize] = Span::default();
         s.seen &= !(1 << Header::HistoryInfo as u32);

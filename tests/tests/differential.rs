@@ -34,9 +34,8 @@ const BATCH: usize = 1_000;
 
 #[test]
 fn user_space_kernel_and_oracle_agree() {
-    let seed = from_environment("RINGFENCE_SEED").unwrap_or_else(|| {
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64)
-    });
+    // The same packets each time, so that a change is what a failure is about; a search for more gives a seed of its own.
+    let seed = from_environment("RINGFENCE_SEED").unwrap_or(0x0516_2026);
     let cases = from_environment("RINGFENCE_CASES").map_or(CASES, |cases| cases as usize);
     println!("{cases} packets; RINGFENCE_SEED={seed} repeats this run");
     let start = Instant::now();
@@ -129,7 +128,9 @@ impl Seen {
         let missing: Vec<&str> = Reason::ALL
             .iter()
             .map(|reason| reason.name())
-            .filter(|name| !["payload-unreadable", "internal", "ethernet-truncated"].contains(name))
+            .filter(|name| {
+                !["payload-unreadable", "internal", "ethernet-truncated", "ipv6-too-many-extensions"].contains(name)
+            })
             .filter(|name| !self.reasons.contains_key(name))
             .collect();
         assert!(missing.is_empty(), "no packet was decided by: {missing:?}");
@@ -388,7 +389,7 @@ fn fixture(policy: &Policy, inspect: bool, packets: &[Packet], difference: &Diff
                 }
                 other => format!("{other:?}"),
             };
-            let _ = writeln!(text, "match.{not}{scope} = {values}");
+            let _ = writeln!(text, "match.{not}{} = {values}", scope.name());
         }
     }
     for packet in packets {

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{bpf, stages::Outcome, workspace};
+use crate::{bpf, workspace};
 
 /// The targets, see `fuzz/fuzz_targets`.
 const TARGETS: [&str; 6] = ["message", "number", "oracle", "packet", "policy", "uri"];
@@ -62,11 +62,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         targets.iter().try_for_each(|target| minimise(&binaries, target))?;
     }
     Ok(())
-}
-
-/// A minute of each target, as part of the tests.
-pub fn smoke() -> Result<Outcome> {
-    fuzz(&build()?, &TARGETS, 60).map(Outcome::Done)
 }
 
 fn folder() -> PathBuf {

@@ -498,12 +498,17 @@ fn trimmed(bytes: &[u8]) -> &[u8] {
 }
 
 fn read_payload(policy: &Policy, packet: &Packet) -> Message {
+    let mut message = read_whole_payload(policy, packet);
+    // What a first fragment is without its start line cannot be told, even if it holds line ends only.
+    if packet.fragment.is_some() && !message.is_sip() {
+        message.anomalies |= anomaly::TINY_FIRST_FRAGMENT;
+    }
+    message
+}
+
+fn read_whole_payload(policy: &Policy, packet: &Packet) -> Message {
     if packet.is_closed() || packet.payload.is_empty() {
-        let mut message = Message::new(Kind::Empty);
-        if packet.transport != Transport::Udp && packet.fragment.is_some() {
-            message.anomalies |= anomaly::TINY_FIRST_FRAGMENT;
-        }
-        return message;
+        return Message::new(Kind::Empty);
     }
     let inspected = &packet.payload[..packet.payload.len().min(INSPECTED_LENGTH)];
     let mut message = Message::new(Kind::NotSip);
@@ -536,9 +541,6 @@ fn read_payload(policy: &Policy, packet: &Packet) -> Message {
     }
     if message.kind == Kind::NotSip {
         message.anomalies = anomaly::NOT_SIP;
-        if packet.fragment.is_some() {
-            message.anomalies |= anomaly::TINY_FIRST_FRAGMENT;
-        }
         return message;
     }
     let request_uri = &inspected[visible..end];
