@@ -152,8 +152,11 @@ pub fn policy(data: &[u8]) {
     }
 }
 
+/// What a fuzz target does with its input.
+pub type Target = fn(&[u8]);
+
 /// Every target by name.
-pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("message", message),
     ("number", number),
     ("oracle", oracle),
