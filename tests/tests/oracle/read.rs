@@ -724,7 +724,9 @@ fn read_lines(bytes: &[u8]) -> Fields {
         let known = FIELDS.iter().find(|field| name == field.1 || (name == field.2 && !name.is_empty()));
         match known {
             Some(field) if line.get(colon) == Some(&b':') => {
-                fields.fields.push((field.0, line[colon + 1..].to_vec()));
+                // A token is looked for behind the colon, be it on the next line: an empty value has none of its own.
+                let value = if field.0 == Header::Identity { &bytes[at + colon + 1..] } else { &line[colon + 1..] };
+                fields.fields.push((field.0, value.to_vec()));
                 is_open = true;
             }
             Some(_) => fields.anomalies |= anomaly::MALFORMED_HEADER,
