@@ -113,7 +113,7 @@ pub fn of_oracle(message: &Message) -> Read {
     let fields = || Fields {
         method: message.method as u32,
         written_method: escaped(&message.written_method),
-        texts: message.texts.iter().map(|text| text.as_deref().map(escaped)).collect(),
+        texts: message.texts.iter().map(|text| text.as_deref().map(|text| escaped(read::trimmed(text)))).collect(),
         users: message.users.iter().map(|user| escaped(user)).collect(),
         numbers: [&numbers.calling, &numbers.called, &numbers.forwarded, &numbers.from, &numbers.asserted]
             .map(number)

@@ -491,7 +491,7 @@ fn find(bytes: &[u8], from: usize, is: impl Fn(u8) -> bool) -> usize {
     (from..bytes.len()).find(|&at| is(bytes[at])).unwrap_or(bytes.len())
 }
 
-fn trimmed(bytes: &[u8]) -> &[u8] {
+pub fn trimmed(bytes: &[u8]) -> &[u8] {
     let start = find(bytes, 0, |byte| !is_blank(byte));
     let end = bytes.iter().rposition(|&byte| !is_blank(byte)).map_or(start, |last| last + 1);
     &bytes[start..end]
@@ -724,9 +724,7 @@ fn read_lines(bytes: &[u8]) -> Fields {
         let known = FIELDS.iter().find(|field| name == field.1 || (name == field.2 && !name.is_empty()));
         match known {
             Some(field) if line.get(colon) == Some(&b':') => {
-                // A token is looked for behind the colon, be it on the next line: an empty value has none of its own.
-                let value = if field.0 == Header::Identity { &bytes[at + colon + 1..] } else { &line[colon + 1..] };
-                fields.fields.push((field.0, value.to_vec()));
+                fields.fields.push((field.0, line[colon + 1..].to_vec()));
                 is_open = true;
             }
             Some(_) => fields.anomalies |= anomaly::MALFORMED_HEADER,
@@ -1122,7 +1120,7 @@ fn verstat(parameters: &[u8]) -> Verstat {
 fn read_texts(message: &mut Message, fields: &Fields, uris: &[Uri; 8]) {
     let kind = message.kind;
     let mut set =
-        |text: Text, value: Option<&[u8]>| message.texts[text as usize] = value.map(|it| trimmed(it).to_vec());
+        |text: Text, value: Option<&[u8]>| message.texts[text as usize] = value.map(<[u8]>::to_vec);
     let mut agent = fields.first(Header::UserAgent);
     if kind == Kind::Response {
         agent = agent.or(fields.first(Header::Server));
@@ -1145,10 +1143,10 @@ fn read_texts(message: &mut Message, fields: &Fields, uris: &[Uri; 8]) {
 fn read_body(message: &mut Message, fields: &Fields, bytes: &[u8]) {
     let Some(body) = fields.body.map(|body| &bytes[body..]).filter(|body| !body.is_empty()) else { return };
     if message.method == Method::Message {
-        message.texts[Text::Body as usize] = Some(trimmed(&body[..body.len().min(512)]).to_vec());
+        message.texts[Text::Body as usize] = Some(body[..body.len().min(512)].to_vec());
     }
     let session = lines(body).into_iter().take(64).find_map(|line| line.strip_prefix(b"s="));
-    message.texts[Text::SdpSession as usize] = session.map(|session| trimmed(session).to_vec());
+    message.texts[Text::SdpSession as usize] = session.map(<[u8]>::to_vec);
 }
 
 /// Content-Length against what the packet has (RFC 3261 section 18.3).
