@@ -1119,8 +1119,7 @@ fn verstat(parameters: &[u8]) -> Verstat {
 
 fn read_texts(message: &mut Message, fields: &Fields, uris: &[Uri; 8]) {
     let kind = message.kind;
-    let mut set =
-        |text: Text, value: Option<&[u8]>| message.texts[text as usize] = value.map(<[u8]>::to_vec);
+    let mut set = |text: Text, value: Option<&[u8]>| message.texts[text as usize] = value.map(<[u8]>::to_vec);
     let mut agent = fields.first(Header::UserAgent);
     if kind == Kind::Response {
         agent = agent.or(fields.first(Header::Server));
