@@ -24,7 +24,8 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) {
     s.attestation = Attestation::Unknown as u32;
     let length = s.length;
     let token = skip_blank(host, s, start, length);
-    if s.byte(token.wrapping_sub(1)) == b'\n' {
+    let before = s.byte(token.wrapping_sub(1));
+    if before == b'\n' || before == b'\r' {
         // Not folded, so the value is empty and this another line.
         return;
     }

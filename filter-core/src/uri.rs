@@ -525,7 +525,8 @@ impl<'m, H: Host<'m>> Step for Values<'_, H> {
 #[inline(never)]
 pub fn read_verstat<'m, H: Host<'m>>(host: H, s: &mut Scratch, index: u32) {
     let uri = *s.uri(index);
-    let end = if uri.host.is_empty() { uri.user.end } else { uri.host.end } as u32;
+    // Also where the host part is empty: then it ends at the @.
+    let end = uri.host.end as u32;
     s.at = uri.number_end as u32;
     if s.at == 0 {
         s.at = uri.host.start as u32;
