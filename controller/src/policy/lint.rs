@@ -241,7 +241,14 @@ impl<'a> Linter<'a> {
             self.policy.never_ban.iter().chain(&self.policy.numbering.asserted_identity_from).collect();
         for (index, (rule, written)) in self.rules().enumerate() {
             let blocks = matches!(rule.action, Action::Drop | Action::Ban | Action::Reject | Action::Divert);
-            if !blocks || rule.report {
+            // A rule about certain messages of a peer, or too many of them, is meant so.
+            let is_about_messages = |condition: &Condition| {
+                let test = &condition.test;
+                let about_packets =
+                    matches!(test, Test::Source(_) | Test::Destination(_) | Test::Transport(_) | Test::Port(_));
+                !about_packets && !matches!(test, Test::Method(_))
+            };
+            if !blocks || rule.report || rule.over.is_some() || rule.conditions.iter().any(is_about_messages) {
                 continue;
             }
             for (condition, condition_written) in rule.conditions.iter().zip(&written.conditions) {
