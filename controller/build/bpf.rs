@@ -14,10 +14,19 @@ use std::{
     process::{self, Command},
 };
 
-/// The package of the XDP program in the workspace.
-pub const PACKAGE: &str = "filter-ebpf";
-/// The name of its binary, which is the object's file name in the target directory.
-pub const BINARY: &str = "ringfence";
+/// A package of the workspace that is an object for the kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct Object {
+    /// The package's name.
+    pub package: &'static str,
+    /// The name of its binary, which is the object's file name in the target directory.
+    pub binary: &'static str,
+}
+
+/// The filter.
+pub const FILTER: Object = Object { package: "filter-ebpf", binary: "ringfence" };
+/// What the filter is measured beside.
+pub const BENCH: Object = Object { package: "bench-ebpf", binary: "bench" };
 /// What it is compiled for: every host this runs on is little-endian.
 pub const TARGET: &str = "bpfel-unknown-none";
 /// What links it.
@@ -135,12 +144,19 @@ impl Compiler {
         }
     }
 
-    /// `cargo SUBCOMMAND` for the XDP program, with everything set that does not change between builds: a caller adds
+    /// `cargo SUBCOMMAND` for an object, with everything set that does not change between builds: a caller adds
     /// only arguments.
     ///
     /// `target_dir` is the one directory of all BPF builds, so that `core` is compiled once for all profiles of the
     /// host's side. `arch` is the machine whose registers the program's context means (`CARGO_CFG_TARGET_ARCH`).
-    pub fn cargo(&self, subcommand: &str, workspace: &Path, target_dir: &Path, arch: &str) -> io::Result<Command> {
+    pub fn cargo(
+        &self,
+        subcommand: &str,
+        object: Object,
+        workspace: &Path,
+        target_dir: &Path,
+        arch: &str,
+    ) -> io::Result<Command> {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         match &self.kind {
             // An outer cargo's RUSTUP_TOOLCHAIN stays: it says which toolchain cargo itself belongs to.
@@ -173,7 +189,7 @@ impl Compiler {
             .current_dir(workspace)
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
             .env("PATH", path_with_cargo_bin())
-            .args([subcommand, "--package", PACKAGE, "--bin", BINARY, "--release", "--target", TARGET])
+            .args([subcommand, "--package", object.package, "--bin", object.binary, "--release", "--target", TARGET])
             .args(["-Zbuild-std=core", "--target-dir"])
             .arg(target_dir);
         if let Some(llvm) = self.llvm() {

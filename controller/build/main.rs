@@ -60,7 +60,7 @@ fn build_object(workspace: &Path, out_dir: &Path, object: &Path) -> Result<()> {
     let target_dir = target_directory(out_dir).unwrap_or_else(|| workspace.join("target")).join("bpf");
     // Its messages go to the standard error stream of this script, which cargo shows when the build fails.
     let status = compiler
-        .cargo("build", workspace, &target_dir, &variable("CARGO_CFG_TARGET_ARCH")?)?
+        .cargo("build", bpf::FILTER, workspace, &target_dir, &variable("CARGO_CFG_TARGET_ARCH")?)?
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .status()
@@ -70,7 +70,7 @@ fn build_object(workspace: &Path, out_dir: &Path, object: &Path) -> Result<()> {
             format!("failed to build the XDP program with the compiler in {}", compiler.sysroot.display()).into()
         );
     }
-    let built = target_dir.join(bpf::TARGET).join("release").join(bpf::BINARY);
+    let built = target_dir.join(bpf::TARGET).join("release").join(bpf::FILTER.binary);
     fs::copy(&built, object).map_err(|error| format!("failed to read {}: {error}", built.display()))?;
     Ok(())
 }

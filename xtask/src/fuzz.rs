@@ -88,7 +88,7 @@ fn build() -> Result<PathBuf> {
         .arg(&target)
         .env("CARGO_ENCODED_RUSTFLAGS", INSTRUMENTATION.join("\x1f"));
     // The targets do not run the XDP program, but the crate has it inside: the one that is built already will do.
-    let object = workspace::target().join("bpf").join(bpf::TARGET).join("release").join(bpf::BINARY);
+    let object = workspace::target().join("bpf").join(bpf::TARGET).join("release").join(bpf::FILTER.binary);
     if env::var_os(bpf::ENV_OBJECT).is_none() && object.exists() {
         cargo.env(bpf::ENV_OBJECT, object);
     }

@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything about this repository that is more than one cargo command.
 
+mod bench;
 #[path = "../../controller/build/bpf.rs"]
 #[expect(dead_code, reason = "some of it serves only the build script")]
 mod bpf;
@@ -18,7 +19,11 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Set-up, build, demo and tests of Ringfence")]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Set-up, build, demo, tests and measurements of Ringfence"
+)]
 struct Cli {
     #[command(subcommand)]
     task: Task,
@@ -26,6 +31,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Measure what the filter costs, beside what one would use instead.
+    Bench(bench::Arguments),
     /// Build everything, optimised.
     Build,
     /// Watch scanner and Do-Not-Originate traffic being dropped while ordinary calls go through.
@@ -61,6 +68,7 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<()> {
     match task {
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Build => build(),
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),

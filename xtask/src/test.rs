@@ -34,7 +34,7 @@ fn build() -> Result<Outcome> {
     workspace::run(&mut workspace::cargo(["build"]))?;
     workspace::run(&mut workspace::cargo(["test", "--no-run", "--quiet"]))?;
     let target = workspace::target();
-    let object = target.join("bpf").join(bpf::TARGET).join("release").join(bpf::BINARY);
+    let object = target.join("bpf").join(bpf::TARGET).join("release").join(bpf::FILTER.binary);
     let mut sizes = vec![format!("ringfence {}", workspace::size_of_file(&target.join("debug/ringfence"))?)];
     // There is none when the environment names a program built elsewhere.
     if object.exists() {

@@ -104,11 +104,7 @@ impl Instance {
     /// # Errors
     /// Fewer than 14 bytes, which the kernel does not take, or more than fit.
     pub fn run(&self, packet: &[u8]) -> Result<Run, Error> {
-        let program: &Xdp = self
-            .ebpf
-            .program(PROGRAM)
-            .and_then(|program| program.try_into().ok())
-            .ok_or_else(|| Error::Internal("the object has no program ringfence".to_owned()))?;
+        let program = self.program()?;
         let result = program
             .test_run(TestRunOptions { data_in: Some(packet), repeat: 1, ..TestRunOptions::default() })
             .context(|| "run a packet through the program".to_owned())?;
@@ -145,17 +141,23 @@ impl Instance {
         self.tables.iter().find(|(known, _)| *known == name).map(|(_, table)| table)
     }
 
+    /// The program, for what this type does not offer.
+    ///
+    /// # Errors
+    /// The object has none of that name.
+    pub fn program(&self) -> Result<&Xdp, Error> {
+        self.ebpf
+            .program(PROGRAM)
+            .and_then(|program| program.try_into().ok())
+            .ok_or_else(|| Error::Internal("the object has no program ringfence".to_owned()))
+    }
+
     /// Instructions the verifier walked through; `None` where the kernel does not say.
     ///
     /// # Errors
     /// The kernel does not tell about programs at all.
     pub fn verified_instructions(&self) -> Result<Option<u32>, Error> {
-        let program: &Xdp = self
-            .ebpf
-            .program(PROGRAM)
-            .and_then(|program| program.try_into().ok())
-            .ok_or_else(|| Error::Internal("the object has no program ringfence".to_owned()))?;
-        let info = program.info().context(|| "read the properties of the program".to_owned())?;
+        let info = self.program()?.info().context(|| "read the properties of the program".to_owned())?;
         Ok(info.verified_instruction_count())
     }
 

@@ -1,0 +1,49 @@
+//! Builds the programs that Ringfence's is measured beside.
+
+#[path = "../controller/build/bpf.rs"]
+#[expect(dead_code, reason = "some of it serves only `cargo xtask`")]
+mod bpf;
+
+use std::{
+    env,
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+    process::{ExitCode, Stdio},
+};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("cargo::error={}", error.to_string().replace('\n', " "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let package = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let workspace = package.parent().ok_or("the package does not lie in a workspace")?;
+    let out_dir = PathBuf::from(env::var("OUT_DIR")?);
+    for name in ["build.rs", "../bench-ebpf", "../controller/build", "../Cargo.lock"] {
+        println!("cargo::rerun-if-changed={name}");
+    }
+    for name in [bpf::ENV_RUSTC, bpf::ENV_TOOLCHAIN] {
+        println!("cargo::rerun-if-env-changed={name}");
+    }
+    let target = out_dir.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
+    let target = target.map_or_else(|| workspace.join("target"), Path::to_path_buf).join("bpf");
+    let compiler = bpf::Compiler::find()?;
+    bpf::linker()?;
+    let status = compiler
+        .cargo("build", bpf::BENCH, workspace, &target, &env::var("CARGO_CFG_TARGET_ARCH")?)?
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()?;
+    if !status.success() {
+        return Err("failed to build the programs for comparison".into());
+    }
+    fs::copy(target.join(bpf::TARGET).join("release").join(bpf::BENCH.binary), out_dir.join("bench.bpf.o"))?;
+    Ok(())
+}

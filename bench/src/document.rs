@@ -1,0 +1,82 @@
+//! docs/BENCHMARKS.md: each part of it is what the last run of that part has printed.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    arguments::Part,
+    machine::Machine,
+    report::{self, Table, Target},
+};
+
+/// What stands at the head of the document.
+const HEAD: &str = "# Benchmarks
+
+Written by `cargo xtask bench --write`: do not edit. Each part says the command that measures it again, and the machine.
+Figures of two machines, or of one that was busy and one that was not, cannot be compared; ratios within one table can.
+";
+
+/// A part that was measured.
+pub struct Section {
+    pub part: Part,
+    pub title: &'static str,
+    pub command: &'static str,
+    /// How it was measured.
+    pub text: &'static str,
+    pub tables: Vec<Table>,
+    pub targets: Vec<Target>,
+}
+
+impl Section {
+    fn markdown(&self, machine: &Machine) -> String {
+        let mut text = format!(
+            "# {}\n\n{}\n\n`{}`, on {}.\n\n{}\n",
+            self.title,
+            self.text,
+            self.command,
+            machine.text(),
+            report::targets(&self.targets).markdown()
+        );
+        self.tables.iter().for_each(|table| text.extend([table.markdown(), "\n".to_owned()]));
+        text
+    }
+}
+
+/// Replaces the part in the document, or adds it.
+pub fn write(section: &Section, machine: &Machine) -> Result<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/BENCHMARKS.md");
+    let old = fs::read_to_string(&path).unwrap_or_default();
+    let new = replaced(&old, name(section.part), &section.markdown(machine));
+    fs::write(&path, new).with_context(|| format!("failed to write {}", path.display()))
+}
+
+fn name(part: Part) -> &'static str {
+    match part {
+        Part::Packet => "packet",
+    }
+}
+
+fn replaced(old: &str, part: &str, content: &str) -> String {
+    let (begin, end) = (format!("<!-- {part} -->\n"), format!("<!-- end of {part} -->\n"));
+    let new = format!("{begin}\n{}\n{end}", content.trim_end());
+    match (old.find(&begin), old.find(&end)) {
+        (Some(from), Some(to)) if from < to => format!("{}{new}{}", &old[..from], &old[to + end.len()..]),
+        _ if old.is_empty() => format!("{HEAD}\n{new}"),
+        _ => format!("{old}\n{new}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::replaced;
+
+    #[test]
+    fn a_part_is_replaced_and_the_others_stay() {
+        let first = replaced("", "packet", "one");
+        let both = replaced(&first, "swap", "two");
+        let again = replaced(&both, "packet", "three");
+        assert_eq!(again, both.replace("one", "three"));
+        assert!(again.contains("two"));
+    }
+}

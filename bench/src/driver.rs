@@ -1,0 +1,230 @@
+//! Runs programs in the kernel side by side, on the same sequence of packets.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use aya::{
+    Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions,
+    maps::{Array, HashMap, LpmTrie, Map, MapData, ProgramArray, lpm_trie::Key},
+    programs::{ProgramFd, Xdp},
+};
+use zerocopy::{Immutable, IntoBytes};
+
+use crate::generate::{Packet, Prefix};
+
+/// XDP actions, `include/uapi/linux/bpf.h`.
+pub const XDP_DROP: u32 = 1;
+pub const XDP_PASS: u32 = 2;
+
+/// The ELF object of the crate `bench-ebpf`, aligned as an ELF reader needs it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench.bpf.o"));
+
+/// As in `bench-ebpf`.
+#[repr(C)]
+#[derive(IntoBytes, Immutable)]
+struct Plan {
+    records: u32,
+    source: u32,
+    source_length: u32,
+    calling: [u32; 2],
+    called: [u32; 2],
+}
+
+/// What changes in the packet from run to run. As in `bench-ebpf`.
+#[repr(C)]
+#[derive(Clone, Copy, IntoBytes, Immutable)]
+pub struct Record {
+    pub source: [u8; 16],
+    pub calling: [u8; 10],
+    pub called: [u8; 10],
+    key: [u8; 8],
+}
+
+impl Record {
+    /// `source` is left-aligned, as a prefix's bits are.
+    pub fn new(source: u128, calling: [u8; 10], called: [u8; 10]) -> Self {
+        Self { source: source.to_be_bytes(), calling, called, key: number_key(&calling) }
+    }
+}
+
+/// A number as the engine packs it for its look-up: BCD of country code 1 and ten digits, and a terminator.
+fn number_key(digits: &[u8; 10]) -> [u8; 8] {
+    let packed = digits.iter().fold(1u64, |packed, digit| packed << 4 | u64::from(digit - b'0'));
+    (packed << 20 | 0xf << 16).to_be_bytes()
+}
+
+/// What the kernel's own maps are filled with.
+pub enum Entries<'a> {
+    None,
+    Ipv4(&'a [Prefix]),
+    Ipv6(&'a [Prefix]),
+    Numbers(&'a [[u8; 10]]),
+}
+
+/// The program that hands out packets, and the programs it hands them to.
+pub struct Driver {
+    ebpf: Ebpf,
+    frame: Vec<u8>,
+    cases: Vec<(String, ProgramFd)>,
+    program: ProgramArray<MapData>,
+    next: Array<MapData, u32>,
+    /// Open for as long as programs are loaded that use it.
+    _records: Array<MapData, [u8; size_of::<Record>()]>,
+}
+
+/// How long a program took a packet.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    pub name: String,
+    /// Nanoseconds a run, of each round, sorted. The kernel gives whole ones.
+    rounds: Vec<f64>,
+}
+
+impl Measured {
+    pub fn minimum(&self) -> f64 {
+        self.rounds[0]
+    }
+
+    pub fn median(&self) -> f64 {
+        self.rounds[self.rounds.len() / 2]
+    }
+}
+
+impl Driver {
+    /// Loads the driver for this packet. Each run takes the next of the records, whose number is a power of two.
+    pub fn new(packet: &Packet, records: &[Record], entries: &Entries<'_>) -> Result<Self> {
+        ensure!(records.len().is_power_of_two(), "the number of records is no power of two");
+        let [calling, called] = [packet.calling, packet.called].map(|places| places.map(|place| place as u32));
+        let plan = Plan {
+            records: records.len() as u32,
+            source: packet.source as u32,
+            source_length: packet.source_length as u32,
+            calling,
+            called,
+        };
+        let mut loader = EbpfLoader::new();
+        loader.override_global("PLAN", plan.as_bytes(), true);
+        loader.map_max_entries("RECORDS", records.len() as u32);
+        let (maps, count): (&[_], _) = match entries {
+            Entries::None => (&[], 0),
+            Entries::Ipv4(prefixes) => (&["LPM_IPV4", "HASH_IPV4"], prefixes.len()),
+            Entries::Ipv6(prefixes) => (&["LPM_IPV6", "HASH_IPV6"], prefixes.len()),
+            Entries::Numbers(numbers) => (&["LPM_NUMBER", "HASH_NUMBER"], numbers.len()),
+        };
+        for map in maps {
+            loader.map_max_entries(map, count as u32);
+        }
+        let mut ebpf = loader.load(OBJECT).context("failed to load the programs for comparison")?;
+        let take = |ebpf: &mut Ebpf, name: &str| ebpf.take_map(name).with_context(|| format!("there is no map {name}"));
+        let mut array: Array<_, [u8; size_of::<Record>()]> = take(&mut ebpf, "RECORDS")?.try_into()?;
+        for (index, record) in (0..).zip(records) {
+            let bytes: [u8; size_of::<Record>()] = record.as_bytes().try_into()?;
+            array.set(index, bytes, 0)?;
+        }
+        fill(&mut ebpf, entries)?;
+        let target = take(&mut ebpf, "PROGRAM")?.try_into()?;
+        let next = take(&mut ebpf, "NEXT")?.try_into()?;
+        program(&mut ebpf, "drive")?;
+        Ok(Self { ebpf, frame: packet.frame.clone(), cases: Vec::new(), program: target, next, _records: array })
+    }
+
+    /// Adds a program of `bench-ebpf` to what is measured.
+    pub fn add_own(&mut self, name: &str) -> Result<()> {
+        let fd = program(&mut self.ebpf, name)?.fd()?.try_clone()?;
+        self.add(name, &fd)
+    }
+
+    /// Adds a program to what is measured.
+    pub fn add(&mut self, name: &str, program: &ProgramFd) -> Result<()> {
+        self.cases.push((name.to_owned(), program.try_clone()?));
+        Ok(())
+    }
+
+    /// Runs one of them, from the first record on. The last run's action, and how long a run took.
+    fn run(&mut self, case: usize, repeat: u32, first: u32) -> Result<(u32, Duration)> {
+        let (name, target) = &self.cases[case];
+        self.program.set(0, target, 0).with_context(|| format!("failed to hand packets to {name}"))?;
+        self.next.set(0, first, 0)?;
+        let drive = program(&mut self.ebpf, "drive")?;
+        let options = TestRunOptions { data_in: Some(&self.frame), repeat, ..TestRunOptions::default() };
+        let result = drive.test_run(options).with_context(|| format!("failed to run {name}"))?;
+        Ok((result.return_value, result.duration))
+    }
+
+    /// Fails unless the program takes this action for each of the first records.
+    pub fn expect(&mut self, name: &str, action: u32) -> Result<()> {
+        let case =
+            self.cases.iter().position(|(case, _)| case == name).with_context(|| format!("there is no {name}"))?;
+        for record in 0..100 {
+            let (found, _) = self.run(case, 1, record)?;
+            if found != action {
+                bail!("{name} returned XDP action {found} and not {action} for record {record}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs all of them in turn, `rounds` times. The first round only warms up.
+    pub fn measure(&mut self, rounds: u32, repeat: u32) -> Result<Vec<Measured>> {
+        let mut all: Vec<_> =
+            self.cases.iter().map(|(name, _)| Measured { name: name.clone(), rounds: Vec::new() }).collect();
+        for round in 0..=rounds {
+            for (case, measured) in all.iter_mut().enumerate() {
+                let (_, duration) = self.run(case, if round == 0 { repeat / 4 + 1 } else { repeat }, 0)?;
+                if round > 0 {
+                    measured.rounds.push(duration.as_nanos() as f64);
+                }
+            }
+        }
+        all.iter_mut().for_each(|measured| measured.rounds.sort_by(f64::total_cmp));
+        Ok(all)
+    }
+}
+
+/// A program of the object, loaded.
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
+    let program: &mut Xdp =
+        ebpf.program_mut(name).with_context(|| format!("there is no program {name}"))?.try_into()?;
+    if program.fd().is_err() {
+        program.load().with_context(|| format!("failed to load {name}"))?;
+    }
+    Ok(program)
+}
+
+/// Fills the kernel's own maps: LPM_TRIE with the entries, HASH with one address or number of each, which is all that a hash
+/// can hold of a block.
+fn fill(ebpf: &mut Ebpf, entries: &Entries<'_>) -> Result<()> {
+    let ipv4 = |prefix: &Prefix| (((prefix.bits >> 96) as u32).to_be_bytes(), prefix.length);
+    let ipv6 = |prefix: &Prefix| (prefix.bits.to_be_bytes(), prefix.length);
+    let number = |number: &[u8; 10]| (number_key(number), 48);
+    match entries {
+        Entries::None => {}
+        Entries::Ipv4(prefixes) => fill_maps(ebpf, "IPV4", prefixes.iter().map(ipv4))?,
+        Entries::Ipv6(prefixes) => fill_maps(ebpf, "IPV6", prefixes.iter().map(ipv6))?,
+        Entries::Numbers(numbers) => fill_maps(ebpf, "NUMBER", numbers.iter().map(number))?,
+    }
+    Ok(())
+}
+
+fn fill_maps<K: Pod>(ebpf: &mut Ebpf, kind: &str, entries: impl Iterator<Item = (K, u32)> + Clone) -> Result<()> {
+    let mut lpm: LpmTrie<_, K, u32> = map(ebpf, &format!("LPM_{kind}"))?.try_into()?;
+    for (key, length) in entries.clone() {
+        lpm.insert(&Key::new(length, key), 1, 0)?;
+    }
+    let mut hash: HashMap<_, K, u32> = map(ebpf, &format!("HASH_{kind}"))?.try_into()?;
+    for (key, _) in entries {
+        hash.insert(key, 1, 0)?;
+    }
+    Ok(())
+}
+
+fn map<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Map> {
+    ebpf.map_mut(name).with_context(|| format!("there is no map {name}"))
+}
+
+/// Keeps this thread on one CPU, so that per-CPU memory stays in one cache.
+pub fn stay_on_this_cpu() -> Result<()> {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(rustix::thread::sched_getcpu());
+    rustix::thread::sched_setaffinity(None, &set).context("failed to stay on one CPU")
+}

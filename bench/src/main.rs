@@ -1,0 +1,78 @@
+//! What Ringfence costs, beside what one would use instead. Run by `cargo xtask bench`, which builds it.
+
+mod arguments;
+mod document;
+mod driver;
+mod generate;
+mod machine;
+mod micro;
+mod policies;
+mod report;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, ValueEnum as _};
+use serde_json::json;
+
+use crate::{
+    arguments::{Arguments, Part},
+    machine::Machine,
+    micro::Effort,
+    report::{Table, Target},
+};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench", about = "Measure what the filter costs")]
+struct Cli {
+    #[command(flatten)]
+    arguments: Arguments,
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse().arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let say = |table: &Table| {
+        if arguments.json { eprint!("{}", table.plain()) } else { print!("{}", table.plain()) }
+    };
+    // Before it is this process that makes the load, and before there is one CPU left to it.
+    let machine = Machine::read();
+    let heading = format!("On {}", machine.text());
+    if arguments.json {
+        eprintln!("{heading}")
+    } else {
+        println!("{heading}")
+    }
+    driver::stay_on_this_cpu()?;
+    let effort = if arguments.quick {
+        Effort { rounds: 3, repeat: 1 << 18, large: 1_000_000 }
+    } else {
+        Effort { rounds: 9, repeat: 1 << 19, large: 1_000_000 }
+    };
+    let parts = if arguments.parts.is_empty() { Part::value_variants() } else { &arguments.parts };
+    let mut sections = Vec::new();
+    for part in parts {
+        let section = match part {
+            Part::Packet => micro::run(effort, &say)?,
+        };
+        say(&report::targets(&section.targets));
+        sections.push(section);
+    }
+    if arguments.write {
+        sections.iter().try_for_each(|section| document::write(section, &machine))?;
+    }
+    if arguments.json {
+        let tables: Vec<_> = sections.iter().flat_map(|section| &section.tables).map(Table::json).collect();
+        let targets: Vec<_> = sections.iter().flat_map(|section| &section.targets).map(Target::json).collect();
+        println!("{}", json!({ "machine": machine.json(), "tables": tables, "targets": targets }));
+    }
+    Ok(())
+}

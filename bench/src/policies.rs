@@ -1,0 +1,212 @@
+//! The policies that are measured, as an operator would write them.
+
+use std::fmt::Write as _;
+
+use anyhow::{Result, anyhow};
+use ringfence::policy::{self, files::Table, image::Image};
+
+/// A policy repository in memory.
+pub struct Repository {
+    files: Vec<(String, String)>,
+}
+
+impl Repository {
+    pub fn new(policy: String) -> Self {
+        Self { files: vec![("policy.toml".to_owned(), policy)] }
+    }
+
+    #[must_use]
+    pub fn with(mut self, path: &str, content: String) -> Self {
+        self.files.push((path.to_owned(), content));
+        self
+    }
+
+    /// Compiles it.
+    pub fn build(&self) -> Result<Image> {
+        let files: Vec<_> = self.files.iter().map(|(name, content)| (name.as_str(), content.as_bytes())).collect();
+        let built = policy::build(&Table(&files), policy::today());
+        built
+            .map(|built| built.image)
+            .map_err(|diagnostics| anyhow!("the policy does not compile:\n{}", diagnostics.render(false, None)))
+    }
+}
+
+const NETWORK: &str = "version = 1\ndefault = \"pass\"\n\n[network]\nudp = [5060]\ntcp = [5060]\n";
+
+/// One block list of addresses, and nothing else.
+pub fn block_list(list: String) -> Repository {
+    let policy = format!(
+        "{NETWORK}\n[sets.blocked]\naddresses = \"lists/blocked.txt\"\n\n\
+         [[rule]]\nname = \"blocked\"\nmatch.source = \"@blocked\"\naction = \"drop\"\n"
+    );
+    Repository::new(policy).with("lists/blocked.txt", list)
+}
+
+/// The lists of the policies below.
+pub struct Lists {
+    /// Blocked sources.
+    pub sources: String,
+    /// Do-Not-Originate numbers.
+    pub numbers: String,
+    /// Blocked called prefixes.
+    pub prefixes: String,
+    /// User agents.
+    pub patterns: String,
+}
+
+/// Where calls are believed to come from: the benchmarks' own network (RFC 2544).
+const TRUNKS: &str = "198.18.0.0/16\n2001:db8:18::/48\n";
+
+fn with_lists(rules: String, lists: &Lists) -> Repository {
+    let policy = format!(
+        "version = 1\ndefault = \"pass\"\nnever_ban = [\"@trunks\"]\n\n\
+         [network]\nudp = [5060]\ntcp = [5060]\ntls = [5061]\n\n\
+         [numbering]\ncountry_code = \"1\"\ninternational_prefix = \"011\"\nranges = \"lists/ranges.csv\"\n\
+         neighbor_digits = 7\nasserted_identity_from = \"@trunks\"\n\n\
+         [sets.trunks]\naddresses = \"lists/trunks.txt\"\nlabel = \"carrier\"\n\n\
+         [sets.blocked]\naddresses = \"lists/blocked.txt\"\n\n\
+         [sets.dno]\nnumbers = \"lists/dno.csv\"\nformat = \"national\"\n\n\
+         [sets.prefixes]\nnumbers = \"lists/prefixes.csv\"\nformat = \"national\"\n\n\
+         [sets.scored]\nnumbers = \"lists/scored.csv\"\n\n\
+         [sets.scanners]\nuser_agents = \"lists/scanners.txt\"\n\n{rules}"
+    );
+    Repository::new(policy)
+        .with("lists/trunks.txt", TRUNKS.to_owned())
+        .with("lists/blocked.txt", lists.sources.clone())
+        .with("lists/dno.csv", lists.numbers.clone())
+        .with("lists/prefixes.csv", lists.prefixes.clone())
+        .with("lists/scanners.txt", lists.patterns.clone())
+        .with(
+            "lists/scored.csv",
+            "number,score\n12125559000$,0\n12125559060$,60\n12125559080$,80\n12125559100$,100\n".to_owned(),
+        )
+        .with(
+            "lists/ranges.csv",
+            "prefix,country,region,ocn,assigned\n1605562,US,US-SD,9999,yes\n1605563,US,US-SD,8888,no\n".to_owned(),
+        )
+}
+
+/// A rule a scope, with the scope's name.
+const SCOPES: [(&str, &str); 42] = [
+    ("source", "match.source = \"@blocked\""),
+    ("destination", "match.destination = [\"203.0.113.128/25\", \"2001:db8:99::/48\"]"),
+    ("transport", "match = { transport = \"tls\", source = \"203.0.113.5\" }"),
+    ("port", "match = { port = 5061, source = \"203.0.113.6\" }"),
+    ("method", "match = { method = [\"SUBSCRIBE\", \"PUBLISH\"], source = \"203.0.113.7\" }"),
+    ("user-agent", "match.user_agent = \"@scanners\""),
+    ("calling", "match = { method = \"INVITE\", calling = \"@dno\" }"),
+    ("called", "match = { method = \"INVITE\", called = \"@prefixes\" }"),
+    ("forwarded", "match.forwarded = \"@prefixes\""),
+    ("from-number", "match = { from_number = \"@dno\", not.source = \"@trunks\" }"),
+    ("asserted-number", "match.asserted_number = \"@dno\""),
+    ("calling-country", "match.calling_country = [\"CU\", \"LV\", \"SO\"]"),
+    ("called-country", "match.called_country = [\"CU\", \"LV\", \"SO\"]"),
+    ("forwarded-country", "match.forwarded_country = [\"CU\", \"LV\", \"SO\"]"),
+    ("calling-region", "match.calling_region = [\"US-AK\", \"CA-YT\"]"),
+    ("called-region", "match.called_region = [\"US-AK\", \"CA-YT\"]"),
+    ("forwarded-region", "match.forwarded_region = [\"US-SD\", \"US-IA\", \"US-MN\"]"),
+    ("calling-spid", "match.calling_spid = \"9999\""),
+    ("called-spid", "match.called_spid = [\"9999\", \"8888\"]"),
+    ("forwarded-spid", "match.forwarded_spid = \"9999\""),
+    ("calling-format", "match.calling_format = [\"too-long\", \"invalid-area-code\", \"unassigned-area-code\"]"),
+    ("called-format", "match.called_format = [\"too-short\", \"too-long\"]"),
+    ("reputation", "match.calling_reputation = \">= 80\""),
+    ("attestation", "match.attestation = [\"C\", \"unknown\"]"),
+    ("verstat", "match.verstat = \"TN-Validation-Failed\""),
+    ("neighbor", "match = { neighbor = true, not.source = \"@trunks\" }"),
+    ("body", "match.body = [\"free money\", \"crypto\"]"),
+    ("anomaly", "match.anomaly = [\"control-character\", \"duplicate-header\", \"several-messages\"]"),
+    ("upstream", "match = { upstream = \"carrier\", attestation = \"C\" }"),
+    ("call-id", "match = { \"header.call-id\" = \"^sip-scan\" }"),
+    ("contact", "match = { \"header.contact\" = \"nm@nm\" }"),
+    ("from-display", "match = { \"header.from-display\" = \"sipvicious\" }"),
+    ("from-host", "match = { \"header.from-host\" = \"^1\\\\.1\\\\.1\\\\.1\" }"),
+    ("from-user", "match = { \"header.from-user\" = [\"'\", \"%27\", \"union.*select\"] }"),
+    ("request-host", "match = { \"header.request-host\" = \"maddr=\" }"),
+    ("request-user", "match = { \"header.request-user\" = [\"'\", \"%27\", \"union.*select\"] }"),
+    ("sdp-session", "match = { \"header.sdp-session\" = \"^sipsak\" }"),
+    ("server", "match = { \"header.server\" = \"^evil\" }"),
+    ("subject", "match = { \"header.subject\" = \"lottery\" }"),
+    ("to-user", "match = { \"header.to-user\" = \"sipvicious\" }"),
+    ("via", "match = { \"header.via\" = \"branch=z9hG4bK-0{8}\" }"),
+    ("emergency", "match.called = [\"911$\", \"933$\", \"112$\"]"),
+];
+
+fn rule(text: &mut String, name: &str, condition: &str, action: &str) {
+    let _ = writeln!(text, "[[rule]]\nname = \"{name}\"\n{condition}\naction = {action}\n");
+}
+
+/// 64 rules: each scope has one, the others ask for several scopes at once.
+pub fn all_scopes(lists: &Lists) -> Repository {
+    let mut rules = String::new();
+    rule(&mut rules, "trunks", "match.source = \"@trunks\"", "\"continue\"");
+    for (name, condition) in SCOPES {
+        // A pinhole ends its stage: the rest is in another one, and is looked at for trunks too.
+        rule(&mut rules, name, &format!("stage = \"shield\"\n{condition}"), "\"drop\"");
+    }
+    for index in 0..64 - 1 - SCOPES.len() {
+        let condition = format!(
+            "stage = \"fraud\"\nmatch = {{ method = \"INVITE\", called = [\"1900555{index:02}\", \"8816{index:02}\"], \
+             calling_country = [\"US\", \"CA\"], not.user_agent = \"trusted-{index:02}\" }}"
+        );
+        rule(&mut rules, &format!("fraud-{index}"), &condition, "\"drop\"");
+    }
+    with_lists(rules, lists)
+}
+
+/// `count` rules, a multiple of eight, over the same lists and scopes whatever it is: the first eight ask for the lists,
+/// the others are exceptions and blocks of the kind that pile up over the years.
+pub fn some_rules(count: usize, lists: &Lists) -> Repository {
+    let mut rules = String::new();
+    for group in 0..count / 8 {
+        // Values of its own for each group, and the lists for the first.
+        let own = |list: &str, value: String| if group == 0 { format!("\"{list}\"") } else { format!("\"{value}\"") };
+        let conditions = [
+            format!("match.source = {}", own("@blocked", format!("203.0.113.{group}"))),
+            format!("match.user_agent = {}", own("@scanners", format!("bot-{group:03}/"))),
+            format!("match = {{ method = \"INVITE\", calling = {} }}", own("@dno", format!("1605562{group:04}$"))),
+            format!("match = {{ method = \"INVITE\", called = {} }}", own("@prefixes", format!("1900556{group:02}"))),
+            format!("match = {{ calling_country = \"CU\", called = \"1605563{group:04}$\" }}"),
+            format!(
+                "match = {{ calling_format = [\"too-long\", \"invalid-area-code\"], not.calling = \"1605564{group:04}$\" }}"
+            ),
+            format!("match = {{ attestation = \"C\", called = \"1605565{group:04}$\" }}"),
+            format!("match = {{ method = \"REGISTER\", source = \"203.0.112.{group}\" }}"),
+        ];
+        for (index, condition) in conditions.iter().enumerate() {
+            rule(&mut rules, &format!("rule-{group}-{index}"), condition, "\"drop\"");
+        }
+    }
+    with_lists(rules, lists)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate;
+
+    fn lists() -> Lists {
+        Lists {
+            sources: generate::address_list(&generate::ipv4_prefixes(100), 4),
+            numbers: generate::number_list(&generate::numbers(100, 1)),
+            prefixes: generate::prefix_list(10),
+            patterns: generate::pattern_list(50),
+        }
+    }
+
+    #[test]
+    fn the_policies_have_as_many_rules_as_the_tables_say() {
+        assert_eq!(all_scopes(&lists()).build().unwrap().rules.len(), 64);
+        assert_eq!(some_rules(8, &lists()).build().unwrap().rules.len(), 8);
+        assert_eq!(some_rules(512, &lists()).build().unwrap().rules.len(), 512);
+    }
+
+    #[test]
+    fn a_policy_asks_for_every_scope_there_is() {
+        let policy = all_scopes(&lists()).files.remove(0).1;
+        for (scope, ..) in ringfence::policy::scope::SCOPES {
+            let key = [format!(".{scope} ="), format!(" {scope} ="), format!("\"{scope}\" =")];
+            assert!(key.iter().any(|key| policy.contains(key)), "{scope} is in no rule");
+        }
+    }
+}

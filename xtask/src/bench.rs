@@ -1,0 +1,30 @@
+//! `cargo xtask bench`: builds the bench, which is a crate of its own since it needs the BPF compiler, and runs it.
+
+#[path = "../../bench/src/arguments.rs"]
+mod arguments;
+
+use anyhow::Result;
+
+pub use arguments::Arguments;
+
+use crate::{setup, workspace};
+
+/// Measures.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    ringfence_tests::netns::ensure_root()?;
+    setup::ensure(&[setup::Group::Build])?;
+    let words = ["run", "--release", "--quiet", "--package", "ringfence-bench", "--"].map(str::to_owned);
+    workspace::run(&mut workspace::cargo(words.into_iter().chain(words_of(arguments))))
+}
+
+/// The words that say the same to the bench itself.
+fn words_of(arguments: &Arguments) -> Vec<String> {
+    let name = |part| clap::ValueEnum::to_possible_value(part).map(|value| value.get_name().to_owned());
+    let mut words: Vec<String> = arguments.parts.iter().filter_map(name).collect();
+    for (given, word) in [(arguments.quick, "--quick"), (arguments.json, "--json"), (arguments.write, "--write")] {
+        if given {
+            words.push(word.to_owned());
+        }
+    }
+    words
+}
