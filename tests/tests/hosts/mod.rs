@@ -107,6 +107,27 @@ impl<'a> Hosts<'a> {
         Ok(user)
     }
 
+    /// Runs a packet through both hosts; returns the names of the rules that matched, those in report mode among them.
+    ///
+    /// # Errors
+    /// They differ.
+    pub fn matched(&mut self, packet: &[u8]) -> Result<Vec<&'a str>> {
+        let image = self.image;
+        let rules = |instance: &Instance| -> Result<Vec<u64>> {
+            let table = instance.table("RULE_COUNTERS").context("no map RULE_COUNTERS")?;
+            let packets =
+                |rule| table.per_cpu::<Counter>(rule).map(|counts| counts.iter().map(|count| count.packets).sum());
+            Ok((0..image.rules.len() as u32).map(packets).collect::<Result<_, _>>()?)
+        };
+        let before = rules(&self.instance)?;
+        let outcome = self.run(packet)?;
+        let user = self.engine.decide(packet).matched;
+        let after = rules(&self.instance)?;
+        let kernel: Vec<usize> = (0..after.len()).filter(|&rule| after[rule] != before[rule]).collect();
+        ensure!(user == kernel, "rules {user:?} match in user space, {kernel:?} in the kernel: {outcome:?}");
+        Ok(user.into_iter().map(|rule| image.rule_names[rule].as_str()).collect())
+    }
+
     /// The one reason whose counter went up, by one packet and its bytes.
     fn counted_reason(&mut self, bytes: u64) -> Result<Reason> {
         let counts = self.counts()?;

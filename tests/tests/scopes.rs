@@ -1,0 +1,415 @@
+//! Every scope of the policy language, in both hosts: packets for which a condition holds,
+//! packets for which its negation does, and that there is no scope without.
+
+mod hosts;
+
+use std::collections::BTreeMap;
+
+use hosts::Hosts;
+use ringfence::policy::{self, files::Table, scope::SCOPES};
+use ringfence_tests::{message::Message, packet::Packet};
+
+/// What the policy has beside its rules.
+const BASE: &str = r#"version = 1
+default = "pass"
+
+[network]
+udp = [5060, 5070]
+tcp = [5060]
+tls = [5061]
+
+[numbering]
+country_code = "1"
+international_prefix = "011"
+neighbor_digits = 7
+asserted_identity_from = ["192.0.2.10"]
+ranges = "ranges.csv"
+
+[sets.carrier]
+addresses = ["192.0.2.10", "2001:db8:a::/64"]
+label = "carrier-a"
+
+[sets.scored]
+numbers = "scored.csv"
+"#;
+
+const RANGES: &str = "prefix,country,region,ocn,assigned\n\
+                      1605562,US,US-SD,6529,yes\n\
+                      1605563,US,US-SD,,no\n\
+                      1312555,US,US-IL,9206,yes\n\
+                      4930,DE,DE-BE,,yes\n";
+
+const SCORED: &str = "number,score\n16055620,90\n160556201,40\n160556300,40\n";
+
+/// An Identity value that claims A, B or C, by the base64url of its payload's beginning.
+fn identity(letter: char) -> String {
+    format!(
+        "eyJhbGciOiJFUzI1NiJ9.eyJhdHRlc3QiOiJ{letter}IiwiZGVzdCI6e30.c2ln;info=<https://c.example/p.cer>;ppt=shaken"
+    )
+}
+
+fn call() -> Message {
+    Message::invite()
+}
+
+fn from(user: &str) -> Packet {
+    Packet::udp(call().calling(user))
+}
+
+fn to(user: &str) -> Packet {
+    Packet::udp(call().called(user))
+}
+
+fn diverted_by(user: &str) -> Packet {
+    Packet::udp(call().add("Diversion", &format!("<sip:{user}@h>;reason=unconditional")))
+}
+
+fn with(name: &str, value: &str) -> Packet {
+    Packet::udp(call().add(name, value))
+}
+
+fn setting(name: &str, value: &str) -> Packet {
+    Packet::udp(call().set(name, value))
+}
+
+fn signed(letter: char) -> Packet {
+    with("Identity", &identity(letter))
+}
+
+fn text(body: &str) -> Packet {
+    Packet::udp(Message::request("MESSAGE").body("text/plain", body))
+}
+
+fn session(name: &str) -> Packet {
+    Packet::udp(call().body("application/sdp", format!("v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns={name}\r\nt=0 0\r\n")))
+}
+
+/// A scope, the values of a condition on it as they stand in a policy, what they hold for and what not.
+type Row = (&'static str, &'static str, Vec<Packet>, Vec<Packet>);
+
+fn addresses() -> Vec<Row> {
+    let call = || Packet::udp(call());
+    vec![
+        (
+            "source",
+            r#"["198.51.100.0/25", "203.0.113.7", "2001:db8:bad::/48"]"#,
+            vec![call().from("198.51.100.127"), call().from("203.0.113.7"), call().from("2001:db8:bad:1::9")],
+            vec![call().from("198.51.100.128"), call().from("203.0.113.8"), call().from("2001:db8:bae::1")],
+        ),
+        (
+            "destination",
+            r#"["192.0.2.99", "2001:db8:99::/48"]"#,
+            vec![call().to("192.0.2.99"), call().over_ipv6().to("2001:db8:99::1")],
+            vec![call().to("192.0.2.98"), call().over_ipv6().to("2001:db8:98::1")],
+        ),
+        (
+            "transport",
+            r#"["tcp", "tls"]"#,
+            vec![Packet::tcp(Message::invite()), Packet::tcp([0x16, 3, 1, 0, 5]).to_port(5061)],
+            vec![call()],
+        ),
+        ("port", "[5070, 5061]", vec![call().to_port(5070), Packet::tcp([0x16, 3, 1]).to_port(5061)], vec![call()]),
+        (
+            "upstream",
+            r#""carrier-a""#,
+            vec![call().from("192.0.2.10"), call().from("2001:db8:a::7")],
+            vec![call(), call().over_ipv6()],
+        ),
+    ]
+}
+
+fn numbers() -> Vec<Row> {
+    let asserted = |user: &str| with("P-Asserted-Identity", &format!("<sip:{user}@h>"));
+    vec![
+        (
+            "calling",
+            r#"["1605562", "4930123$", "911$"]"#,
+            vec![from("+16055620123"), from("6055629999"), from("+4930123"), from("911"), from("011-49-30123")],
+            vec![from("+16055630123"), from("+49301234"), from("9115"), from("alice")],
+        ),
+        (
+            "called",
+            r#""1605562""#,
+            vec![to("+16055620123"), to("6055620123"), to("%2B16055620123")],
+            vec![to("+16055610123"), to("bob"), from("+16055620123")],
+        ),
+        (
+            "forwarded",
+            r#""1605562""#,
+            vec![
+                diverted_by("+16055620123"),
+                Packet::udp(
+                    call()
+                        .add("History-Info", "<sip:+16055620123@h>;index=1")
+                        .add("History-Info", "<sip:+12125553456@h>;index=1.1"),
+                ),
+            ],
+            vec![diverted_by("+16055630123"), from("+16055620123"), to("+16055620123")],
+        ),
+        (
+            "from_number",
+            r#""1605562""#,
+            vec![
+                from("+16055620123"),
+                Packet::udp(call().calling("+16055620123").add("P-Asserted-Identity", "<sip:+14155550000@h>"))
+                    .from("192.0.2.10"),
+            ],
+            vec![from("+16055630123"), asserted("+16055620123")],
+        ),
+        (
+            "asserted_number",
+            r#""1605562""#,
+            vec![asserted("+16055620123"), asserted("+16055620123").from("192.0.2.10")],
+            vec![asserted("+16055630123"), from("+16055620123")],
+        ),
+        (
+            "calling_country",
+            r#"["GB", "CA"]"#,
+            vec![from("+442079460123"), from("+14165550123"), from("011442079460123")],
+            vec![from("+14155552671"), from("+33123456789"), from("2000")],
+        ),
+        ("called_country", r#""CU""#, vec![to("+5378881234"), to("0115378881234")], vec![to("+12125553456"), to("53")]),
+        (
+            "forwarded_country",
+            r#""GB""#,
+            vec![diverted_by("+442079460123")],
+            vec![diverted_by("+33123456789"), from("+442079460123"), to("+442079460123")],
+        ),
+        (
+            "calling_region",
+            r#"["US-SD", "DE-BE"]"#,
+            vec![from("+16052250100"), from("+4930123456")],
+            vec![from("+15152440100"), from("+4989123456")],
+        ),
+        ("called_region", r#""US-IA""#, vec![to("+15152440100")], vec![to("+16052250100"), from("+15152440100")]),
+        (
+            "forwarded_region",
+            r#""US-MN""#,
+            vec![diverted_by("+16123330100")],
+            vec![diverted_by("+16052250100"), from("+16123330100"), to("+16123330100")],
+        ),
+        (
+            "calling_spid",
+            r#"["6529", "0001"]"#,
+            vec![from("+16055620123")],
+            vec![from("+13125550123"), from("+16055610123")],
+        ),
+        ("called_spid", r#""6529""#, vec![to("+16055620123")], vec![to("+13125550123"), from("+16055620123")]),
+        (
+            "forwarded_spid",
+            r#""9206""#,
+            vec![diverted_by("+13125550123")],
+            vec![diverted_by("+16055620123"), from("+13125550123"), to("+13125550123")],
+        ),
+        (
+            "calling_reputation",
+            r#"">= 80""#,
+            // The highest counts where several hold the number.
+            vec![from("+16055620999"), from("6055620124")],
+            vec![from("+16055630023"), from("+14155552671"), from("alice")],
+        ),
+        (
+            "neighbor",
+            "true",
+            vec![Packet::udp(call().calling("+13125550001").called("+13125559999"))],
+            vec![Packet::udp(call().calling("+13125560001").called("+13125559999")), from("alice")],
+        ),
+    ]
+}
+
+/// Each format of a number, by the scope of the calling and that of the called one.
+fn formats() -> Vec<Row> {
+    let each: [(&str, &str, &str); 8] = [
+        ("valid", "+14155552671", "alice"),
+        ("not-a-number", "alice", "+14155552671"),
+        ("too-short", "+1415555267", "+14155552671"),
+        ("too-long", "+141555526711", "+14155552671"),
+        ("invalid-area-code", "+15925552671", "+14155552671"),
+        ("unassigned-area-code", "+12325552671", "+14155552671"),
+        ("unassigned-block", "+16055632671", "+16055622671"),
+        ("fictional", "+14155550123", "+14155552671"),
+    ];
+    let nobody = || setting("From", "<sip:carrier.example.com>;tag=1");
+    let anonymous = || setting("From", "\"Anonymous\" <sip:anonymous@anonymous.invalid>;tag=1");
+    let mut rows: Vec<Row> = vec![
+        ("calling_format", r#""missing""#, vec![nobody()], vec![from("+14155552671"), anonymous()]),
+        (
+            "calling_format",
+            r#""anonymous""#,
+            vec![anonymous(), with("Privacy", "id")],
+            vec![from("+14155552671"), nobody()],
+        ),
+        ("called_format", r#""missing""#, vec![Packet::udp(call().request_uri("sip:h"))], vec![to("+14155552671")]),
+    ];
+    for (format, has, has_not) in each {
+        let values: &'static str = format!("{format:?}").leak();
+        rows.push(("calling_format", values, vec![from(has)], vec![from(has_not)]));
+        rows.push(("called_format", values, vec![to(has)], vec![to(has_not)]));
+    }
+    rows
+}
+
+fn signatures() -> Vec<Row> {
+    let verified = |value: &str| setting("From", &format!("<sip:+14155552671;verstat={value}@h>;tag=1"));
+    vec![
+        ("attestation", r#""A""#, vec![signed('B')], vec![signed('C'), signed('D'), Packet::udp(call())]),
+        ("attestation", r#"["B", "C"]"#, vec![signed('C'), signed('D')], vec![signed('B'), with("Identity", "x.y.z")]),
+        ("attestation", r#""none""#, vec![Packet::udp(call())], vec![signed('B'), with("y", "x.y.z")]),
+        (
+            "attestation",
+            r#""unknown""#,
+            vec![with("Identity", "x..z"), with("y", "x.y.z")],
+            vec![signed('D'), Packet::udp(call())],
+        ),
+        (
+            "verstat",
+            r#""TN-Validation-Failed""#,
+            vec![verified("TN-Validation-Failed"), verified("TN-Validation-Failed-B")],
+            vec![verified("TN-Validation-Passed-A"), verified("No-TN-Validation"), Packet::udp(call())],
+        ),
+    ]
+}
+
+fn texts() -> Vec<Row> {
+    let scanner = r#"["^friendly-scanner", "sip(vicious|cli)"]"#;
+    let server = Packet::udp(Message::response(200, "OK").without("User-Agent").add("Server", "sipcli/1.8"));
+    let response = || Message::response(200, "OK");
+    vec![
+        (
+            "user_agent",
+            scanner,
+            vec![setting("User-Agent", "Friendly-Scanner"), setting("User-Agent", "x SIPVicious"), server],
+            vec![setting("User-Agent", "a friendly-scanner"), Packet::udp(call().without("User-Agent"))],
+        ),
+        ("body", r#""free +money""#, vec![text("get FREE  money now")], vec![text("freemoney"), text("")]),
+        (
+            "header.call-id",
+            r#""^sip-scan""#,
+            vec![setting("Call-ID", "sip-scan-1@h")],
+            vec![setting("Call-ID", "x-sip-scan")],
+        ),
+        (
+            "header.contact",
+            r#""nm@nm""#,
+            vec![setting("Contact", "<sip:nm@nm>")],
+            vec![setting("Contact", "<sip:mn@nm>")],
+        ),
+        (
+            "header.from-display",
+            r#""^sipvicious$""#,
+            vec![setting("From", "\"sipvicious\" <sip:1@h>;tag=1"), setting("From", "sipvicious <sip:1@h>;tag=1")],
+            vec![setting("From", "\"a sipvicious\" <sip:1@h>;tag=1"), setting("From", "<sip:sipvicious@h>;tag=1")],
+        ),
+        (
+            "header.from-host",
+            r#""^1[.]1[.]1[.]1""#,
+            vec![setting("From", "<sip:1@1.1.1.1>;tag=1")],
+            vec![from("1.1.1.1")],
+        ),
+        ("header.from-user", r#""%27""#, vec![from("1%27or")], vec![from("1or"), to("1%27or")]),
+        (
+            "header.request-host",
+            r#""maddr=""#,
+            vec![Packet::udp(call().request_uri("sip:1@h;maddr=10.0.0.1"))],
+            vec![to("maddr=")],
+        ),
+        ("header.request-user", r#""%27""#, vec![to("1%27or")], vec![to("1or"), from("1%27or")]),
+        ("header.sdp-session", r#""^sipsak""#, vec![session("sipsak 1")], vec![session("call"), Packet::udp(call())]),
+        (
+            "header.server",
+            r#""evil""#,
+            vec![Packet::udp(response().add("Server", "evil/1"))],
+            vec![Packet::udp(response()), Packet::udp(response().add("Server", "good"))],
+        ),
+        (
+            "header.subject",
+            r#""lottery""#,
+            vec![with("Subject", "The Lottery"), with("s", "lottery")],
+            vec![with("Subject", "x")],
+        ),
+        (
+            "header.to-user",
+            r#""^sipvicious$""#,
+            vec![setting("To", "<sip:sipvicious@h>")],
+            vec![setting("To", "<sip:1@sipvicious>"), Packet::udp(call().request_uri("sip:sipvicious@h"))],
+        ),
+        (
+            "header.via",
+            r#""branch=z9hG4bK-0{8}""#,
+            vec![setting("Via", "SIP/2.0/UDP h;branch=z9hG4bK-00000000")],
+            vec![with("Via", "SIP/2.0/UDP h;branch=z9hG4bK-00000000")],
+        ),
+        (
+            "method",
+            r#"["OPTIONS", "response"]"#,
+            vec![Packet::udp(Message::request("OPTIONS")), Packet::udp(response())],
+            vec![Packet::udp(call()), Packet::udp(Message::request("OPTION"))],
+        ),
+        ("method", r#""other""#, vec![Packet::udp(Message::request("OPTION"))], vec![Packet::udp(call())]),
+        (
+            "anomaly",
+            r#"["duplicate-header", "unsupported-version"]"#,
+            vec![with("From", "<sip:2@h>;tag=2"), Packet::udp(call().start_line("INVITE sip:1@h SIP/3.0"))],
+            vec![Packet::udp(call())],
+        ),
+    ]
+}
+
+fn rows() -> Vec<Row> {
+    [addresses(), numbers(), formats(), signatures(), texts()].concat()
+}
+
+#[test]
+fn a_condition_on_each_scope_holds_where_it_should_and_its_negation_elsewhere() {
+    let rows = rows();
+    let mut text = BASE.to_owned();
+    for (index, (scope, values, ..)) in rows.iter().enumerate() {
+        for not in ["", "not."] {
+            text += &format!("\n[[rule]]\nname = \"{index}-{not}{scope}\"\nmatch = {{ {not}{scope} = {values} }}\n");
+            text += "action = \"drop\"\nmode = \"report\"\n";
+        }
+    }
+    let files =
+        [("policy.toml", text.as_bytes()), ("ranges.csv", RANGES.as_bytes()), ("scored.csv", SCORED.as_bytes())];
+    let mut built =
+        policy::build(&Table(&files), policy::today()).unwrap_or_else(|told| panic!("{}", told.render(false, None)));
+    // A counter for each, as a loaded filter gives them.
+    for (slot, rule) in (0..).zip(&mut built.image.rules) {
+        rule.slot = slot;
+    }
+    let mut hosts = Hosts::new(&built.image).expect("the program loads");
+    let mut wrong = Vec::new();
+    for (index, (scope, values, holding, others)) in rows.iter().enumerate() {
+        let names = [format!("{index}-{scope}"), format!("{index}-not.{scope}")];
+        for (packets, expected) in [(holding, [true, false]), (others, [false, true])] {
+            for packet in packets {
+                let frame = packet.frame();
+                let matched = hosts.matched(&frame).unwrap_or_else(|error| panic!("{scope}: {error:#}"));
+                let found = names.each_ref().map(|name| matched.contains(&name.as_str()));
+                if found != expected {
+                    let payload = String::from_utf8_lossy(&frame[packet.payload_offset()..]).into_owned();
+                    wrong
+                        .push(format!("{scope} = {values} (and its negation): {found:?}, not {expected:?}\n{payload}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_scope_is_without_a_packet_that_it_holds_for_and_one_that_it_does_not() {
+    let mut tested: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for (scope, _, holding, others) in rows() {
+        let counts = tested.entry(scope).or_default();
+        *counts = (counts.0 + holding.len(), counts.1 + others.len());
+    }
+    for (scope, ..) in SCOPES {
+        let (holding, others) = tested.remove(scope).unwrap_or_default();
+        assert!(
+            holding > 0 && others > 0,
+            "{scope} has {holding} packets that it holds for and {others} that it does not"
+        );
+    }
+    assert!(tested.is_empty(), "no scopes of the language: {tested:?}");
+}
