@@ -4,6 +4,7 @@ pub mod capture;
 pub mod cli;
 pub mod daemon;
 pub mod engine;
+pub mod import;
 pub mod kernel;
 pub mod policy;
 pub mod sample_policy;

@@ -1,6 +1,7 @@
 //! `cargo xtask`: everything about this repository that is more than one cargo command.
 
 mod bench;
+mod bench_policy;
 #[path = "../../controller/build/bpf.rs"]
 #[expect(dead_code, reason = "some of it serves only the build script")]
 mod bpf;
@@ -33,6 +34,8 @@ struct Cli {
 enum Task {
     /// Measure what the filter costs, beside what one would use instead.
     Bench(bench::Arguments),
+    /// Write a policy as large as the filter takes, and a capture for it, to measure with.
+    BigPolicy(bench_policy::Arguments),
     /// Build everything, optimised.
     Build,
     /// Watch scanner and Do-Not-Originate traffic being dropped while ordinary calls go through.
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<()> {
     match task {
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::BigPolicy(arguments) => bench_policy::run(&arguments),
         Task::Build => build(),
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),

@@ -4,6 +4,7 @@ pub mod check;
 pub mod detach;
 pub mod events;
 pub mod explain;
+pub mod import;
 pub mod inspect;
 pub mod replay;
 pub mod run;
@@ -21,6 +22,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     daemon::{self, api::DEFAULT_SOCKET, client::ClientError},
+    import::ImportError,
     kernel::{self, DEFAULT_PIN_DIRECTORY, Pins},
     policy::{
         self, Built,
@@ -53,6 +55,7 @@ pub enum Command {
     Detach(detach::DetachArgs),
     Events(events::EventsArgs),
     Explain(explain::ExplainArgs),
+    Import(import::ImportArgs),
     Inspect(inspect::InspectArgs),
     Replay(replay::ReplayArgs),
     Run(run::RunArgs),
@@ -88,6 +91,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Detach(args) => detach::run(args),
         Command::Events(args) => events::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Import(args) => import::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Run(args) => run::run(args),
@@ -122,6 +126,9 @@ pub fn help(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         if let Some(error) = cause.downcast_ref::<kernel::Error>() {
             return error.help();
+        }
+        if let Some(error) = cause.downcast_ref::<ImportError>() {
+            return error.way_out().map(ToOwned::to_owned);
         }
         match cause.downcast_ref::<daemon::Error>()? {
             daemon::Error::Kernel(error) => error.help(),

@@ -72,7 +72,7 @@ impl<'a> Teller<'a> {
 }
 
 /// The lines of a list: number from 1, bytes without line ending. A byte order mark is left out.
-fn lines(content: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+pub(crate) fn lines(content: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
     const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
     let content = content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(content);
     let content = content.strip_suffix(b"\n").unwrap_or(content);
@@ -538,24 +538,24 @@ impl Header {
 }
 
 /// What may stand between fields: spreadsheets write semicolons where the comma is the decimal point.
-const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
+pub(crate) const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
 
 /// The fields of a header row, in small letters; none if it cannot be read.
-fn column_names(line: &[u8], delimiter: u8) -> Option<Vec<Vec<u8>>> {
+pub(crate) fn column_names(line: &[u8], delimiter: u8) -> Option<Vec<Vec<u8>>> {
     Fields::new(line, delimiter)
         .map(|field| field.ok().map(|span| unquoted(&line[span]).trim_ascii().to_ascii_lowercase()))
         .collect()
 }
 
 /// The fields of one CSV row (RFC 4180, each record on one line): spans, quotes included.
-struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     line: &'a [u8],
     delimiter: u8,
     at: Option<usize>,
 }
 
 impl<'a> Fields<'a> {
-    fn new(line: &'a [u8], delimiter: u8) -> Self {
+    pub(crate) fn new(line: &'a [u8], delimiter: u8) -> Self {
         Self { line, delimiter, at: Some(0) }
     }
 }
@@ -595,7 +595,7 @@ fn unquoted(field: &[u8]) -> &[u8] {
     &field[unquoted_span(field, 0..field.len())]
 }
 
-fn unquoted_span(line: &[u8], span: Range<usize>) -> Range<usize> {
+pub(crate) fn unquoted_span(line: &[u8], span: Range<usize>) -> Range<usize> {
     let field = line[span.clone()].trim_ascii_end();
     if field.len() >= 2 && field.starts_with(b"\"") && field.ends_with(b"\"") {
         return span.start + 1..span.start + field.len() - 1;
@@ -603,14 +603,14 @@ fn unquoted_span(line: &[u8], span: Range<usize>) -> Range<usize> {
     span
 }
 
-fn trimmed(line: &[u8], span: Range<usize>) -> Range<usize> {
+pub(crate) fn trimmed(line: &[u8], span: Range<usize>) -> Range<usize> {
     let field = &line[span.clone()];
     let start = span.start + (field.len() - field.trim_ascii_start().len());
     start..start + field.trim_ascii().len()
 }
 
 /// The day of `2027-01-31`, alone or followed by a time.
-fn day(text: &[u8]) -> Option<Day> {
+pub(crate) fn day(text: &[u8]) -> Option<Day> {
     let text = std::str::from_utf8(text).ok()?;
     let date = text.parse::<toml::value::Datetime>().ok()?.date?;
     Some((date.year, date.month, date.day))

@@ -157,6 +157,13 @@ pub fn is_region(region: &str) -> bool {
     })
 }
 
+/// Country and region of an area code in use; the region is empty where it has none, or several.
+#[must_use]
+pub fn area_code(code: &str) -> Option<(&'static str, &'static str)> {
+    let area = TABLES.area_codes.iter().find(|area| area.code == code)?;
+    Some((area.country, area.region))
+}
+
 /// True if numbers of a region are in the built-in table.
 #[must_use]
 pub fn has_numbers_of(region: &str) -> bool {

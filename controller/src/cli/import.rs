@@ -1,0 +1,253 @@
+//! `ringfence import`: lists and numbering tables from the forms that they are published in.
+
+use std::{
+    fs::{self, File},
+    io::{self, IsTerminal as _, Read as _, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, bail};
+use serde_json::{Value, json};
+
+use super::{print, printable};
+use crate::{
+    daemon::printable::json_line,
+    import::{self, Format, Imported, MOST_BYTES, NumberOptions, ScoreOptions},
+};
+
+/// Import lists and numbering tables from the forms that they are published in
+///
+/// The list goes to standard output, or with `-o` into a file of the policy repository: sorted, without duplicates and
+/// without a date, so that a review shows what has changed. Lines that cannot be read are shown, counted and left out. An
+/// input that is something else (a log-in page, half a file) leaves the file as it was.
+///
+/// Exit status: 0 the list is written, 2 the input is not what it should be.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  curl -sS https://www.spamhaus.org/drop/drop_v4.json | ringfence import spamhaus-drop -o lists/drop.txt
+  fail2ban-client banned | ringfence import fail2ban -o lists/banned.txt
+  ringfence import nanpa allutlzd.txt -o lists/numbering.csv")]
+pub struct ImportArgs {
+    /// The form of the input.
+    #[command(subcommand)]
+    source: Source,
+}
+
+/// The forms.
+#[derive(Debug, clap::Subcommand)]
+enum Source {
+    /// APIBAN's answers (JSON), for a set of `addresses`
+    Apiban(Common),
+    /// Addresses and CIDRs, one a line, for a set of `addresses`
+    Cidr(Common),
+    /// What `fail2ban-client banned`, `get JAIL banip` or `status JAIL` prints, for a set of `addresses`
+    Fail2ban(Common),
+    /// NANPA's central office code records (tab-separated), or the Canadian ones (CSV), for `ranges` of `[numbering]`
+    ///
+    /// Codes that a report does not assign, in area codes of which it assigns others, get the format `unassigned-block`.
+    /// Holders (`calling_spid` and the like) are those of the blocks, not corrected for ported numbers.
+    Nanpa(Common),
+    /// Numbers, one a line or in a column, such as Do-Not-Originate lists, for a set of `numbers`
+    Numbers(NumberArgs),
+    /// Numbers with scores, in columns, for a set of `numbers` that `calling_reputation` looks at
+    Scores(ScoreArgs),
+    /// The Spamhaus DROP lists, as text or JSON lines, for a set of `addresses`
+    SpamhausDrop(Common),
+}
+
+/// What every format takes.
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// The file to read; `-` or none for standard input
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The list file to write; standard output if not given
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Write nothing if more entries than this cannot be read
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    max_errors: u64,
+    /// Print the summary as one JSON object: on standard output, or on standard error where the list goes there
+    #[arg(long)]
+    json: bool,
+}
+
+/// What lists of numbers take.
+#[derive(Debug, clap::Args)]
+struct NumberArgs {
+    #[command(flatten)]
+    common: Common,
+    /// The calling code that numbers without a plus belong to
+    #[arg(long, value_name = "CODE", default_value = "1")]
+    country_code: String,
+    /// What is dialled before a national number, such as 0
+    #[arg(long, value_name = "DIGITS", default_value = "")]
+    national_prefix: String,
+    /// Numbers without a plus are E.164 all the same
+    #[arg(long)]
+    e164: bool,
+    /// The column of the numbers, where it has an unusual name
+    #[arg(long, value_name = "NAME")]
+    column: Option<String>,
+}
+
+/// What lists of scores take.
+#[derive(Debug, clap::Args)]
+struct ScoreArgs {
+    #[command(flatten)]
+    numbers: NumberArgs,
+    /// The column of the scores, where it has an unusual name
+    #[arg(long, value_name = "NAME")]
+    score_column: Option<String>,
+    /// The score that becomes 100
+    #[arg(long, value_name = "SCORE", default_value_t = 100.0)]
+    max_score: f64,
+}
+
+impl NumberArgs {
+    fn split(self) -> anyhow::Result<(NumberOptions, Common)> {
+        let Self { common, country_code, national_prefix, e164, column } = self;
+        if !crate::policy::numbering::is_country_code(&country_code) {
+            bail!("`{country_code}` is not a country calling code: one to three digits, such as 1 or 49");
+        }
+        if !national_prefix.bytes().all(|byte| byte.is_ascii_digit()) {
+            bail!("`{national_prefix}` cannot be dialled before a number: digits only");
+        }
+        Ok((NumberOptions { country_code, national_prefix, e164, column }, common))
+    }
+}
+
+/// Runs it.
+///
+/// # Errors
+/// The input cannot be read or is none of the format, or the output cannot be written.
+pub fn run(args: ImportArgs) -> anyhow::Result<ExitCode> {
+    let (format, common) = match args.source {
+        Source::Apiban(common) => (Format::Apiban, common),
+        Source::Cidr(common) => (Format::Cidr, common),
+        Source::Fail2ban(common) => (Format::Fail2ban, common),
+        Source::Nanpa(common) => (Format::Nanpa, common),
+        Source::Numbers(numbers) => {
+            let (options, common) = numbers.split()?;
+            (Format::Numbers(options), common)
+        }
+        Source::Scores(ScoreArgs { numbers, score_column, max_score }) => {
+            let (options, common) = numbers.split()?;
+            (Format::Scores(options, ScoreOptions { column: score_column, most: max_score }), common)
+        }
+        Source::SpamhausDrop(common) => (Format::SpamhausDrop, common),
+    };
+    let file = common.file.as_deref().filter(|file| *file != Path::new("-"));
+    let name = file.map_or("standard input".to_owned(), |file| file.display().to_string());
+    let content = read(file).with_context(|| format!("failed to read {name}"))?;
+    let imported =
+        import::import(&format, &content, common.max_errors).with_context(|| format!("failed to import {name}"))?;
+    let changed = match &common.output {
+        None => {
+            print(&imported.content).context("failed to write the list")?;
+            true
+        }
+        Some(output) => write(output, imported.content.as_bytes())
+            .with_context(|| format!("failed to write {}", output.display()))?,
+    };
+    report(&format, &name, &common, &imported, changed)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(file: Option<&Path>) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    match file {
+        Some(file) => File::open(file)?.take(MOST_BYTES + 1).read_to_end(&mut content)?,
+        None if io::stdin().is_terminal() => {
+            eprintln!("reading from the terminal: end the list with Ctrl-D");
+            io::stdin().take(MOST_BYTES + 1).read_to_end(&mut content)?
+        }
+        None => io::stdin().take(MOST_BYTES + 1).read_to_end(&mut content)?,
+    };
+    Ok(content)
+}
+
+/// Puts the content into the file's place at once, or not at all; false if it is there already.
+fn write(output: &Path, content: &[u8]) -> io::Result<bool> {
+    // A link stays one: what it leads to is replaced.
+    let output = fs::canonicalize(output).unwrap_or_else(|_| output.to_owned());
+    let old = match fs::metadata(&output) {
+        Ok(old) if !old.is_file() => {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is there, and no regular file"));
+        }
+        old => old.ok(),
+    };
+    // A file that does not change is not touched: whoever watches it has nothing to do.
+    if old.is_some() && fs::read(&output).is_ok_and(|known| known == content) {
+        return Ok(false);
+    }
+    let Some(name) = output.file_name() else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no name of a file"));
+    };
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{}", std::process::id()));
+    let temporary = Temporary(output.with_file_name(hidden));
+    let mut file = File::options().write(true).create_new(true).open(&temporary.0)?;
+    file.write_all(content)?;
+    if let Some(old) = old {
+        file.set_permissions(old.permissions())?;
+    }
+    file.sync_all()?;
+    fs::rename(&temporary.0, &output)?;
+    Ok(true)
+}
+
+/// A file that is gone afterwards, whatever happens; by then it may have another name, and stays.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn report(format: &Format, name: &str, common: &Common, imported: &Imported, changed: bool) -> io::Result<()> {
+    let Imported { entries, duplicates, problems, .. } = imported;
+    if common.json {
+        let listed: Vec<Value> = problems
+            .listed
+            .iter()
+            .map(|problem| json!({ "line": problem.line, "text": problem.text, "reason": problem.reason }))
+            .collect();
+        let summary = json!({
+            "format": format.name(),
+            "input": name,
+            "output": common.output.as_ref().map(|output| output.display().to_string()),
+            "changed": changed,
+            "entries": entries,
+            "duplicates": duplicates,
+            "unreadable": problems.count,
+            "problems": listed,
+        });
+        if common.output.is_some() {
+            return print(&format!("{}\n", json_line(&summary)));
+        }
+        eprintln!("{}", json_line(&summary));
+        return Ok(());
+    }
+    const SHOWN: usize = 20;
+    for problem in problems.listed.iter().take(SHOWN) {
+        eprintln!("{name}:{}: left out: {}", problem.line, printable(&problem.reason));
+    }
+    let shown = problems.listed.len().min(SHOWN) as u64;
+    if problems.count > shown {
+        eprintln!("{name}: {} more left out, not listed (`--json` lists up to 100)", problems.count - shown);
+    }
+    let output = common.output.as_ref().map_or("standard output".to_owned(), |output| output.display().to_string());
+    let plural = |count: u64| if count == 1 { "y" } else { "ies" };
+    let state = if changed { "" } else { ", as before" };
+    eprintln!(
+        "{output}: {entries} entr{}{state} ({duplicates} said twice or covered by others, {} not readable)",
+        plural(*entries),
+        problems.count
+    );
+    Ok(())
+}
