@@ -33,6 +33,8 @@ pub struct Captured {
     pub number: u64,
     /// Nanoseconds since the epoch; 0 where the capture has no times.
     pub time: u64,
+    /// Bytes of the file in front of it, for those who show how far they are.
+    pub position: u64,
     /// The packet as an Ethernet frame; none for a link type that carries no IP we know how to find.
     pub frame: Option<Vec<u8>>,
 }
@@ -68,6 +70,7 @@ pub fn read(path: &Path, mut packet: impl FnMut(Captured) -> bool) -> Result<(),
     let mut reader = create_reader(1 << 20, input).map_err(|error| format(describe(&error)))?;
     let mut interfaces: Vec<Interface> = Vec::new();
     let mut number = 0;
+    let mut position = 0;
     let mut stalled = false;
     loop {
         let (used, captured) = match reader.next() {
@@ -84,11 +87,12 @@ pub fn read(path: &Path, mut packet: impl FnMut(Captured) -> bool) -> Result<(),
         };
         if let Some((time, frame)) = captured {
             number += 1;
-            if !packet(Captured { number, time, frame }) {
+            if !packet(Captured { number, time, position, frame }) {
                 return Ok(());
             }
         }
         reader.consume(used);
+        position += used as u64;
     }
 }
 
@@ -203,7 +207,7 @@ mod tests {
     fn an_ethernet_frame_comes_as_it_is_with_its_time() {
         let frame = [1u8; 60];
         let read = packets(&pcap(1, &frame)).unwrap();
-        assert_eq!(read, [Captured { number: 1, time: 7_000_009_000, frame: Some(frame.to_vec()) }]);
+        assert_eq!(read, [Captured { number: 1, time: 7_000_009_000, position: 24, frame: Some(frame.to_vec()) }]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod bpf;
 mod demo;
 mod fuzz;
 mod lint;
+mod numbering;
 mod setup;
 mod stages;
 mod test;
@@ -44,6 +45,8 @@ enum Task {
     Fuzz(fuzz::Arguments),
     /// Check formatting, lints (the XDP program's too), licences and sources of dependencies.
     Lint(StageArguments),
+    /// Regenerate the built-in numbering tables from libphonenumber's metadata.
+    Numbering,
     /// Install what is missing to build, test and lint.
     Setup(setup::Arguments),
     /// Set up, build and run every test.
@@ -77,6 +80,7 @@ fn run(task: Task) -> Result<()> {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Lint(arguments) => lint::run(&arguments.only),
+        Task::Numbering => numbering::run_generator(),
         Task::Setup(arguments) => setup::run(&arguments),
         Task::Test(arguments) => test::run(&arguments.only),
     }

@@ -466,7 +466,7 @@ fn install_sipvicious() -> Result<()> {
 }
 
 /// The distribution's Python, which python3-venv belongs to, rather than one of the user's own.
-fn python() -> &'static str {
+pub fn python() -> &'static str {
     if Path::new("/usr/bin/python3").exists() { "/usr/bin/python3" } else { "python3" }
 }
 

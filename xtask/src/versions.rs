@@ -13,6 +13,8 @@ pub const CARGO_DENY: &str = "0.20.2";
 /// Debian: `rustc-web` follows the security updates, so the last number moves. Its packages of the library source and of
 /// clippy need the same version as the compiler.
 const DEBIAN_RUSTC: &str = "1.96.*";
+/// PyPI: libphonenumber's metadata, which the built-in numbering tables are made of.
+pub const PHONENUMBERS: &str = "9.0.43";
 /// PyPI.
 pub const SIPVICIOUS: &str = "0.3.8";
 

@@ -13,6 +13,7 @@ use crate::policy::{
     self, Built,
     diagnostics::Diagnostics,
     files::Directory,
+    gateway,
     model::{AddressList, NumberList, PatternList, Policy, Test},
 };
 
@@ -42,7 +43,10 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_USAGE));
         }
     };
-    let result = policy::build(&files, policy::today());
+    let mut result = policy::build(&files, policy::today());
+    if let Ok(built) = &mut result {
+        gateway::warn(&built.policy, &files, &gateway::of_this_host(), &mut built.diagnostics);
+    }
     let mut output = io::stdout().lock();
     let written = match (&result, args.json) {
         (Ok(built), true) => write_json(&mut output, &built.diagnostics, Some(built)),
@@ -79,7 +83,21 @@ fn write_text(
                 "  {} rules ({} in report mode), {} addresses, {} numbers, {} patterns",
                 size.rules, size.report_rules, size.addresses, size.numbers, size.patterns
             )?;
-            writeln!(output, "  {} of kernel memory; hash {}", bytes(size.kernel_bytes), built.image.hash)
+            let mut parts = size.kernel_memory;
+            parts.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+            let largest: Vec<String> = parts
+                .iter()
+                .take(3)
+                .filter(|(_, part)| *part > 0)
+                .map(|(name, part)| format!("{name} {}", bytes(*part)))
+                .collect();
+            let largest = largest.join(", ");
+            writeln!(
+                output,
+                "  {} of kernel memory ({largest}, ...); hash {}",
+                bytes(size.kernel_bytes),
+                built.image.hash
+            )
         }
     }
 }
@@ -108,6 +126,8 @@ fn write_json(output: &mut impl Write, diagnostics: &Diagnostics, built: Option<
         summary["numbers"] = size.numbers.into();
         summary["patterns"] = size.patterns.into();
         summary["kernel_bytes"] = size.kernel_bytes.into();
+        let parts = size.kernel_memory.iter().map(|(name, bytes)| ((*name).to_owned(), (*bytes).into()));
+        summary["kernel_memory"] = serde_json::Value::Object(parts.collect());
         summary["hash"] = built.image.hash.as_str().into();
     }
     writeln!(output, "{summary}")
@@ -121,27 +141,22 @@ struct Size {
     numbers: usize,
     patterns: usize,
     kernel_bytes: usize,
+    /// By what lies there.
+    kernel_memory: Vec<(&'static str, usize)>,
 }
 
 impl Size {
     fn of(built: &Built) -> Self {
         let lists = Lists::of(&built.policy);
-        let image = &built.image;
-        let kernel_bytes = image.roots.iter().map(|root| size_of_val(&**root)).sum::<usize>()
-            + size_of_val(&*image.nodes)
-            + size_of_val(&*image.leaves)
-            + size_of_val(&*image.address_classes)
-            + size_of_val(&*image.number_classes)
-            + size_of_val(&*image.rows)
-            + size_of_val(&*image.rules)
-            + image.dfas.iter().map(|dfa| size_of_val(&**dfa)).sum::<usize>();
+        let kernel_memory = built.image.kernel_memory();
         Self {
             rules: built.policy.rules.len(),
             report_rules: built.policy.rules.iter().filter(|rule| rule.report).count(),
             addresses: lists.addresses.iter().map(|list| list.entries.len()).sum(),
             numbers: lists.numbers.iter().map(|list| list.entries.len()).sum(),
             patterns: lists.patterns.iter().map(|list| list.entries.len()).sum(),
-            kernel_bytes,
+            kernel_bytes: kernel_memory.iter().map(|(_, bytes)| bytes).sum(),
+            kernel_memory,
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod import;
 pub mod inspect;
 pub mod replay;
 pub mod run;
+pub mod schema;
 pub mod status;
 pub mod test;
 
@@ -59,6 +60,7 @@ pub enum Command {
     Inspect(inspect::InspectArgs),
     Replay(replay::ReplayArgs),
     Run(run::RunArgs),
+    Schema(schema::SchemaArgs),
     Status(status::StatusArgs),
     Test(test::TestArgs),
 }
@@ -95,6 +97,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Inspect(args) => inspect::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Run(args) => run::run(args),
+        Command::Schema(args) => schema::run(args),
         Command::Status(args) => status::run(args),
         Command::Test(args) => test::run(args),
     }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{inspect::EngineChoice, policy_or_sample};
 use crate::{
-    capture,
+    capture::{self, Captured},
     engine::{Decision, Engine, decision_json, verdict},
     kernel::Instance,
     policy::Built,
@@ -137,7 +137,7 @@ pub fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let mut progress = Progress::new(&args);
     capture::read(&args.capture, |captured| {
         totals.packets += 1;
-        progress.show(totals.packets);
+        progress.show(&captured);
         let Some(frame) = captured.frame else {
             totals.unreadable_link += 1;
             return true;
@@ -275,6 +275,10 @@ impl Totals {
 
 /// A line on the terminal that says how far it is.
 struct Progress {
+    /// Bytes of the capture; none for a pipe.
+    length: u64,
+    started: Instant,
+    /// When it was shown last; none where nobody would see it.
     shown: Option<Instant>,
 }
 
@@ -282,22 +286,54 @@ impl Progress {
     fn new(args: &ReplayArgs) -> Self {
         // Where the packets themselves go to the terminal, they show the progress.
         let wanted = io::stderr().is_terminal() && (args.summary || !io::stdout().is_terminal());
-        Self { shown: wanted.then(Instant::now) }
+        let length = std::fs::metadata(&args.capture).map_or(0, |file| file.len());
+        let started = Instant::now();
+        Self { length, started, shown: wanted.then_some(started) }
     }
 
-    fn show(&mut self, packets: u64) {
+    fn show(&mut self, captured: &Captured) {
         if let Some(shown) = &mut self.shown
-            && packets.is_multiple_of(1024)
+            && captured.number.is_multiple_of(1024)
             && shown.elapsed() > PROGRESS
         {
             *shown = Instant::now();
-            eprint!("\r{packets} packets");
+            eprint!("\r\x1b[K{}", bar(captured.number, captured.position, self.length, self.started.elapsed()));
         }
     }
 
     fn end(&self) {
         if self.shown.is_some() {
             eprint!("\r\x1b[K");
+        }
+    }
+}
+
+/// `[=====>              ]  27 %  270000 packets, 190000/s, 4 s to go`, as far as the length is known.
+fn bar(packets: u64, position: u64, length: u64, elapsed: Duration) -> String {
+    const WIDTH: u64 = 30;
+    let seconds = elapsed.as_secs_f64().max(0.001);
+    let rate = packets as f64 / seconds;
+    let counted = format!("{packets} packets, {rate:.0}/s");
+    if length == 0 || position == 0 || position > length {
+        return counted;
+    }
+    let done = (position * WIDTH / length) as usize;
+    let left = seconds * (length - position) as f64 / position as f64;
+    let percent = position * 100 / length;
+    format!("[{:<30}] {percent:>3} %  {counted}, {left:.0} s to go", "=".repeat(done.saturating_sub(1)) + ">")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_says_how_far_it_is_and_how_long_it_will_take() {
+        let bar = |position, length| bar(300_000, position, length, Duration::from_secs(3));
+        assert_eq!(bar(30, 120), "[======>                       ]  25 %  300000 packets, 100000/s, 9 s to go");
+        assert_eq!(bar(120, 120), "[=============================>] 100 %  300000 packets, 100000/s, 0 s to go");
+        for (position, length) in [(30, 0), (0, 120), (121, 120)] {
+            assert_eq!(bar(position, length), "300000 packets, 100000/s", "a pipe, or a file that grows");
         }
     }
 }

@@ -61,6 +61,8 @@ codes! {
     BadScore = "bad-score";
     /// A value that a key or scope cannot have.
     BadValue = "bad-value";
+    /// A rule drops or bans the default gateway of the host that the policy is checked on.
+    BlocksGateway = "blocks-gateway";
     /// A rule drops or bans addresses that the policy itself trusts.
     BlocksOwnPeers = "blocks-own-peers";
     /// An address set that holds every address.

@@ -399,7 +399,8 @@ fn all_covered<L, E>(
     })
 }
 
-fn holds(wide: &AddressEntry, narrow: &AddressEntry) -> bool {
+/// True if the first network holds the second one.
+pub(super) fn holds(wide: &AddressEntry, narrow: &AddressEntry) -> bool {
     let same_bits = |one: u128, other: u128, width: u32| {
         (one ^ other).checked_shr(width - u32::from(wide.prefix)).unwrap_or(0) == 0
     };
@@ -429,17 +430,39 @@ fn scores(comparison: Comparison, threshold: u32) -> (u32, u32) {
     }
 }
 
-/// An entry of `peer` that `list` holds, or that holds an entry of it.
+/// The first entry of `peer` that `list` holds, or that holds an entry of it.
 fn overlap(list: &AddressList, peer: &AddressList) -> Option<AddressEntry> {
-    // Peers are few. Where they are not, a check must not take minutes.
-    const COMPARISONS: usize = 50_000_000;
-    if list.entries.len().saturating_mul(peer.entries.len()) > COMPARISONS {
-        return None;
+    // Entries of the peer by their first address, with the last address of all up to there: lists hold millions of entries,
+    // and peers may be many.
+    let mut ranges: Vec<((bool, u128), u128)> = peer.entries.iter().map(range).collect();
+    ranges.sort_unstable();
+    let mut furthest = (false, 0);
+    for (first, last) in &mut ranges {
+        if first.0 != furthest.0 {
+            furthest = (first.0, 0);
+        }
+        furthest.1 = furthest.1.max(*last);
+        *last = furthest.1;
     }
-    peer.entries
-        .iter()
-        .find(|entry| list.entries.iter().any(|other| holds(other, entry) || holds(entry, other)))
-        .copied()
+    let meets = |entry: &&AddressEntry| {
+        let ((six, first), last) = range(entry);
+        let before = ranges.partition_point(|(start, _)| *start <= (six, last));
+        ranges[..before].last().is_some_and(|((other, _), end)| *other == six && *end >= first)
+    };
+    // Two networks share an address only if one holds the other.
+    let meeting: Vec<&AddressEntry> = list.entries.iter().filter(meets).take(COMPARED_ENTRIES).collect();
+    peer.entries.iter().find(|entry| meeting.iter().any(|other| holds(other, entry) || holds(entry, other))).copied()
+}
+
+/// The addresses of an entry: whether they are IPv6, the first, and the last.
+fn range(entry: &AddressEntry) -> ((bool, u128), u128) {
+    let (six, first, width) = match entry.address {
+        IpAddr::V4(address) => (false, u128::from(address.to_bits()), 32),
+        IpAddr::V6(address) => (true, address.to_bits(), 128_u32),
+    };
+    let behind = width - u32::from(entry.prefix).min(width);
+    let last = if behind == 128 { u128::MAX } else { first | ((1_u128 << behind) - 1) };
+    ((six, first), last)
 }
 
 fn packed(digits: &str) -> NumberEntry {
@@ -470,4 +493,45 @@ fn can_block_call(rule: &Rule, number: NumberEntry) -> bool {
             | Test::Spid(Identity::Called, _) => condition.negated,
             _ => true,
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::model::Origin;
+
+    fn list(entries: Vec<(bool, u8, u8)>) -> AddressList {
+        let entry = |(six, bits, prefix): (bool, u8, u8)| {
+            let prefix = prefix % 9;
+            let bits = bits & u8::MAX.checked_shl(8 - u32::from(prefix)).unwrap_or(0);
+            // The bits that differ stand in the middle of the address.
+            let (address, shift) = if six {
+                (IpAddr::V6((0x2001_0db8_u128 << 96 | u128::from(bits) << 88).into()), 32)
+            } else {
+                (IpAddr::V4((0xcb00_0000 | u32::from(bits) << 8).into()), 16)
+            };
+            AddressEntry { address, prefix: prefix + shift, line: 1 }
+        };
+        let origin = Origin { file: Arc::new(PathBuf::from("a")), line: 1 };
+        AddressList { name: None, label: None, entries: entries.into_iter().map(entry).collect(), origin }
+    }
+
+    proptest! {
+        #[test]
+        fn lists_overlap_where_any_two_of_their_entries_do(
+            one in proptest::collection::vec(any::<(bool, u8, u8)>(), 0..12),
+            other in proptest::collection::vec(any::<(bool, u8, u8)>(), 0..12),
+        ) {
+            let (one, other) = (list(one), list(other));
+            let expected = other
+                .entries
+                .iter()
+                .find(|entry| one.entries.iter().any(|held| holds(held, entry) || holds(entry, held)));
+            prop_assert_eq!(overlap(&one, &other), expected.copied());
+        }
+    }
 }

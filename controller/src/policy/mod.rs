@@ -5,12 +5,14 @@ pub mod cases;
 pub mod compile;
 pub mod diagnostics;
 pub mod files;
+pub mod gateway;
 pub mod image;
 mod lint;
 pub mod lists;
 pub mod model;
 pub mod numbering;
 pub mod resolve;
+pub mod schema;
 pub mod scope;
 pub mod source;
 
@@ -23,7 +25,7 @@ use self::{
     files::Files,
     image::Image,
     lists::Day,
-    model::Policy,
+    model::{Origin, Policy},
 };
 
 /// A policy that can be loaded into the kernel, with the warnings about it.
@@ -69,10 +71,17 @@ fn told(error: &CompileError, files: &dyn Files) -> Diagnostic {
         | CompileErrorKind::TooManyRows(_) => Code::TooLarge,
     };
     let diagnostic = Diagnostic::error(code, error.to_string());
-    let Some(origin) = &error.origin else { return diagnostic };
+    match &error.origin {
+        None => diagnostic,
+        Some(origin) => diagnostic.at(line_of(origin, files)),
+    }
+}
+
+/// The whole line of an origin.
+fn line_of(origin: &Origin, files: &dyn Files) -> Place {
     let content = files.read(&origin.file).unwrap_or_default();
     let index = (origin.line as usize).saturating_sub(1);
     let line = content.split(|&byte| byte == b'\n').nth(index).unwrap_or_default();
     let start = line.len() - line.trim_ascii_start().len();
-    diagnostic.at(Place::new(&origin.file, origin.line, line, start..line.trim_ascii_end().len()))
+    Place::new(&origin.file, origin.line, line, start..line.trim_ascii_end().len())
 }

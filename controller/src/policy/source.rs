@@ -236,6 +236,8 @@ pub const RULE_KEYS: &[&str] =
 pub const OVER_KEYS: &[&str] = &["rate", "burst", "per"];
 /// Actions, as strings or as the key of a table.
 pub const ACTIONS: &[&str] = &["drop", "continue", "bypass-fraud-control", "whitelist", "ban", "reject", "divert"];
+/// Bytes of the longest name of a rule or set.
+pub const LONGEST_NAME: usize = 64;
 /// The version of the language.
 pub const VERSION: i64 = 1;
 
@@ -547,10 +549,9 @@ impl Reader<'_> {
 
     /// Names are metric labels, keys of counters and words on the command line.
     fn name_is_plain(&mut self, of: &str, name: &Located<String>) {
-        const LONGEST: usize = 64;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        if name.value.is_empty() || name.value.len() > LONGEST || !name.value.bytes().all(plain) {
-            let help = format!("letters, digits, `-`, `_` and `.`, at most {LONGEST} of them");
+        if name.value.is_empty() || name.value.len() > LONGEST_NAME || !name.value.bytes().all(plain) {
+            let help = format!("letters, digits, `-`, `_` and `.`, at most {LONGEST_NAME} of them");
             self.error(
                 Code::BadValue,
                 &name.span,

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Regenerates countries.tsv and nanp.tsv, beside this file, from libphonenumber's metadata.
 
-    pip install phonenumbers && python3 generate.py
+    cargo xtask numbering
 
-The PyPI package `phonenumbers` carries that metadata (Apache-2.0). Which numbers of a shared calling code belong to which
-country is found by asking the library about numbers of every prefix, with a fixed seed, so that two runs give one result.
+The PyPI package `phonenumbers` carries that metadata (Apache-2.0); the command installs the version that it pins and runs
+this file. Which numbers of a shared calling code belong to which country is found by asking the library about numbers of
+every prefix, with a fixed seed, so that two runs give one result.
 """
 
 import datetime

@@ -1,8 +1,8 @@
 //! What is known of the world's telephone numbers: country calling codes, lengths, North American area codes.
 //!
-//! The two tables beside this file come from libphonenumber's metadata (`generate.py` writes them). What the metadata does
-//! not enforce of the North American Numbering Plan is written down here: which area codes and exchanges cannot exist, and
-//! which numbers are kept for fiction.
+//! The two tables beside this file come from libphonenumber's metadata: `cargo xtask numbering` writes them, with source and
+//! date. What the metadata does not enforce of the North American Numbering Plan is written down here: which area codes and
+//! exchanges cannot exist, and which numbers are kept for fiction.
 
 use std::{
     collections::{BTreeSet, HashMap},

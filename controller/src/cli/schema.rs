@@ -1,0 +1,29 @@
+//! `ringfence schema`: JSON schemas for editors.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use super::print;
+use crate::policy::schema;
+
+/// Print the JSON schema of `policy.toml`, for editors
+///
+/// Write it to a file, and begin the policy with a line `#:schema FILE`: Even Better TOML (VS Code) and Taplo then complete
+/// keys and mark mistakes while you type. `ringfence check` finds more than a schema can.
+#[derive(Debug, clap::Args)]
+pub struct SchemaArgs {
+    /// The schema of the test cases in `tests/*.toml` instead
+    #[arg(long)]
+    pub tests: bool,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// The result cannot be written.
+pub fn run(args: SchemaArgs) -> anyhow::Result<ExitCode> {
+    let schema = if args.tests { schema::tests() } else { schema::policy() };
+    print(&format!("{schema:#}\n")).context("failed to write the schema")?;
+    Ok(ExitCode::SUCCESS)
+}
