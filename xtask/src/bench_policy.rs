@@ -56,11 +56,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     write(&lists.join("blocked.txt"), |file| {
         (0..arguments.addresses).try_for_each(|index| {
             let address = random.address();
-            Ok(match index % 8 {
+            match index % 8 {
                 7 => writeln!(file, "{}/24", Ipv4Addr::from_bits(address & 0xffff_ff00))?,
                 6 => writeln!(file, "2001:db8:{:x}:{:x}::/64", address >> 16, address & 0xffff)?,
                 _ => writeln!(file, "{}", Ipv4Addr::from_bits(address))?,
-            })
+            }
+            Ok(())
         })
     })?;
     let scored = arguments.numbers / 4;

@@ -33,7 +33,7 @@ impl Addresses {
     /// The list file: sorted, without what others cover.
     pub fn finish(mut self, format: &str, may_be_empty: bool) -> Imported {
         // In this order a network comes directly before everything that it covers.
-        self.entries.sort_by(|one, other| (one.0, one.1).cmp(&(other.0, other.1)));
+        self.entries.sort_by_key(|(address, prefix, _)| (*address, *prefix));
         let read = self.entries.len();
         let mut kept: Vec<(IpAddr, u8, BTreeSet<String>)> = Vec::with_capacity(read);
         for (address, prefix, comment) in self.entries {

@@ -327,12 +327,23 @@ fn over() -> Value {
 fn conditions(with_not: bool) -> Value {
     let mut properties = Map::new();
     let mut headers = Map::new();
+    // Keys of several parts may also stand in quotation marks: `"header.subject" = ...`. Editors need not offer that.
+    let mut quoted = Map::new();
     for (key, scope, about) in SCOPES {
         let schema = described(values(*scope), about);
+        let pattern = key.replace('.', "\\.");
+        if with_not {
+            quoted.insert(format!("^not\\.{pattern}$"), schema.clone());
+        }
         match key.strip_prefix("header.") {
-            Some(header) => headers.insert(header.to_owned(), schema),
-            None => properties.insert((*key).to_owned(), schema),
-        };
+            Some(header) => {
+                quoted.insert(format!("^{pattern}$"), schema.clone());
+                headers.insert(header.to_owned(), schema);
+            }
+            None => {
+                properties.insert((*key).to_owned(), schema);
+            }
+        }
     }
     properties.insert(
         "header".to_owned(),
@@ -349,7 +360,13 @@ fn conditions(with_not: bool) -> Value {
     } else {
         "Conditions that must not hold."
     };
-    json!({ "description": description, "type": "object", "properties": properties, "additionalProperties": false })
+    json!({
+        "description": description,
+        "type": "object",
+        "properties": properties,
+        "patternProperties": quoted,
+        "additionalProperties": false,
+    })
 }
 
 /// The values of a scope.
