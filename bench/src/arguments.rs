@@ -22,4 +22,6 @@ pub struct Arguments {
 pub enum Part {
     /// What one packet costs, by BPF_PROG_TEST_RUN
     Packet,
+    /// How long a new policy takes, what memory, and what becomes of packets meanwhile
+    Swap,
 }

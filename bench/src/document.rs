@@ -54,6 +54,7 @@ pub fn write(section: &Section, machine: &Machine) -> Result<()> {
 fn name(part: Part) -> &'static str {
     match part {
         Part::Packet => "packet",
+        Part::Swap => "swap",
     }
 }
 

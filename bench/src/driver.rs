@@ -8,6 +8,7 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, Map, MapData, ProgramArray, lpm_trie::Key},
     programs::{ProgramFd, Xdp},
 };
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::generate::{Packet, Prefix};
@@ -222,9 +223,22 @@ fn map<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Map> {
     ebpf.map_mut(name).with_context(|| format!("there is no map {name}"))
 }
 
-/// Keeps this thread on one CPU, so that per-CPU memory stays in one cache.
-pub fn stay_on_this_cpu() -> Result<()> {
-    let mut set = rustix::thread::CpuSet::new();
-    set.set(rustix::thread::sched_getcpu());
-    rustix::thread::sched_setaffinity(None, &set).context("failed to stay on one CPU")
+/// Keeps this thread on one CPU, so that per-CPU memory stays in one cache; on all again when it is dropped.
+pub struct OneCpu(CpuSet);
+
+impl OneCpu {
+    pub fn stay() -> Result<Self> {
+        let all = sched_getaffinity(None).context("failed to ask for this thread's CPUs")?;
+        let mut one = CpuSet::new();
+        one.set(sched_getcpu());
+        sched_setaffinity(None, &one).context("failed to stay on one CPU")?;
+        Ok(Self(all))
+    }
+}
+
+impl Drop for OneCpu {
+    fn drop(&mut self) {
+        // It was allowed before; if it is no longer, what follows is slower and not wrong.
+        let _ = sched_setaffinity(None, &self.0);
+    }
 }

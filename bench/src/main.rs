@@ -8,6 +8,7 @@ mod machine;
 mod micro;
 mod policies;
 mod report;
+mod swap;
 
 use std::process::ExitCode;
 
@@ -51,7 +52,6 @@ fn run(arguments: &Arguments) -> Result<()> {
     } else {
         println!("{heading}")
     }
-    driver::stay_on_this_cpu()?;
     let effort = if arguments.quick {
         Effort { rounds: 3, repeat: 1 << 18, large: 1_000_000 }
     } else {
@@ -62,6 +62,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     for part in parts {
         let section = match part {
             Part::Packet => micro::run(effort, &say)?,
+            Part::Swap => swap::run(arguments.quick, &say)?,
         };
         say(&report::targets(&section.targets));
         sections.push(section);

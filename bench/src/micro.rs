@@ -11,7 +11,7 @@ use ringfence::kernel::Instance;
 use crate::{
     arguments::Part,
     document::Section,
-    driver::{Driver, Entries, Measured, Record, XDP_DROP, XDP_PASS},
+    driver::{self, Driver, Entries, Measured, Record, XDP_DROP, XDP_PASS},
     generate::{self, Packet, Prefix, Random},
     policies::{self, Lists, Repository},
     report::{Table, Target},
@@ -29,6 +29,7 @@ pub struct Effort {
 
 /// Everything of this kind.
 pub fn run(effort: Effort, say: &dyn Fn(&Table)) -> Result<Section> {
+    let _cpu = driver::OneCpu::stay()?;
     let mut tables = Vec::new();
     let mut targets = Vec::new();
     let mut add = |(table, mut new): (Table, Vec<Target>)| {

@@ -1,8 +1,8 @@
 //! The policies that are measured, as an operator would write them.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use ringfence::policy::{self, files::Table, image::Image};
 
 /// A policy repository in memory.
@@ -28,6 +28,19 @@ impl Repository {
         built
             .map(|built| built.image)
             .map_err(|diagnostics| anyhow!("the policy does not compile:\n{}", diagnostics.render(false, None)))
+    }
+
+    /// Writes it to a folder.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        for (name, content) in &self.files {
+            let path = folder.join(name);
+            std::fs::create_dir_all(path.parent().context("a path without folder")?)?;
+            // By rename, as git and editors do: nobody reads half a file.
+            let new = path.with_file_name(".new");
+            std::fs::write(&new, content)?;
+            std::fs::rename(&new, &path)?;
+        }
+        Ok(())
     }
 }
 
