@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use filter_core::layout::{Action, Attestation, Method, NumberFormat, Per, Text, Transport, Verstat, anomaly};
 use ringfence::policy::{
-    diagnostics::{Code, Diagnostics},
+    diagnostics::{Code, Diagnostics, Severity},
     files::Table,
     load_from,
     model::{Comparison, Condition, Identity, MethodName, Policy, Test},
@@ -347,4 +347,45 @@ fn escapes_for_the_terminal_are_shown_and_not_sent() {
     let diagnostics = load("version = 1\n\"\\u001b[31mx\" = 1\n").expect_err("the key is unknown");
     let text = diagnostics.render(false, None);
     assert!(!text.contains('\u{1b}') && text.contains("\\u{1b}[31mx"), "{text}");
+}
+
+#[test]
+fn a_set_may_allow_unreadable_entries_of_its_list() {
+    let with_list = |keys: &str, list: &str| {
+        let text = format!(
+            "version = 1\n[sets.a]\naddresses = \"a.txt\"\n{keys}\n[[rule]]\nname = \"r\"\nmatch.source = \"@a\"\naction = \"drop\"\n"
+        );
+        load_from(&Table(&[("policy.toml", text.as_bytes()), ("a.txt", list.as_bytes())]), TODAY)
+    };
+    let list = "192.0.2.1\nx\n192.0.2.2\ny\n";
+    let told = |diagnostics: &Diagnostics, severity| {
+        let told = diagnostics.iter().filter(|one| one.severity == severity && one.code == Code::BadAddress);
+        told.filter_map(|one| one.place.as_ref()).map(|place| place.line).collect::<Vec<_>>()
+    };
+    let (policy, diagnostics) = with_list("max_errors = 2", list).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    let Test::Source(lists) = &policy.rules[0].conditions[0].test else { panic!("it is about the source") };
+    assert_eq!(lists[0].entries.iter().map(|entry| entry.line).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(told(&diagnostics, Severity::Warning), [2, 4]);
+    for (keys, list) in [("max_errors = 1", list), ("", list), ("max_errors = 9", "x\ny\n")] {
+        let diagnostics = with_list(keys, list).expect_err(keys);
+        assert_eq!(told(&diagnostics, Severity::Error).len(), 2, "{keys}: {diagnostics}");
+    }
+    let many = with_list("max_errors = 300", &format!("192.0.2.1\n{}", "x\n".repeat(300)));
+    assert_eq!(many.unwrap_or_else(|diagnostics| panic!("{diagnostics}")).1.count(Severity::Warning), 301);
+    assert!(with_list("max_errors = -1", list).is_err_and(|told| told.iter().any(|one| one.code == Code::BadValue)));
+    let inline = "version = 1\n[sets.a]\naddresses = [\"192.0.2.1\"]\nmax_errors = 1\n";
+    assert!(load(inline).is_err_and(|told| told.iter().any(|one| one.code == Code::UnknownKey)));
+}
+
+#[test]
+fn names_have_at_most_64_bytes_and_a_longer_one_is_told_at_its_place() {
+    let named = |length: usize| {
+        let name = "n".repeat(length);
+        load(&format!("version = 1\n[[rule]]\nname = \"{name}\"\nmatch.method = \"INFO\"\naction = \"drop\"\n"))
+    };
+    assert!(named(64).is_ok());
+    let told = named(65).expect_err("it is too long");
+    let place =
+        told.iter().find(|one| one.code == Code::BadValue).and_then(|one| one.place.clone()).expect("it has a place");
+    assert_eq!((place.line, place.column, place.end_column), (3, 8, 8 + 65 + 2));
 }

@@ -26,7 +26,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  curl -sS https://www.spamhaus.org/drop/drop_v4.json | ringfence import spamhaus-drop -o lists/drop.txt
+  ringfence import spamhaus-drop drop_v4.json -o lists/drop.txt
   fail2ban-client banned | ringfence import fail2ban -o lists/banned.txt
   ringfence import nanpa allutlzd.txt -o lists/numbering.csv")]
 pub struct ImportArgs {
@@ -83,7 +83,7 @@ struct NumberArgs {
     #[arg(long, value_name = "CODE", default_value = "1")]
     country_code: String,
     /// What is dialled before a national number, such as 0
-    #[arg(long, value_name = "DIGITS", default_value = "")]
+    #[arg(long, value_name = "DIGITS", default_value = "", hide_default_value = true)]
     national_prefix: String,
     /// Numbers without a plus are E.164 all the same
     #[arg(long)]

@@ -397,6 +397,24 @@ impl Diagnostics {
         }
     }
 
+    /// Adds everything that was found elsewhere.
+    pub fn append(&mut self, other: Self) {
+        self.entries.extend(other.entries);
+        for ((file, severity), count) in other.unlisted {
+            self.count_unlisted(&file, severity, count);
+        }
+    }
+
+    /// Makes warnings of errors: what is wrong is left out, and the rest can be used.
+    #[must_use]
+    pub fn into_warnings(mut self) -> Self {
+        self.entries.iter_mut().for_each(|entry| entry.severity = Severity::Warning);
+        for ((file, _), count) in std::mem::take(&mut self.unlisted) {
+            self.count_unlisted(&file, Severity::Warning, count);
+        }
+        self
+    }
+
     /// Those listed.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.entries.iter()

@@ -14,7 +14,7 @@ use filter_core::{
 };
 
 use super::{
-    diagnostics::{Code, Diagnostic, Diagnostics, SourceFile, mend_name},
+    diagnostics::{Code, Diagnostic, Diagnostics, Severity, SourceFile, mend_name},
     files::{Directory, Files, stays_inside},
     lint,
     lists::{self, Day, Mistake, NumberForm},
@@ -124,6 +124,16 @@ pub(super) enum List {
     Addresses(Arc<AddressList>),
     Numbers { list: Arc<NumberList>, scored: bool },
     Patterns(Arc<PatternList>),
+}
+
+impl List {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Addresses(list) => list.entries.is_empty(),
+            Self::Numbers { list, .. } => list.entries.is_empty(),
+            Self::Patterns(list) => list.entries.is_empty(),
+        }
+    }
 }
 
 struct Resolver<'a> {
@@ -311,21 +321,24 @@ impl Resolver<'_> {
                     };
                     let file = Arc::new(PathBuf::from(&path.value));
                     let origin = Origin { file: Arc::clone(&file), line: 1 };
-                    match set.kind {
+                    let mut told = Diagnostics::default();
+                    let list = match set.kind {
                         SetKind::Addresses => {
-                            let entries = lists::addresses(&file, &content, self.diagnostics);
+                            let entries = lists::addresses(&file, &content, &mut told);
                             List::Addresses(Arc::new(AddressList { name, label, entries, origin }))
                         }
                         SetKind::Numbers => {
-                            let read = lists::numbers(&file, &content, &form, self.today, self.diagnostics);
+                            let read = lists::numbers(&file, &content, &form, self.today, &mut told);
                             let list = Arc::new(NumberList { name, entries: read.entries, origin });
                             List::Numbers { list, scored: read.scored }
                         }
                         SetKind::Patterns | SetKind::UserAgents => {
-                            let entries = lists::patterns(&file, &content, self.diagnostics);
+                            let entries = lists::patterns(&file, &content, &mut told);
                             List::Patterns(Arc::new(PatternList { name, entries, origin }))
                         }
-                    }
+                    };
+                    self.tell_of_list(told, set.max_errors, list.is_empty());
+                    list
                 }
                 Entries::Inline(values) => {
                     let origin = self.origin(&set.name.span);
@@ -347,6 +360,13 @@ impl Resolver<'_> {
             };
             self.sets.insert(set.name.value.clone(), SetState { kind: set.kind, list, used: false });
         }
+    }
+
+    /// Tells what is wrong with a list. As many entries as its set allows may be: those are left out with a warning. A list
+    /// of which nothing can be read is another matter.
+    fn tell_of_list(&mut self, told: Diagnostics, max_errors: u64, is_empty: bool) {
+        let allowed = !is_empty && told.count(Severity::Error) <= max_errors;
+        self.diagnostics.append(if allowed { told.into_warnings() } else { told });
     }
 
     fn insert_empty(&mut self, set: &source::Set) {

@@ -219,6 +219,15 @@ fn set() -> Value {
         "label".to_owned(),
         json!({ "description": "The peer that the addresses belong to, for `upstream`; of address sets only.", "type": "string" }),
     );
+    properties.insert(
+        "max_errors".to_owned(),
+        json!({
+            "description": "Entries of its file that may be unreadable: they are left out with a warning.",
+            "type": "integer",
+            "minimum": 0,
+            "default": 0,
+        }),
+    );
     for key in ["description", "comment"] {
         properties.insert(key.to_owned(), json!({ "description": "For people.", "type": "string" }));
     }

@@ -137,6 +137,8 @@ pub struct Set {
     pub national: bool,
     /// `label`.
     pub label: Option<Located<String>>,
+    /// `max_errors`: entries of its file that may be unreadable.
+    pub max_errors: u64,
 }
 
 /// Where a set's entries are.
@@ -228,7 +230,7 @@ pub const NUMBERING_KEYS: &[&str] = &[
 ];
 /// Keys of `[sets.NAME]`.
 pub const SET_KEYS: &[&str] =
-    &["addresses", "numbers", "patterns", "user_agents", "format", "label", "description", "comment"];
+    &["addresses", "numbers", "patterns", "user_agents", "format", "label", "max_errors", "description", "comment"];
 /// Keys of `[[rule]]`.
 pub const RULE_KEYS: &[&str] =
     &["name", "description", "comment", "stage", "match", "action", "mode", "over", "basis", "review"];
@@ -405,7 +407,7 @@ impl Reader<'_> {
         let of = format!("the set `{name}`");
         let (mut kind, mut national, mut label) = (None, false, None);
         let (mut kind_key, mut complete) = (None, true);
-        let (mut format_span, mut unknown) = (None, false);
+        let (mut format_span, mut unknown, mut max_errors) = (None, false, None);
         for (key, span, value) in fields(table) {
             match key {
                 "format" => {
@@ -414,6 +416,7 @@ impl Reader<'_> {
                     format_span = Some(span);
                 }
                 "label" => label = self.string(key, value),
+                "max_errors" => max_errors = self.integer(key, value),
                 "description" | "comment" => {
                     self.string(key, value);
                 }
@@ -449,7 +452,22 @@ impl Reader<'_> {
         if let Some(label) = label.as_ref().filter(|_| kind != SetKind::Addresses) {
             self.error(Code::UnknownKey, &label.span, "`label` belongs to sets of addresses only", None);
         }
-        Some(Set { name: Located { value: name.to_owned(), span }, kind, entries, national, label })
+        if let Some(most) = &max_errors {
+            if most.value < 0 {
+                let message = format!("`max_errors` cannot be {}", most.value);
+                self.error(Code::BadValue, &most.span, message, Some("a whole number, 0 or more".to_owned()));
+            } else if matches!(entries, Entries::Inline(_)) {
+                let message = "`max_errors` belongs to sets whose entries are in a file";
+                self.error(
+                    Code::UnknownKey,
+                    &most.span,
+                    message,
+                    Some("remove it: entries here can be mended".to_owned()),
+                );
+            }
+        }
+        let max_errors = max_errors.and_then(|most| u64::try_from(most.value).ok()).unwrap_or(0);
+        Some(Set { name: Located { value: name.to_owned(), span }, kind, entries, national, label, max_errors })
     }
 
     fn entries(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Entries> {
