@@ -75,6 +75,10 @@ const SCORE_COLUMNS: &[&str] =
 /// Likewise of expiry dates.
 const EXPIRY_COLUMNS: &[&str] = &["expires", "expiry", "expirydate", "expirationdate", "validuntil", "enddate"];
 
+/// Digits of the shortest number that a whole subscriber has in North America, without the area code: names of columns have
+/// fewer.
+const LOCAL_NUMBER: usize = 7;
+
 /// A number, with what goes with it.
 #[derive(Clone, Debug)]
 struct Listed {
@@ -231,7 +235,10 @@ fn columns(
             Some(wanted) => names.iter().position(|name| plain(name) == plain(wanted.as_bytes())),
             None => usual.iter().find_map(|usual| names.iter().position(|name| plain(name) == *usual)),
         };
-        if let Some(number) = column(options.column.as_ref(), NUMBER_COLUMNS) {
+        // `2025550100,DNO` is an entry with a remark.
+        let is_entry =
+            names.iter().any(|name| name.iter().filter(|byte| byte.is_ascii_digit()).count() >= LOCAL_NUMBER);
+        if let Some(number) = column(options.column.as_ref(), NUMBER_COLUMNS).filter(|_| !is_entry) {
             let score = scores.map(|scores| column(scores.column.as_ref(), SCORE_COLUMNS));
             if let Some(None) = score {
                 return Err(no_column("scores", "--score-column", &names));

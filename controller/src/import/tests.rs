@@ -227,6 +227,7 @@ fn number_lists_have_their_column_found_by_its_name() {
         "state;TN\r\nDC;202-555-0100\r\nCO;303-555-0101\r\n",
         "# header\nnumber\tcomment\n2025550100\tx\n3035550101\ty\n",
         "2025550100,tax office\n3035550101,bank\n",
+        "2025550100,DNO\n3035550101,from\n",
     ] {
         assert_eq!(read(&numbers(), content).0, ["+12025550100$", "+13035550101$"], "{content}");
     }
