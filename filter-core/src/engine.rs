@@ -22,8 +22,18 @@ use crate::{
 pub fn decide<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     // What the packet before left must not be taken for this one's reading.
     s.kind = Kind::Unread as u32;
+    // Without a call, since this is what costs every packet of the host.
+    if packet::is_elsewhere(host) {
+        let bytes = host.first_buffer_length() as u64;
+        host.count_reason(Reason::NotSignalling as u32, |counter| {
+            counter.packets += 1;
+            counter.bytes += bytes;
+        });
+        return Reason::NotSignalling;
+    }
+    s.packet_length = 0;
     let reason = reason(host, s);
-    let bytes = host.packet_length() as u64;
+    let bytes = if s.packet_length != 0 { s.packet_length } else { host.packet_length() } as u64;
     host.count_reason(reason as u32, |counter| {
         counter.packets += 1;
         counter.bytes += bytes;
@@ -42,7 +52,10 @@ fn reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
             s.slot = NO_RULE;
             let reason = payload_reason(host, s);
             if matches!(reason.verdict(), Verdict::Drop) {
-                remember(host, s, reason);
+                // A connection that address rules drop from its first segment on needs no memory; neither does a remembered one.
+                if s.fragment != 0 || (s.transport == Transport::Tcp as u32 && s.message_read != 0) {
+                    remember(host, s, reason);
+                }
             } else if s.fragment != 0 {
                 forget_fragment(host, s);
             }
@@ -101,7 +114,6 @@ fn remember<'m, H: Host<'m>>(host: H, s: &mut Scratch, reason: Reason) {
     if s.fragment != 0 {
         host.remember_fragment(&fragment_key(s), &value);
     }
-    // A connection that address rules drop from its first segment on needs no memory; neither does a remembered one.
     if s.transport == Transport::Tcp as u32 && s.message_read != 0 {
         host.remember_flow(&flow_key(s), &value);
     }
@@ -139,7 +151,14 @@ fn payload_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     if s.outcome == outcome::OPEN && config.needs & need::INSPECT == 0 && !is_tcp {
         return default(host);
     }
+    message_reason(host, s)
+}
 
+/// Decides by what the payload holds. A function of its own, so that what leads here is one state to the verifier.
+#[inline(never)]
+fn message_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
+    let config = host.config();
+    let is_tcp = s.transport != Transport::Udp as u32;
     if !copy(host, s) {
         return Reason::PayloadUnreadable;
     }
@@ -161,7 +180,7 @@ fn payload_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
         evaluate::narrow_anomalies(host, s);
     }
     // The walk goes on where it stopped: candidates before it are used up.
-    evaluate::walk(host, s);
+    evaluate::walk_on(host, s);
     if s.outcome == outcome::DECIDED {
         decided(s)
     } else if s.transport != Transport::Udp as u32 && s.kind == Kind::KeepAlive as u32 {
@@ -211,10 +230,12 @@ fn dropped_flow<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
 }
 
 /// All rules are candidates, as far as addresses and ports tell.
-#[inline(never)]
+#[inline(always)]
 fn narrow_by_packet<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let config = host.config();
-    s.packet_length = host.packet_length();
+    // What goes on behind the first buffer is nobody's, where the datagram does not.
+    let first_buffer = host.first_buffer_length();
+    s.packet_length = if s.datagram_end <= first_buffer { first_buffer } else { host.packet_length() };
     s.message_read = 0;
     s.anomalies = 0;
     s.kind = Kind::Unread as u32;
@@ -271,7 +292,7 @@ fn address_class<'m, H: Host<'m>>(host: H, version: u32, address: &[u8; 16]) -> 
 }
 
 /// Copies what is inspected of the payload into the buffer.
-#[inline(never)]
+#[inline(always)]
 fn copy<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
     let length = s.payload_length;
     let length = if length < INSPECTED_LENGTH as u32 { length } else { INSPECTED_LENGTH as u32 };

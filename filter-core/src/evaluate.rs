@@ -81,8 +81,7 @@ pub fn narrow_anomalies<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     s.hits = [0; RULE_WORDS];
     let anomalies = s.anomalies;
     if anomalies != 0 {
-        let mut rows = AnomalyRows { host, s, anomalies };
-        host.repeat(anomaly::COUNT, &mut rows);
+        host.repeat(&mut AnomalyRows { host, s, anomalies });
     }
     let Some(base) = host.row(config.anomaly_row) else { return };
     for word in 0..RULE_WORDS {
@@ -99,6 +98,8 @@ struct AnomalyRows<'s, H> {
 }
 
 impl<'m, H: Host<'m>> Step for AnomalyRows<'_, H> {
+    const TIMES: u32 = anomaly::COUNT;
+
     #[inline(always)]
     fn step(&mut self, index: u32) -> bool {
         if self.anomalies >> (index & 31) & 1 == 0 {
@@ -126,11 +127,16 @@ impl<'m, H: Host<'m>> Step for AnomalyRows<'_, H> {
 }
 
 /// Walks the candidates until one decides, one needs the message, or none is left.
-#[inline(never)]
+#[inline(always)]
 pub fn walk<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     s.outcome = outcome::OPEN;
-    let mut walk = Walk { host, s };
-    host.repeat((MAX_RULES + RULE_WORDS) as u32, &mut walk);
+    host.repeat(&mut Walk { host, s });
+}
+
+/// As [`walk`], once the message has been read.
+#[inline(never)]
+pub fn walk_on<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    walk(host, s);
 }
 
 struct Walk<'s, H> {
@@ -139,6 +145,9 @@ struct Walk<'s, H> {
 }
 
 impl<'m, H: Host<'m>> Step for Walk<'_, H> {
+    const TIMES: u32 = (MAX_RULES + RULE_WORDS) as u32;
+    const AHEAD: u32 = 1;
+
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
         let (host, s) = (self.host, &mut *self.s);

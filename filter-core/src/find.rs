@@ -1,4 +1,4 @@
-//! Finding the next byte of a kind in the message, eight bytes a step.
+//! Finding the next byte of a kind in the message, eight bytes at a time.
 
 use core::marker::PhantomData;
 
@@ -39,8 +39,10 @@ needles! {
     NotBlank(word) = at_least(word, 0x21);
     /// Neither a space nor a tab.
     NotSpace(word) = !(exactly(word, b' ') | exactly(word, b'\t')) & 0x8080_8080_8080_8080;
-    /// A colon, or a control character other than a tab within a line: what ends a header's name.
+    /// A colon.
     Colon(word) = equal(word, b':');
+    /// What ends a header's name: a colon, or white space or a control character in front of it.
+    NameEnd(word) = equal(word, b':') | below(word, 0x21);
     /// What can decide in front of a URI in angle brackets.
     QuoteBackslashAngle(word) = equal(word, b'"') | equal(word, b'<') | equal(word, b'\\');
     /// What ends a quoted string, or escapes in it.
@@ -67,8 +69,27 @@ needles! {
     CommaQuoteAngle(word) = equal(word, b',') | equal(word, b'"') | equal(word, b'<') | equal(word, b'\\');
 }
 
-/// Bytes of a step.
+/// Bytes of a word.
 const WORD: u32 = 8;
+
+/// Bytes that a step of a walk over the message looks at.
+pub const STRIDE: u32 = 4 * WORD;
+
+/// The first of the [`STRIDE`] bytes at `at` that has marks: the offset of its word, and the marks in it; no marks for none.
+#[inline(always)]
+pub fn mark(s: &Scratch, at: u32, marks: impl Fn(u64) -> u64) -> (u32, u64) {
+    let (a, b) = (marks(s.word(at)), marks(s.word(at + WORD)));
+    let (c, d) = (marks(s.word(at + 2 * WORD)), marks(s.word(at + 3 * WORD)));
+    if a != 0 {
+        (0, a)
+    } else if b != 0 {
+        (WORD, b)
+    } else if c != 0 {
+        (2 * WORD, c)
+    } else {
+        (3 * WORD, d)
+    }
+}
 
 struct Find<'s, N> {
     scratch: &'s mut Scratch,
@@ -77,18 +98,21 @@ struct Find<'s, N> {
 }
 
 impl<N: Needle> Step for Find<'_, N> {
+    const TIMES: u32 = INSPECTED_LENGTH as u32 / STRIDE;
+    const AHEAD: u32 = 0;
+
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
         let at = self.scratch.at;
         if at >= self.end {
             return true;
         }
-        let marks = N::marks(self.scratch.word(at));
+        let (offset, marks) = mark(self.scratch, at, N::marks);
         if marks == 0 {
-            self.scratch.at = at + WORD;
+            self.scratch.at = at + STRIDE;
             return false;
         }
-        self.scratch.at = at + first(marks);
+        self.scratch.at = at + offset + first(marks);
         true
     }
 }
@@ -102,8 +126,7 @@ pub fn find<'m, N: Needle, H: Host<'m>>(host: H, scratch: &mut Scratch, from: u3
         scratch.at = from + first(marks);
     } else {
         scratch.at = from + WORD;
-        let mut search: Find<'_, N> = Find { scratch, end, needle: PhantomData };
-        host.repeat(INSPECTED_LENGTH as u32 / WORD, &mut search);
+        host.repeat(&mut Find::<'_, N> { scratch, end, needle: PhantomData });
     }
     if from >= end || scratch.at > end {
         scratch.at = end;
@@ -115,5 +138,12 @@ pub fn find<'m, N: Needle, H: Host<'m>>(host: H, scratch: &mut Scratch, from: u3
 /// The position of the first byte in `from..end` that is no white space (folding included).
 #[inline(always)]
 pub fn skip_blank<'m, H: Host<'m>>(host: H, scratch: &mut Scratch, from: u32, end: u32) -> u32 {
+    // Nearly always there is none, or one.
+    if from < end && scratch.byte(from) > b' ' {
+        return from;
+    }
+    if from + 1 < end && scratch.byte(from + 1) > b' ' {
+        return from + 1;
+    }
     find::<NotBlank, H>(host, scratch, from, end)
 }

@@ -24,8 +24,7 @@ pub fn read_privacy<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     }
     let value = s.header(Header::Privacy as u32);
     s.at = value.start as u32;
-    let mut values = Privacy { host, s, end: value.end as u32 };
-    host.repeat(MAX_PRIVACY, &mut values);
+    host.repeat(&mut Privacy { host, s, end: value.end as u32 });
 }
 
 struct Privacy<'s, H> {
@@ -35,6 +34,8 @@ struct Privacy<'s, H> {
 }
 
 impl<'m, H: Host<'m>> Step for Privacy<'_, H> {
+    const TIMES: u32 = MAX_PRIVACY;
+
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
         let s = &mut *self.s;
@@ -92,8 +93,7 @@ fn read_content_length<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let last = find::<Blank, H>(host, s, first, end);
     s.content_length = 0;
     s.at = first;
-    let mut digits = ContentLength { s, end: last };
-    host.repeat(MAX_CONTENT_LENGTH_DIGITS + 1, &mut digits);
+    host.repeat(&mut ContentLength { s, end: last });
     if first == last || s.at != last || skip_blank(host, s, last, end) != end {
         s.content_length = u32::MAX;
     }
@@ -105,6 +105,9 @@ struct ContentLength<'s> {
 }
 
 impl Step for ContentLength<'_> {
+    const TIMES: u32 = MAX_CONTENT_LENGTH_DIGITS + 1;
+    const BATCH: u32 = Self::TIMES;
+
     #[inline(always)]
     fn step(&mut self, index: u32) -> bool {
         let s = &mut *self.s;
@@ -170,8 +173,7 @@ pub fn read_body<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         s.seen |= 1 << Header::Body as u32;
     }
     s.at = body;
-    let mut lines = SdpLines { host, s };
-    host.repeat(MAX_BODY_LINES, &mut lines);
+    host.repeat(&mut SdpLines { host, s });
 }
 
 struct SdpLines<'s, H> {
@@ -180,6 +182,8 @@ struct SdpLines<'s, H> {
 }
 
 impl<'m, H: Host<'m>> Step for SdpLines<'_, H> {
+    const TIMES: u32 = MAX_BODY_LINES;
+
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
         let s = &mut *self.s;

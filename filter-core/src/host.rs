@@ -9,8 +9,19 @@ use crate::{
     trie::Tables,
 };
 
-/// One iteration of a loop that the host runs.
+/// A loop that the host runs, and one iteration of it.
+///
+/// The constants are for the kernel, where a loop is `bpf_loop` with a callback: a return from a function costs as much there as
+/// forty instructions on processors that need a return thunk (AMD's Safe RET), and the verifier pays for each iteration that is
+/// not behind a call.
 pub trait Step {
+    /// Iterations at most.
+    const TIMES: u32;
+    /// Iterations in front of `bpf_loop`: as many as most packets need.
+    const AHEAD: u32 = 0;
+    /// Iterations that a call of the callback makes.
+    const BATCH: u32 = 1;
+
     /// Does iteration `index`; true ends the loop.
     fn step(&mut self, index: u32) -> bool;
 }
@@ -27,6 +38,10 @@ pub trait Host<'m>: Copy + Tables {
 
     /// Bytes of the packet, from the Ethernet header on.
     fn packet_length(self) -> u32;
+    /// Bytes of the packet that can be had without a call: those in its first buffer.
+    fn first_buffer_length(self) -> u32 {
+        self.packet_length()
+    }
     /// `N` bytes of the packet at `offset`, which is at most [`crate::packet::MAX_HEADER_OFFSET`].
     fn load<const N: usize>(self, offset: u32) -> Option<&'m [u8; N]>;
     /// Copies `length` bytes (1 to [`crate::limits::INSPECTED_LENGTH`]) at `offset` to the start of the scratch buffer; false
@@ -83,9 +98,9 @@ pub trait Host<'m>: Copy + Tables {
         (value & MASK) as usize
     }
 
-    /// Runs `step` up to `times` times. A plain loop, unless the verifier needs `bpf_loop`.
-    fn repeat<S: Step>(self, times: u32, step: &mut S) {
-        for index in 0..times {
+    /// Runs `step` up to [`Step::TIMES`] times. A plain loop, unless the verifier needs `bpf_loop`.
+    fn repeat<S: Step>(self, step: &mut S) {
+        for index in 0..S::TIMES {
             if step.step(index) {
                 break;
             }

@@ -4,7 +4,9 @@
 //! message that a server would act on must not be invisible here. What breaks the grammar is read and noted as an anomaly.
 
 use crate::{
-    find::{Blank, Colon, LineEnd, Needle, NotCarriageReturn, NotLineEnd, NotSpace, find, skip_blank},
+    find::{
+        Blank, Colon, LineEnd, NameEnd, Needle, NotCarriageReturn, NotLineEnd, NotSpace, STRIDE, find, mark, skip_blank,
+    },
     header::read_name,
     host::{Host, Step},
     identity,
@@ -136,8 +138,7 @@ fn read_request_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end:
         (last, last_end)
     } else {
         s.at = last_end;
-        let mut words = LastWord { host, s, end };
-        host.repeat(MAX_WORDS, &mut words);
+        host.repeat(&mut LastWord { host, s, end });
         (s.register, s.at)
     };
     if !is_version(s, version, version_end) {
@@ -165,6 +166,8 @@ struct LastWord<'s, H> {
 }
 
 impl<'m, H: Host<'m>> Step for LastWord<'_, H> {
+    const TIMES: u32 = MAX_WORDS;
+
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
         let word = skip_blank(self.host, self.s, self.s.at, self.end);
@@ -243,9 +246,6 @@ fn method(s: &Scratch, start: u32, length: u32) -> Method {
 /// Steps that the walk over the headers may take: a step of 32 bytes, or a line.
 const HEADER_STEPS: u32 = INSPECTED_LENGTH as u32 / STRIDE + MAX_HEADER_LINES;
 
-/// Bytes a step of the walk looks at.
-const STRIDE: u32 = 32;
-
 /// Walks over the header lines from the cursor on, and notes where the known ones' values are.
 #[inline(always)]
 fn read_headers<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
@@ -255,8 +255,7 @@ fn read_headers<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let line = s.cursor;
     let done = begin_line(host, s, line);
     if !done {
-        let mut lines = Lines { host, s };
-        host.repeat(HEADER_STEPS, &mut lines);
+        host.repeat(&mut Lines { host, s });
     }
     if s.body == 0 {
         // The packet, or what is inspected of it, ends within the headers.
@@ -272,6 +271,8 @@ struct Lines<'s, H> {
 }
 
 impl<'m, H: Host<'m>> Step for Lines<'_, H> {
+    const TIMES: u32 = HEADER_STEPS;
+
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
         let s = &mut *self.s;
@@ -303,22 +304,6 @@ impl<'m, H: Host<'m>> Step for Lines<'_, H> {
         s.cursor = line;
         s.lines += 1;
         s.lines > MAX_HEADER_LINES || begin_line(self.host, s, line)
-    }
-}
-
-/// The first of the [`STRIDE`] bytes at `at` that has marks: the offset of its word, and the marks in it; no marks for none.
-#[inline(always)]
-fn mark(s: &Scratch, at: u32, marks: impl Fn(u64) -> u64) -> (u32, u64) {
-    let (a, b) = (marks(s.word(at)), marks(s.word(at + 8)));
-    let (c, d) = (marks(s.word(at + 16)), marks(s.word(at + 24)));
-    if a != 0 {
-        (0, a)
-    } else if b != 0 {
-        (8, b)
-    } else if c != 0 {
-        (16, c)
-    } else {
-        (24, d)
     }
 }
 
@@ -355,7 +340,7 @@ fn begin_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) -> bool {
         return false;
     }
     // White space before the colon is allowed (RFC 3261 section 7.3.1), another line is not.
-    let colon = find::<NotSpace, H>(host, s, name_end, s.length);
+    let colon = if byte == b':' { name_end } else { find::<NotSpace, H>(host, s, name_end, s.length) };
     if s.byte(colon) == b':' {
         open_header(host, s, s.name, colon + 1);
     } else {
@@ -367,6 +352,15 @@ fn begin_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) -> bool {
 /// Notes a line of no known header that has no colon, or a control character before it.
 #[inline(always)]
 fn note_unknown_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) {
+    let name_end = find::<NameEnd, H>(host, s, line, s.length);
+    if s.byte(name_end) != b':' {
+        note_odd_line(host, s, line);
+    }
+}
+
+/// Likewise, where the name does not end with its colon.
+#[inline(never)]
+fn note_odd_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) {
     let end = find::<LineEnd, H>(host, s, line, s.length);
     let colon = find::<Colon, H>(host, s, line, end);
     if colon == end {

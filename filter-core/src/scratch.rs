@@ -314,8 +314,8 @@ scratch_layout! {
         pub open_header: u32,
         /// The header whose name has been read.
         pub name: u32,
-        /// Zero.
-        pub reserved: u32,
+        /// What a loop over a few things has still to do, as bits.
+        pub left: u32,
         /// Header lines so far.
         pub lines: u32,
         /// Bits `1 << Header`.

@@ -5,9 +5,10 @@ use crate::{
     layout::{DFA_MATCHES, Dfa, TEXTS, Text},
     limits::{DFA_TABLE, INSPECTED_LENGTH, RULE_WORDS},
     scratch::{Header, Kind, Scratch, Span, UriOf},
+    swar::lowest_bit,
 };
 
-/// Bytes that the automaton takes in one step of the loop.
+/// Bytes that the automaton takes at most in one step of the loop.
 const STRIDE: u32 = 8;
 
 /// Bytes of a MESSAGE's body that patterns see.
@@ -19,8 +20,8 @@ pub fn narrow_all<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if host.config().texts == 0 {
         return;
     }
-    let mut texts = Texts { host, s };
-    host.repeat(TEXTS as u32, &mut texts);
+    s.left = host.config().texts;
+    host.repeat(&mut Texts { host, s });
 }
 
 struct Texts<'s, H> {
@@ -29,32 +30,38 @@ struct Texts<'s, H> {
 }
 
 impl<'m, H: Host<'m>> Step for Texts<'_, H> {
+    const TIMES: u32 = TEXTS as u32;
     #[inline(always)]
-    fn step(&mut self, index: u32) -> bool {
+    fn step(&mut self, _index: u32) -> bool {
         let (host, s) = (self.host, &mut *self.s);
         let config = host.config();
-        let text = index & (TEXTS as u32 - 1);
-        if config.texts >> text & 1 == 0 {
-            return false;
+        let left = s.left;
+        if left == 0 {
+            return true;
         }
+        s.left = left & left.wrapping_sub(1);
+        let text = lowest_bit(left as u64) & (TEXTS as u32 - 1);
         s.hits = [0; RULE_WORDS];
         if let Some(span) = span_of(s, text)
             && let Some(dfa) = host.dfa(config.text_dfas[text as usize])
         {
             s.at = span.start as u32;
             s.state = dfa.start;
-            let mut walk = Walk { host, s, dfa, end: span.end as u32 };
-            host.repeat(INSPECTED_LENGTH as u32 / STRIDE, &mut walk);
-            advance(host, s, dfa, dfa.end_class);
+            host.repeat(&mut Walk { host, s, dfa, end: span.end as u32 });
+            s.state = next(host, dfa, s.state, dfa.end_class);
+            host.fence();
+            if s.state >= dfa.first_match {
+                collect(host, s, dfa);
+            }
         }
-        let Some(base) = host.row(config.text_rows[text as usize]) else { return false };
+        let Some(base) = host.row(config.text_rows[text as usize]) else { return true };
         let words = config.words as usize;
         for word in 0..RULE_WORDS {
             if word < words {
                 s.candidates[word] &= base[word] | s.hits[word];
             }
         }
-        false
+        s.left == 0
     }
 }
 
@@ -120,32 +127,54 @@ struct Walk<'s, 'm, H> {
 }
 
 impl<'m, H: Host<'m>> Step for Walk<'_, 'm, H> {
+    // A step ends with a match: in the worst case behind each byte.
+    const TIMES: u32 = INSPECTED_LENGTH as u32;
+    const BATCH: u32 = 4;
+
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
-        let at = self.s.at;
-        let mut word = self.s.word(at);
-        for index in 0..STRIDE {
-            if at + index >= self.end {
-                return true;
-            }
-            let class = self.dfa.class[word as u8 as usize] as u32;
-            word >>= 8;
-            advance(self.host, self.s, self.dfa, class);
+        let (host, s, dfa, end) = (self.host, &mut *self.s, self.dfa, self.end);
+        let at = s.at;
+        if at >= end {
+            return true;
         }
-        self.s.at = at + STRIDE;
-        false
+        let mut word = s.word(at);
+        let mut state = s.state;
+        let mut behind = at + STRIDE;
+        for index in 0..STRIDE {
+            if at + index >= end {
+                behind = end;
+                break;
+            }
+            let class = dfa.class[word as u8 as usize] as u32;
+            word >>= 8;
+            state = next(host, dfa, state, class);
+            if state >= dfa.first_match {
+                behind = at + index + 1;
+                break;
+            }
+        }
+        s.at = behind;
+        s.state = state;
+        host.fence();
+        if s.state >= dfa.first_match {
+            collect(host, s, dfa);
+        }
+        s.at >= end
     }
 }
 
-/// One transition; collects what matches in the new state.
+/// One transition.
 #[inline(always)]
-fn advance<'m, H: Host<'m>>(host: H, s: &mut Scratch, dfa: &'m Dfa, class: u32) {
-    let entry = (s.state << (dfa.shift & 15)) | class;
-    let state = dfa.table[host.masked::<{ DFA_TABLE as u32 - 1 }>(entry)] as u32;
-    s.state = state;
-    if state < dfa.first_match {
-        return;
-    }
+fn next<'m, H: Host<'m>>(host: H, dfa: &'m Dfa, state: u32, class: u32) -> u32 {
+    let entry = (state << (dfa.shift & 15)) | class;
+    dfa.table[host.masked::<{ DFA_TABLE as u32 - 1 }>(entry)] as u32
+}
+
+/// Collects what matches in the state that the automaton is in.
+#[inline(always)]
+fn collect<'m, H: Host<'m>>(host: H, s: &mut Scratch, dfa: &'m Dfa) {
+    let state = s.state;
     let row = dfa.accept[host.masked::<{ DFA_MATCHES as u32 - 1 }>(state - dfa.first_match)];
     let words = host.config().words as usize;
     if let Some(hits) = host.row(row) {

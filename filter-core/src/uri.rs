@@ -8,7 +8,7 @@ use crate::{
     host::{Host, Step},
     limits::INSPECTED_LENGTH,
     scratch::{Header, Scheme, Scratch, Span, UriOf, uri_flag},
-    swar::{all_digits, pack_digits},
+    swar::{all_digits, lowest_bit, pack_digits},
 };
 
 const fn text(bytes: &[u8; 8]) -> u64 {
@@ -42,28 +42,32 @@ const HEADER_OF: [u32; 8] = [
 /// Reads the URIs whose bits (`1 << UriOf`) are set.
 #[inline(never)]
 pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, wanted: u32) {
-    let mut uris = Uris { host, s, wanted };
-    host.repeat(HEADER_OF.len() as u32, &mut uris);
+    // Only those that the message has: each costs a call.
+    s.left = 0;
+    for (index, header) in HEADER_OF.iter().enumerate() {
+        s.left |= (wanted >> index & s.seen >> (header & 31) & 1) << index;
+    }
+    host.repeat(&mut Uris { host, s });
 }
 
 struct Uris<'s, H> {
     host: H,
     s: &'s mut Scratch,
-    wanted: u32,
 }
 
 impl<'m, H: Host<'m>> Step for Uris<'_, H> {
+    const TIMES: u32 = HEADER_OF.len() as u32;
+
     #[inline(always)]
-    fn step(&mut self, index: u32) -> bool {
+    fn step(&mut self, _index: u32) -> bool {
         let (host, s) = (self.host, &mut *self.s);
-        let index = index & 7;
-        if (self.wanted >> index) & 1 == 0 {
-            return false;
+        let left = s.left;
+        if left == 0 {
+            return true;
         }
+        s.left = left & left.wrapping_sub(1);
+        let index = lowest_bit(left as u64) & 7;
         let header = HEADER_OF[index as usize];
-        if (s.seen >> (header & 31)) & 1 == 0 {
-            return false;
-        }
         let value = s.header(header);
         let (start, end) = (value.start as u32, value.end as u32);
         let (uri, form) = if index == UriOf::Request as u32 {
@@ -74,7 +78,7 @@ impl<'m, H: Host<'m>> Step for Uris<'_, H> {
         if form != Form::None {
             read_uri(host, s, index, uri, end, form);
         }
-        false
+        s.left == 0
     }
 }
 
@@ -110,8 +114,7 @@ fn locate<'m, H: Host<'m>>(host: H, s: &mut Scratch, index: u32, start: u32, end
     }
     s.at = first;
     s.register = IN_TOKEN;
-    let mut name = DisplayName { host, s, end, index };
-    host.repeat(MAX_SPECIALS, &mut name);
+    host.repeat(&mut DisplayName { host, s, end, index });
     let at = s.at;
     let quoted_end = s.uri(index).display.end as u32;
     if s.register == FOUND {
@@ -145,6 +148,10 @@ struct DisplayName<'s, H> {
 }
 
 impl<'m, H: Host<'m>> Step for DisplayName<'_, H> {
+    const TIMES: u32 = MAX_SPECIALS;
+    // A quote, another one, an angle bracket.
+    const AHEAD: u32 = 0;
+
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
         let (host, s, end) = (self.host, &mut *self.s, self.end);
@@ -335,8 +342,7 @@ fn read_number<'m, H: Host<'m>>(host: H, s: &mut Scratch, index: u32, start: u32
     uri.flags &= !(uri_flag::NUMBER | uri_flag::PLUS);
     s.at = start;
     s.register = NUMBER_SO_FAR;
-    let mut number = Digits { s, index, end };
-    host.repeat(MAX_NUMBER_BYTES, &mut number);
+    host.repeat(&mut Digits { s, index, end });
     let complete = s.at >= end;
     let good = s.register == NUMBER_SO_FAR && complete;
     let uri = s.uri_mut(index);
@@ -368,6 +374,8 @@ struct Digits<'s> {
 }
 
 impl Step for Digits<'_> {
+    const TIMES: u32 = MAX_NUMBER_BYTES;
+
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
         let s = &mut *self.s;
@@ -467,8 +475,7 @@ fn walk_values<'m, H: Host<'m>>(host: H, s: &mut Scratch, span: Span, most: u32)
     s.cursor = span.start as u32;
     s.at = span.start as u32;
     s.register = IN_TOKEN;
-    let mut values = Values { host, s, end: span.end as u32, most };
-    host.repeat(MAX_VALUES * 4, &mut values);
+    host.repeat(&mut Values { host, s, end: span.end as u32, most });
 }
 
 struct Values<'s, H> {
@@ -479,6 +486,8 @@ struct Values<'s, H> {
 }
 
 impl<'m, H: Host<'m>> Step for Values<'_, H> {
+    const TIMES: u32 = MAX_VALUES * 4;
+
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
         let (host, s, end) = (self.host, &mut *self.s, self.end);
@@ -531,8 +540,7 @@ pub fn read_verstat<'m, H: Host<'m>>(host: H, s: &mut Scratch, index: u32) {
     if s.at == 0 {
         s.at = uri.host.start as u32;
     }
-    let mut search = VerstatSearch { host, s, end };
-    host.repeat(MAX_VALUES, &mut search);
+    host.repeat(&mut VerstatSearch { host, s, end });
 }
 
 struct VerstatSearch<'s, H> {
@@ -542,6 +550,8 @@ struct VerstatSearch<'s, H> {
 }
 
 impl<'m, H: Host<'m>> Step for VerstatSearch<'_, H> {
+    const TIMES: u32 = MAX_VALUES;
+
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
         use crate::layout::Verstat;

@@ -231,23 +231,54 @@ impl Host<'static> for Kernel {
 
     #[inline(always)]
     fn fence(self) {
-        let mut register = 0u64;
-        // SAFETY: moves a register to itself. Not `nomem`: that is the point.
-        unsafe { core::arch::asm!("{0} = {0}", inout(reg) register, options(nostack)) };
-        let _ = register;
+        reload();
     }
 
     #[inline(always)]
-    fn repeat<S: Step>(self, times: u32, step: &mut S) {
-        // SAFETY: the callback has the signature that bpf_loop calls, and gets the pointer to `step` back.
-        unsafe { bpf_loop(times, callback::<S> as *mut c_void, (&raw mut *step).cast::<c_void>(), 0) };
+    fn first_buffer_length(self) -> u32 {
+        // SAFETY: the context is this run's.
+        unsafe { (*self.context).data_end.wrapping_sub((*self.context).data) }
+    }
+
+    #[inline(always)]
+    fn repeat<S: Step>(self, step: &mut S) {
+        const { assert!(S::AHEAD <= S::TIMES && (S::TIMES - S::AHEAD).is_multiple_of(S::BATCH)) };
+        for index in 0..S::AHEAD {
+            self.fence();
+            if step.step(index) {
+                return;
+            }
+        }
+        if S::TIMES > S::AHEAD {
+            let times = (S::TIMES - S::AHEAD) / S::BATCH;
+            // SAFETY: the callback has the signature that bpf_loop calls, and gets the pointer to `step` back.
+            unsafe { bpf_loop(times, callback::<S> as *mut c_void, (&raw mut *step).cast::<c_void>(), 0) };
+        }
     }
 }
 
-/// What `bpf_loop` calls: one iteration.
+/// Makes LLVM load from memory again, as [`Host::fence`].
+#[inline(always)]
+fn reload() {
+    let mut register = 0u64;
+    // SAFETY: moves a register to itself. Not `nomem`: that is the point.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) register, options(nostack)) };
+    let _ = register;
+}
+
+/// What `bpf_loop` calls: a batch of iterations.
 #[inline(never)]
 extern "C" fn callback<S: Step>(index: u64, step: *mut S) -> i64 {
     // SAFETY: `repeat` passes a pointer to the step that it holds a unique reference to, and waits.
     let step = unsafe { &mut *step };
-    step.step(index as u32) as i64
+    let first = S::AHEAD + index as u32 * S::BATCH;
+    for index in 0..S::BATCH {
+        if S::BATCH > 1 {
+            reload();
+        }
+        if step.step(first + index) {
+            return 1;
+        }
+    }
+    0
 }
