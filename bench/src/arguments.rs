@@ -24,4 +24,6 @@ pub enum Part {
     Packet,
     /// How long a new policy takes, what memory, and what becomes of packets meanwhile
     Swap,
+    /// A flood over a veth pair, against what one would use instead
+    Flood,
 }

@@ -53,6 +53,7 @@ pub fn write(section: &Section, machine: &Machine) -> Result<()> {
 
 fn name(part: Part) -> &'static str {
     match part {
+        Part::Flood => "flood",
         Part::Packet => "packet",
         Part::Swap => "swap",
     }

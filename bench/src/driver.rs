@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions,
     maps::{Array, HashMap, LpmTrie, Map, MapData, ProgramArray, lpm_trie::Key},
-    programs::{ProgramFd, Xdp},
+    programs::{ProgramFd, Xdp, XdpMode},
 };
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use zerocopy::{Immutable, IntoBytes};
@@ -190,6 +190,14 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
         program.load().with_context(|| format!("failed to load {name}"))?;
     }
     Ok(program)
+}
+
+/// Puts one of the programs on an interface of this thread's network namespace; it goes when what is returned is dropped.
+pub fn attach(name: &str, interface: &str) -> Result<Ebpf> {
+    let mut ebpf = Ebpf::load(OBJECT).context("failed to load the programs for comparison")?;
+    let program = program(&mut ebpf, name)?;
+    program.attach(interface, XdpMode::Driver).with_context(|| format!("failed to attach {name} to {interface}"))?;
+    Ok(ebpf)
 }
 
 /// Fills the kernel's own maps: LPM_TRIE with the entries, HASH with one address or number of each, which is all that a hash

@@ -3,9 +3,11 @@
 mod arguments;
 mod document;
 mod driver;
+mod flood;
 mod generate;
 mod machine;
 mod micro;
+mod namespace;
 mod policies;
 mod report;
 mod swap;
@@ -61,6 +63,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let mut sections = Vec::new();
     for part in parts {
         let section = match part {
+            Part::Flood => flood::run(arguments.quick, &say)?,
             Part::Packet => micro::run(effort, &say)?,
             Part::Swap => swap::run(arguments.quick, &say)?,
         };

@@ -28,13 +28,13 @@ use ringfence_tests::{
     filter::{self, Filter, FilterOptions},
     netns::{Wire, WireOptions},
 };
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::{
     arguments::Part,
     document::Section,
     generate,
     micro::thousands,
+    namespace::enter,
     policies::{self, Lists},
     report::{Table, Target},
 };
@@ -275,12 +275,6 @@ impl Traffic {
         }
         Ok(arrived)
     }
-}
-
-/// Enters a network namespace, for good: the thread ends with its work.
-fn enter(namespace: &Path) -> Result<()> {
-    let file = fs::File::open(namespace).context("failed to open the namespace")?;
-    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).context("failed to enter the namespace")
 }
 
 /// Sends messages from both callers in turn until it is told to stop. How many.
