@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, path::Path};
 
 use anyhow::{Context, Result, anyhow};
-use ringfence::policy::{self, files::Table, image::Image};
+use ringfence::policy::{self, compile::compile, files::Table, image::Image, model::Policy};
 
 /// A policy repository in memory.
 pub struct Repository {
@@ -21,13 +21,24 @@ impl Repository {
         self
     }
 
+    /// Reads it: what the files say, before it is compiled.
+    pub fn resolve(&self) -> Result<Policy> {
+        let resolved = policy::load_from(&Table(&self.contents()), policy::today());
+        resolved
+            .map(|(policy, _)| policy)
+            .map_err(|diagnostics| anyhow!("the policy has errors:\n{}", diagnostics.render(false, None)))
+    }
+
     /// Compiles it.
     pub fn build(&self) -> Result<Image> {
-        let files: Vec<_> = self.files.iter().map(|(name, content)| (name.as_str(), content.as_bytes())).collect();
-        let built = policy::build(&Table(&files), policy::today());
-        built
-            .map(|built| built.image)
-            .map_err(|diagnostics| anyhow!("the policy does not compile:\n{}", diagnostics.render(false, None)))
+        compile(&self.resolve()?).map_err(|errors| {
+            let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            anyhow!("the policy does not compile:\n{}", errors.join("\n"))
+        })
+    }
+
+    fn contents(&self) -> Vec<(&str, &[u8])> {
+        self.files.iter().map(|(name, content)| (name.as_str(), content.as_bytes())).collect()
     }
 
     /// Writes it to a folder.
