@@ -263,6 +263,10 @@ impl Drop for InPlace {
         {
             eprintln!("failed to take xdp-filter off: {error:#}");
         }
+        // libxdp's folder of pins, if nothing of anybody else's lies in it.
+        if matches!(self, Self::XdpFilter { .. }) {
+            let _ = fs::remove_dir("/sys/fs/bpf/xdp");
+        }
     }
 }
 

@@ -12,7 +12,13 @@ use crate::{setup, workspace};
 /// Measures.
 pub fn run(arguments: &Arguments) -> Result<()> {
     ringfence_tests::netns::ensure_root()?;
-    setup::ensure(&[setup::Group::Build])?;
+    let floods = arguments.parts.is_empty() || arguments.parts.contains(&arguments::Part::Flood);
+    let groups: &[_] = if floods {
+        &[setup::Group::Build, setup::Group::Traffic, setup::Group::Bench]
+    } else {
+        &[setup::Group::Build, setup::Group::Traffic]
+    };
+    setup::ensure(groups)?;
     let words = ["run", "--release", "--quiet", "--package", "ringfence-bench", "--"].map(str::to_owned);
     workspace::run(&mut workspace::cargo(words.into_iter().chain(words_of(arguments))))
 }

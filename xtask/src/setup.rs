@@ -23,6 +23,8 @@ use crate::{
 /// What a set of tools is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Group {
+    /// Senders and filters to be measured beside.
+    Bench,
     /// To build.
     Build,
     /// To boot other kernels.
@@ -136,6 +138,10 @@ const TOOLS: &[Tool] = &[
         source: Sipvicious,
         optional: false,
     },
+    program("trafgen", &["netsniff-ng"], Group::Bench, "sending a flood", || has("trafgen")),
+    program("iptables", &["iptables"], Group::Bench, "a filter to be measured beside", || has("iptables")),
+    program("nft", &["nftables"], Group::Bench, "a filter to be measured beside", || has("nft")),
+    program("xdp-filter", &["xdp-tools"], Group::Bench, "a filter to be measured beside", || has("xdp-filter")),
     program("qemu", &["qemu-system-x86"], Group::Kernels, "booting kernels", || has("qemu-system-x86_64")),
     program("busybox", &["busybox-static"], Group::Kernels, "the guests' user space", || is_static("busybox")),
     program("cpio", &["cpio"], Group::Kernels, "packing the guests' initramfs", || has("cpio")),
