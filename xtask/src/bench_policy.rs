@@ -171,3 +171,33 @@ impl Random {
         10_000_000_000 + (201 + self.below(700)) * 10_000_000 + (200 + self.below(800)) * 10_000 + self.below(10_000)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written() -> Vec<(String, Vec<u8>)> {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let directory = folder.path().join("policy");
+        run(&Arguments { directory: directory.clone(), rules: 64, addresses: 100, numbers: 80, packets: 5 })
+            .expect("it is ours");
+        ["policy.toml", "lists/blocked.txt", "lists/dno.csv", "lists/scores.csv", "lists/trunks.txt", "traffic.pcap"]
+            .map(|name| (name.to_owned(), fs::read(directory.join(name)).expect("it is written")))
+            .to_vec()
+    }
+
+    #[test]
+    fn the_same_arguments_give_the_same_files_of_the_size_asked_for() {
+        let files = written();
+        assert!(files == written(), "two runs differ");
+        let lines = |name: &str| {
+            let content = &files.iter().find(|(known, _)| known == name).expect("it is written").1;
+            content.iter().filter(|&&byte| byte == b'\n').count()
+        };
+        let rules = String::from_utf8_lossy(&files[0].1).matches("[[rule]]").count();
+        assert_eq!(rules, 64);
+        // The CSV files have a header each.
+        let counts = [lines("lists/blocked.txt"), lines("lists/dno.csv") - 1, lines("lists/scores.csv") - 1];
+        assert_eq!(counts, [100, 60, 20]);
+    }
+}
