@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{bpf, workspace};
+use crate::{bpf, setup, stages::Outcome, workspace};
 
 /// The targets, see `fuzz/fuzz_targets`.
 const TARGETS: [&str; 6] = ["message", "number", "oracle", "packet", "policy", "uri"];
@@ -57,11 +57,16 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let wanted = |name: &&str| arguments.target.is_empty() || arguments.target.iter().any(|target| target == name);
     let targets: Vec<&str> = TARGETS.into_iter().filter(wanted).collect();
     let binaries = build()?;
-    println!("{}", fuzz(&binaries, &targets, arguments.seconds)?);
+    println!("{}", fuzz(&binaries, &targets, arguments.seconds, None)?);
     if arguments.minimise {
         targets.iter().try_for_each(|target| minimise(&binaries, target))?;
     }
     Ok(())
+}
+
+/// A minute of each target, for the test run: from the same seed each time, so that it is no game of chance.
+pub fn smoke() -> Result<Outcome> {
+    fuzz(&build()?, &TARGETS, 60, Some(1)).map(Outcome::Done)
 }
 
 fn folder() -> PathBuf {
@@ -75,6 +80,7 @@ fn findings() -> PathBuf {
 
 /// Builds all targets; returns the folder they are in.
 fn build() -> Result<PathBuf> {
+    setup::ensure(&[setup::Group::Build, setup::Group::Fuzz])?;
     // With a target named, cargo keeps the instrumentation out of build scripts and procedural macros.
     let host = workspace::run_silently(
         Command::new("rustc").args(["--print", "host-tuple"]).env("PATH", bpf::path_with_cargo_bin()),
@@ -97,7 +103,7 @@ fn build() -> Result<PathBuf> {
 }
 
 /// Runs the targets, two at a time; all of them, also when one has failed.
-fn fuzz(binaries: &Path, targets: &[&str], seconds: u64) -> Result<String> {
+fn fuzz(binaries: &Path, targets: &[&str], seconds: u64, seed: Option<u32>) -> Result<String> {
     let queue = Mutex::new(targets.iter());
     let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -105,7 +111,7 @@ fn fuzz(binaries: &Path, targets: &[&str], seconds: u64) -> Result<String> {
             scope.spawn(|| {
                 loop {
                     let Some(target) = queue.lock().expect("nobody panics with it").next() else { break };
-                    let result = fuzz_one(binaries, target, seconds);
+                    let result = fuzz_one(binaries, target, seconds, seed);
                     results.lock().expect("nobody panics with it").push((*target, result));
                 }
             });
@@ -127,9 +133,15 @@ fn fuzz(binaries: &Path, targets: &[&str], seconds: u64) -> Result<String> {
     Ok(format!("{seconds} s each, executions: {}", summary.join(", ")))
 }
 
-/// Runs a target from its corpus on; returns how often it ran.
-fn fuzz_one(binaries: &Path, target: &str, seconds: u64) -> Result<u64> {
-    let found = findings().join("corpus").join(target);
+/// Runs a target from its corpus on; returns how often it ran. With a seed it starts from the checked-in corpus alone.
+fn fuzz_one(binaries: &Path, target: &str, seconds: u64, seed: Option<u32>) -> Result<u64> {
+    let found = match seed {
+        None => findings().join("corpus").join(target),
+        Some(seed) => findings().join(format!("seed-{seed}")).join(target),
+    };
+    if seed.is_some() && found.exists() {
+        fs::remove_dir_all(&found)?;
+    }
     let artifacts = findings().join("artifacts").join(target);
     fs::create_dir_all(&found)?;
     fs::create_dir_all(&artifacts)?;
@@ -138,6 +150,7 @@ fn fuzz_one(binaries: &Path, target: &str, seconds: u64) -> Result<u64> {
         .arg(format!("-max_len={MAX_LENGTH}"))
         .arg(format!("-rss_limit_mb={MEMORY}"))
         .args(["-timeout=20", "-print_final_stats=1", "-reload=0"])
+        .args(seed.map(|seed| format!("-seed={seed}")))
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
         .arg(&found)
         .arg(folder().join("corpus").join(target))

@@ -27,6 +27,8 @@ pub enum Group {
     Bench,
     /// To build.
     Build,
+    /// To fuzz.
+    Fuzz,
     /// To boot other kernels.
     Kernels,
     /// To lint.
@@ -138,6 +140,7 @@ const TOOLS: &[Tool] = &[
         source: Sipvicious,
         optional: false,
     },
+    program("c++", &["g++"], Group::Fuzz, "compiling libFuzzer", || has("c++")),
     program("trafgen", &["netsniff-ng"], Group::Bench, "sending a flood", || has("trafgen")),
     program("iptables", &["iptables"], Group::Bench, "a filter to be measured beside", || has("iptables")),
     program("nft", &["nftables"], Group::Bench, "a filter to be measured beside", || has("nft")),

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    bpf, setup,
+    bpf, fuzz, setup,
     stages::{self, Outcome, Stage},
     workspace,
 };
@@ -22,6 +22,7 @@ const STAGES: &[Stage] = &[
     },
     Stage { name: "build", about: "the binary and the tests", needed_by_the_rest: true, run: build },
     Stage { name: "test", about: "cargo test", needed_by_the_rest: false, run: test },
+    Stage { name: "fuzz", about: "a minute of each fuzz target", needed_by_the_rest: false, run: fuzz::smoke },
 ];
 
 /// Runs the stages that `only` names, or all.
