@@ -6,11 +6,7 @@ mod hosts;
 use std::sync::LazyLock;
 
 use filter_core::reason::Reason;
-use hosts::{Hosts, Outcome, Shared};
-use ringfence::{
-    engine::{Endpoints, datagram, inspection},
-    policy::image::Image,
-};
+use hosts::{Outcome, Shared};
 use ringfence_tests::{
     message::Message,
     packet::{Extension, Packet, flag},
@@ -975,35 +971,4 @@ fn payloads_around_the_inspected_length_are_read_alike() {
     let ends: [&[u8]; 7] = [b"x", b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\r\nFrom:", b"\r\nf: \"\\"];
     let frames: Vec<Vec<u8>> = (8_150..8_240).flat_map(|length| ends.map(|end| filler(length, end))).collect();
     assert_eq!(EVERYTHING.run(&frames).len(), frames.len());
-}
-
-// --------------------------------------------------------------------------------------------------------------- budget
-
-/// Walked instructions that a policy may cost; the kernel's own bound is a million.
-const BUDGET: u32 = 250_000;
-
-#[test]
-fn the_verifier_walks_less_than_a_quarter_of_what_it_would() {
-    let sample = hosts::sample_policy().expect("the sample policy is good").image;
-    let inspected: Image = inspection(&sample, &[(5060, filter_core::layout::Transport::Udp)]);
-    let mut inspection = Hosts::new(&inspected).expect("the program loads");
-    let outcome = inspection.run(&datagram(&Endpoints::default(), &Message::invite().bytes())).expect("hosts agree");
-    assert_eq!(outcome.field("from_user"), ringfence_tests::message::CALLER);
-    let addresses_only = hosts::policy_text(
-        "version = 1\ndefault = \"pass\"\n[network]\nudp = [5060]\n[[rule]]\nname = \"blocked\"\n\
-         match.source = \"203.0.113.0/24\"\naction = \"drop\"\n",
-    );
-    let addresses_only = Shared::new(addresses_only).verified_instructions();
-    let counts = [
-        ("sample policy", SAMPLE.verified_instructions()),
-        ("inspection", inspection.instance().verified_instructions().expect("the kernel tells").expect("a count")),
-        ("everything", EVERYTHING.verified_instructions()),
-        ("addresses only", addresses_only),
-    ];
-    for (name, count) in counts {
-        ringfence_tests::say(&format!("verified instructions: {name} {count}"));
-        assert!(count > 100 && count < BUDGET, "{name}: {count}");
-    }
-    // What a policy does not use is not in its program.
-    assert!(10 * addresses_only < EVERYTHING.verified_instructions(), "{counts:?}");
 }

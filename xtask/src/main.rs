@@ -13,6 +13,7 @@ mod setup;
 mod stages;
 mod test;
 mod versions;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -51,6 +52,8 @@ enum Task {
     Setup(setup::Arguments),
     /// Set up, build and run every test.
     Test(StageArguments),
+    /// Boot other kernels, and run the engine's tests on each.
+    Vm(vm::Arguments),
 }
 
 /// Which stages of a job to run.
@@ -83,6 +86,7 @@ fn run(task: Task) -> Result<()> {
         Task::Numbering => numbering::run_generator(),
         Task::Setup(arguments) => setup::run(&arguments),
         Task::Test(arguments) => test::run(&arguments.only),
+        Task::Vm(arguments) => vm::run(&arguments),
     }
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     bpf, fuzz, setup,
     stages::{self, Outcome, Stage},
-    workspace,
+    vm, workspace,
 };
 
 const STAGES: &[Stage] = &[
@@ -23,6 +23,12 @@ const STAGES: &[Stage] = &[
     Stage { name: "build", about: "the binary and the tests", needed_by_the_rest: true, run: build },
     Stage { name: "test", about: "cargo test", needed_by_the_rest: false, run: test },
     Stage { name: "fuzz", about: "a minute of each fuzz target", needed_by_the_rest: false, run: fuzz::smoke },
+    Stage {
+        name: "kernel",
+        about: "the oldest supported kernel, in QEMU",
+        needed_by_the_rest: false,
+        run: vm::quick_stage,
+    },
 ];
 
 /// Runs the stages that `only` names, or all.

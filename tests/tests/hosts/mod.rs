@@ -210,15 +210,6 @@ impl Shared {
     pub fn decide(&self, frame: Vec<u8>) -> Outcome {
         self.run(&[frame]).remove(0)
     }
-
-    /// Instructions that the verifier walked through.
-    ///
-    /// # Panics
-    /// The kernel does not say.
-    pub fn verified_instructions(&self) -> u32 {
-        let hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        hosts.instance.verified_instructions().expect("the kernel tells").expect("it knows the count")
-    }
 }
 
 /// Bytes as a capture tool would show them.

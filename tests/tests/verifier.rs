@@ -1,0 +1,131 @@
+//! What the kernel's verifier makes of the program, under policies from small to large: what it walks through, the states
+//! that it keeps, and how long loading takes. `cargo xtask vm` reads the lines that this prints, on other kernels.
+
+mod hosts;
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use aya::VerifierLogLevel;
+use filter_core::layout::Transport;
+use ringfence::{
+    engine::inspection,
+    kernel::{Error, Instance},
+    policy::image::Image,
+};
+use ringfence_tests::say;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Walked instructions that a policy may cost; the kernel's own bound is a million.
+const BUDGET: u32 = 250_000;
+
+// The only test of this file: it takes the process's descriptors away.
+#[test]
+fn the_verifier_walks_less_than_a_quarter_of_what_it_would() {
+    let sample = hosts::sample_policy().expect("the sample policy is good").image;
+    let inspection = inspection(&sample, &[(5060, Transport::Udp)]);
+    let image = |text| hosts::policy_text(text).expect("the policy is good").image;
+    let everything = image(include_str!("hosts/everything.toml"));
+    let addresses_only = image(
+        "version = 1\ndefault = \"pass\"\n[network]\nudp = [5060]\n[[rule]]\nname = \"blocked\"\n\
+         match.source = \"203.0.113.0/24\"\naction = \"drop\"\n",
+    );
+    let policies = [
+        ("addresses only", &addresses_only),
+        ("inspection", &inspection),
+        ("sample policy", &sample),
+        ("everything", &everything),
+    ];
+    let costs = policies.map(|(name, image)| {
+        let cost = Cost::of(name, image);
+        let Cost { instructions, states, peak_states, loading } = &cost;
+        say(&format!(
+            "verifier: {name}: {instructions} instructions, {states} states, {peak_states} at once, loaded in {} ms",
+            loading.as_millis()
+        ));
+        (name, cost)
+    });
+    for (name, cost) in &costs {
+        assert!(cost.instructions > 100 && cost.instructions < BUDGET, "{name}: {cost:?}");
+        assert!(cost.peak_states > 0 && cost.peak_states <= cost.states, "{name}: {cost:?}");
+    }
+    let [(_, addresses_only), _, _, (_, everything)] = costs;
+    assert!(
+        10 * addresses_only.instructions < everything.instructions,
+        "what a policy does not use is in its program: {addresses_only:?}, {everything:?}"
+    );
+}
+
+/// What a policy's program costs when it is loaded.
+#[derive(Debug)]
+struct Cost {
+    /// Instructions that the verifier walked through.
+    instructions: u32,
+    /// States that it made, and how many of them it held at once.
+    states: u32,
+    peak_states: u32,
+    /// Making and filling the maps, and the verifier.
+    loading: Duration,
+}
+
+impl Cost {
+    fn of(name: &str, image: &Image) -> Self {
+        let start = Instant::now();
+        // With no more in the log than its end: a kernel that refuses would print a million instructions into it.
+        let loaded = Instance::load_logging(image, VerifierLogLevel::STATS);
+        let instance = loaded.unwrap_or_else(|error| panic!("{name} does not load (this test needs root): {error}"));
+        let loading = start.elapsed();
+        let instructions = instance.verified_instructions().expect("the kernel tells").expect("it knows the count");
+        let open = descriptors();
+        drop(instance);
+        let summary = verifier_summary(image, open);
+        let number = |name: &str| -> u32 {
+            let mut words = summary.split_whitespace().skip_while(|word| *word != name);
+            let number = words.nth(1).and_then(|word| word.parse().ok());
+            number.unwrap_or_else(|| panic!("no number behind {name} in {summary:?}"))
+        };
+        assert_eq!(number("processed"), instructions, "{summary}");
+        Self { instructions, states: number("total_states"), peak_states: number("peak_states"), loading }
+    }
+}
+
+/// Descriptors that are open.
+fn descriptors() -> u64 {
+    fs::read_dir("/proc/self/fd").expect("/proc is mounted").count() as u64
+}
+
+/// The last line of the verifier's log: `processed 45 insns (limit 1000000) max_states_per_insn 1 total_states 3 ...`.
+///
+/// aya keeps the log of a load that fails. So this one does, behind the verifier: there is no descriptor left for the program,
+/// the last of those that are open when it is `loaded`.
+fn verifier_summary(image: &Image, loaded: u64) -> String {
+    let before = Descriptors(getrlimit(Resource::Nofile));
+    // Numbers in between may be free: then the limit must be higher.
+    for current in loaded - 3..loaded + 30 {
+        let maximum = before.0.maximum;
+        setrlimit(Resource::Nofile, Rlimit { current: Some(current), maximum }).expect("a lower limit is allowed");
+        match Instance::load_logging(image, VerifierLogLevel::STATS) {
+            Ok(_) => panic!("the program has found a descriptor"),
+            Err(Error::Verifier { error, log }) if error.raw_os_error() == Some(libc::EMFILE) => {
+                let summary = log.lines().map(str::trim).find(|line| line.starts_with("processed "));
+                return summary.unwrap_or_else(|| panic!("no summary in\n{log}")).to_owned();
+            }
+            // Something before the program found none: a map, say.
+            Err(_) => {}
+        }
+    }
+    panic!("the program was never the first to find no descriptor");
+}
+
+/// The limit of descriptors as it was, and will be again.
+struct Descriptors(Rlimit);
+
+impl Drop for Descriptors {
+    fn drop(&mut self) {
+        if let Err(error) = setrlimit(Resource::Nofile, self.0.clone()) {
+            eprintln!("failed to restore the limit of descriptors: {error}");
+        }
+    }
+}
