@@ -138,12 +138,5 @@ pub fn find<'m, N: Needle, H: Host<'m>>(host: H, scratch: &mut Scratch, from: u3
 /// The position of the first byte in `from..end` that is no white space (folding included).
 #[inline(always)]
 pub fn skip_blank<'m, H: Host<'m>>(host: H, scratch: &mut Scratch, from: u32, end: u32) -> u32 {
-    // Nearly always there is none, or one.
-    if from < end && scratch.byte(from) > b' ' {
-        return from;
-    }
-    if from + 1 < end && scratch.byte(from + 1) > b' ' {
-        return from + 1;
-    }
     find::<NotBlank, H>(host, scratch, from, end)
 }
