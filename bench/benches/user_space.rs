@@ -6,7 +6,7 @@
 #[expect(dead_code, unused_imports, reason = "some of it serves only the kernel's side of the bench, and its tests")]
 mod generate;
 #[path = "../src/policies.rs"]
-#[expect(dead_code, unused_imports, reason = "likewise")]
+#[expect(dead_code, reason = "likewise")]
 mod policies;
 
 use std::{hint::black_box, path::PathBuf, sync::Arc};

@@ -49,7 +49,7 @@ impl Table {
 
     /// For a document.
     pub fn markdown(&self) -> String {
-        let mut text = format!("## {}\n\n", self.title);
+        let mut text = format!("### {}\n\n", self.title);
         if !self.text.is_empty() {
             let _ = writeln!(text, "{}\n", self.text);
         }
@@ -109,6 +109,18 @@ impl Target {
     pub fn noted(mut self, note: impl Into<String>) -> Self {
         self.note = note.into();
         self
+    }
+
+    /// What is missing to it, in words; none if it is reached.
+    pub fn shortfall(&self) -> Option<String> {
+        if self.reached {
+            return None;
+        }
+        let Self { name, reach, note, .. } = self;
+        Some(match self.value {
+            Some(value) => format!("{name}: {value:.2} where {reach} is wanted."),
+            None => format!("{name}: not measured ({note})."),
+        })
     }
 
     pub fn json(&self) -> Value {

@@ -190,7 +190,7 @@ fn measure(binary: &Path, entries: usize, swaps: u32) -> Result<Swaps> {
 /// Whether it arrived says which policy judged a message. Each swap is one change of that; every message that something else
 /// judged makes two more.
 fn wrong(arrived: &[bool], swaps: u32) -> u64 {
-    let policy = |index: usize| (index % 2 == 0) == arrived[index];
+    let policy = |index: usize| index.is_multiple_of(2) == arrived[index];
     let changes = (1..arrived.len()).filter(|&index| policy(index) != policy(index - 1)).count() as u64;
     let began_wrong = u64::from(!arrived.is_empty() && policy(0));
     changes.abs_diff(u64::from(swaps)).div_ceil(2) + began_wrong
