@@ -157,7 +157,14 @@ fn at_rate(
     let mut table = Table::new(
         title,
         "",
-        &["filter", "offered packets/s", "scanner packets stopped", "ordinary packets that survived", "softirq"],
+        &[
+            "filter",
+            "offered packets/s",
+            "offered for a CPU second",
+            "scanner packets stopped",
+            "ordinary packets that survived",
+            "softirq",
+        ],
     );
     let mut rounds: Vec<Outcomes> = Vec::new();
     for _ in 0..times.rounds {
