@@ -62,8 +62,17 @@ pub fn run(args: TestArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_USAGE));
         }
     };
+    if cases.is_empty() {
+        // A repository's CI must not be content with nothing.
+        eprintln!("ringfence: {} has no test cases in tests/*.toml", args.directory.display());
+        return Ok(ExitCode::from(EXIT_USAGE));
+    }
     let cases: Vec<&Prepared> =
         cases.iter().filter(|case| args.only.as_ref().is_none_or(|only| case.case.name.contains(only))).collect();
+    if cases.is_empty() {
+        eprintln!("ringfence: no test case has {:?} in its name", args.only.unwrap_or_default());
+        return Ok(ExitCode::from(EXIT_USAGE));
+    }
     let mut output = io::stdout().lock();
     let mut failed = 0;
     for case in &cases {
@@ -96,9 +105,6 @@ pub fn run(args: TestArgs) -> anyhow::Result<ExitCode> {
     if args.json {
         writeln!(output, "{}", json!({ "passed": passed, "failed": failed }))?;
     } else {
-        if cases.is_empty() {
-            eprintln!("ringfence: {} has no test cases in tests/*.toml", args.directory.display());
-        }
         writeln!(output, "{passed} passed, {failed} failed")?;
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_NO) })

@@ -116,15 +116,21 @@ fn row(line: &[u8], columns: &Columns) -> Result<Option<(u32, Code)>, String> {
         ("", None) => !ocn.is_empty(),
         ("", Some(_)) => false,
         // Words of the two administrators: two letters, or a sentence such as `Available` or `Special Use`.
-        (word, _) if word.len() == 2 || KNOWN_STATES.contains(&word) => false,
+        (word, _) if KNOWN_STATES.contains(&word) => false,
         (word, _) => return Err(format!("unknown use `{word}`")),
     };
     let ocn = if assigned { ocn } else { String::new() };
     Ok(Some((code, Code { assigned, state: field(columns.state), ocn })))
 }
 
-/// What the Canadian administrator calls the states of codes that nobody's numbers are in.
-const KNOWN_STATES: [&str; 12] = [
+/// States of codes that nobody's numbers are in: NANPA's (protected, reserved, unavailable, available or vacant), and the Canadian
+/// administrator's.
+const KNOWN_STATES: [&str; 17] = [
+    "PR",
+    "RV",
+    "UA",
+    "UN",
+    "VC",
     "AVAILABLE",
     "UNAVAILABLE",
     "RESERVED",

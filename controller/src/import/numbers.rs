@@ -334,6 +334,10 @@ fn number(text: &[u8], options: &NumberOptions, own: bool) -> Result<NumberEntry
     let placeholder = digits_end < body.len();
     let body = body[..digits_end].trim_ascii_end();
     let body = body.strip_suffix(b"-").unwrap_or(body);
+    // Letters, a date or what a spreadsheet makes of a number must not become the prefix that their digits are.
+    if !body.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b' ' | b'(' | b')')) {
+        return Err(format!("`{}` is not a number", body.escape_ascii()));
+    }
     let plain: Vec<u8> = body.iter().copied().filter(u8::is_ascii_digit).collect();
     let north_american = options.country_code == "1";
     let international: &[u8] = if north_american { b"011" } else { b"00" };
@@ -355,6 +359,15 @@ fn number(text: &[u8], options: &NumberOptions, own: bool) -> Result<NumberEntry
         national = true;
         body
     };
+    // Ten digits are a number; three, six and seven an area code, an exchange and a block. Anything else is a number that lost
+    // digits on its way, and would stand for many.
+    let digits = plain.len() - usize::from(north_american && !national && plain.first() == Some(&b'1'));
+    let is_north_american = north_american && (national || plain.first() == Some(&b'1'));
+    if is_north_american && !(own || dollar || placeholder || options.e164 || matches!(digits, 3 | 6 | 7 | 10 | 11..)) {
+        return Err(format!(
+            "{digits} digits: neither a number, nor an area code (3), an exchange (6) or a block (7)"
+        ));
+    }
     let form = NumberForm { national, country_code: &options.country_code, national_prefix: &options.national_prefix };
     let mut entry = lists::number(read, &form).map_err(|mistake| mistake.message)?;
     entry.exact = dollar || !(own || placeholder) && is_whole(&entry);

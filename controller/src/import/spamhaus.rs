@@ -62,5 +62,9 @@ fn json_lines(content: &[u8], addresses: &mut Addresses) -> Result<(), ImportErr
             None => addresses.problems.add(number, text, "no member `cidr`"),
         }
     }
+    if records > 0 {
+        let message = "the list has no last line with `\"type\":\"metadata\"`";
+        return Err(ImportError::new(message).help(again));
+    }
     Ok(())
 }
