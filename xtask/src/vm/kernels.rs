@@ -125,7 +125,7 @@ fn fetch(series: &Series) -> Result<Kernel> {
     let release = releases
         .filter(|release| series.has(release))
         .max_by_key(|release| version_key(release))
-        .with_context(|| format!("Debian's {} has none", series.suite))?;
+        .with_context(|| format!("Debian's {} has none, or its mirror does not answer", series.suite))?;
     let destination = folder().join("kernels").join(release);
     if !destination.exists() {
         // From 6.19 on the image's package is empty, and two others hold the kernel and its modules.
