@@ -12,10 +12,13 @@ use anyhow::Context as _;
 use filter_core::layout::Transport;
 use serde_json::{Value, json};
 
-use super::{policy_or_sample, printable};
+use super::{EXIT_USAGE, policy_or_sample, printable, udp_port};
 use crate::{
-    engine::{self, Endpoints, Engine, Explainer, datagram, decision_json, inspection},
-    policy::{Built, model::Policy},
+    engine::{self, Endpoints, Engine, Explainer, Facts, datagram, decision_json, inspection},
+    policy::{
+        Built,
+        model::{Policy, Test},
+    },
 };
 
 /// Explain the verdict for one message: each rule in order, which of its conditions held and which did not
@@ -57,8 +60,13 @@ pub fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     if message.len() > engine::MAX_DATAGRAM {
         anyhow::bail!("{} is larger than a UDP datagram, {} bytes", args.file.display(), engine::MAX_DATAGRAM);
     }
-    let udp = built.policy.ports.iter().find(|(_, transport)| *transport == Transport::Udp).map(|(port, _)| *port);
-    let port = args.port.or(udp).unwrap_or(5060);
+    let port = match udp_port(&built.policy, args.port) {
+        Ok(port) => port,
+        Err(error) => {
+            eprintln!("ringfence: {error}");
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    };
     let packet = datagram(&Endpoints::from_source(args.source, port), &message);
     let explanation = explain(&built, &packet, port)?;
     let mut output = io::stdout().lock();
@@ -83,7 +91,21 @@ fn explain(built: &Built, packet: &[u8], port: u16) -> anyhow::Result<Value> {
     let mut reader = Engine::new(&readable);
     reader.decide(packet);
     let holds = explainer.conditions(policy, packet);
-    let mut object = decision_json(policy, image, &decision, &reader.reading());
+    let facts = Facts::new(policy);
+    let mut object = decision_json(policy, image, &facts, &decision, &reader.reading());
+    // The number is what one looks for in a list, its country or region what such a condition looks at.
+    let value = |test: &Test| match object["scopes"].get(test.scope().name()) {
+        Some(known) if matches!(test, Test::Country(..) | Test::Region(..) | Test::Spid(..) | Test::Reputation(..)) => {
+            let number = engine::value(test, reader.scratch());
+            let known = known.as_str().map_or_else(|| known.to_string(), str::to_owned);
+            Some(format!(
+                "{} ({})",
+                if known == "null" { "none" } else { &known },
+                number.as_deref().unwrap_or("no number")
+            ))
+        }
+        _ => engine::value(test, reader.scratch()),
+    };
     let rules: Vec<Value> = policy
         .rules
         .iter()
@@ -100,7 +122,7 @@ fn explain(built: &Built, packet: &[u8], port: u16) -> anyhow::Result<Value> {
                         "scope": condition.test.scope().name(),
                         "negated": condition.negated,
                         "holds": holds,
-                        "value": engine::value(&condition.test, reader.scratch()),
+                        "value": value(&condition.test),
                         "set": entry.as_ref().and_then(|entry| entry.set.clone()),
                         "entry": entry.as_ref().map(|entry| entry.text.clone()),
                         "file": entry.as_ref().map(|entry| entry.origin.file.display().to_string()),

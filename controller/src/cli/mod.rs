@@ -144,6 +144,25 @@ pub fn help(error: &anyhow::Error) -> Option<String> {
     })
 }
 
+/// The signalling port that a message is thought to be sent to, over UDP: the one asked for, or the policy's first.
+///
+/// # Errors
+/// There is none, or the one asked for is no signalling port: nothing would be read.
+fn udp_port(policy: &crate::policy::model::Policy, asked: Option<u16>) -> Result<u16, String> {
+    let udp = policy.ports.iter().filter(|(_, transport)| *transport == filter_core::layout::Transport::Udp);
+    let ports: Vec<u16> = udp.map(|(port, _)| *port).collect();
+    let Some(&first) = ports.first() else {
+        return Err("the policy has no UDP port in [network], and messages are tried over UDP".to_owned());
+    };
+    match asked {
+        Some(port) if !ports.contains(&port) => {
+            let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+            Err(format!("port {port} is no UDP signalling port of the policy ({})", ports.join(", ")))
+        }
+        asked => Ok(asked.unwrap_or(first)),
+    }
+}
+
 /// Builds the policy in a directory, or the sample policy. A policy with errors is shown, and its exit code returned.
 ///
 /// # Errors

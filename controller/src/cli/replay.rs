@@ -1,6 +1,7 @@
 //! `ringfence replay`: the verdict for every packet of a capture.
 
 use std::{
+    cell::OnceCell,
     collections::BTreeMap,
     io::{self, BufWriter, IsTerminal as _, Write},
     path::PathBuf,
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use super::{inspect::EngineChoice, policy_or_sample};
 use crate::{
     capture::{self, Captured},
-    engine::{Decision, Engine, decision_json, verdict},
+    engine::{Decision, Engine, Facts, decision_json, verdict},
     kernel::Instance,
     policy::Built,
 };
@@ -54,6 +55,8 @@ const PROGRESS: Duration = Duration::from_millis(200);
 /// A policy with the engine that runs it.
 struct Candidate<'a> {
     built: &'a Built,
+    /// Made when first asked for: it is as large as the policy's numbering tables.
+    facts: OnceCell<Facts<'a>>,
     engine: Engine<'a>,
     kernel: Option<Instance>,
 }
@@ -64,7 +67,7 @@ impl<'a> Candidate<'a> {
             EngineChoice::User => None,
             EngineChoice::Kernel => Some(Instance::load(&built.image)?),
         };
-        Ok(Self { built, engine: Engine::new(&built.image), kernel })
+        Ok(Self { built, facts: OnceCell::new(), engine: Engine::new(&built.image), kernel })
     }
 
     /// The decision about a packet. The kernel's verdict must be the user-space engine's, which also names the rule.
@@ -195,7 +198,13 @@ fn print(
     let reading = candidate.engine.reading();
     if json {
         let mut object = serde_json::Map::from_iter([("packet".to_owned(), Value::from(number))]);
-        object.extend(decision_json(&candidate.built.policy, &candidate.built.image, decision, &reading));
+        object.extend(decision_json(
+            &candidate.built.policy,
+            &candidate.built.image,
+            candidate.facts.get_or_init(|| Facts::new(&candidate.built.policy)),
+            decision,
+            &reading,
+        ));
         if let Some((verdict, rule, reason)) = changed {
             object.insert("against".to_owned(), json!({ "verdict": verdict, "reason": reason, "rule": rule }));
         }

@@ -7,10 +7,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use filter_core::layout::Transport;
 use serde_json::json;
 
-use super::{EXIT_NO, EXIT_USAGE, policy_or_sample};
+use super::{EXIT_NO, EXIT_USAGE, policy_or_sample, udp_port};
 use crate::{
     engine::{Endpoints, Engine, datagram, verdict},
     policy::{
@@ -73,6 +72,12 @@ pub fn run(args: TestArgs) -> anyhow::Result<ExitCode> {
         eprintln!("ringfence: no test case has {:?} in its name", args.only.unwrap_or_default());
         return Ok(ExitCode::from(EXIT_USAGE));
     }
+    for case in &cases {
+        if let Err(error) = udp_port(&built.policy, case.case.port) {
+            eprintln!("ringfence: {}: case {:?}: {error}", case.file.display(), case.case.name);
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    }
     let mut output = io::stdout().lock();
     let mut failed = 0;
     for case in &cases {
@@ -112,8 +117,7 @@ pub fn run(args: TestArgs) -> anyhow::Result<ExitCode> {
 
 /// Runs a case with an engine that has seen nothing before.
 fn decide(built: &Built, case: &Prepared) -> Outcome {
-    let udp = built.policy.ports.iter().find(|(_, transport)| *transport == Transport::Udp).map(|(port, _)| *port);
-    let port = case.case.port.or(udp).unwrap_or(5060);
+    let port = udp_port(&built.policy, case.case.port).unwrap_or_default();
     let packet = datagram(&Endpoints::from_source(case.case.source, port), &case.payload);
     let decision = Engine::new(&built.image).decide(&packet);
     let name = |rule: &usize| built.image.rule_names.get(*rule).cloned().unwrap_or_default();

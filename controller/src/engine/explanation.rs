@@ -165,7 +165,7 @@ fn address_entry(lists: &[Arc<AddressList>], address: IpAddr) -> Option<Entry> {
         })
 }
 
-fn contains(network: IpAddr, prefix: u8, address: IpAddr) -> bool {
+pub(super) fn contains(network: IpAddr, prefix: u8, address: IpAddr) -> bool {
     let shifted = |bits: u128, width: u32| bits.checked_shr(width - u32::from(prefix)).unwrap_or(0);
     match (network, address) {
         (IpAddr::V4(network), IpAddr::V4(address)) => {

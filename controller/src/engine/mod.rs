@@ -4,6 +4,7 @@
 //! compares the two hosts.
 
 mod explanation;
+mod facts;
 mod frame;
 mod host;
 mod inspection;
@@ -11,6 +12,7 @@ mod reading;
 mod verdict;
 
 pub use explanation::{Entry, Explainer, address, entry, value};
+pub use facts::Facts;
 pub use frame::{Endpoints, MAX_DATAGRAM, datagram, frame};
 pub use host::{Memory, UserHost};
 pub use inspection::inspection;

@@ -7,7 +7,7 @@ use filter_core::{
 };
 use serde_json::{Map, Value, json};
 
-use super::explanation::address;
+use super::{Facts, explanation::address};
 
 /// A view of the engine's working memory after a packet.
 #[derive(Clone, Copy)]
@@ -108,7 +108,13 @@ impl<'a> Reading<'a> {
         (0..anomaly::COUNT).filter(|bit| bits >> bit & 1 != 0).map(|bit| anomaly::NAMES[bit as usize]).collect()
     }
 
-    /// The value of each scope of the policy language.
+    /// The scopes whose values are facts about what was read, which only a policy's tables have.
+    #[must_use]
+    pub fn known(&self, facts: &Facts<'_>) -> Map<String, Value> {
+        facts.scopes(self, self.scratch)
+    }
+
+    /// The value of each scope of the policy language that can be read in the packet itself.
     #[must_use]
     pub fn scopes(&self) -> Map<String, Value> {
         let s = self.scratch;

@@ -6,7 +6,7 @@ use filter_core::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Decision, Reading};
+use super::{Decision, Facts, Reading};
 use crate::policy::{image::Image, model::Policy};
 
 /// `pass`, `drop`, `reject` or `divert`.
@@ -35,7 +35,13 @@ pub fn verdict_of_action(action: Action) -> &'static str {
 
 /// The fields of `explain --json` and `replay --json`.
 #[must_use]
-pub fn decision_json(policy: &Policy, image: &Image, decision: &Decision, reading: &Reading<'_>) -> Map<String, Value> {
+pub fn decision_json(
+    policy: &Policy,
+    image: &Image,
+    facts: &Facts<'_>,
+    decision: &Decision,
+    reading: &Reading<'_>,
+) -> Map<String, Value> {
     let name = |rule: usize| image.rule_names.get(rule).cloned().unwrap_or_default();
     let would: Vec<Value> = decision
         .would
@@ -48,6 +54,8 @@ pub fn decision_json(policy: &Policy, image: &Image, decision: &Decision, readin
     object.insert("reason".to_owned(), decision.reason.name().into());
     object.insert("rule".to_owned(), decision.rule.map(name).into());
     object.insert("would".to_owned(), would.into());
-    object.insert("scopes".to_owned(), reading.scopes().into());
+    let mut scopes = reading.scopes();
+    scopes.extend(reading.known(facts));
+    object.insert("scopes".to_owned(), scopes.into());
     object
 }

@@ -364,9 +364,7 @@ fn number(text: &[u8], options: &NumberOptions, own: bool) -> Result<NumberEntry
     let digits = plain.len() - usize::from(north_american && !national && plain.first() == Some(&b'1'));
     let is_north_american = north_american && (national || plain.first() == Some(&b'1'));
     if is_north_american && !(own || dollar || placeholder || options.e164 || matches!(digits, 3 | 6 | 7 | 10 | 11..)) {
-        return Err(format!(
-            "{digits} digits: neither a number, nor an area code (3), an exchange (6) or a block (7)"
-        ));
+        return Err(format!("{digits} digits: neither a number, nor an area code (3), an exchange (6) or a block (7)"));
     }
     let form = NumberForm { national, country_code: &options.country_code, national_prefix: &options.national_prefix };
     let mut entry = lists::number(read, &form).map_err(|mistake| mistake.message)?;

@@ -1,0 +1,99 @@
+//! `ringfence explain`: what was read, also what only the policy's tables know.
+
+use std::{path::Path, process::Output};
+
+use ringfence::policy::scope::SCOPES;
+use serde_json::Value;
+
+fn explain(policy: &str, arguments: &[&str]) -> Output {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    std::fs::write(folder.path().join("policy.toml"), policy).expect("it can be written");
+    std::fs::write(folder.path().join("scored.csv"), "number,score\n1312555,30\n13125550199$,90\n").expect("likewise");
+    std::fs::write(folder.path().join("ranges.csv"), "prefix,country,region,ocn,assigned\n1312555,US,US-IL,9206,yes\n")
+        .expect("likewise");
+    let message = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/tests/sql-in-to.sip");
+    let text = std::fs::read_to_string(message).expect("it is checked in");
+    // Both numbers change places, so that the calling one has a score.
+    let text =
+        text.replace("+14155552671", "+13125550199").replace("INVITE sip:+13125550199", "INVITE sip:+16052250100");
+    let message = folder.path().join("message.sip");
+    std::fs::write(&message, text).expect("it can be written");
+    std::process::Command::new(env!("CARGO_BIN_EXE_ringfence"))
+        .args(["explain", "--policy"])
+        .arg(folder.path())
+        .arg(&message)
+        .args(["--source", "192.0.2.10"])
+        .args(arguments)
+        .output()
+        .expect("the program runs")
+}
+
+const POLICY: &str = r#"version = 1
+default = "pass"
+
+[network]
+udp = [5060]
+tls = [5061]
+
+[numbering]
+country_code = "1"
+ranges = "ranges.csv"
+
+[sets.carrier]
+addresses = ["192.0.2.0/28"]
+label = "carrier-a"
+
+[sets.scored]
+numbers = "scored.csv"
+
+[[rule]]
+name = "peers"
+match = { upstream = "carrier-a", called_region = "US-IA" }
+action = "continue"
+
+[[rule]]
+name = "bad"
+match.calling_reputation = ">= 80"
+action = "drop"
+"#;
+
+#[test]
+fn every_scope_of_the_language_has_its_value_as_read() {
+    let output = explain(POLICY, &["--json"]);
+    let object: Value = serde_json::from_slice(&output.stdout).expect("one object");
+    let scopes = object["scopes"].as_object().expect("an object");
+    for (scope, ..) in SCOPES {
+        assert!(scopes.contains_key(*scope), "{scope} is not told");
+    }
+    assert_eq!((&object["verdict"], &object["rule"]), (&"drop".into(), &"bad".into()));
+    for (scope, value) in [
+        ("calling", "13125550199"),
+        ("calling_country", "US"),
+        ("calling_region", "US-IL"),
+        ("calling_spid", "9206"),
+        ("called_region", "US-SD"),
+    ] {
+        assert_eq!(scopes[scope], value, "{scope}");
+    }
+    assert_eq!(scopes["calling_reputation"], 90);
+    assert_eq!(scopes["upstream"], serde_json::json!(["carrier-a"]));
+    assert_eq!((&scopes["forwarded_country"], &scopes["called_spid"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn a_condition_on_a_region_shows_the_region_that_was_read() {
+    let output = explain(POLICY, &[]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("US-SD (16052250100)"), "{text}");
+    assert!(text.contains("90 (13125550199)"), "{text}");
+}
+
+#[test]
+fn a_port_that_no_message_is_read_on_is_refused() {
+    for port in ["5061", "9999"] {
+        let output = explain(POLICY, &["--port", port]);
+        assert_eq!(output.status.code(), Some(2));
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains(&format!("port {port} is no UDP signalling port of the policy (5060)")), "{told}");
+    }
+}
