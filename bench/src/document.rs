@@ -20,6 +20,9 @@ A mitigation counts for much: where the kernel gives every return a thunk (`spec
 untrained return thunk`, on most of AMD's processors before Zen 5), each call of a function, of a helper and of a step of
 `bpf_loop` costs as much as a mispredicted branch, in every BPF program. The two programs that copy and scan a message differ
 in nothing else.
+
+What user space takes (the engine behind `replay` and `test`, the reading of lists, the compiler of policies) is not in here:
+`cargo bench --package ringfence-bench` measures it.
 ";
 
 /// A part that was measured.
@@ -66,12 +69,15 @@ fn name(part: Part) -> &'static str {
 }
 
 fn replaced(old: &str, part: &str, content: &str) -> String {
+    let parts = old.find("<!-- ").map_or("", |at| &old[at..]);
     let (begin, end) = (format!("<!-- {part} -->\n"), format!("<!-- end of {part} -->\n"));
     let new = format!("{begin}\n{}\n{end}", content.trim_end());
-    match (old.find(&begin), old.find(&end)) {
-        (Some(from), Some(to)) if from < to => format!("{}{new}{}", &old[..from], &old[to + end.len()..]),
-        _ if old.is_empty() => format!("{HEAD}\n{new}"),
-        _ => format!("{old}\n{new}"),
+    match (parts.find(&begin), parts.find(&end)) {
+        (Some(from), Some(to)) if from < to => {
+            format!("{HEAD}\n{}{new}{}", &parts[..from], &parts[to + end.len()..])
+        }
+        _ if parts.is_empty() => format!("{HEAD}\n{new}"),
+        _ => format!("{HEAD}\n{parts}\n{new}"),
     }
 }
 
