@@ -200,6 +200,7 @@ impl Answer {
             write!(text, "{}: {} tests passed in {} s", report.release, report.passed(), report.seconds)?;
         }
         if let Some(error) = self.error() {
+            text.push_str(if self.report().is_some() { "; " } else { "" });
             write!(text, "{}", format!("{error:#}").lines().next().unwrap_or_default())?;
         }
         text.push('\n');

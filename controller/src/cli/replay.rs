@@ -138,7 +138,7 @@ pub fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let mut output = BufWriter::new(io::stdout().lock());
     let mut failed = None;
     let mut progress = Progress::new(&args);
-    capture::read(&args.capture, |captured| {
+    let read = capture::read(&args.capture, |captured| {
         totals.packets += 1;
         progress.show(&captured);
         let Some(frame) = captured.frame else {
@@ -174,7 +174,7 @@ pub fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
                 false
             }
         }
-    })?;
+    });
     progress.end();
     if let Some(error) = failed {
         return match error.downcast_ref::<io::Error>() {
@@ -184,6 +184,8 @@ pub fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     }
     totals.print(&mut output, args.json, args.against.is_some())?;
     output.flush().context("failed to write the result")?;
+    // What was read of a capture that is cut off counts all the same.
+    read?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -208,7 +210,7 @@ fn print(
         if let Some((verdict, rule, reason)) = changed {
             object.insert("against".to_owned(), json!({ "verdict": verdict, "reason": reason, "rule": rule }));
         }
-        serde_json::to_writer(&mut *output, &object)?;
+        serde_json::to_writer(&mut *output, &object).map_err(io::Error::from)?;
         writeln!(output)?;
         return Ok(());
     }

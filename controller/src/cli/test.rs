@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::{EXIT_NO, EXIT_USAGE, policy_or_sample, udp_port};
+use super::{EXIT_NO, EXIT_USAGE, policy_or_sample, printable, udp_port};
 use crate::{
     engine::{Endpoints, Engine, datagram, verdict},
     policy::{
@@ -98,9 +98,9 @@ pub fn run(args: TestArgs) -> anyhow::Result<ExitCode> {
             writeln!(output, "{object}")
         } else {
             match &complaint {
-                None => writeln!(output, "ok      {}", case.case.name),
+                None => writeln!(output, "ok      {}", printable(&case.case.name)),
                 Some(complaint) => {
-                    writeln!(output, "FAILED  {} ({}): {complaint}", case.case.name, case.file.display())
+                    writeln!(output, "FAILED  {} ({}): {complaint}", printable(&case.case.name), case.file.display())
                 }
             }
         };

@@ -86,7 +86,7 @@ pub fn warn(policy: &Policy, files: &dyn Files, gateways: &[IpAddr], diagnostics
                 let help = "where calls come through address translation, all of them come from there: take it out of the \
                             list, or put a pinhole for it before this rule";
                 let diagnostic = Diagnostic::warning(Code::BlocksGateway, message).help(help);
-                diagnostics.push(diagnostic.at(line_of(&condition.origin, files)));
+                diagnostics.push(diagnostic.at(line_of(&condition.origin, "", files)));
             }
         }
     }

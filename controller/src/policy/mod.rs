@@ -71,17 +71,34 @@ fn told(error: &CompileError, files: &dyn Files) -> Diagnostic {
         | CompileErrorKind::TooManyRows(_) => Code::TooLarge,
     };
     let diagnostic = Diagnostic::error(code, error.to_string());
+    let diagnostic = match &error.kind {
+        CompileErrorKind::PatternsTooLarge { .. } => diagnostic.help(
+            "bounded repetitions (`{n,m}`), `.*` in the middle and wide classes cost most: write them shorter, or leave them out",
+        ),
+        _ => diagnostic,
+    };
     match &error.origin {
         None => diagnostic,
-        Some(origin) => diagnostic.at(line_of(origin, files)),
+        Some(origin) => {
+            let pattern = match &error.kind {
+                CompileErrorKind::PatternsTooLarge { pattern, .. } | CompileErrorKind::BadPattern { pattern, .. } => {
+                    pattern
+                }
+                _ => "",
+            };
+            diagnostic.at(line_of(origin, pattern, files))
+        }
     }
 }
 
-/// The whole line of an origin.
-fn line_of(origin: &Origin, files: &dyn Files) -> Place {
+/// The part of an origin's line that reads so, or else the whole line.
+fn line_of(origin: &Origin, part: &str, files: &dyn Files) -> Place {
     let content = files.read(&origin.file).unwrap_or_default();
     let index = (origin.line as usize).saturating_sub(1);
     let line = content.split(|&byte| byte == b'\n').nth(index).unwrap_or_default();
+    if let Some(at) = line.windows(part.len().max(1)).position(|window| window == part.as_bytes()) {
+        return Place::new(&origin.file, origin.line, line, at..at + part.len());
+    }
     let start = line.len() - line.trim_ascii_start().len();
     Place::new(&origin.file, origin.line, line, start..line.trim_ascii_end().len())
 }

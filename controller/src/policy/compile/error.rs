@@ -73,8 +73,7 @@ pub enum CompileErrorKind {
     /// A pattern that makes its text's table too large.
     #[error(
         "pattern `{pattern}` makes the table of `{text}` too large: {count} patterns with it need {need}, without it {}; \
-         the table holds {DFA_TABLE} transitions. Bounded repetitions (`{{n,m}}`), `.*` in the middle and wide classes \
-         cost most",
+         the table holds {DFA_TABLE} transitions",
         without.as_ref().map_or("nothing", |without| without.as_str())
     )]
     PatternsTooLarge {
