@@ -7,6 +7,7 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
+#![expect(missing_docs, reason = "the macro `xdp` makes functions of its own beside the documented ones")]
 
 use core::{ffi::c_void, hint::black_box};
 
@@ -82,16 +83,11 @@ static HASH_NUMBER: HashMap<[u8; 8], u32> = HashMap::with_max_entries(1, 0);
 static CURRENT: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 
 #[inline(always)]
+#[expect(clippy::pointers_in_nomem_asm_block, reason = "the address passes through the asm block, which reads nothing")]
 fn plan() -> &'static Plan {
     let mut address = &raw const PLAN;
     // SAFETY: moves a register to itself, so that LLVM does not see the zeroes that the loader replaces.
-    #[expect(
-        clippy::pointers_in_nomem_asm_block,
-        reason = "the address passes through the asm block, which reads nothing"
-    )]
-    unsafe {
-        core::arch::asm!("{0} = {0}", inout(reg) address, options(pure, nomem, nostack));
-    }
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) address, options(pure, nomem, nostack)) };
     // SAFETY: `Global` is a transparent wrapper of the `Plan` that it is initialised with, and nothing writes to it.
     unsafe { &*address.cast::<Plan>() }
 }
@@ -122,7 +118,7 @@ pub fn drive(context: XdpContext) -> u32 {
         write::<10>(&context, offset, &record.called);
     }
     // SAFETY: the context is this run's. Comes back only if there is no such program.
-    let _ = unsafe { PROGRAM.tail_call(&context, 0) };
+    unsafe { PROGRAM.tail_call(&context, 0) };
     XDP_ABORTED
 }
 

@@ -124,7 +124,7 @@ struct Descriptors(Rlimit);
 
 impl Drop for Descriptors {
     fn drop(&mut self) {
-        if let Err(error) = setrlimit(Resource::Nofile, self.0.clone()) {
+        if let Err(error) = setrlimit(Resource::Nofile, self.0) {
             eprintln!("failed to restore the limit of descriptors: {error}");
         }
     }
