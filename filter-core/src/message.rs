@@ -298,6 +298,8 @@ impl<'m, H: Host<'m>> Step for Lines<'_, H> {
         self.host.fence();
         let end = s.at;
         if end >= s.length {
+            // Found behind the end: the line goes on to it.
+            s.cursor = s.length;
             return true;
         }
         let line = behind_line_end(self.host, s, end);
