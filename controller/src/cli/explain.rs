@@ -15,10 +15,7 @@ use serde_json::{Value, json};
 use super::{EXIT_USAGE, policy_or_sample, printable, udp_port};
 use crate::{
     engine::{self, Endpoints, Engine, Explainer, Facts, datagram, decision_json, inspection},
-    policy::{
-        Built,
-        model::{Policy, Test},
-    },
+    policy::{Built, model::Policy},
 };
 
 /// Explain the verdict for one message: each rule in order, which of its conditions held and which did not
@@ -93,19 +90,6 @@ fn explain(built: &Built, packet: &[u8], port: u16) -> anyhow::Result<Value> {
     let holds = explainer.conditions(policy, packet);
     let facts = Facts::new(policy);
     let mut object = decision_json(policy, image, &facts, &decision, &reader.reading());
-    // The number is what one looks for in a list, its country or region what such a condition looks at.
-    let value = |test: &Test| match object["scopes"].get(test.scope().name()) {
-        Some(known) if matches!(test, Test::Country(..) | Test::Region(..) | Test::Spid(..) | Test::Reputation(..)) => {
-            let number = engine::value(test, reader.scratch());
-            let known = known.as_str().map_or_else(|| known.to_string(), str::to_owned);
-            Some(format!(
-                "{} ({})",
-                if known == "null" { "none" } else { &known },
-                number.as_deref().unwrap_or("no number")
-            ))
-        }
-        _ => engine::value(test, reader.scratch()),
-    };
     let rules: Vec<Value> = policy
         .rules
         .iter()
@@ -122,7 +106,7 @@ fn explain(built: &Built, packet: &[u8], port: u16) -> anyhow::Result<Value> {
                         "scope": condition.test.scope().name(),
                         "negated": condition.negated,
                         "holds": holds,
-                        "value": value(&condition.test),
+                        "value": engine::value(&condition.test, reader.scratch(), &facts),
                         "set": entry.as_ref().and_then(|entry| entry.set.clone()),
                         "entry": entry.as_ref().map(|entry| entry.text.clone()),
                         "file": entry.as_ref().map(|entry| entry.origin.file.display().to_string()),

@@ -72,16 +72,20 @@ pub fn run(args: TestArgs) -> anyhow::Result<ExitCode> {
         eprintln!("ringfence: no test case has {:?} in its name", args.only.unwrap_or_default());
         return Ok(ExitCode::from(EXIT_USAGE));
     }
-    for case in &cases {
-        if let Err(error) = udp_port(&built.policy, case.case.port) {
-            eprintln!("ringfence: {}: case {:?}: {error}", case.file.display(), case.case.name);
-            return Ok(ExitCode::from(EXIT_USAGE));
+    let mut tried = Vec::with_capacity(cases.len());
+    for case in cases {
+        match udp_port(&built.policy, case.case.port) {
+            Ok(port) => tried.push((case, port)),
+            Err(error) => {
+                eprintln!("ringfence: {}: case {:?}: {error}", case.file.display(), case.case.name);
+                return Ok(ExitCode::from(EXIT_USAGE));
+            }
         }
     }
     let mut output = io::stdout().lock();
     let mut failed = 0;
-    for case in &cases {
-        let outcome = decide(&built, case);
+    for (case, port) in &tried {
+        let outcome = decide(&built, case, *port);
         let complaint = complaint(case, &outcome);
         failed += u64::from(complaint.is_some());
         let written = if args.json {
@@ -106,7 +110,7 @@ pub fn run(args: TestArgs) -> anyhow::Result<ExitCode> {
         };
         written.context("failed to write the result")?;
     }
-    let passed = cases.len() as u64 - failed;
+    let passed = tried.len() as u64 - failed;
     if args.json {
         writeln!(output, "{}", json!({ "passed": passed, "failed": failed }))?;
     } else {
@@ -116,8 +120,7 @@ pub fn run(args: TestArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Runs a case with an engine that has seen nothing before.
-fn decide(built: &Built, case: &Prepared) -> Outcome {
-    let port = udp_port(&built.policy, case.case.port).unwrap_or_default();
+fn decide(built: &Built, case: &Prepared, port: u16) -> Outcome {
     let packet = datagram(&Endpoints::from_source(case.case.source, port), &case.payload);
     let decision = Engine::new(&built.image).decide(&packet);
     let name = |rule: &usize| built.image.rule_names.get(*rule).cloned().unwrap_or_default();

@@ -12,7 +12,7 @@ use filter_core::{
 };
 use regex_automata::{meta, util::syntax};
 
-use super::{Engine, Reading};
+use super::{Engine, Facts, Reading};
 use crate::policy::{
     compile::{CompileError, compile},
     image::Image,
@@ -99,10 +99,19 @@ pub fn entry(condition: &Condition, scratch: &Scratch) -> Option<Entry> {
     }
 }
 
-/// The value that a condition looks at, in words.
+/// The value that a condition looks at, in words. Of what a number stands for, the number too.
 #[must_use]
-pub fn value(test: &Test, scratch: &Scratch) -> Option<String> {
+pub fn value(test: &Test, scratch: &Scratch, facts: &Facts<'_>) -> Option<String> {
     let reading = Reading::new(scratch);
+    let of_number = |of, known: Option<String>| {
+        let number = reading.number(of);
+        let number = number.as_deref().unwrap_or("no number");
+        Some(format!("{} ({number})", known.as_deref().unwrap_or("none")))
+    };
+    let place = |identity| {
+        let of = number_of(identity);
+        (of, reading.number(of).map(|number| facts.place(&number)).unwrap_or_default())
+    };
     let sip = reading.is_sip();
     let owned = |text: &str| Some(text.to_owned());
     match test {
@@ -116,11 +125,23 @@ pub fn value(test: &Test, scratch: &Scratch) -> Option<String> {
         _ if !sip => None,
         Test::Method(_) => owned(reading.method_class()),
         Test::Text(text, _) => reading.text(*text),
-        Test::Number(identity, _)
-        | Test::Country(identity, _)
-        | Test::Region(identity, _)
-        | Test::Spid(identity, _) => reading.number(number_of(*identity)),
-        Test::Reputation(..) => reading.number(NumberOf::Calling),
+        Test::Number(identity, _) => reading.number(number_of(*identity)),
+        Test::Country(identity, _) => {
+            let (of, place) = place(*identity);
+            of_number(of, place.country.map(str::to_owned))
+        }
+        Test::Region(identity, _) => {
+            let (of, place) = place(*identity);
+            of_number(of, place.region.map(str::to_owned))
+        }
+        Test::Spid(identity, _) => {
+            let (of, place) = place(*identity);
+            of_number(of, place.spid.map(str::to_owned))
+        }
+        Test::Reputation(..) => {
+            let score = reading.number(NumberOf::Calling).and_then(|number| facts.score(&number));
+            of_number(NumberOf::Calling, score.map(|score| score.to_string()))
+        }
         Test::Format(identity, _) => reading.format(number_of(*identity)).map(str::to_owned),
         Test::Attestation(_) => owned(reading.attestation()),
         Test::Verstat(_) => owned(reading.verstat()),
@@ -156,24 +177,13 @@ fn address_entry(lists: &[Arc<AddressList>], address: IpAddr) -> Option<Entry> {
     lists
         .iter()
         .flat_map(|list| list.entries.iter().map(move |entry| (list, entry)))
-        .filter(|(_, entry)| contains(entry.address, entry.prefix, address))
+        .filter(|(_, entry)| entry.network().contains(&address))
         .max_by_key(|(_, entry)| entry.prefix)
         .map(|(list, entry)| Entry {
             set: list.name.clone(),
             origin: at(&list.origin, entry.line),
             text: format!("{}/{}", entry.address, entry.prefix),
         })
-}
-
-pub(super) fn contains(network: IpAddr, prefix: u8, address: IpAddr) -> bool {
-    let shifted = |bits: u128, width: u32| bits.checked_shr(width - u32::from(prefix)).unwrap_or(0);
-    match (network, address) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => {
-            shifted(u32::from(network).into(), 32) == shifted(u32::from(address).into(), 32)
-        }
-        (IpAddr::V6(network), IpAddr::V6(address)) => shifted(network.into(), 128) == shifted(address.into(), 128),
-        _ => false,
-    }
 }
 
 /// The longest entry that holds the number.

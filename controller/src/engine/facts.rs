@@ -6,10 +6,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 use filter_core::scratch::{NumberOf, Scratch};
 use serde_json::{Map, Value, json};
 
-use super::{
-    Reading,
-    explanation::{address, contains},
-};
+use super::{Reading, explanation::address};
 use crate::policy::model::{AddressList, Condition, NumberRange, Policy, Test};
 
 /// Short codes have as many digits at most: they are in no country.
@@ -28,10 +25,10 @@ pub struct Facts<'a> {
 
 /// What is known of a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Place<'a> {
-    country: Option<&'a str>,
-    region: Option<&'a str>,
-    spid: Option<&'a str>,
+pub(super) struct Place<'a> {
+    pub country: Option<&'a str>,
+    pub region: Option<&'a str>,
+    pub spid: Option<&'a str>,
 }
 
 impl<'a> Facts<'a> {
@@ -80,7 +77,7 @@ impl<'a> Facts<'a> {
         scopes
     }
 
-    fn place(&self, number: &str) -> Place<'a> {
+    pub(super) fn place(&self, number: &str) -> Place<'a> {
         let mut place = Place::default();
         if number.len() <= SHORT_CODE {
             return place;
@@ -98,7 +95,7 @@ impl<'a> Facts<'a> {
     }
 
     /// The highest score of the entries that hold the number.
-    fn score(&self, number: &str) -> Option<u32> {
+    pub(super) fn score(&self, number: &str) -> Option<u32> {
         let digits = number.bytes().zip(0u32..16).fold(0u64, |packed, (digit, place)| {
             packed | u64::from(digit.wrapping_sub(b'0') & 0xf) << (60 - 4 * place)
         });
@@ -113,8 +110,7 @@ impl<'a> Facts<'a> {
     }
 
     fn labels(&self, source: IpAddr) -> Vec<&'a str> {
-        let holds =
-            |list: &&&AddressList| list.entries.iter().any(|entry| contains(entry.address, entry.prefix, source));
+        let holds = |list: &&&AddressList| list.entries.iter().any(|entry| entry.network().contains(&source));
         let mut labels: Vec<&str> =
             self.labelled.iter().filter(holds).filter_map(|list| list.label.as_deref()).collect();
         labels.dedup();

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, net::IpAddr};
 
+use ipnet::IpNet;
+
 use super::{
     ImportError, Imported, Problems, heading,
     input::{is_json, split_comment},
@@ -39,7 +41,7 @@ impl Addresses {
         for (address, prefix, comment) in self.entries {
             match kept.last_mut() {
                 Some((last, width, comments)) if (*last, *width) == (address, prefix) => comments.extend(comment),
-                Some((last, width, _)) if covers(*last, *width, address) => {}
+                Some((last, width, _)) if IpNet::new_assert(*last, *width).contains(&address) => {}
                 _ => kept.push((address, prefix, comment.into_iter().collect())),
             }
         }
@@ -56,17 +58,6 @@ impl Addresses {
         }
         let entries = kept.len() as u64;
         Imported { content, entries, duplicates: read as u64 - entries, problems: self.problems, may_be_empty }
-    }
-}
-
-/// True if a network holds an address of its own family that is not before it.
-fn covers(network: IpAddr, prefix: u8, address: IpAddr) -> bool {
-    let same =
-        |one: u128, other: u128, bits: u32| (one ^ other).checked_shr(bits - u32::from(prefix)).unwrap_or(0) == 0;
-    match (network, address) {
-        (IpAddr::V4(one), IpAddr::V4(other)) => same(one.to_bits().into(), other.to_bits().into(), 32),
-        (IpAddr::V6(one), IpAddr::V6(other)) => same(one.to_bits(), other.to_bits(), 128),
-        _ => false,
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::Path,
+    sync::Arc,
 };
 
 use filter_core::layout::Action;
@@ -14,8 +15,8 @@ use filter_core::layout::Action;
 use super::{
     diagnostics::{Code, Diagnostic, Diagnostics},
     files::Files,
-    line_of, lint,
-    model::{AddressEntry, AddressList, Condition, Policy, Rule, Test},
+    line_of,
+    model::{AddressList, Condition, Policy, Rule, Test},
     resolve::POLICY_FILE,
 };
 
@@ -69,7 +70,7 @@ pub fn warn(policy: &Policy, files: &dyn Files, gateways: &[IpAddr], diagnostics
                 let found = lists.iter().find_map(|list| {
                     list.entries
                         .iter()
-                        .find(|entry| entry.prefix > 0 && holds(entry, *gateway))
+                        .find(|entry| entry.prefix > 0 && entry.network().contains(gateway))
                         .map(|entry| (list, entry))
                 });
                 let Some((list, entry)) = found else { continue };
@@ -93,15 +94,10 @@ pub fn warn(policy: &Policy, files: &dyn Files, gateways: &[IpAddr], diagnostics
     diagnostics.sort(Path::new(POLICY_FILE));
 }
 
-fn holds(entry: &AddressEntry, address: IpAddr) -> bool {
-    let prefix = if address.is_ipv4() { 32 } else { 128 };
-    lint::holds(entry, &AddressEntry { address, prefix, line: 0 })
-}
-
 /// True if one of these rules takes the gateway's packets out of the walk through a stage, whatever they say.
 fn lets_through(rules: &[Rule], stage: &str, gateway: IpAddr) -> bool {
     let is_for = |condition: &Condition| {
-        let holds_it = |list: &std::sync::Arc<AddressList>| list.entries.iter().any(|entry| holds(entry, gateway));
+        let holds_it = |list: &Arc<AddressList>| list.entries.iter().any(|entry| entry.network().contains(&gateway));
         matches!(&condition.test, Test::Source(lists) if lists.iter().any(holds_it) != condition.negated)
     };
     rules.iter().any(|rule| {

@@ -399,17 +399,8 @@ fn all_covered<L, E>(
     })
 }
 
-/// True if the first network holds the second one.
-pub(super) fn holds(wide: &AddressEntry, narrow: &AddressEntry) -> bool {
-    let same_bits = |one: u128, other: u128, width: u32| {
-        (one ^ other).checked_shr(width - u32::from(wide.prefix)).unwrap_or(0) == 0
-    };
-    wide.prefix <= narrow.prefix
-        && match (wide.address, narrow.address) {
-            (IpAddr::V4(one), IpAddr::V4(other)) => same_bits(one.to_bits().into(), other.to_bits().into(), 32),
-            (IpAddr::V6(one), IpAddr::V6(other)) => same_bits(one.to_bits(), other.to_bits(), 128),
-            _ => false,
-        }
+fn holds(wide: &AddressEntry, narrow: &AddressEntry) -> bool {
+    wide.network().contains(&narrow.network())
 }
 
 fn begins(wide: &NumberEntry, narrow: &NumberEntry) -> bool {

@@ -71,23 +71,18 @@ fn told(error: &CompileError, files: &dyn Files) -> Diagnostic {
         | CompileErrorKind::TooManyRows(_) => Code::TooLarge,
     };
     let diagnostic = Diagnostic::error(code, error.to_string());
-    let diagnostic = match &error.kind {
-        CompileErrorKind::PatternsTooLarge { .. } => diagnostic.help(
-            "bounded repetitions (`{n,m}`), `.*` in the middle and wide classes cost most: write them shorter, or leave them out",
-        ),
-        _ => diagnostic,
+    let (diagnostic, part) = match &error.kind {
+        CompileErrorKind::PatternsTooLarge { pattern, .. } => {
+            let help = "bounded repetitions (`{n,m}`), `.*` in the middle and wide classes cost most: write them shorter, or \
+                        leave them out";
+            (diagnostic.help(help), pattern.as_str())
+        }
+        CompileErrorKind::BadPattern { pattern, .. } => (diagnostic, pattern.as_str()),
+        _ => (diagnostic, ""),
     };
     match &error.origin {
         None => diagnostic,
-        Some(origin) => {
-            let pattern = match &error.kind {
-                CompileErrorKind::PatternsTooLarge { pattern, .. } | CompileErrorKind::BadPattern { pattern, .. } => {
-                    pattern
-                }
-                _ => "",
-            };
-            diagnostic.at(line_of(origin, pattern, files))
-        }
+        Some(origin) => diagnostic.at(line_of(origin, part, files)),
     }
 }
 

@@ -6,6 +6,7 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use super::scope::Scope;
 use filter_core::layout::{Action, Attestation, Method, NumberFormat, Per, Text, Transport, Verstat};
+use ipnet::IpNet;
 
 /// A place in one of the policy repository's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -228,6 +229,17 @@ pub struct AddressEntry {
     pub prefix: u8,
     /// Line in the list's file.
     pub line: u32,
+}
+
+impl AddressEntry {
+    /// The network.
+    ///
+    /// # Panics
+    /// The prefix is longer than the address, which no list that was read holds.
+    #[must_use]
+    pub fn network(&self) -> IpNet {
+        IpNet::new_assert(self.address, self.prefix)
+    }
 }
 
 /// Numbers of a set, or written in a rule.

@@ -202,8 +202,11 @@ impl Resolver<'_> {
                 };
                 if let Some((_, of)) = ports.iter().find(|entry| same(entry)) {
                     let of = Transport::NAMES[*of as usize];
-                    let help = format!("remove it here or there: the TCP port {port} is encrypted or it is not");
-                    let help = if transport == Transport::Udp { "remove one of the two".to_owned() } else { help };
+                    let help = if transport == Transport::Udp {
+                        "remove one of the two".to_owned()
+                    } else {
+                        format!("remove it here or there: the TCP port {port} is encrypted or it is not")
+                    };
                     let message = format!("port {port} is among `{of}` already");
                     self.error(Code::DuplicatePort, &value.span, message, Some(help));
                     continue;
