@@ -24,21 +24,22 @@ pub fn decide<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     s.kind = Kind::Unread as u32;
     // Without a call, since this is what costs every packet of the host.
     if packet::is_elsewhere(host) {
-        let bytes = host.first_buffer_length() as u64;
-        host.count_reason(Reason::NotSignalling as u32, |counter| {
-            counter.packets += 1;
-            counter.bytes += bytes;
-        });
+        count(host, Reason::NotSignalling, host.first_buffer_length());
         return Reason::NotSignalling;
     }
     s.packet_length = 0;
     let reason = reason(host, s);
-    let bytes = if s.packet_length != 0 { s.packet_length } else { host.packet_length() } as u64;
+    count(host, reason, if s.packet_length != 0 { s.packet_length } else { host.packet_length() });
+    reason
+}
+
+/// Counts a packet of this many bytes.
+#[inline(always)]
+fn count<'m, H: Host<'m>>(host: H, reason: Reason, bytes: u32) {
     host.count_reason(reason as u32, |counter| {
         counter.packets += 1;
-        counter.bytes += bytes;
+        counter.bytes += bytes as u64;
     });
-    reason
 }
 
 #[inline(always)]
@@ -52,10 +53,7 @@ fn reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
             s.slot = NO_RULE;
             let reason = payload_reason(host, s);
             if matches!(reason.verdict(), Verdict::Drop) {
-                // A connection that address rules drop from its first segment on needs no memory; neither does a remembered one.
-                if s.fragment != 0 || (s.transport == Transport::Tcp as u32 && s.message_read != 0) {
-                    remember(host, s, reason);
-                }
+                remember(host, s, reason);
             } else if s.fragment != 0 {
                 forget_fragment(host, s);
             }
@@ -108,13 +106,18 @@ fn flow_key(s: &Scratch) -> FlowKey {
 }
 
 /// Lets the later fragments of this datagram, or the further segments of this connection, drop too.
-#[inline(never)]
+#[inline(always)]
 fn remember<'m, H: Host<'m>>(host: H, s: &mut Scratch, reason: Reason) {
+    // A connection that address rules drop from its first segment on needs no memory; neither does a remembered one.
+    let ends_flow = s.transport == Transport::Tcp as u32 && s.message_read != 0;
+    if s.fragment == 0 && !ends_flow {
+        return;
+    }
     let value = Remembered { since: host.now(), slot: s.slot, reason: reason as u32 };
     if s.fragment != 0 {
         host.remember_fragment(&fragment_key(s), &value);
     }
-    if s.transport == Transport::Tcp as u32 && s.message_read != 0 {
+    if ends_flow {
         host.remember_flow(&flow_key(s), &value);
     }
 }

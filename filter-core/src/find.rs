@@ -99,7 +99,6 @@ struct Find<'s, N> {
 
 impl<N: Needle> Step for Find<'_, N> {
     const TIMES: u32 = INSPECTED_LENGTH as u32 / STRIDE;
-    const AHEAD: u32 = 0;
 
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {

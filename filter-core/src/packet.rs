@@ -91,8 +91,7 @@ fn is_other_port<'m, H: Host<'m>>(host: H, protocol: u32, port: u16, length: u32
         PROTOCOL_TCP => (false, 20),
         _ => return false,
     };
-    let is_ours = |entry: &Port| entry.port == port && (entry.transport == Transport::Udp as u8) == udp;
-    length >= header && !host.config().ports.iter().any(|entry| entry.port != 0 && is_ours(entry))
+    length >= header && !host.config().ports.iter().any(|entry| serves(entry, port, udp))
 }
 
 /// Reads the headers. Nothing is written to the scratch memory before the packet is known to be IP.
@@ -367,13 +366,18 @@ fn read_tcp_fragment<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> 
     Read::Payload
 }
 
+/// True if this is the signalling port. Unused entries have port 0, which no packet that is answered has.
+#[inline(always)]
+fn serves(entry: &Port, port: u16, udp: bool) -> bool {
+    entry.port != 0 && entry.port == port && (entry.transport == Transport::Udp as u8) == udp
+}
+
 /// Finds the signalling port; false if it is none.
 #[inline(always)]
 fn find_service<'m, H: Host<'m>>(host: H, s: &mut Scratch, port: u16, udp: bool) -> bool {
     let mut found = MAX_PORTS as u32;
     for (index, entry) in host.config().ports.iter().enumerate() {
-        // Unused entries have port 0, which no packet that is answered has.
-        if entry.port != 0 && entry.port == port && (entry.transport == Transport::Udp as u8) == udp {
+        if serves(entry, port, udp) {
             found = index as u32;
             break;
         }

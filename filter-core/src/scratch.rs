@@ -7,6 +7,7 @@
 use crate::{
     layout::{Event, RuleSet},
     limits::{INSPECTED_LENGTH, PADDING},
+    swar::lowest_bit,
 };
 
 const MASK: usize = INSPECTED_LENGTH - 1;
@@ -384,6 +385,17 @@ impl Scratch {
     pub fn pad(&mut self) {
         let at = (self.length as usize).wrapping_sub(1) & MASK;
         self.buffer[at + 1..at + 1 + PADDING].fill(0);
+    }
+
+    /// Takes the lowest bit out of [`Scratch::left`]; its index.
+    #[inline(always)]
+    pub fn take_left(&mut self) -> Option<u32> {
+        let left = self.left;
+        if left == 0 {
+            return None;
+        }
+        self.left = left & left.wrapping_sub(1);
+        Some(lowest_bit(left as u64))
     }
 
     /// A header's value.

@@ -52,7 +52,7 @@ pub const fn lowest_bit(word: u64) -> u32 {
     count_ones((word & word.wrapping_neg()).wrapping_sub(1))
 }
 
-/// Set bits.
+/// Set bits. BPF has no such instruction, and what LLVM makes of `count_ones` there is a loop or a library call.
 #[inline(always)]
 #[must_use]
 pub const fn count_ones(word: u64) -> u32 {
@@ -124,6 +124,9 @@ mod tests {
             assert_eq!(lowest_bit(1 << bit), bit);
             assert_eq!(lowest_bit(!0 << bit), bit);
             assert_eq!(count_ones((1u64 << bit).wrapping_sub(1)), bit);
+        }
+        for x in [0, 1, u64::MAX, 0x8000_0000_0000_0001, 0x0123_4567_89ab_cdef, 0xffff_0000_ffff_0000] {
+            assert_eq!(count_ones(x), x.count_ones(), "{x:#x}");
         }
         assert_eq!(count_ones(!0), 64);
     }

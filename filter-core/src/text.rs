@@ -5,7 +5,6 @@ use crate::{
     layout::{DFA_MATCHES, Dfa, TEXTS, Text},
     limits::{DFA_TABLE, INSPECTED_LENGTH, RULE_WORDS},
     scratch::{Header, Kind, Scratch, Span, UriOf},
-    swar::lowest_bit,
 };
 
 /// Bytes that the automaton takes at most in one step of the loop.
@@ -35,12 +34,8 @@ impl<'m, H: Host<'m>> Step for Texts<'_, H> {
     fn step(&mut self, _index: u32) -> bool {
         let (host, s) = (self.host, &mut *self.s);
         let config = host.config();
-        let left = s.left;
-        if left == 0 {
-            return true;
-        }
-        s.left = left & left.wrapping_sub(1);
-        let text = lowest_bit(left as u64) & (TEXTS as u32 - 1);
+        let Some(text) = s.take_left() else { return true };
+        let text = text & (TEXTS as u32 - 1);
         s.hits = [0; RULE_WORDS];
         if let Some(span) = span_of(s, text)
             && let Some(dfa) = host.dfa(config.text_dfas[text as usize])

@@ -4,7 +4,10 @@
 //! ones lie consecutively from `Node::nodes`, the leaves from `Node::leaves` with runs of equal ones stored once (inner
 //! children in between do not end a run). The index of a child is the number of marks up to it.
 
-use crate::layout::{Node, ROOT_IS_NODE, Trie};
+use crate::{
+    layout::{Node, ROOT_IS_NODE, Trie},
+    swar::count_ones,
+};
 
 /// What stands behind the tries: BPF arrays in the kernel, vectors in user space.
 pub trait Tables {
@@ -52,10 +55,10 @@ pub fn lookup<T: Tables>(tables: &T, trie: Trie, hi: u64, lo: u64) -> u32 {
         let up_to = 2u64.wrapping_shl(chunk).wrapping_sub(1);
         let inner = node.inner;
         if (inner >> chunk) & 1 == 0 {
-            let leaf = node.leaves.wrapping_add(ones(node.leaf_starts & up_to)).wrapping_sub(1);
+            let leaf = node.leaves.wrapping_add(count_ones(node.leaf_starts & up_to)).wrapping_sub(1);
             return tables.leaf(leaf).unwrap_or(0);
         }
-        index = node.nodes.wrapping_add(ones(inner & up_to)).wrapping_sub(1);
+        index = node.nodes.wrapping_add(count_ones(inner & up_to)).wrapping_sub(1);
     }
     0
 }
@@ -77,25 +80,9 @@ pub fn number_key(packed: u64, digits: u32) -> u64 {
     if digits <= SHORT_CODE_DIGITS { (packed >> 4) | (SHORT_CODE << 60) } else { packed }
 }
 
-/// Bits set. BPF has no such instruction, and what LLVM makes of `count_ones` there is a loop or a library call.
-#[inline(always)]
-fn ones(mut x: u64) -> u32 {
-    x -= (x >> 1) & 0x5555_5555_5555_5555;
-    x = (x & 0x3333_3333_3333_3333) + ((x >> 2) & 0x3333_3333_3333_3333);
-    x = (x + (x >> 4)) & 0x0f0f_0f0f_0f0f_0f0f;
-    (x.wrapping_mul(0x0101_0101_0101_0101) >> 56) as u32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ones_counts_bits() {
-        for x in [0, 1, u64::MAX, 0x8000_0000_0000_0001, 0x0123_4567_89ab_cdef, 0xffff_0000_ffff_0000] {
-            assert_eq!(ones(x), x.count_ones(), "{x:#x}");
-        }
-    }
 
     #[test]
     fn a_short_code_gets_a_key_space_of_its_own() {

@@ -8,7 +8,7 @@ use crate::{
     host::{Host, Step},
     limits::INSPECTED_LENGTH,
     scratch::{Header, Scheme, Scratch, Span, UriOf, uri_flag},
-    swar::{all_digits, lowest_bit, pack_digits},
+    swar::{all_digits, pack_digits},
 };
 
 const fn text(bytes: &[u8; 8]) -> u64 {
@@ -61,12 +61,8 @@ impl<'m, H: Host<'m>> Step for Uris<'_, H> {
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
         let (host, s) = (self.host, &mut *self.s);
-        let left = s.left;
-        if left == 0 {
-            return true;
-        }
-        s.left = left & left.wrapping_sub(1);
-        let index = lowest_bit(left as u64) & 7;
+        let Some(index) = s.take_left() else { return true };
+        let index = index & 7;
         let header = HEADER_OF[index as usize];
         let value = s.header(header);
         let (start, end) = (value.start as u32, value.end as u32);
@@ -149,8 +145,6 @@ struct DisplayName<'s, H> {
 
 impl<'m, H: Host<'m>> Step for DisplayName<'_, H> {
     const TIMES: u32 = MAX_SPECIALS;
-    // A quote, another one, an angle bracket.
-    const AHEAD: u32 = 0;
 
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
@@ -445,9 +439,9 @@ pub fn split_values<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         s.cursor = 0;
         s.lines = 0;
         if !earlier.is_empty() {
-            walk_values(host, s, earlier, u32::MAX);
+            walk_values(host, s, earlier, false);
         }
-        walk_values(host, s, last, u32::MAX);
+        walk_values(host, s, last, false);
         if s.lines != 0 {
             let start = s.lines;
             let end = if start < earlier.end as u32 && start >= earlier.start as u32 { earlier.end } else { last.end };
@@ -459,7 +453,7 @@ pub fn split_values<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if !asserted.is_empty() && s.seen & (1 << Header::SecondAssertedIdentity as u32) == 0 {
         s.cursor = 0;
         s.lines = 0;
-        walk_values(host, s, asserted, 2);
+        walk_values(host, s, asserted, true);
         if s.lines != 0 {
             s.headers[Header::SecondAssertedIdentity as usize] = Span { start: s.cursor as u16, end: asserted.end };
             s.seen |= 1 << Header::SecondAssertedIdentity as u32;
@@ -467,22 +461,22 @@ pub fn split_values<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     }
 }
 
-/// Goes over the comma-separated values of a header, `most` at most; `cursor` ends at the start of the last one, `lines` at
-/// the one before (0 for none).
+/// Goes over the comma-separated values of a header, or only to the second one; `cursor` ends at the start of the last one,
+/// `lines` at the one before (0 for none).
 #[inline(always)]
-fn walk_values<'m, H: Host<'m>>(host: H, s: &mut Scratch, span: Span, most: u32) {
+fn walk_values<'m, H: Host<'m>>(host: H, s: &mut Scratch, span: Span, to_second: bool) {
     s.lines = s.cursor;
     s.cursor = span.start as u32;
     s.at = span.start as u32;
     s.register = IN_TOKEN;
-    host.repeat(&mut Values { host, s, end: span.end as u32, most });
+    host.repeat(&mut Values { host, s, end: span.end as u32, to_second });
 }
 
 struct Values<'s, H> {
     host: H,
     s: &'s mut Scratch,
     end: u32,
-    most: u32,
+    to_second: bool,
 }
 
 impl<'m, H: Host<'m>> Step for Values<'_, H> {
@@ -514,7 +508,7 @@ impl<'m, H: Host<'m>> Step for Values<'_, H> {
                 s.lines = s.cursor;
                 s.cursor = at + 1;
                 s.at = at + 1;
-                return self.most == 2;
+                return self.to_second;
             }
             b'"' => {
                 s.register = IN_QUOTES;
