@@ -4,13 +4,7 @@
 #[expect(dead_code, reason = "some of it serves only `cargo xtask`")]
 mod bpf;
 
-use std::{
-    env,
-    error::Error,
-    fs,
-    path::{Path, PathBuf},
-    process::{ExitCode, Stdio},
-};
+use std::{env, error::Error, path::PathBuf, process::ExitCode};
 
 fn main() -> ExitCode {
     match run() {
@@ -32,18 +26,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     for name in [bpf::ENV_RUSTC, bpf::ENV_TOOLCHAIN] {
         println!("cargo::rerun-if-env-changed={name}");
     }
-    let target = out_dir.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
-    let target = target.map_or_else(|| workspace.join("target"), Path::to_path_buf).join("bpf");
     let compiler = bpf::Compiler::find()?;
     bpf::linker()?;
-    let status = compiler
-        .cargo("build", bpf::BENCH, workspace, &target, &env::var("CARGO_CFG_TARGET_ARCH")?)?
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()?;
-    if !status.success() {
-        return Err("failed to build the programs for comparison".into());
-    }
-    fs::copy(target.join(bpf::TARGET).join("release").join(bpf::BENCH.binary), out_dir.join("bench.bpf.o"))?;
-    Ok(())
+    compiler.build(bpf::BENCH, workspace, &out_dir, &out_dir.join("bench.bpf.o"))
 }

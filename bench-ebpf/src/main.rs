@@ -9,6 +9,8 @@
 #![feature(asm_experimental_arch)]
 #![expect(missing_docs, reason = "the macro `xdp` makes functions of its own beside the documented ones")]
 
+mod layout;
+
 use core::{ffi::c_void, hint::black_box};
 
 use aya_ebpf::{
@@ -24,32 +26,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 
-/// Where in the packet a run's values go, 0 for nowhere. The same in the bench's own `driver.rs`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Plan {
-    /// Records that the map holds: a power of two.
-    records: u32,
-    /// Offset of the source address.
-    source: u32,
-    /// Its bytes: 4 or 16.
-    source_length: u32,
-    /// Offsets of the ten digits of the calling number.
-    calling: [u32; 2],
-    /// Offsets of the ten digits of the called number.
-    called: [u32; 2],
-}
-
-/// A run's values.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Record {
-    source: [u8; 16],
-    calling: [u8; 10],
-    called: [u8; 10],
-    /// The calling number as a key of tries and hashes: BCD, left-aligned, as the engine packs it.
-    key: [u32; 2],
-}
+use layout::{Plan, Record};
 
 #[unsafe(no_mangle)]
 static PLAN: Global<Plan> =

@@ -9,9 +9,15 @@ use aya::{
     programs::{ProgramFd, Xdp, XdpMode},
 };
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
-use zerocopy::{Immutable, IntoBytes};
+use zerocopy::IntoBytes;
 
 use crate::generate::{Packet, Prefix};
+
+#[path = "../../bench-ebpf/src/layout.rs"]
+mod layout;
+
+use layout::Plan;
+pub use layout::Record;
 
 /// XDP actions, `include/uapi/linux/bpf.h`.
 pub const XDP_DROP: u32 = 1;
@@ -20,32 +26,11 @@ pub const XDP_PASS: u32 = 2;
 /// The ELF object of the crate `bench-ebpf`, aligned as an ELF reader needs it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench.bpf.o"));
 
-/// As in `bench-ebpf`.
-#[repr(C)]
-#[derive(IntoBytes, Immutable)]
-struct Plan {
-    records: u32,
-    source: u32,
-    source_length: u32,
-    calling: [u32; 2],
-    called: [u32; 2],
-}
-
-/// What changes in the packet from run to run. As in `bench-ebpf`.
-#[repr(C)]
-#[derive(Clone, Copy, IntoBytes, Immutable)]
-pub struct Record {
-    pub source: [u8; 16],
-    pub calling: [u8; 10],
-    pub called: [u8; 10],
-    key: [u8; 8],
-}
-
-impl Record {
-    /// `source` is left-aligned, as a prefix's bits are.
-    pub fn new(source: u128, calling: [u8; 10], called: [u8; 10]) -> Self {
-        Self { source: source.to_be_bytes(), calling, called, key: number_key(&calling) }
-    }
+/// A run's values. `source` is left-aligned, as a prefix's bits are.
+pub fn record(source: u128, calling: [u8; 10], called: [u8; 10]) -> Record {
+    let [a, b, c, d, e, f, g, h] = number_key(&calling);
+    let key = [[a, b, c, d], [e, f, g, h]].map(u32::from_ne_bytes);
+    Record { source: source.to_be_bytes(), calling, called, key }
 }
 
 /// A number as the engine packs it for its look-up: BCD of country code 1 and ten digits, and a terminator.

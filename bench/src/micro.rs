@@ -148,7 +148,8 @@ fn other_traffic(effort: Effort) -> Result<(Table, Vec<Target>)> {
     );
     let mut worst: f64 = 0.0;
     for (name, frame) in packets {
-        let mut driver = Driver::new(&Packet::fixed(frame), &[Record::new(0, [b'0'; 10], [b'0'; 10])], &Entries::None)?;
+        let mut driver =
+            Driver::new(&Packet::fixed(frame), &[driver::record(0, [b'0'; 10], [b'0'; 10])], &Entries::None)?;
         driver.add_own("empty")?;
         driver.add("ringfence", instance.program()?.fd()?)?;
         driver.expect("ringfence", XDP_PASS)?;
@@ -183,7 +184,7 @@ fn sources(version: u8, entries: usize, effort: Effort) -> Result<(Table, Vec<Ta
     let instance = Instance::load(&image)?;
     let records = records((4 * entries).next_power_of_two().min(1 << 20), |random| {
         let prefix: Prefix = random.one_of(&prefixes);
-        Record::new(prefix.address(random), ANY, ANY)
+        driver::record(prefix.address(random), ANY, ANY)
     });
     let kernel = if version == 4 { Entries::Ipv4(&prefixes) } else { Entries::Ipv6(&prefixes) };
     let mut driver = Driver::new(&Packet::invite(version), &records, &kernel)?;
@@ -248,7 +249,7 @@ fn ordinary_calls(count: usize, prefixes: &[Prefix], listed: &[[u8; 10]]) -> Vec
                 break number;
             }
         };
-        Record::new(source, calling, random.one_of(&called))
+        driver::record(source, calling, random.one_of(&called))
     })
 }
 

@@ -8,10 +8,11 @@
 
 use std::{
     env,
+    error::Error,
     ffi::OsString,
     fmt, fs, io,
     path::{Path, PathBuf},
-    process::{self, Command},
+    process::{self, Command, Stdio},
 };
 
 /// A package of the workspace that is an object for the kernel.
@@ -199,6 +200,29 @@ impl Compiler {
             cargo.env("LD_LIBRARY_PATH", env::join_paths(folders).map_err(io::Error::other)?);
         }
         Ok(cargo)
+    }
+
+    /// Builds an object for a build script, and puts it at `to`.
+    ///
+    /// Its messages go to the standard error stream of the script, which cargo shows when the build fails.
+    pub fn build(&self, object: Object, workspace: &Path, out_dir: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
+        // The target directory of the outer build: cargo marks it as a cache.
+        let target = out_dir.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
+        let target_dir = target.map_or_else(|| workspace.join("target"), Path::to_path_buf).join("bpf");
+        let arch = env::var("CARGO_CFG_TARGET_ARCH").map_err(|error| format!("CARGO_CFG_TARGET_ARCH: {error}"))?;
+        let package = object.package;
+        let status = self
+            .cargo("build", object, workspace, &target_dir, &arch)?
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .map_err(|error| format!("failed to start cargo for {package}: {error}"))?;
+        if !status.success() {
+            return Err(format!("failed to build {package} with the compiler in {}", self.sysroot.display()).into());
+        }
+        let built = target_dir.join(TARGET).join("release").join(object.binary);
+        fs::copy(&built, to).map_err(|error| format!("failed to read {}: {error}", built.display()))?;
+        Ok(())
     }
 
     /// The LLVM library this compiler runs on, if it has one of its own.

@@ -9,7 +9,7 @@ use std::{
     fmt::Write as _,
     fs, io,
     path::{Path, PathBuf},
-    process::{ExitCode, Stdio},
+    process::ExitCode,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -56,28 +56,7 @@ fn build_object(workspace: &Path, out_dir: &Path, object: &Path) -> Result<()> {
     let compiler = bpf::Compiler::find()?;
     compiler.files().iter().for_each(|file| rerun_if_changed(file));
     rerun_if_changed(&bpf::linker()?);
-
-    let target_dir = target_directory(out_dir).unwrap_or_else(|| workspace.join("target")).join("bpf");
-    // Its messages go to the standard error stream of this script, which cargo shows when the build fails.
-    let status = compiler
-        .cargo("build", bpf::FILTER, workspace, &target_dir, &variable("CARGO_CFG_TARGET_ARCH")?)?
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()
-        .map_err(|error| format!("failed to start cargo for the XDP program: {error}"))?;
-    if !status.success() {
-        return Err(
-            format!("failed to build the XDP program with the compiler in {}", compiler.sysroot.display()).into()
-        );
-    }
-    let built = target_dir.join(bpf::TARGET).join("release").join(bpf::FILTER.binary);
-    fs::copy(&built, object).map_err(|error| format!("failed to read {}: {error}", built.display()))?;
-    Ok(())
-}
-
-/// The target directory of the outer build: cargo marks it as a cache.
-fn target_directory(out_dir: &Path) -> Option<PathBuf> {
-    out_dir.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists()).map(Path::to_path_buf)
+    compiler.build(bpf::FILTER, workspace, out_dir, object)
 }
 
 /// Writes a table of every file under `folder`: `&[(path in the folder, content)]`, sorted by path.

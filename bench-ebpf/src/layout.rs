@@ -1,0 +1,33 @@
+//! What lies in the bench's maps, for the programs and for the bench that fills them.
+
+/// Where in the packet a run's values go, 0 for nowhere.
+#[repr(C)]
+#[derive(Clone, Copy)]
+#[cfg_attr(not(target_arch = "bpf"), derive(zerocopy::IntoBytes, zerocopy::Immutable))]
+pub struct Plan {
+    /// Records that the map holds: a power of two.
+    pub records: u32,
+    /// Offset of the source address.
+    pub source: u32,
+    /// Its bytes: 4 or 16.
+    pub source_length: u32,
+    /// Offsets of the ten digits of the calling number.
+    pub calling: [u32; 2],
+    /// Offsets of the ten digits of the called number.
+    pub called: [u32; 2],
+}
+
+/// What changes in the packet from run to run.
+#[repr(C)]
+#[derive(Clone, Copy)]
+#[cfg_attr(not(target_arch = "bpf"), derive(zerocopy::IntoBytes, zerocopy::Immutable))]
+pub struct Record {
+    /// The source address, left-aligned, as a prefix's bits are.
+    pub source: [u8; 16],
+    /// The calling number.
+    pub calling: [u8; 10],
+    /// The called number.
+    pub called: [u8; 10],
+    /// The calling number as a key of tries and hashes: BCD, left-aligned, as the engine packs it. Words, so that it is aligned.
+    pub key: [u32; 2],
+}
