@@ -9,6 +9,9 @@ pub struct Arguments {
     /// Fewer rounds: for a look, not for a document.
     #[arg(long)]
     pub quick: bool,
+    /// Measure only the tables of one packet whose title has this in it.
+    #[arg(long, value_name = "TEXT", conflicts_with = "write")]
+    pub only: Option<String>,
     /// Print everything as one JSON object on the last line of standard output; tables go to standard error.
     #[arg(long)]
     pub json: bool,

@@ -54,17 +54,14 @@ fn run(arguments: &Arguments) -> Result<()> {
     } else {
         println!("{heading}")
     }
-    let effort = if arguments.quick {
-        Effort { rounds: 3, repeat: 1 << 18, large: 1_000_000 }
-    } else {
-        Effort { rounds: 9, repeat: 1 << 19, large: 1_000_000 }
-    };
+    let effort =
+        if arguments.quick { Effort { rounds: 3, repeat: 1 << 18 } } else { Effort { rounds: 9, repeat: 1 << 19 } };
     let parts = if arguments.parts.is_empty() { Part::value_variants() } else { &arguments.parts };
     let mut sections = Vec::new();
     for part in parts {
         let section = match part {
             Part::Flood => flood::run(arguments.quick, &say)?,
-            Part::Packet => micro::run(effort, &say)?,
+            Part::Packet => micro::run(effort, arguments.only.as_deref().unwrap_or_default(), &say)?,
             Part::Swap => swap::run(arguments.quick, &say)?,
         };
         say(&report::targets(&section.targets));

@@ -23,28 +23,38 @@ pub struct Effort {
     pub rounds: u32,
     /// Runs a round where a run takes about a nanosecond a thousand; fewer where it takes longer.
     pub repeat: u32,
-    /// Entries of the largest lists.
-    pub large: usize,
 }
 
-/// Everything of this kind.
-pub fn run(effort: Effort, say: &dyn Fn(&Table)) -> Result<Section> {
+/// What a group of figures becomes.
+type Measurement = (Table, Vec<Target>);
+
+/// The groups: their titles, and what measures them.
+const GROUPS: [(&str, fn(&str, Effort) -> Result<Measurement>); 8] = [
+    ("A packet for no signalling port", other_traffic),
+    ("A source in a list of 1,000 IPv4 blocks", |title, effort| sources(title, 4, 1000, effort)),
+    ("A source in a list of 100,000 IPv4 blocks", |title, effort| sources(title, 4, 100_000, effort)),
+    ("A source in a list of 1,000,000 IPv4 blocks", |title, effort| sources(title, 4, 1_000_000, effort)),
+    ("A source in a list of 100,000 IPv6 blocks", |title, effort| sources(title, 6, 100_000, effort)),
+    ("A whole verdict over an INVITE of 895 bytes and 14 header lines", messages),
+    ("Eight rules and 512", rules),
+    ("1,000 numbers and 1,000,000", numbers),
+];
+
+/// Everything of this kind whose title has `only` in it.
+pub fn run(effort: Effort, only: &str, say: &dyn Fn(&Table)) -> Result<Section> {
     let _cpu = driver::OneCpu::stay()?;
     let mut tables = Vec::new();
     let mut targets = Vec::new();
-    let mut add = |(table, mut new): (Table, Vec<Target>)| {
+    let mut add = |(table, mut new): Measurement| {
         say(&table);
         tables.push(table);
         targets.append(&mut new);
     };
-    add(other_traffic(effort)?);
-    add(sources(4, 1000, effort)?);
-    add(sources(4, 100_000, effort)?);
-    add(sources(4, effort.large, effort)?);
-    add(sources(6, 100_000, effort)?);
-    add(messages(effort)?);
-    add(rules(effort)?);
-    add(numbers(effort)?);
+    for (title, measure) in GROUPS {
+        if title.contains(only) {
+            add(measure(title, effort)?);
+        }
+    }
     Ok(Section {
         part: Part::Packet,
         title: "One packet",
@@ -130,7 +140,7 @@ fn expect_only(name: &str, instance: &Instance, reason: Reason) -> Result<()> {
 }
 
 /// Packets that are none of the filter's business.
-fn other_traffic(effort: Effort) -> Result<(Table, Vec<Target>)> {
+fn other_traffic(title: &str, effort: Effort) -> Result<Measurement> {
     let instance = Instance::load(&policies::all_scopes(&lists(1000, 1000)).build()?)?;
     let rtp = [[0x80, 0, 0, 1, 0, 0, 0, 160, 1, 2, 3, 4].as_slice(), &[0x55; 160]].concat();
     let packets = [
@@ -141,7 +151,7 @@ fn other_traffic(effort: Effort) -> Result<(Table, Vec<Target>)> {
         ("ARP", [[0xff; 12].as_slice(), &[8, 6], &[0; 46]].concat()),
     ];
     let mut table = Table::new(
-        "A packet for no signalling port",
+        title,
         "64 rules over all scopes. The packet is the same in each run: such a packet's way through the filter does not depend \
          on what is in it.",
         &["packet", "empty ns", "ringfence ns", "over empty", "median over empty"],
@@ -178,7 +188,7 @@ fn records(count: usize, mut make: impl FnMut(&mut Random) -> Record) -> Vec<Rec
 const ANY: [u8; 10] = *b"2125550100";
 
 /// A list of sources that are dropped.
-fn sources(version: u8, entries: usize, effort: Effort) -> Result<(Table, Vec<Target>)> {
+fn sources(title: &str, version: u8, entries: usize, effort: Effort) -> Result<Measurement> {
     let prefixes = if version == 4 { generate::ipv4_prefixes(entries) } else { generate::ipv6_prefixes(entries) };
     let image = policies::block_list(generate::address_list(&prefixes, version)).build()?;
     let instance = Instance::load(&image)?;
@@ -199,7 +209,7 @@ fn sources(version: u8, entries: usize, effort: Effort) -> Result<(Table, Vec<Ta
     let all = driver.measure(effort.rounds, effort.repeat)?;
     expect_only("ringfence", &instance, Reason::RuleDrop)?;
     let figures = Figures::new(
-        format!("A source in a list of {} IPv{version} blocks", thousands(entries)),
+        title,
         format!(
             "Every packet comes from another address of the list ({} of them in random order), and is dropped. `lpm` and \
              `hash` are look-ups alone, in the kernel's LPM_TRIE with the same entries and in a HASH with one address of \
@@ -275,7 +285,7 @@ fn passing(instance: &Instance, packet: &Packet, records: Vec<Record>) -> Result
 }
 
 /// A whole verdict over a message.
-fn messages(effort: Effort) -> Result<(Table, Vec<Target>)> {
+fn messages(title: &str, effort: Effort) -> Result<Measurement> {
     let (prefixes, numbers) = (generate::ipv4_prefixes(100_000), generate::numbers(100_000, 1));
     let repository = policies::all_scopes(&lists(100_000, 100_000));
     let loading = Instance::load(&repository.build()?)?;
@@ -293,7 +303,7 @@ fn messages(effort: Effort) -> Result<(Table, Vec<Target>)> {
     let all = driver.measure(effort.rounds, effort.repeat / 2)?;
     expect_only("64 rules", &instance, Reason::DefaultPass)?;
     let figures = Figures::new(
-        "A whole verdict over an INVITE of 895 bytes and 14 header lines",
+        title,
         format!(
             "64 rules over all scopes, 100,000 blocked sources, 100,000 Do-Not-Originate numbers and 10,000 prefixes, 50 \
              user-agent patterns. Every packet is another call ({} of them: other source, calling and called number), and \
@@ -317,11 +327,11 @@ fn sample() -> Result<ringfence::policy::image::Image> {
 }
 
 /// Eight rules and 512 over the same lists.
-fn rules(effort: Effort) -> Result<(Table, Vec<Target>)> {
+fn rules(title: &str, effort: Effort) -> Result<Measurement> {
     let (prefixes, numbers) = (generate::ipv4_prefixes(100_000), generate::numbers(100_000, 1));
     let lists = lists(100_000, 100_000);
     let comparison = Comparison {
-        title: "Eight rules and 512".to_owned(),
+        title,
         text: "The same lists as above; both policies ask for the same scopes.",
         entries: Entries::None,
         names: ["8 rules", "512 rules"],
@@ -333,17 +343,17 @@ fn rules(effort: Effort) -> Result<(Table, Vec<Target>)> {
 }
 
 /// A thousand numbers and a million.
-fn numbers(effort: Effort) -> Result<(Table, Vec<Target>)> {
-    let (prefixes, numbers) = (generate::ipv4_prefixes(1000), generate::numbers(effort.large, 1));
+fn numbers(title: &str, effort: Effort) -> Result<Measurement> {
+    let (prefixes, numbers) = (generate::ipv4_prefixes(1000), generate::numbers(1_000_000, 1));
     let policy = |count| policies::some_rules(8, &lists(1000, count));
     let comparison = Comparison {
-        title: format!("1,000 numbers and {}", thousands(effort.large)),
+        title,
         text: "Eight rules. Each calling number is next to one of the larger list. `lpm_number` and `hash_number` are \
                look-ups of the calling number alone, in the kernel's maps with the larger list (`calling` is what they are \
                counted from).",
         entries: Entries::Numbers(&numbers),
         names: ["1k numbers", "1M numbers"],
-        policies: [policy(1000), policy(effort.large)],
+        policies: [policy(1000), policy(1_000_000)],
         calls: ordinary_calls(1 << 18, &prefixes, &numbers),
         target: ("1M numbers instead of 1k", 1.6),
     };
@@ -352,7 +362,7 @@ fn numbers(effort: Effort) -> Result<(Table, Vec<Target>)> {
 
 /// Two policies on the same calls.
 struct Comparison<'a> {
-    title: String,
+    title: &'a str,
     text: &'a str,
     /// What the kernel's own maps hold.
     entries: Entries<'a>,
@@ -362,7 +372,7 @@ struct Comparison<'a> {
     target: (&'a str, f64),
 }
 
-fn compare(effort: Effort, comparison: Comparison<'_>) -> Result<(Table, Vec<Target>)> {
+fn compare(effort: Effort, comparison: Comparison<'_>) -> Result<Measurement> {
     let Comparison { title, text, entries, names, policies, calls, target: (target, limit) } = comparison;
     let packet = Packet::invite(4);
     let images = [policies[0].build()?, policies[1].build()?];

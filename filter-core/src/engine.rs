@@ -2,7 +2,7 @@
 
 use crate::{
     evaluate::{self, outcome},
-    host::Host,
+    host::{Function, FunctionKind, Host},
     layout::{
         Attestation, BanKey, Dimension, FlowKey, FragmentKey, Method, NO_RULE, NumberFormat, Remembered, Text,
         Transport, Trie, Verstat, address_flag, anomaly, need,
@@ -11,7 +11,7 @@ use crate::{
     message, number,
     packet::{self, Read},
     reason::{Reason, Verdict},
-    scratch::{HEADERS, Header, Kind, Number, NumberOf, Scratch, Span, URIS, Uri, UriOf, uri_flag},
+    scratch::{HEADERS, Header, Kind, NUMBERS, Number, NumberOf, Scratch, Span, URIS, Uri, UriOf, extent, uri_flag},
     text,
     trie::{self, number_key},
     uri,
@@ -49,7 +49,7 @@ fn reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
         Read::LaterFragment => later_fragment(host, s),
         Read::Payload => {
             // What was true of the packet before must not be remembered of this one.
-            s.message_read = 0;
+            s.message_read = extent::NONE;
             s.slot = NO_RULE;
             let reason = payload_reason(host, s);
             if matches!(reason.verdict(), Verdict::Drop) {
@@ -66,7 +66,7 @@ fn reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
 #[inline(never)]
 fn later_fragment<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     match host.dropped_fragment(&fragment_key(s)) {
-        Some(first) if first.reason != FORGOTTEN && host.now().wrapping_sub(first.since) < REASSEMBLY_TIME => {
+        Some(first) if first.reason != FORGOTTEN && s.now(host).wrapping_sub(first.since) < REASSEMBLY_TIME => {
             Reason::FragmentOfDropped
         }
         _ => Reason::FragmentLater,
@@ -85,7 +85,7 @@ const FORGOTTEN: u32 = Reason::NotSignalling as u32;
 fn forget_fragment<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let key = fragment_key(s);
     if host.dropped_fragment(&key).is_some() {
-        host.remember_fragment(&key, &Remembered { since: host.now(), slot: NO_RULE, reason: FORGOTTEN });
+        host.remember_fragment(&key, &Remembered { since: s.now(host), slot: NO_RULE, reason: FORGOTTEN });
     }
 }
 
@@ -109,11 +109,11 @@ fn flow_key(s: &Scratch) -> FlowKey {
 #[inline(always)]
 fn remember<'m, H: Host<'m>>(host: H, s: &mut Scratch, reason: Reason) {
     // A connection that address rules drop from its first segment on needs no memory; neither does a remembered one.
-    let ends_flow = s.transport == Transport::Tcp as u32 && s.message_read != 0;
+    let ends_flow = s.transport == Transport::Tcp as u32 && s.message_read != extent::NONE;
     if s.fragment == 0 && !ends_flow {
         return;
     }
-    let value = Remembered { since: host.now(), slot: s.slot, reason: reason as u32 };
+    let value = Remembered { since: s.now(host), slot: s.slot, reason: reason as u32 };
     if s.fragment != 0 {
         host.remember_fragment(&fragment_key(s), &value);
     }
@@ -171,14 +171,22 @@ fn message_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
         s.anomalies &= anomaly::TINY_FIRST_FRAGMENT;
         return unreadable(host, s, Reason::MidMessage);
     }
-    s.message_read = 1;
     if is_message {
+        if wanted_uris(config.needs, config.texts) != 0 {
+            s.uris = [Uri::EMPTY; URIS];
+        }
+        s.numbers[NumberOf::Calling as usize].key = 0;
+        if decides_early(host, s) {
+            return decided(s);
+        }
         read_values(host, s);
         narrow_by_message(host, s);
-        text::narrow_all(host, s);
+        let first = if reads_first(config.needs) { FIRST_TEXTS } else { 0 };
+        text::narrow(host, s, !first);
     } else {
         evaluate::without_message(host, s);
     }
+    s.message_read = extent::WHOLE;
     if config.needs & need::ANOMALY != 0 {
         evaluate::narrow_anomalies(host, s);
     }
@@ -193,18 +201,50 @@ fn message_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     }
 }
 
+/// Texts that the first reading takes in.
+const FIRST_TEXTS: u32 = 1 << Text::UserAgent as u32;
+
+/// Reads what takes little, and decides by that if no rule in front of the one that decides needs more. Scanners and floods are
+/// mostly known by their user agent; what their senders can choose freely and what takes longest, all the URIs and numbers, is
+/// then never read.
+#[inline(always)]
+fn decides_early<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
+    let needs = host.config().needs;
+    if !reads_first(needs) {
+        return false;
+    }
+    if needs & need::METHOD != 0 {
+        evaluate::narrow(host, s, Dimension::Method, s.method);
+    }
+    if needs & need::CALLED != 0 {
+        uri::read(host, s, FIRST_URIS);
+        set_number(host, s, NumberOf::Called, UriOf::Request as u32);
+        narrow_by_number(host, s, need::CALLED, Dimension::Called, NumberOf::Called);
+        if needs & need::CALLED_FORMAT != 0 {
+            evaluate::narrow(host, s, Dimension::CalledFormat, s.numbers[NumberOf::Called as usize].format as u32);
+        }
+    }
+    text::narrow(host, s, FIRST_TEXTS);
+    s.message_read = extent::FIRST;
+    evaluate::walk_on(host, s);
+    s.outcome == outcome::DECIDED
+}
+
+/// URIs that the first reading takes in where the called number is asked for.
+const FIRST_URIS: u32 = 1 << UriOf::Request as u32;
+
 /// Decides about a segment that no message can be read in: rules that ask for one do not match, but those about addresses do,
 /// wherever they stand. The default is for messages.
 #[inline(never)]
 fn unreadable<'m, H: Host<'m>>(host: H, s: &mut Scratch, otherwise: Reason) -> Reason {
-    s.message_read = 1;
+    s.message_read = extent::WHOLE;
     evaluate::without_message(host, s);
     if host.config().needs & need::ANOMALY != 0 {
         // There is none but a fragment's: rules that ask for others do not match either.
         evaluate::narrow_anomalies(host, s);
     }
     evaluate::walk(host, s);
-    s.message_read = 0;
+    s.message_read = extent::NONE;
     if s.outcome == outcome::DECIDED { decided(s) } else { otherwise }
 }
 
@@ -213,7 +253,7 @@ fn unreadable<'m, H: Host<'m>>(host: H, s: &mut Scratch, otherwise: Reason) -> R
 #[inline(never)]
 fn is_banned<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
     match host.ban(&BanKey { source: s.source }) {
-        Some(ban) => ban.until > host.now(),
+        Some(ban) => ban.until > s.now(host),
         None => false,
     }
 }
@@ -226,7 +266,7 @@ fn dropped_flow<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
     let key = flow_key(s);
     let Some(flow) = host.dropped_flow(&key) else { return false };
     if s.opens != 0 {
-        host.remember_flow(&key, &Remembered { since: host.now(), slot: NO_RULE, reason: FORGOTTEN });
+        host.remember_flow(&key, &Remembered { since: s.now(host), slot: NO_RULE, reason: FORGOTTEN });
         return false;
     }
     flow.reason != FORGOTTEN
@@ -239,7 +279,7 @@ fn narrow_by_packet<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     // What goes on behind the first buffer is nobody's, where the datagram does not.
     let first_buffer = host.first_buffer_length();
     s.packet_length = if s.datagram_end <= first_buffer { first_buffer } else { host.packet_length() };
-    s.message_read = 0;
+    s.message_read = extent::NONE;
     s.anomalies = 0;
     s.kind = Kind::Unread as u32;
     s.method = Method::None as u32;
@@ -363,6 +403,18 @@ fn wanted_uris(needs: u32, texts: u32) -> u32 {
     wanted
 }
 
+/// True if there is a first reading. An inspection reads everything of every message.
+#[inline(always)]
+const fn reads_first(needs: u32) -> bool {
+    needs & need::FIRST_READING != 0 && needs & need::INSPECT == 0
+}
+
+/// True if the first reading has taken in the called number.
+#[inline(always)]
+const fn called_is_read(needs: u32) -> bool {
+    reads_first(needs) && needs & need::CALLED != 0
+}
+
 /// Reads the values that the policy needs out of the headers.
 #[inline(always)]
 pub fn read_values<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
@@ -371,9 +423,9 @@ pub fn read_values<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if needs & (need::ASSERTED_IDENTITY | need::ASSERTED_NUMBER | need::FORWARDED | need::INSPECT) != 0 {
         uri::split_values(host, s);
     }
-    let wanted = wanted_uris(needs, config.texts);
+    let called_is_read = called_is_read(needs);
+    let wanted = wanted_uris(needs, config.texts) & !if called_is_read { FIRST_URIS } else { 0 };
     if wanted != 0 {
-        s.uris = [Uri::EMPTY; URIS];
         uri::read(host, s, wanted);
     }
     if needs & (need::CALLING_FORMAT | need::INSPECT) != 0 {
@@ -400,7 +452,7 @@ fn read_numbers<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let config = host.config();
     let needs = config.needs;
     let inspect = needs & need::INSPECT != 0;
-    if needs & (need::CALLED | need::CALLED_FORMAT | need::NEIGHBOR) != 0 || inspect {
+    if !called_is_read(needs) && (needs & (need::CALLED | need::CALLED_FORMAT | need::NEIGHBOR) != 0 || inspect) {
         set_number(host, s, NumberOf::Called, UriOf::Request as u32);
     }
     if needs & (need::CALLING | need::CALLING_FORMAT | need::NEIGHBOR | need::VERSTAT) != 0 || inspect {
@@ -456,17 +508,37 @@ fn believed_identity(s: &Scratch) -> u32 {
     }
 }
 
-#[inline(never)]
+/// Sets a number from a URI.
+#[inline(always)]
 fn set_number<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: NumberOf, uri: u32) {
-    let mut number = number::normalise(&host.config().numbering, s.uri(uri));
-    number.class = 0;
-    if number.key != 0 {
-        number.class = trie::lookup(&host, Trie::Number, number_key(number.key, number.digits as u32), 0);
-        if let Some(class) = host.number_class(number.class) {
-            number.format = format(&number, class.min_digits, class.max_digits, class.format);
+    host.call::<SetNumber>(s, of as u32, uri);
+}
+
+/// What sets a number from a URI: takes [`NumberOf`] and [`UriOf`].
+pub struct SetNumber;
+
+impl Function for SetNumber {
+    const KIND: FunctionKind = FunctionKind::SetNumber;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: u32, uri: u32) -> u32 {
+        let mut number = number::normalise(&host.config().numbering, s.uri(uri));
+        number.class = 0;
+        if number.key != 0 {
+            // From and P-Asserted-Identity mostly hold the calling number, whose class is known by then.
+            let calling = s.numbers[NumberOf::Calling as usize];
+            number.class = if calling.key == number.key && calling.digits == number.digits {
+                calling.class
+            } else {
+                trie::lookup(&host, Trie::Number, number_key(number.key, number.digits as u32), 0)
+            };
+            if let Some(class) = host.number_class(number.class) {
+                number.format = format(&number, class.min_digits, class.max_digits, class.format);
+            }
         }
+        s.numbers[of as usize & (NUMBERS - 1)] = number;
+        0
     }
-    s.numbers[of as usize] = number;
 }
 
 /// The format of a number, from its class's facts. A short code has no length limits.

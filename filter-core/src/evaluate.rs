@@ -11,7 +11,7 @@ use crate::{
     limits::{MAX_RULES, RULE_WORDS},
     rate,
     reason::Reason,
-    scratch::Scratch,
+    scratch::{Scratch, extent},
     swar::lowest_bit,
 };
 
@@ -145,21 +145,25 @@ struct Walk<'s, H> {
 }
 
 impl<'m, H: Host<'m>> Step for Walk<'_, H> {
-    const TIMES: u32 = (MAX_RULES + RULE_WORDS) as u32;
+    const TIMES: u32 = MAX_RULES as u32 + 1;
     const AHEAD: u32 = 1;
 
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
         let (host, s) = (self.host, &mut *self.s);
+        if !find_candidates(host, s) {
+            return true;
+        }
         let word = s.word as usize & (RULE_WORDS - 1);
         let left = s.candidates[word];
-        if left == 0 {
-            s.word = word as u32 + 1;
-            return s.word >= host.config().words;
-        }
         let index = word as u32 * 64 + lowest_bit(left);
         let Some(rule) = host.rule(index) else { return true };
-        if rule.flags & rule_flag::MESSAGE != 0 && s.message_read == 0 {
+        if rule.flags & rule_flag::MESSAGE != 0 && s.message_read == extent::NONE {
+            s.outcome = outcome::NEEDS_MESSAGE;
+            return true;
+        }
+        // An event says what the whole message said.
+        if s.message_read == extent::FIRST && (rule.flags & rule_flag::LATE != 0 || event::is_due(host, s, rule)) {
             s.outcome = outcome::NEEDS_MESSAGE;
             return true;
         }
@@ -194,6 +198,19 @@ impl<'m, H: Host<'m>> Step for Walk<'_, H> {
     }
 }
 
+/// Moves on to the next word with candidates; false if there is none.
+#[inline(always)]
+fn find_candidates<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
+    for word in 0..RULE_WORDS {
+        if (word as u32) < host.config().words && word as u32 >= s.word && s.candidates[word] != 0 {
+            s.word = word as u32;
+            host.fence();
+            return true;
+        }
+    }
+    false
+}
+
 /// Bans the source for the rule's time, unless the policy never bans it.
 #[inline(never)]
 fn ban<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
@@ -201,7 +218,7 @@ fn ban<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
     if flags & address_flag::NEVER_BAN != 0 {
         return;
     }
-    let until = host.now().wrapping_add(rule.argument as u64 * 1_000_000_000);
+    let until = s.now(host).wrapping_add(rule.argument as u64 * 1_000_000_000);
     let ban = Ban { until, slot: rule.slot as u32, reserved: 0 };
     host.set_ban(&BanKey { source: s.source }, &ban);
 }

@@ -5,7 +5,7 @@ use crate::{
     host::Host,
     layout::{Action, Rule, Text, rule_flag},
     limits::EVENT_TEXT,
-    scratch::{NumberOf, Scratch, Span},
+    scratch::{NumberOf, Scratch, Span, extent},
     text,
 };
 
@@ -14,17 +14,14 @@ const WINDOW_SHIFT: u32 = 30;
 
 /// Counts a match of `rule`, and emits an event where the rule's share of events is not used up. Pinholes are counted only:
 /// an event tells of a packet that was, or would have been, dropped.
-#[inline(never)]
+#[inline(always)]
 pub fn matched<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
     let bytes = s.packet_length as u64;
     let is_event = is_drop(rule.action);
     let limit = host.config().events_per_second as u64;
-    let now = host.now();
-    let window = now >> WINDOW_SHIFT;
-    let slot = rule.slot as u32;
-    let index = s.rule;
-    let mut emit = false;
-    host.count_rule(index, slot, |counter| {
+    let window = if is_event { s.now(host) >> WINDOW_SHIFT } else { 0 };
+    let mut emits = false;
+    host.count_rule(s.rule, rule.slot as u32, |counter| {
         counter.packets += 1;
         counter.bytes += bytes;
         if !is_event {
@@ -36,16 +33,35 @@ pub fn matched<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
         }
         if counter.window_events < limit {
             counter.window_events += 1;
-            emit = true;
+            emits = true;
         } else {
             counter.events_suppressed += 1;
         }
     });
-    if emit {
-        fill(s, rule, now);
-        if !host.emit(&s.event) {
-            host.count_rule(index, slot, |counter| counter.events_lost += 1);
-        }
+    if emits {
+        emit(host, s, rule);
+    }
+}
+
+/// True if a match of `rule` now would emit an event.
+#[inline(always)]
+pub fn is_due<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) -> bool {
+    if !is_drop(rule.action) {
+        return false;
+    }
+    let limit = host.config().events_per_second as u64;
+    let window = s.now(host) >> WINDOW_SHIFT;
+    let mut is_due = false;
+    host.look_at_rule(rule.slot as u32, |counter| is_due = counter.window != window || counter.window_events < limit);
+    is_due
+}
+
+#[inline(never)]
+fn emit<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
+    let now = s.now(host);
+    fill(s, rule, now);
+    if !host.emit(&s.event) {
+        host.count_rule(s.rule, rule.slot as u32, |counter| counter.events_lost += 1);
     }
 }
 
@@ -60,7 +76,7 @@ const fn is_drop(action: u8) -> bool {
 
 #[inline(always)]
 fn fill(s: &mut Scratch, rule: &Rule, now: u64) {
-    let message = s.message_read != 0;
+    let message = s.message_read != extent::NONE;
     s.event.time = now;
     s.event.calling = if message { s.numbers[NumberOf::Calling as usize].key } else { 0 };
     s.event.called = if message { s.numbers[NumberOf::Called as usize].key } else { 0 };

@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 
 use crate::{
-    host::{Host, Step},
+    host::{Function, FunctionKind, Host, Step},
     limits::INSPECTED_LENGTH,
     scratch::Scratch,
     swar::{at_least, below, equal, exactly, first},
@@ -11,13 +11,23 @@ use crate::{
 
 /// The bytes that are looked for.
 pub trait Needle {
+    /// Which one it is, for hosts that have a function for each.
+    const KIND: NeedleKind;
     /// Marks them in a word; exact up to the first one.
     fn marks(word: u64) -> u64;
 }
 
 macro_rules! needles {
     ($($(#[$meta:meta])+ $name:ident($word:ident) = $marks:expr;)*) => {
+        /// Each [`Needle`] there is.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum NeedleKind {
+            $($(#[$meta])+ $name,)*
+        }
+
         $($(#[$meta])+ pub struct $name; impl Needle for $name {
+            const KIND: NeedleKind = NeedleKind::$name;
+
             #[inline(always)]
             fn marks($word: u64) -> u64 { $marks }
         })*
@@ -91,13 +101,60 @@ pub fn mark(s: &Scratch, at: u32, marks: impl Fn(u64) -> u64) -> (u32, u64) {
     }
 }
 
-struct Find<'s, N> {
+/// The position of the first such byte in `from..end`; `end` if there is none. [`Scratch::at`] is there too.
+#[inline(always)]
+pub fn find<'m, N: Needle, H: Host<'m>>(host: H, scratch: &mut Scratch, from: u32, end: u32) -> u32 {
+    host.call::<Find<N>>(scratch, from, end)
+}
+
+/// What [`find`] calls.
+pub struct Find<N>(PhantomData<N>);
+
+impl<N: Needle> Function for Find<N> {
+    const KIND: FunctionKind = FunctionKind::Find(N::KIND);
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, scratch: &mut Scratch, from: u32, end: u32) -> u32 {
+        let at = first_from::<N, H>(host, scratch, from, end);
+        scratch.at = if from >= end || at > end { end } else { at };
+        scratch.at
+    }
+}
+
+/// Strides behind the first word that are looked at without `bpf_loop`: as many as most things looked for take.
+const STRIDES_AHEAD: u32 = 4;
+
+/// The position of the first such byte from `from` on, which may be behind `end`.
+#[inline(always)]
+fn first_from<'m, N: Needle, H: Host<'m>>(host: H, scratch: &mut Scratch, from: u32, end: u32) -> u32 {
+    // Most things looked for are close: the first word needs no loop.
+    let marks = N::marks(scratch.word(from));
+    if marks != 0 {
+        return from + first(marks);
+    }
+    let mut at = from + WORD;
+    for _ in 0..STRIDES_AHEAD {
+        if at >= end {
+            return end;
+        }
+        let (offset, marks) = mark(scratch, at, N::marks);
+        if marks != 0 {
+            return at + offset + first(marks);
+        }
+        at += STRIDE;
+    }
+    scratch.at = at;
+    host.repeat(&mut Strides::<'_, N> { scratch, end, needle: PhantomData });
+    scratch.at
+}
+
+struct Strides<'s, N> {
     scratch: &'s mut Scratch,
     end: u32,
     needle: PhantomData<N>,
 }
 
-impl<N: Needle> Step for Find<'_, N> {
+impl<N: Needle> Step for Strides<'_, N> {
     const TIMES: u32 = INSPECTED_LENGTH as u32 / STRIDE;
 
     #[inline(always)]
@@ -114,24 +171,6 @@ impl<N: Needle> Step for Find<'_, N> {
         self.scratch.at = at + offset + first(marks);
         true
     }
-}
-
-/// The position of the first such byte in `from..end`; `end` if there is none.
-#[inline(never)]
-pub fn find<'m, N: Needle, H: Host<'m>>(host: H, scratch: &mut Scratch, from: u32, end: u32) -> u32 {
-    // Most things looked for are close: the first word needs no loop.
-    let marks = N::marks(scratch.word(from));
-    if marks != 0 {
-        scratch.at = from + first(marks);
-    } else {
-        scratch.at = from + WORD;
-        host.repeat(&mut Find::<'_, N> { scratch, end, needle: PhantomData });
-    }
-    if from >= end || scratch.at > end {
-        scratch.at = end;
-    }
-    host.fence();
-    scratch.at
 }
 
 /// The position of the first byte in `from..end` that is no white space (folding included).

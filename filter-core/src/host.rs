@@ -1,6 +1,7 @@
 //! What the engine needs of the place it runs in.
 
 use crate::{
+    find::NeedleKind,
     layout::{
         Ban, BanKey, Config, Counter, Dfa, Event, FlowKey, FragmentKey, NumberClass, RateCell, RateKey, Remembered,
         Rule, RuleSet,
@@ -26,6 +27,32 @@ pub trait Step {
     fn step(&mut self, index: u32) -> bool;
 }
 
+/// A part of the engine that the host may call instead of having it in place. It reads nothing of the packet but what has been
+/// copied.
+///
+/// In the kernel a global function: the verifier takes its arguments and its result for any numbers, and so looks at it once,
+/// and not once for each call and each path that leads there.
+pub trait Function {
+    /// Which one it is.
+    const KIND: FunctionKind;
+
+    /// Does it.
+    fn run<'m, H: Host<'m>>(host: H, scratch: &mut Scratch, a: u32, b: u32) -> u32;
+}
+
+/// Each [`Function`] there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FunctionKind {
+    /// [`crate::find::Find`].
+    Find(NeedleKind),
+    /// [`crate::uri::ReadUris`].
+    ReadUris,
+    /// [`crate::engine::SetNumber`].
+    SetNumber,
+    /// [`crate::text::NarrowTexts`].
+    NarrowTexts,
+}
+
 /// A host: BPF maps in the kernel, vectors in user space. A handle, copied freely; `'m` is how long the maps live.
 ///
 /// Look-ups return `None` only where an index is out of range, which a compiled policy rules out; the engine then decides
@@ -35,6 +62,10 @@ pub trait Host<'m>: Copy + Tables {
     fn config(self) -> &'m Config;
     /// Coarse monotonic time, ns: good to some milliseconds.
     fn now(self) -> u64;
+    /// What is the same for as long as [`Self::now`] is, and costs nothing to ask for.
+    fn tick(self) -> u64 {
+        self.now()
+    }
 
     /// Bytes of the packet, from the Ethernet header on.
     fn packet_length(self) -> u32;
@@ -61,6 +92,8 @@ pub trait Host<'m>: Copy + Tables {
 
     /// Lets `update` change the counter of the rule with this slot, on this CPU. `rule` is the rule's index in the policy.
     fn count_rule(self, rule: u32, slot: u32, update: impl FnOnce(&mut Counter));
+    /// Lets `look` see the counter of the rule with this slot, on this CPU, where there is one.
+    fn look_at_rule(self, slot: u32, look: impl FnOnce(&Counter));
     /// Lets `update` change the counter of a reason, on this CPU.
     fn count_reason(self, reason: u32, update: impl FnOnce(&mut Counter));
     /// Hands an event over; false if it was lost.
@@ -96,6 +129,12 @@ pub trait Host<'m>: Copy + Tables {
     #[inline(always)]
     fn masked<const MASK: u32>(self, value: u32) -> usize {
         (value & MASK) as usize
+    }
+
+    /// Calls a [`Function`].
+    #[inline(always)]
+    fn call<F: Function>(self, scratch: &mut Scratch, a: u32, b: u32) -> u32 {
+        F::run(self, scratch, a, b)
     }
 
     /// Runs `step` up to [`Step::TIMES`] times. A plain loop, unless the verifier needs `bpf_loop`.

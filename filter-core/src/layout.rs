@@ -146,6 +146,9 @@ pub mod need {
     pub const RATES: u32 = 1 << 19;
     /// Everything that `inspect` prints is read, whether a rule needs it or not.
     pub const INSPECT: u32 = 1 << 20;
+    /// Some rule that decides asks for nothing but what the first reading of a message takes in: see
+    /// [`rule_flag::LATE`](super::rule_flag::LATE).
+    pub const FIRST_READING: u32 = 1 << 21;
 }
 
 /// Bits of the anomalies of a message or packet.
@@ -525,6 +528,9 @@ pub mod rule_flag {
     pub const MESSAGE: u8 = 4;
     /// The rule has a rate.
     pub const OVER: u8 = 8;
+    /// The rule has a condition or a rate that the first reading of a message cannot answer: one about other things than
+    /// addresses, ports, the method, the called number and the user agent.
+    pub const LATE: u8 = 16;
 }
 
 /// What a rate is counted by.
@@ -568,10 +574,10 @@ layout! {
     }
 }
 
-/// Patterns of one text, compiled: `table[(state << shift) | class[byte]]` is the next state.
+/// Patterns of one text, compiled: `table[state | class[byte]]` is the next state. A state is the index of its row in the table.
 ///
-/// State numbers from `first_match` on are those in which patterns have matched: `accept[state - first_match]` is the first
-/// of two rows, the rules that ask for one of them (hits), and behind it the rules that exclude one of them (vetoes). They
+/// States from `first_match` on are those in which patterns have matched: `accept[(state - first_match) >> shift]` is the
+/// first of two rows, the rules that ask for one of them (hits), and behind it the rules that exclude one of them (vetoes). They
 /// count from the state reached after each byte and once more after `end_class`, which is walked at the end of a value
 /// (present, even if empty). Carriage return and line feed leave the state as it is and a tab counts as a space, so that a
 /// folded value reads as its unfolded form; white space around the value makes no difference.
@@ -584,6 +590,8 @@ layout! {
 pub struct Dfa {
     /// Byte -> class.
     pub class: [u8; 256],
+    /// Byte -> 1 if it leads out of `home`, else 0.
+    pub leaves_home: [u8; 256],
     /// Start state.
     pub start: u32,
     /// log2 of the classes a state's row has room for.
@@ -592,6 +600,11 @@ pub struct Dfa {
     pub first_match: u32,
     /// The class of the end of the value.
     pub end_class: u32,
+    /// The state that the walk is in where nothing of a pattern has been seen, or none can match any more: few bytes lead out
+    /// of it.
+    pub home: u32,
+    /// 1 if nothing leads out of `home`, not even the end of the value.
+    pub home_is_last: u32,
     /// Match state -> first row of its pair in the rows map (absolute).
     pub accept: [u32; DFA_MATCHES],
     /// The transitions.

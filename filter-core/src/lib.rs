@@ -10,7 +10,7 @@
 pub mod engine;
 pub mod evaluate;
 mod event;
-mod find;
+pub mod find;
 mod header;
 mod headers;
 pub mod host;
@@ -26,4 +26,4 @@ pub mod scratch;
 mod swar;
 pub mod text;
 pub mod trie;
-mod uri;
+pub mod uri;

@@ -272,6 +272,7 @@ struct Lines<'s, H> {
 
 impl<'m, H: Host<'m>> Step for Lines<'_, H> {
     const TIMES: u32 = HEADER_STEPS;
+    const BATCH: u32 = 8;
 
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {

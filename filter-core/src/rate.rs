@@ -9,7 +9,7 @@ use crate::{
 /// Counts this packet for the rule's rate, and tells whether the rate is exceeded.
 #[inline(never)]
 pub fn exceeded<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) -> bool {
-    let now = host.now();
+    let now = s.now(host);
     let mut key = RateKey { value: [0; 16], slot: rule.slot as u32, per: rule.over_per as u32 };
     key.value = value(s, rule);
     let (interval, burst) = (rule.over_interval, rule.over_burst);

@@ -5,6 +5,7 @@
 //! verified instructions).
 
 use crate::{
+    host::Host,
     layout::{Event, RuleSet},
     limits::{INSPECTED_LENGTH, PADDING},
     swar::lowest_bit,
@@ -223,6 +224,16 @@ pub enum NumberOf {
 /// How many [`NumberOf`] there are (rounded up).
 pub const NUMBERS: usize = 8;
 
+/// [`Scratch::message_read`].
+pub mod extent {
+    /// Not at all.
+    pub const NONE: u32 = 0;
+    /// As far as rules without `rule_flag::LATE` ask.
+    pub const FIRST: u32 = 1;
+    /// As far as any rule asks.
+    pub const WHOLE: u32 = 2;
+}
+
 /// What the payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -271,6 +282,10 @@ scratch_layout! {
         pub source: [u8; 16],
         /// Destination address.
         pub destination: [u8; 16],
+        /// [`crate::host::Host::tick`] when `now` was asked for.
+        pub tick: u64,
+        /// [`crate::host::Host::now`].
+        pub now: u64,
         /// Counts packets, so that a reader can tell a fresh result from an old one.
         pub sequence: u64,
         /// Source port.
@@ -347,7 +362,7 @@ scratch_layout! {
         pub state: u32,
         /// Word of the rule set that the walk is in.
         pub word: u32,
-        /// 1 once the message has been read.
+        /// How far the message has been read, see [`extent`].
         pub message_read: u32,
         /// How the walk ended, see [`crate::evaluate`].
         pub outcome: u32,
@@ -385,6 +400,17 @@ impl Scratch {
     pub fn pad(&mut self) {
         let at = (self.length as usize).wrapping_sub(1) & MASK;
         self.buffer[at + 1..at + 1 + PADDING].fill(0);
+    }
+
+    /// The time, asked for once a tick.
+    #[inline(always)]
+    pub fn now<'m, H: Host<'m>>(&mut self, host: H) -> u64 {
+        let tick = host.tick();
+        if self.tick != tick {
+            self.tick = tick;
+            self.now = host.now();
+        }
+        self.now
     }
 
     /// Takes the lowest bit out of [`Scratch::left`]; its index.

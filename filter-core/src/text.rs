@@ -1,7 +1,7 @@
 //! Patterns over a text: running a compiled automaton, and what its matches do to the candidates.
 
 use crate::{
-    host::{Host, Step},
+    host::{Function, FunctionKind, Host, Step},
     layout::{DFA_MATCHES, Dfa, TEXTS, Text},
     limits::{DFA_TABLE, INSPECTED_LENGTH, RULE_WORDS},
     scratch::{Header, Kind, Scratch, Span, UriOf},
@@ -13,14 +13,27 @@ const STRIDE: u32 = 8;
 /// Bytes of a MESSAGE's body that patterns see.
 pub const BODY_LENGTH: u32 = 512;
 
-/// Narrows the candidates by the patterns over every text that has some.
-#[inline(never)]
-pub fn narrow_all<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
-    if host.config().texts == 0 {
-        return;
+/// Narrows the candidates by the patterns over those of the texts (bits `1 << Text`) that have some.
+#[inline(always)]
+pub fn narrow<'m, H: Host<'m>>(host: H, s: &mut Scratch, texts: u32) {
+    let texts = host.config().texts & texts;
+    if texts != 0 {
+        host.call::<NarrowTexts>(s, texts, 0);
     }
-    s.left = host.config().texts;
-    host.repeat(&mut Texts { host, s });
+}
+
+/// What [`narrow`] calls.
+pub struct NarrowTexts;
+
+impl Function for NarrowTexts {
+    const KIND: FunctionKind = FunctionKind::NarrowTexts;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, texts: u32, _: u32) -> u32 {
+        s.left = texts;
+        host.repeat(&mut Texts { host, s });
+        0
+    }
 }
 
 struct Texts<'s, H> {
@@ -136,6 +149,17 @@ impl<'m, H: Host<'m>> Step for Walk<'_, 'm, H> {
         let mut word = s.word(at);
         let mut state = s.state;
         let mut behind = at + STRIDE;
+        if state == dfa.home {
+            if dfa.home_is_last != 0 {
+                s.at = end;
+                return true;
+            }
+            // Eight loads that do not wait for each other, instead of eight that do.
+            if behind <= end && stays_home(dfa, word) {
+                s.at = behind;
+                return behind == end;
+            }
+        }
         for index in 0..STRIDE {
             if at + index >= end {
                 behind = end;
@@ -159,18 +183,24 @@ impl<'m, H: Host<'m>> Step for Walk<'_, 'm, H> {
     }
 }
 
+/// True if none of the eight bytes leads out of the home state.
+#[inline(always)]
+fn stays_home(dfa: &Dfa, word: u64) -> bool {
+    let leaves = |byte: u32| dfa.leaves_home[(word >> (8 * byte)) as u8 as usize];
+    leaves(0) | leaves(1) | leaves(2) | leaves(3) | leaves(4) | leaves(5) | leaves(6) | leaves(7) == 0
+}
+
 /// One transition.
 #[inline(always)]
 fn next<'m, H: Host<'m>>(host: H, dfa: &'m Dfa, state: u32, class: u32) -> u32 {
-    let entry = (state << (dfa.shift & 15)) | class;
-    dfa.table[host.masked::<{ DFA_TABLE as u32 - 1 }>(entry)] as u32
+    dfa.table[host.masked::<{ DFA_TABLE as u32 - 1 }>(state | class)] as u32
 }
 
 /// Collects what matches in the state that the automaton is in.
 #[inline(always)]
 fn collect<'m, H: Host<'m>>(host: H, s: &mut Scratch, dfa: &'m Dfa) {
     let state = s.state;
-    let row = dfa.accept[host.masked::<{ DFA_MATCHES as u32 - 1 }>(state - dfa.first_match)];
+    let row = dfa.accept[host.masked::<{ DFA_MATCHES as u32 - 1 }>((state - dfa.first_match) >> (dfa.shift & 15))];
     let words = host.config().words as usize;
     if let Some(hits) = host.row(row) {
         for word in 0..RULE_WORDS {

@@ -5,7 +5,7 @@ use crate::{
         AngleClose, AngleSemicolon, BareEnd, CommaQuoteAngle, PasswordDelimiter, QuoteBackslash, QuoteBackslashAngle,
         Semicolon, TelDelimiter, UserDelimiter, UserParameterDelimiter, find, skip_blank,
     },
-    host::{Host, Step},
+    host::{Function, FunctionKind, Host, Step},
     limits::INSPECTED_LENGTH,
     scratch::{Header, Scheme, Scratch, Span, UriOf, uri_flag},
     swar::{all_digits, pack_digits},
@@ -40,14 +40,29 @@ const HEADER_OF: [u32; 8] = [
 ];
 
 /// Reads the URIs whose bits (`1 << UriOf`) are set.
-#[inline(never)]
+#[inline(always)]
 pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, wanted: u32) {
-    // Only those that the message has: each costs a call.
-    s.left = 0;
-    for (index, header) in HEADER_OF.iter().enumerate() {
-        s.left |= (wanted >> index & s.seen >> (header & 31) & 1) << index;
+    host.call::<ReadUris>(s, wanted, 0);
+}
+
+/// What [`read`] calls.
+pub struct ReadUris;
+
+impl Function for ReadUris {
+    const KIND: FunctionKind = FunctionKind::ReadUris;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, wanted: u32, _: u32) -> u32 {
+        // Only those that the message has: each costs a call.
+        s.left = 0;
+        for (index, header) in HEADER_OF.iter().enumerate() {
+            s.left |= (wanted >> index & s.seen >> (header & 31) & 1) << index;
+        }
+        if s.left != 0 {
+            host.repeat(&mut Uris { host, s });
+        }
+        0
     }
-    host.repeat(&mut Uris { host, s });
 }
 
 struct Uris<'s, H> {

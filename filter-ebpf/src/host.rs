@@ -4,11 +4,15 @@ use core::{ffi::c_void, mem::size_of};
 
 use aya_ebpf::{
     bindings::xdp_md,
-    helpers::{bpf_ktime_get_coarse_ns, bpf_loop, bpf_ringbuf_output, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+    helpers::{
+        bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_loop, bpf_ringbuf_output, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+    },
     programs::XdpContext,
 };
 use filter_core::{
-    host::{Host, Step},
+    engine::SetNumber,
+    find::{self, Find, NeedleKind},
+    host::{Function, FunctionKind, Host, Step},
     layout::{
         Ban, BanKey, Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, RateCell, RateKey,
         Remembered, Rule, RuleSet, Trie,
@@ -16,7 +20,9 @@ use filter_core::{
     limits::INSPECTED_LENGTH,
     packet::MAX_HEADER_OFFSET,
     scratch::Scratch,
+    text::NarrowTexts,
     trie::Tables,
+    uri::ReadUris,
 };
 
 use crate::maps::{
@@ -31,6 +37,9 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// For code that reads nothing of the packet.
+    const WITHOUT_PACKET: Self = Self { context: core::ptr::null_mut() };
+
     #[inline(always)]
     pub fn new(context: &XdpContext) -> Self {
         Self { context: context.ctx }
@@ -90,6 +99,13 @@ impl Host<'static> for Kernel {
     fn now(self) -> u64 {
         // SAFETY: a helper without arguments.
         unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn tick(self) -> u64 {
+        // The coarse clock moves with the jiffies. The kernel puts a load in the place of this call.
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_jiffies64() }
     }
 
     #[inline(always)]
@@ -156,6 +172,14 @@ impl Host<'static> for Kernel {
         if let Some(counter) = RULE_COUNTERS.get_ptr_mut(slot) {
             // SAFETY: the value is this CPU's own; the reference ends with the call.
             update(unsafe { &mut *counter });
+        }
+    }
+
+    #[inline(always)]
+    fn look_at_rule(self, slot: u32, look: impl FnOnce(&Counter)) {
+        if let Some(counter) = RULE_COUNTERS.get_ptr(slot) {
+            // SAFETY: as above.
+            look(unsafe { &*counter });
         }
     }
 
@@ -235,6 +259,11 @@ impl Host<'static> for Kernel {
     }
 
     #[inline(always)]
+    fn call<F: Function>(self, scratch: &mut Scratch, a: u32, b: u32) -> u32 {
+        function(F::KIND)(scratch, a, b)
+    }
+
+    #[inline(always)]
     fn first_buffer_length(self) -> u32 {
         // SAFETY: the context is this run's.
         unsafe { (*self.context).data_end.wrapping_sub((*self.context).data) }
@@ -255,6 +284,67 @@ impl Host<'static> for Kernel {
             unsafe { bpf_loop(times, callback::<S> as *mut c_void, (&raw mut *step).cast::<c_void>(), 0) };
         }
     }
+}
+
+/// Makes a global function of each [`Function`] of the engine. The verifier takes their arguments and results for any numbers,
+/// and so looks at each of them once and not for each call and each path to it.
+macro_rules! functions {
+    ($($name:ident: $kind:pat => $function:ty,)*) => {
+        $(#[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $name(scratch: *mut Scratch, a: u32, b: u32) -> u32 {
+            // Else LLVM leaves an argument that is not looked at unset in the callers, which the verifier does not accept.
+            let (a, b) = (used(a), used(b));
+            // SAFETY: the caller's unique reference. The verifier asks for the check.
+            match unsafe { scratch.as_mut() } {
+                Some(scratch) => <$function>::run(Kernel::WITHOUT_PACKET, scratch, a, b),
+                None => 0,
+            }
+        })*
+
+        /// The global function for one of the engine's.
+        #[inline(always)]
+        fn function(kind: FunctionKind) -> extern "C" fn(*mut Scratch, u32, u32) -> u32 {
+            match kind {
+                $($kind => $name,)*
+            }
+        }
+    };
+}
+
+functions! {
+    narrow_texts: FunctionKind::NarrowTexts => NarrowTexts,
+    read_uris: FunctionKind::ReadUris => ReadUris,
+    set_number: FunctionKind::SetNumber => SetNumber,
+    find_line_feed: FunctionKind::Find(NeedleKind::LineFeed) => Find<find::LineFeed>,
+    find_line_end: FunctionKind::Find(NeedleKind::LineEnd) => Find<find::LineEnd>,
+    find_not_carriage_return: FunctionKind::Find(NeedleKind::NotCarriageReturn) => Find<find::NotCarriageReturn>,
+    find_not_line_end: FunctionKind::Find(NeedleKind::NotLineEnd) => Find<find::NotLineEnd>,
+    find_blank: FunctionKind::Find(NeedleKind::Blank) => Find<find::Blank>,
+    find_not_blank: FunctionKind::Find(NeedleKind::NotBlank) => Find<find::NotBlank>,
+    find_not_space: FunctionKind::Find(NeedleKind::NotSpace) => Find<find::NotSpace>,
+    find_colon: FunctionKind::Find(NeedleKind::Colon) => Find<find::Colon>,
+    find_name_end: FunctionKind::Find(NeedleKind::NameEnd) => Find<find::NameEnd>,
+    find_quote_backslash_angle: FunctionKind::Find(NeedleKind::QuoteBackslashAngle) => Find<find::QuoteBackslashAngle>,
+    find_quote_backslash: FunctionKind::Find(NeedleKind::QuoteBackslash) => Find<find::QuoteBackslash>,
+    find_angle_semicolon: FunctionKind::Find(NeedleKind::AngleSemicolon) => Find<find::AngleSemicolon>,
+    find_user_delimiter: FunctionKind::Find(NeedleKind::UserDelimiter) => Find<find::UserDelimiter>,
+    find_user_parameter_delimiter: FunctionKind::Find(NeedleKind::UserParameterDelimiter) => Find<find::UserParameterDelimiter>,
+    find_password_delimiter: FunctionKind::Find(NeedleKind::PasswordDelimiter) => Find<find::PasswordDelimiter>,
+    find_tel_delimiter: FunctionKind::Find(NeedleKind::TelDelimiter) => Find<find::TelDelimiter>,
+    find_angle_close: FunctionKind::Find(NeedleKind::AngleClose) => Find<find::AngleClose>,
+    find_bare_end: FunctionKind::Find(NeedleKind::BareEnd) => Find<find::BareEnd>,
+    find_semicolon: FunctionKind::Find(NeedleKind::Semicolon) => Find<find::Semicolon>,
+    find_dot: FunctionKind::Find(NeedleKind::Dot) => Find<find::Dot>,
+    find_comma_quote_angle: FunctionKind::Find(NeedleKind::CommaQuoteAngle) => Find<find::CommaQuoteAngle>,
+}
+
+#[inline(always)]
+fn used(argument: u32) -> u32 {
+    let mut argument = u64::from(argument);
+    // SAFETY: moves a register to itself.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) argument, options(nomem, nostack)) };
+    argument as u32
 }
 
 /// Makes LLVM load from memory again, as [`Host::fence`].

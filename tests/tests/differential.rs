@@ -12,6 +12,7 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Instant};
 use filter_core::{
     layout::{Action, Counter},
     reason::{Reason, Verdict},
+    scratch::extent,
 };
 use oracle::{
     compare::{as_engine, escaped, of_oracle, readings, same},
@@ -110,6 +111,8 @@ struct Seen {
     reasons: BTreeMap<&'static str, usize>,
     rules: usize,
     would: usize,
+    /// Messages that were decided about before they were read whole.
+    early: usize,
     anomalies: BTreeMap<usize, usize>,
 }
 
@@ -118,8 +121,11 @@ impl std::fmt::Display for Seen {
         for (reason, count) in &self.reasons {
             writeln!(f, "{count:>8} {reason}")?;
         }
-        let Self { rules, would, anomalies, .. } = self;
-        writeln!(f, "decided by rules {rules}, report-mode matches {would}, anomalies by bit {anomalies:?}")
+        let Self { rules, would, early, anomalies, .. } = self;
+        writeln!(
+            f,
+            "decided by rules {rules}, {early} of them early, report-mode matches {would}, anomalies by bit {anomalies:?}"
+        )
     }
 }
 
@@ -135,7 +141,8 @@ impl Seen {
             .collect();
         assert!(missing.is_empty(), "no packet was decided by: {missing:?}");
         assert_eq!(self.anomalies.len(), 12, "anomalies by bit {:?}", self.anomalies);
-        assert!(self.rules > 1000 && self.would > 1000, "rules {}, would {}", self.rules, self.would);
+        let Self { rules, would, early, .. } = self;
+        assert!(*rules > 1000 && *would > 1000 && *early > 20, "rules {rules}, early {early}, would {would}");
     }
 }
 
@@ -159,6 +166,7 @@ fn check(policy: &Policy, inspect: bool, frames: &[Vec<u8>], kernel: bool, seen:
         decided.matched.iter().for_each(|&rule| matched[rule] += 1);
         *seen.reasons.entry(decided.reason.name()).or_default() += 1;
         seen.rules += usize::from(decided.rule.is_some());
+        seen.early += usize::from(engine.scratch().message_read == extent::FIRST && decided.rule.is_some());
         seen.would += decided.would.len();
         if let Some((user, _)) = &user {
             (0..12)

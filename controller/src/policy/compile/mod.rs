@@ -18,8 +18,8 @@ mod trie;
 
 use filter_core::{
     layout::{
-        Action, Attestation, Config, DIMENSIONS, Dimension, Method, NumberFormat, Per, Port, Rule, RuleSet, Transport,
-        Verstat, anomaly, need, rule_flag,
+        Action, Attestation, Config, DIMENSIONS, Dimension, Method, NumberFormat, Per, Port, Rule, RuleSet, Text,
+        Transport, Verstat, anomaly, need, rule_flag,
     },
     limits::{MAX_PORTS, MAX_RULES},
 };
@@ -172,6 +172,9 @@ fn rules(policy: &Policy, errors: &mut Vec<CompileError>) -> Vec<Rule> {
         if needs_message(rule) || rule.conditions.iter().any(|condition| matches!(condition.test, Test::Anomaly(_))) {
             flags |= rule_flag::MESSAGE;
         }
+        if is_late(rule) {
+            flags |= rule_flag::LATE;
+        }
         let (mut over_interval, mut over_burst, mut over_per, mut over_prefix) = (0, 0, 0, 0);
         if let Some(over) = &rule.over {
             flags |= rule_flag::OVER;
@@ -248,6 +251,22 @@ fn needs_message(rule: &model::Rule) -> bool {
     rule.conditions.iter().any(condition) || rule.over.as_ref().is_some_and(|over| per_number(over.per).is_some())
 }
 
+/// True if the first reading of a message cannot answer all that the rule asks, see [`rule_flag::LATE`].
+fn is_late(rule: &model::Rule) -> bool {
+    let condition = |condition: &Condition| match &condition.test {
+        Test::Destination(_) | Test::Method(_) | Test::Port(_) | Test::Source(_) | Test::Transport(_) => false,
+        Test::Country(identity, _)
+        | Test::Format(identity, _)
+        | Test::Number(identity, _)
+        | Test::Region(identity, _)
+        | Test::Spid(identity, _) => *identity != Identity::Called,
+        Test::Text(text, _) => *text != Text::UserAgent,
+        Test::Anomaly(_) | Test::Attestation(_) | Test::Neighbor(_) | Test::Reputation(..) | Test::Verstat(_) => true,
+    };
+    let rate = rule.over.as_ref().and_then(|over| per_number(over.per));
+    rule.conditions.iter().any(condition) || rate.is_some_and(|identity| identity != Identity::Called)
+}
+
 /// The number that a rate is counted by.
 fn per_number(per: Per) -> Option<Identity> {
     match per {
@@ -292,6 +311,9 @@ fn needs(policy: &Policy) -> (u32, RuleSet) {
         if needs_message(rule) {
             needs |= need::MESSAGE | need::METHOD;
             rule_set::insert(&mut message_rules, index);
+            if !rule.report && is_final(rule.action) && !is_late(rule) {
+                needs |= need::FIRST_READING;
+            }
         }
     }
     if needs & (need::CALLING | need::VERSTAT) != 0 && !policy.numbering.asserted_identity_from.is_empty() {
