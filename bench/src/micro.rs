@@ -28,8 +28,10 @@ pub struct Effort {
 /// What a group of figures becomes.
 type Measurement = (Table, Vec<Target>);
 
+type Measure = fn(&str, Effort) -> Result<Measurement>;
+
 /// The groups: their titles, and what measures them.
-const GROUPS: [(&str, fn(&str, Effort) -> Result<Measurement>); 8] = [
+const GROUPS: [(&str, Measure); 8] = [
     ("A packet for no signalling port", other_traffic),
     ("A source in a list of 1,000 IPv4 blocks", |title, effort| sources(title, 4, 1000, effort)),
     ("A source in a list of 100,000 IPv4 blocks", |title, effort| sources(title, 4, 100_000, effort)),

@@ -46,10 +46,10 @@ pub fn matched<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
 /// True if a match of `rule` now would emit an event.
 #[inline(always)]
 pub fn is_due<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) -> bool {
-    if !is_drop(rule.action) {
+    let limit = host.config().events_per_second as u64;
+    if !is_drop(rule.action) || limit == 0 {
         return false;
     }
-    let limit = host.config().events_per_second as u64;
     let window = s.now(host) >> WINDOW_SHIFT;
     let mut is_due = false;
     host.look_at_rule(rule.slot as u32, |counter| is_due = counter.window != window || counter.window_events < limit);

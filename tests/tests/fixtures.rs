@@ -5,8 +5,13 @@ mod hosts;
 
 use std::sync::LazyLock;
 
-use filter_core::reason::Reason;
+use filter_core::{
+    limits::INSPECTED_LENGTH,
+    reason::Reason,
+    scratch::{NumberOf, extent},
+};
 use hosts::{Outcome, Shared};
+use ringfence::kernel::Instance;
 use ringfence_tests::{
     message::Message,
     packet::{Extension, Packet, flag},
@@ -971,4 +976,52 @@ fn payloads_around_the_inspected_length_are_read_alike() {
     let ends: [&[u8]; 7] = [b"x", b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\r\nFrom:", b"\r\nf: \"\\"];
     let frames: Vec<Vec<u8>> = (8_150..8_240).flat_map(|length| ends.map(|end| filler(length, end))).collect();
     assert_eq!(EVERYTHING.run(&frames).len(), frames.len());
+}
+
+#[test]
+fn the_header_that_ends_with_the_inspected_length_is_read_to_its_end() {
+    const LINE: usize = 8_120;
+    const END: usize = INSPECTED_LENGTH;
+    let mut message = b"SIP/2.0 200 OK\r\n".to_vec();
+    while message.len() < LINE {
+        let value = (LINE - message.len() - 5).min(60);
+        message.extend_from_slice(format!("X: {}\r\n", "x".repeat(value)).as_bytes());
+    }
+    assert_eq!(message.len(), LINE);
+    let branch = ";branch=z9hG4bK-00000000";
+    let start = "Via: SIP/2.0/UDP ";
+    let host = "h".repeat(END - LINE - start.len() - branch.len());
+    message.extend_from_slice(format!("{start}{host}{branch}").as_bytes());
+    assert_eq!(message.len(), END);
+    for rest in ["", "\r\n\r\n", "\r\nX: y\r\n\r\n"] {
+        let outcome = everything(&Packet::udp([&message, rest.as_bytes()].concat()));
+        assert_dropped(&outcome, "via");
+    }
+}
+
+#[test]
+fn a_rule_decides_before_all_is_read_only_where_no_event_tells_of_it() {
+    let built = hosts::policy_text(
+        "version = 1\ndefault = \"pass\"\n[network]\nudp = [5060]\n[numbering]\ncountry_code = \"1\"\n\
+         [[rule]]\nname = \"emergency\"\nmatch.called = \"911$\"\naction = \"whitelist\"\n\
+         [[rule]]\nname = \"scanner\"\nmatch.user_agent = \"friendly-scanner\"\naction = \"drop\"\n\
+         [[rule]]\nname = \"caller\"\nmatch.calling = \"1605562\"\naction = \"drop\"\n",
+    )
+    .unwrap();
+    let scanner = Packet::udp(Message::invite().calling(BLOCKED).set("User-Agent", "friendly-scanner")).frame();
+    let rescue = Packet::udp(Message::invite().called("911").set("User-Agent", "friendly-scanner")).frame();
+    let caller = call_from(BLOCKED).frame();
+    for (limit, read) in [(20, extent::WHOLE), (0, extent::FIRST)] {
+        let mut image = built.image.clone();
+        image.config.events_per_second = limit;
+        let instance = Instance::load(&image).unwrap();
+        let run = |frame: &[u8]| instance.run_and_read(frame).unwrap();
+        let (decision, scratch) = run(&scanner);
+        assert_eq!((decision.action, scratch.rule, scratch.message_read), (1, 1, read));
+        assert_eq!(scratch.numbers[NumberOf::Calling as usize].key != 0, read == extent::WHOLE);
+        let (decision, scratch) = run(&rescue);
+        assert_eq!((decision.action, scratch.rule, scratch.message_read), (2, 0, extent::FIRST));
+        let (decision, scratch) = run(&caller);
+        assert_eq!((decision.action, scratch.rule, scratch.message_read), (1, 2, extent::WHOLE));
+    }
 }

@@ -75,7 +75,7 @@ pub fn image(policy: &Policy, inspect: bool) -> Image {
         rule.slot = slot as u16;
     }
     // Where no event is due, a rule may decide before the message is read whole.
-    if policy.rules.len() % 2 == 0 {
+    if policy.rules.len().is_multiple_of(2) {
         image.config.events_per_second = 0;
     }
     if inspect {
