@@ -80,8 +80,12 @@ fn write_text(
             let size = Size::of(built);
             writeln!(
                 output,
-                "  {} rules ({} in report mode), {} addresses, {} numbers, {} patterns",
-                size.rules, size.report_rules, size.addresses, size.numbers, size.patterns
+                "  {} ({} in report mode), {}, {}, {}",
+                count(size.rules, "rule", "rules"),
+                size.report_rules,
+                count(size.addresses, "address", "addresses"),
+                count(size.numbers, "number", "numbers"),
+                count(size.patterns, "pattern", "patterns"),
             )?;
             let mut parts = size.kernel_memory;
             parts.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
@@ -191,6 +195,11 @@ impl<'a> Lists<'a> {
         }
         lists
     }
+}
+
+/// A number of things, in words.
+fn count(number: usize, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
 }
 
 fn bytes(count: usize) -> String {

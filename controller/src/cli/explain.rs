@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{EXIT_USAGE, policy_or_sample, printable, udp_port};
 use crate::{
     engine::{self, Endpoints, Engine, Explainer, Facts, datagram, decision_json, inspection},
-    policy::{Built, model::Policy},
+    policy::{Built, image::Image, model::Policy},
 };
 
 /// Explain the verdict for one message: each rule in order, which of its conditions held and which did not
@@ -114,12 +114,15 @@ fn explain(built: &Built, packet: &[u8], port: u16) -> anyhow::Result<Value> {
                     })
                 })
                 .collect();
+            let outcome = outcome(policy, &decision, &holds, index);
+            let pinhole = (outcome == "skipped").then(|| pinhole(policy, image, &decision, index)).flatten();
             json!({
                 "rule": rule.name,
                 "action": filter_core::layout::Action::NAMES[rule.action as usize],
                 "stage": rule.stage,
                 "mode": if rule.report { "report" } else { "enforce" },
-                "outcome": outcome(policy, &decision, &holds, index),
+                "outcome": outcome,
+                "skipped_by": pinhole.map(|pinhole| &policy.rules[pinhole].name),
                 "conditions": conditions,
                 "line": rule.origin.line,
             })
@@ -153,6 +156,15 @@ fn outcome(policy: &Policy, decision: &engine::Decision, holds: &[Vec<bool>], in
     }
 }
 
+/// The pinhole that kept a rule from being looked at.
+fn pinhole(policy: &Policy, image: &Image, decision: &engine::Decision, index: usize) -> Option<usize> {
+    let skips = |&rule: &usize| {
+        let remains = image.rules.get(rule).map(|rule| rule.after[index / 64] >> (index % 64) & 1);
+        rule < index && !policy.rules[rule].report && decision.rule != Some(rule) && remains == Some(0)
+    };
+    decision.matched.iter().copied().find(skips)
+}
+
 /// The explanation as a tree.
 fn write_tree(output: &mut dyn Write, explanation: &Value) -> io::Result<()> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -169,7 +181,8 @@ fn write_tree(output: &mut dyn Write, explanation: &Value) -> io::Result<()> {
         };
         let mode = if rule["mode"] == "report" { ", report" } else { "" };
         let (name, action, outcome) = (text(&rule["rule"]), text(&rule["action"]), text(&rule["outcome"]));
-        writeln!(output, "{mark} {name} ({action}{mode}): {outcome}")?;
+        let by = rule["skipped_by"].as_str().map(|pinhole| format!(" by {pinhole}")).unwrap_or_default();
+        writeln!(output, "{mark} {name} ({action}{mode}): {outcome}{by}")?;
         let conditions: Vec<&Value> = rule["conditions"].as_array().into_iter().flatten().collect();
         for (index, condition) in conditions.iter().enumerate() {
             let branch = if index + 1 == conditions.len() { "`-" } else { "|-" };

@@ -117,7 +117,7 @@ codes! {
     TooManyRules = "too-many-rules";
     /// The compiled form would be too large.
     TooLarge = "too-large";
-    /// Reject and divert drop until the responder answers.
+    /// Reject and divert drop without an answer.
     UnansweredCalls = "unanswered-calls";
     /// An anomaly that does not exist.
     UnknownAnomaly = "unknown-anomaly";

@@ -162,9 +162,9 @@ impl<'a> Linter<'a> {
                     self.warn(Code::NoNeverBan, &action.span, message, help);
                 }
                 Action::Reject | Action::Divert if !rule.report => {
-                    let message = "calls are dropped here; the answer comes from the daemon's responder";
+                    let message = "calls are dropped here, and nothing answers them yet";
                     let help =
-                        "without `ringfence run` and its responder the caller hears nothing until its own timeout";
+                        "the caller hears nothing until its own timeout; where that is meant, say `action = \"drop\"`";
                     self.warn(Code::UnansweredCalls, &action.span, message, help);
                 }
                 _ => {}
