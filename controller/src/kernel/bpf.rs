@@ -1,4 +1,4 @@
-//! The `bpf()` commands that aya does not offer: whole-array updates, freezing, raw values of maps, facts about links.
+//! What aya does not offer of `bpf()`: whole-array updates, mapped arrays, raw values of maps, facts about links.
 //!
 //! Numbers and structures are those of the kernel's `include/uapi/linux/bpf.h`; unused tails of an attribute are zero.
 
@@ -10,6 +10,7 @@ use std::{
         unix::ffi::OsStrExt as _,
     },
     path::Path,
+    ptr::{self, NonNull},
 };
 
 const BPF_MAP_CREATE: libc::c_long = 0;
@@ -25,8 +26,11 @@ const BPF_LINK_DETACH: libc::c_long = 34;
 
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
 
-/// Makes an array map that only user space uses. `name` may have 15 bytes of letters, digits and underscores.
-pub(super) fn create_array(name: &str, value_size: u32, max_entries: u32) -> io::Result<OwnedFd> {
+/// `BPF_F_MMAPABLE`: an array whose values can be mapped into memory.
+pub(super) const MMAPABLE: u32 = 1 << 10;
+
+/// Makes an array map. `name` may have 15 bytes of letters, digits and underscores.
+pub(super) fn create_array(name: &str, value_size: u32, max_entries: u32, map_flags: u32) -> io::Result<OwnedFd> {
     #[repr(C)]
     #[derive(Default)]
     struct Attribute {
@@ -47,6 +51,7 @@ pub(super) fn create_array(name: &str, value_size: u32, max_entries: u32) -> io:
         key_size: 4,
         value_size,
         max_entries,
+        map_flags,
         map_name,
         ..Attribute::default()
     };
@@ -113,6 +118,47 @@ pub(super) unsafe fn update_batch(map: BorrowedFd<'_>, keys: &[u8], values: &[u8
     };
     // SAFETY: both pointers are valid for this call, and long enough by this function's contract.
     unsafe { bpf(BPF_MAP_UPDATE_BATCH, &mut attribute) }.map(drop)
+}
+
+/// The values of an array with [`MMAPABLE`], mapped into this process's memory, to be written.
+pub(super) struct Mapping {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+impl Mapping {
+    /// Maps the first `length` bytes of the values. The kernel refuses more than the map has (rounded up to a page).
+    pub(super) fn new(map: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
+        let (protection, fd) = (libc::PROT_READ | libc::PROT_WRITE, map.as_raw_fd());
+        // SAFETY: the kernel chooses the place, so that nothing that is mapped already is touched.
+        let start = unsafe { libc::mmap(ptr::null_mut(), length, protection, libc::MAP_SHARED, fd, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        match NonNull::new(start.cast()) {
+            Some(start) => Ok(Self { start, length }),
+            None => Err(io::Error::other("mapped at address 0")),
+        }
+    }
+
+    /// Writes bytes from an offset on.
+    ///
+    /// # Panics
+    /// They reach past the mapping's end.
+    pub(super) fn write(&mut self, offset: usize, bytes: &[u8]) {
+        let end = offset.checked_add(bytes.len());
+        assert!(end.is_some_and(|end| end <= self.length), "{} bytes at {offset} of {}", bytes.len(), self.length);
+        // SAFETY: the range was just checked to lie in the mapping, which nothing else in this process points into. Programs
+        // may read it meanwhile: it is plain memory to them, which user space may change at any time.
+        unsafe { self.start.as_ptr().add(offset).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: it was mapped with this length, and no pointer into it leaves this type.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
+    }
 }
 
 /// Pins a map, program or link.

@@ -5,7 +5,7 @@ use std::{
     io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
-    thread,
+    thread::{self, ScopedJoinHandle},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -16,7 +16,7 @@ use super::{
     Error, Instance, Mode, ModeChoice, Pins, bpf,
     error::{Context as _, Version},
     host,
-    instance::{Live, load_live},
+    instance::{Live, PolicyMaps, load_live},
     pins, probe,
     state::{self, MAX_INTERFACES, Meta, MetaInterface, Slot},
     table::Table,
@@ -140,6 +140,7 @@ impl Filter {
         let (slots, used) = self.give_slots(image)?;
         let result = load_and_verify(image, &self.pins).and_then(|live| {
             let (attached, removed) = self.swap(&live, interfaces, &indexes, mode)?;
+            tracing::debug!(after = ?start.elapsed(), "program on the links");
             Ok((live, attached, removed))
         });
         let (live, attached, removed) = match result {
@@ -310,18 +311,34 @@ impl Filter {
     }
 }
 
-/// Fills the policy's maps, loads the program that is to be attached, and asks an instance of it for its verdicts.
+/// Fills the policy's maps, loads the program that is to be attached, and asks an instance of it for its verdicts: one with
+/// shared maps of its own, so that what it is asked is in nobody's counters.
 ///
-/// The verifier takes most of the time, and walks through both at once.
+/// The verifier takes most of the time. It walks through both at once, while the maps are filled.
 fn load_and_verify(image: &Image, pins: &Pins) -> Result<Live, Error> {
-    let mut instance = Instance::prepare(image)?;
-    let maps = instance.pin_policy_maps(pins)?;
+    let start = Instant::now();
+    let told = |what| tracing::debug!(after = ?start.elapsed(), "{what}");
+    let maps = PolicyMaps::create(image, pins)?;
+    told("policy maps made");
     thread::scope(|scope| {
-        let live = scope.spawn(|| load_live(image, pins, &maps));
-        let verified = instance.load_program().and_then(|()| probe::verify(&instance, image));
-        let live = live.join().unwrap_or_else(|_| Err(Error::Internal("the loading thread panicked".to_owned())));
-        verified.and(live)
+        let filling = scope.spawn(|| maps.fill(image).inspect(|()| told("policy maps filled")));
+        let loading = scope.spawn(|| load_live(image, pins, &maps).inspect(|_| told("program verified")));
+        let probed = Instance::with_maps(image, &maps).and_then(|mut instance| {
+            instance.check_shared_maps(pins)?;
+            instance.load_program()?;
+            told("program for probes verified");
+            joined(filling)?;
+            probe::verify(&instance, image)?;
+            told("probes answered");
+            Ok(())
+        });
+        let live = joined(loading);
+        probed.and(live)
     })
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, Result<T, Error>>) -> Result<T, Error> {
+    thread.join().unwrap_or_else(|_| Err(Error::Internal("a loading thread panicked".to_owned())))
 }
 
 /// How an update of a link went.

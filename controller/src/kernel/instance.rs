@@ -65,19 +65,20 @@ impl Instance {
     /// # Errors
     /// As for [`Instance::load`].
     pub fn load_logging(image: &Image, level: VerifierLogLevel) -> Result<Self, Error> {
-        let mut instance = Self::prepare_logging(image, level)?;
+        let mut instance = Self::new(image, &[], level)?;
+        fill(&instance.tables, image)?;
         instance.load_program()?;
         Ok(instance)
     }
 
-    /// Makes and fills the maps. The program is not in the kernel yet.
-    pub(super) fn prepare(image: &Image) -> Result<Self, Error> {
-        Self::prepare_logging(image, VerifierLogLevel::default())
+    /// An instance with these maps of the policy; the other ones are its own. The program is not in the kernel yet.
+    pub(super) fn with_maps(image: &Image, maps: &PolicyMaps) -> Result<Self, Error> {
+        Self::new(image, &maps.pins, VerifierLogLevel::default())
     }
 
-    fn prepare_logging(image: &Image, level: VerifierLogLevel) -> Result<Self, Error> {
+    fn new(image: &Image, pinned: &[(&'static str, PathBuf)], level: VerifierLogLevel) -> Result<Self, Error> {
         host::check()?;
-        let mut ebpf = load_object(image, &[], level)?;
+        let mut ebpf = load_object(image, pinned, level)?;
         let mut tables = Vec::new();
         for name in POLICY_MAPS.into_iter().chain(SHARED_MAPS) {
             match ebpf.take_map(name) {
@@ -86,19 +87,6 @@ impl Instance {
                     return Err(Error::Internal(format!("the program has no map {name}")));
                 }
                 None => {}
-            }
-        }
-        for (name, table) in &tables {
-            match *name {
-                "ROOTS" => fill_large::<Root>(table, &image.roots)?,
-                "NODES" => table.fill(&image.nodes)?,
-                "LEAVES" => table.fill(&image.leaves)?,
-                "ADDRESS_CLASSES" => table.fill(&image.address_classes)?,
-                "NUMBER_CLASSES" => table.fill(&image.number_classes)?,
-                "ROWS" => table.fill(&image.rows)?,
-                "RULES" => table.fill(&image.rules)?,
-                "DFAS" => fill_large::<Dfa>(table, &image.dfas)?,
-                _ => {}
             }
         }
         let scratch =
@@ -174,43 +162,95 @@ impl Instance {
         Ok(info.verified_instruction_count())
     }
 
-    /// Pins the policy maps in the directory of the next generation, and says where all maps of the live program lie: these,
-    /// and the shared ones.
-    pub(super) fn pin_policy_maps(&self, pins: &Pins) -> Result<Vec<(&'static str, PathBuf)>, Error> {
-        pins.remove_generation(pins::NEXT)?;
-        let directory = pins.generation(pins::NEXT);
-        pins::create_directory(&directory)?;
-        let mut paths = Vec::new();
-        for (name, table) in &self.tables {
-            let path = if POLICY_MAPS.contains(name) {
-                let path = directory.join(name);
-                bpf::pin(table.fd(), &path).context(|| format!("pin the map {name}"))?;
-                path
-            } else {
-                let path = pins.map(name);
-                // aya takes whatever lies there; a map of another shape would be read with this program's layouts.
-                if path.exists() {
-                    let (found, expected) = (Table::open(&path)?.shape(), table.shape());
-                    if found != expected {
-                        return Err(Error::Shape {
-                            path,
-                            found: format!("{found:?}"),
-                            expected: format!("{expected:?}"),
-                        });
-                    }
-                }
-                path
-            };
-            paths.push((*name, path));
+    /// Compares the shared maps that are pinned already with what the program expects.
+    ///
+    /// aya takes whatever lies there; a map of another shape would be read with this program's layouts.
+    pub(super) fn check_shared_maps(&self, pins: &Pins) -> Result<(), Error> {
+        for (name, table) in self.tables.iter().filter(|(name, _)| !POLICY_MAPS.contains(name)) {
+            let path = pins.map(name);
+            if !path.exists() {
+                continue;
+            }
+            let (found, expected) = (Table::open(&path)?.shape(), table.shape());
+            if found != expected {
+                return Err(Error::Shape { path, found: format!("{found:?}"), expected: format!("{expected:?}") });
+            }
         }
-        Ok(paths)
+        Ok(())
     }
 }
 
-/// Loads the program that is to be attached: with an instance's policy maps, but the shared maps of `pins`, so that what was
-/// asked of the instance is in nobody's counters. It is pinned in the directory of the next generation.
-pub(super) fn load_live(image: &Image, pins: &Pins, maps: &[(&'static str, PathBuf)]) -> Result<Live, Error> {
-    let mut ebpf = load_object(image, maps, VerifierLogLevel::default())?;
+/// The maps of a policy, pinned in the directory of the next generation, so that several programs can have them.
+#[derive(Debug)]
+pub(super) struct PolicyMaps {
+    tables: Vec<(&'static str, Table)>,
+    pins: Vec<(&'static str, PathBuf)>,
+}
+
+impl PolicyMaps {
+    /// Makes them, empty. That is all the verifier asks of a map: programs can be loaded while they are filled.
+    pub(super) fn create(image: &Image, pins: &Pins) -> Result<Self, Error> {
+        pins.remove_generation(pins::NEXT)?;
+        let directory = pins.generation(pins::NEXT);
+        pins::create_directory(&directory)?;
+        let mut maps = Self { tables: Vec::new(), pins: Vec::new() };
+        for (name, value_size, entries) in policy_maps(image) {
+            let table = Table::create_mapped(name, value_size, entries)?;
+            let path = directory.join(name);
+            bpf::pin(table.fd(), &path).context(|| format!("pin the map {name}"))?;
+            maps.tables.push((name, table));
+            maps.pins.push((name, path));
+        }
+        Ok(maps)
+    }
+
+    /// Writes the policy into them.
+    pub(super) fn fill(&self, image: &Image) -> Result<(), Error> {
+        fill(&self.tables, image)
+    }
+}
+
+/// Name, size of a value and count of values of each of [`POLICY_MAPS`]. The kernel makes no empty maps.
+fn policy_maps(image: &Image) -> [(&'static str, usize, usize); POLICY_MAPS.len()] {
+    fn map<V>(name: &'static str, values: &[V]) -> (&'static str, usize, usize) {
+        (name, size_of::<V>(), values.len().max(1))
+    }
+    [
+        ("ROOTS", size_of::<Root>(), image.roots.len()),
+        map("NODES", &image.nodes),
+        map("LEAVES", &image.leaves),
+        map("ADDRESS_CLASSES", &image.address_classes),
+        map("NUMBER_CLASSES", &image.number_classes),
+        map("ROWS", &image.rows),
+        map("RULES", &image.rules),
+        ("DFAS", size_of::<Dfa>(), image.dfas.len().max(1)),
+    ]
+}
+
+/// Writes the policy into its maps; other maps are left alone.
+fn fill(tables: &[(&'static str, Table)], image: &Image) -> Result<(), Error> {
+    for (name, table) in tables {
+        match *name {
+            "ROOTS" => fill_large::<Root>(table, &image.roots)?,
+            "NODES" => table.fill(&image.nodes)?,
+            "LEAVES" => table.fill(&image.leaves)?,
+            "ADDRESS_CLASSES" => table.fill(&image.address_classes)?,
+            "NUMBER_CLASSES" => table.fill(&image.number_classes)?,
+            "ROWS" => table.fill(&image.rows)?,
+            "RULES" => table.fill(&image.rules)?,
+            "DFAS" => fill_large::<Dfa>(table, &image.dfas)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Loads the program that is to be attached: with the maps of the policy and the shared maps of `pins`. It is pinned in the
+/// directory of the next generation.
+pub(super) fn load_live(image: &Image, pins: &Pins, maps: &PolicyMaps) -> Result<Live, Error> {
+    let shared = SHARED_MAPS.into_iter().map(|name| (name, pins.map(name)));
+    let pinned: Vec<_> = maps.pins.iter().cloned().chain(shared).collect();
+    let mut ebpf = load_object(image, &pinned, VerifierLogLevel::default())?;
     let program = xdp(&mut ebpf)?;
     program.load()?;
     let info = program.info().context(|| "read the properties of the program".to_owned())?;
@@ -235,18 +275,9 @@ fn load_object(image: &Image, pinned: &[(&'static str, PathBuf)], level: Verifie
     let mut loader = EbpfLoader::new();
     loader.verifier_log_level(level);
     loader.override_global("CONFIG", image.config.as_bytes(), true);
-    for (name, entries) in [
-        ("NODES", image.nodes.len()),
-        ("LEAVES", image.leaves.len()),
-        ("ADDRESS_CLASSES", image.address_classes.len()),
-        ("NUMBER_CLASSES", image.number_classes.len()),
-        ("ROWS", image.rows.len()),
-        ("RULES", image.rules.len()),
-        ("DFAS", image.dfas.len()),
-    ] {
+    for (name, _, entries) in policy_maps(image) {
         let entries = u32::try_from(entries).map_err(|_| Error::Internal(format!("too many entries for {name}")))?;
-        // The kernel makes no empty maps.
-        loader.map_max_entries(name, entries.max(1));
+        loader.map_max_entries(name, entries);
     }
     for (name, path) in pinned {
         loader.map_pin_path(name, path.as_path());

