@@ -131,6 +131,42 @@ pub fn covers_everything(entry: &AddressEntry, length: usize) -> Option<Mistake>
 ///
 /// What is wrong with it, and where.
 pub fn address(text: &[u8]) -> Result<AddressEntry, Mistake> {
+    plain_ipv4(text).map_or_else(|| any_address(text), Ok)
+}
+
+/// Reads what nearly every line of a long list is, an IPv4 address or network, in a third of the time. None for anything
+/// else and for whatever has something wrong: [`any_address`] has the last word on that.
+fn plain_ipv4(text: &[u8]) -> Option<AddressEntry> {
+    /// One to three digits, the first one no zero unless it is alone, and what comes behind.
+    fn number(text: &[u8]) -> Option<(u32, &[u8])> {
+        let count = text.iter().take(3).take_while(|byte| byte.is_ascii_digit()).count();
+        let (digits, rest) = text.split_at(count);
+        if count == 0 || count > 1 && digits[0] == b'0' {
+            return None;
+        }
+        Some((digits.iter().fold(0, |value, digit| value * 10 + u32::from(digit - b'0')), rest))
+    }
+    let mut bits = 0;
+    let mut rest = text;
+    for part in 0..4 {
+        let (value, behind) = number(rest)?;
+        if value > 255 {
+            return None;
+        }
+        bits = bits << 8 | value;
+        rest = if part < 3 { behind.strip_prefix(b".")? } else { behind };
+    }
+    let mut prefix = 32;
+    if !rest.is_empty() {
+        (prefix, rest) = number(rest.strip_prefix(b"/")?)?;
+    }
+    let is_network = prefix <= 32 && u64::from(bits) << prefix & 0xffff_ffff == 0;
+    let entry = AddressEntry { address: IpAddr::V4(bits.into()), prefix: prefix as u8, line: 0 };
+    (rest.is_empty() && is_network).then_some(entry)
+}
+
+/// As [`address`].
+fn any_address(text: &[u8]) -> Result<AddressEntry, Mistake> {
     let whole = 0..text.len();
     let bad = |span: Range<usize>, message: String| Mistake::new(Code::BadAddress, span, message);
     let Ok(text) = std::str::from_utf8(text) else {
@@ -1001,6 +1037,24 @@ mod tests {
         );
         let codes: Vec<_> = told.iter().map(|one| one.code).collect();
         assert_eq!(codes, [Code::BadNumber, Code::BadCsv]);
+    }
+
+    proptest! {
+        #[test]
+        fn an_ipv4_network_is_read_alike_in_one_pass_or_not(bits: u32, prefix in 0..=32_u8, whole: bool) {
+            let IpAddr::V4(address) = network(IpAddr::V4(bits.into()), prefix) else { unreachable!() };
+            let text = if whole { address.to_string() } else { format!("{address}/{prefix}") };
+            let quick = plain_ipv4(text.as_bytes());
+            prop_assert!(quick.is_some(), "{}", text);
+            prop_assert_eq!(quick, any_address(text.as_bytes()).ok());
+        }
+
+        #[test]
+        fn what_is_read_in_one_pass_is_right(text in "[0-2]?[0-9]{1,2}(\\.[0-9]{1,3}){2,4}(/[0-9.]{0,3})?[ #a/]?") {
+            if let Some(entry) = plain_ipv4(text.as_bytes()) {
+                prop_assert_eq!(Some(entry), any_address(text.as_bytes()).ok());
+            }
+        }
     }
 
     proptest! {
