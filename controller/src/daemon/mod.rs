@@ -39,11 +39,15 @@ use self::{
 };
 use crate::{
     kernel::{self, Counts, Filter, Installed, ModeChoice, Pins, Ring, State},
-    policy::diagnostics::Diagnostics,
+    policy::{Known, diagnostics::Diagnostics},
 };
 
-/// How often the policy's files are looked at.
-const LOOK: Duration = Duration::from_millis(250);
+/// How often the policy's files are looked at: a dozen files take some tens of microseconds.
+///
+/// A change is read when the files have stayed the same for one look: editors and git write several. The times of files
+/// advance with the kernel's tick, every 10 ms at most, so that two writes can have one time. A look later they cannot any
+/// more: what is read then is what was looked at, or a later look differs.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Events read before the loop turns to something else.
 const EVENTS_AT_ONCE: usize = 256;
@@ -120,11 +124,18 @@ struct Daemon {
     began: Instant,
     tables: Tables,
     /// None while a reload works with it.
-    filter: Option<Filter>,
+    loader: Option<Loader>,
     /// What the policy's files looked like when they were last read.
     fingerprint: u64,
     policy_errors: u64,
     policy_error: Option<String>,
+}
+
+/// What puts policies in force.
+struct Loader {
+    filter: Filter,
+    /// From the last policy, so that only what changed is read and compiled anew.
+    known: Known,
 }
 
 /// A policy that came in force.
@@ -148,21 +159,22 @@ impl Daemon {
     fn start(options: Options) -> Result<Self, Error> {
         let output = Output::new(options.json);
         let fingerprint = options.source.fingerprint();
-        let mut filter = Filter::open(options.pins.clone())?;
-        let adopted = filter.is_attached()?;
-        let result = put_in_force(&mut filter, &options);
+        let mut loader = Loader { filter: Filter::open(options.pins.clone())?, known: Known::default() };
+        let adopted = loader.filter.is_attached()?;
+        let result = loader.put_in_force(&options, || true);
         let mut daemon = Self {
             options,
             output,
             began: Instant::now(),
             tables: Tables::default(),
-            filter: Some(filter),
+            loader: Some(loader),
             fingerprint,
             policy_errors: 0,
             policy_error: None,
         };
         match result {
-            Ok(in_force) => daemon.tell_started(&in_force, adopted),
+            Ok(Some(in_force)) => daemon.tell_started(&in_force, adopted),
+            Ok(None) => {}
             Err(Refusal::Policy(diagnostics)) if adopted => {
                 daemon.tell_adopted()?;
                 daemon.refuse(&Refusal::Policy(diagnostics));
@@ -176,7 +188,7 @@ impl Daemon {
                     }
                     Refusal::Kernel(error) => error.into(),
                 };
-                daemon.filter = None;
+                daemon.loader = None;
                 if !adopted {
                     // Nothing is attached: leave no pins behind.
                     kernel::detach(&daemon.options.pins)?;
@@ -204,7 +216,7 @@ impl Daemon {
         let mut changed: Option<u64> = None;
         let mut reloading: Option<Reload> = None;
         let mut waiting: Vec<oneshot::Sender<serde_json::Value>> = Vec::new();
-        let mut reload_again = false;
+        let mut reload_again = None;
         if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
             tracing::warn!("failed to tell systemd that the daemon is ready: {error}");
         }
@@ -219,23 +231,27 @@ impl Daemon {
                     Some((Command::Stop, answer)) => break Some(answer),
                     Some((Command::Reload, answer)) => {
                         waiting.push(answer);
-                        reload_again = true;
+                        reload_again = Some(Occasion::Asked);
                     }
                     None => break None,
                 },
-                _ = signals.hangup.recv() => reload_again = true,
+                _ = signals.hangup.recv() => reload_again = Some(Occasion::Asked),
                 result = finished(&mut reloading) => {
                     reloading = None;
-                    let (filter, result) = result?;
-                    self.filter = Some(filter);
+                    let (loader, result) = result?;
+                    self.loader = Some(loader);
                     let answer = match result {
-                        Ok(in_force) => self.tell_reloaded(&in_force),
-                        Err(refusal) => self.refuse(&refusal),
+                        Ok(Some(in_force)) => Some(self.tell_reloaded(&in_force)),
+                        // A later look finds them different from what was read.
+                        Ok(None) => None,
+                        Err(refusal) => Some(self.refuse(&refusal)),
                     };
-                    rules = RuleNames::read(&self.options.pins);
-                    *shared.facts() = self.facts();
-                    for waiting in waiting.drain(..) {
-                        let _ = waiting.send(answer.clone());
+                    if let Some(answer) = answer {
+                        rules = RuleNames::read(&self.options.pins);
+                        *shared.facts() = self.facts();
+                        for waiting in waiting.drain(..) {
+                            let _ = waiting.send(answer.clone());
+                        }
                     }
                 }
                 _ = tick.tick() => {
@@ -251,9 +267,13 @@ impl Daemon {
                 }
                 _ = look.tick() => {
                     let fingerprint = self.options.source.fingerprint();
-                    // Read only what has stayed the same for one look: editors and git write several files.
-                    if fingerprint != self.fingerprint && changed == Some(fingerprint) {
-                        reload_again = true;
+                    if fingerprint != self.fingerprint {
+                        if changed == Some(fingerprint) {
+                            let is_asked = reload_again == Some(Occasion::Asked);
+                            reload_again = Some(if is_asked { Occasion::Asked } else { Occasion::Changed(fingerprint) });
+                        } else {
+                            tracing::debug!("change of the policy's files noticed");
+                        }
                     }
                     changed = Some(fingerprint);
                 }
@@ -263,24 +283,27 @@ impl Daemon {
                     }
                 }
             }
-            if reload_again
-                && reloading.is_none()
-                && let Some(filter) = self.filter.take()
+            if reloading.is_none()
+                && let Some(occasion) = reload_again.take()
+                && let Some(loader) = self.loader.take()
             {
-                reload_again = false;
-                self.fingerprint = self.options.source.fingerprint();
-                reloading = Some(reload(filter, self.options.clone()));
+                self.fingerprint = match occasion {
+                    Occasion::Asked => self.options.source.fingerprint(),
+                    Occasion::Changed(fingerprint) => fingerprint,
+                };
+                reloading = Some(reload(loader, self.options.clone(), occasion));
             }
         };
 
         // A policy that is on its way is let in: half-way is not a state to leave.
         if reloading.is_some() {
-            let (filter, result) = finished(&mut reloading).await?;
-            self.filter = Some(filter);
+            let (loader, result) = finished(&mut reloading).await?;
+            self.loader = Some(loader);
             match result {
-                Ok(in_force) => self.tell_reloaded(&in_force),
-                Err(refusal) => self.refuse(&refusal),
-            };
+                Ok(Some(in_force)) => drop(self.tell_reloaded(&in_force)),
+                Ok(None) => {}
+                Err(refusal) => drop(self.refuse(&refusal)),
+            }
         }
         let answer = self.end()?;
         if let Some(stopped) = stopped {
@@ -296,7 +319,7 @@ impl Daemon {
     fn end(&mut self) -> Result<serde_json::Value, Error> {
         let names = self.options.interfaces.join(", ");
         // Lets go of the pins: whoever comes next may have them from here on.
-        self.filter = None;
+        self.loader = None;
         let text = if self.options.detach_on_exit {
             kernel::detach(&self.options.pins)?;
             format!("stopped; the filter was taken off {names}")
@@ -451,28 +474,61 @@ impl Daemon {
     }
 }
 
-/// Reads, compiles and installs the policy.
-fn put_in_force(filter: &mut Filter, options: &Options) -> Result<InForce, Refusal> {
-    let built = options.source.build().map_err(Refusal::Policy)?;
-    let commit = options.source.commit();
-    let mut image = built.image;
-    let installed =
-        filter.install(&mut image, &options.interfaces, options.mode, commit.as_deref()).map_err(Refusal::Kernel)?;
-    Ok(InForce { installed, hash: image.hash, rules: image.rules.len(), warnings: built.diagnostics })
+impl Loader {
+    /// Reads, compiles and installs the policy; nothing if `is_current` says, when it is compiled, that its files have become
+    /// other ones meanwhile. What was read of them may then be half the old and half the new policy, or a mistake that neither
+    /// has.
+    fn put_in_force(
+        &mut self,
+        options: &Options,
+        is_current: impl FnOnce() -> bool,
+    ) -> Result<Option<InForce>, Refusal> {
+        let start = Instant::now();
+        let built = options.source.build_knowing(&mut self.known);
+        tracing::debug!(after = ?start.elapsed(), "policy built");
+        if !is_current() {
+            tracing::debug!("the policy's files changed while they were read");
+            return Ok(None);
+        }
+        let built = built.map_err(Refusal::Policy)?;
+        let commit = options.source.commit();
+        let mut image = built.image;
+        let installed = self
+            .filter
+            .install(&mut image, &options.interfaces, options.mode, commit.as_deref())
+            .map_err(Refusal::Kernel)?;
+        tracing::debug!(after = ?start.elapsed(), "policy in force");
+        Ok(Some(InForce { installed, hash: image.hash, rules: image.rules.len(), warnings: built.diagnostics }))
+    }
+}
+
+/// Why the policy is read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Occasion {
+    /// By the API or a signal: what is there now comes in force.
+    Asked,
+    /// Its files are other ones, of this fingerprint.
+    Changed(u64),
 }
 
 /// A reload at work, on a thread of its own: lists of a million lines take seconds, and the loop goes on meanwhile.
-type Reload = JoinHandle<(Filter, Result<InForce, Refusal>)>;
+type Reload = JoinHandle<Reloaded>;
 
-fn reload(mut filter: Filter, options: Options) -> Reload {
+type Reloaded = (Loader, Result<Option<InForce>, Refusal>);
+
+fn reload(mut loader: Loader, options: Options, occasion: Occasion) -> Reload {
     tokio::task::spawn_blocking(move || {
-        let result = put_in_force(&mut filter, &options);
-        (filter, result)
+        let is_current = || match occasion {
+            Occasion::Asked => true,
+            Occasion::Changed(fingerprint) => options.source.fingerprint() == fingerprint,
+        };
+        let result = loader.put_in_force(&options, is_current);
+        (loader, result)
     })
 }
 
 /// Waits for a reload; for ever if there is none.
-async fn finished(reload: &mut Option<Reload>) -> Result<(Filter, Result<InForce, Refusal>), Error> {
+async fn finished(reload: &mut Option<Reload>) -> Result<Reloaded, Error> {
     match reload {
         // A panic in there leaves the filter as it was in the kernel, but this process has lost hold of it.
         Some(reload) => reload.await.map_err(|error| Error::Runtime(io::Error::other(error))),

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     policy::{
-        self, Built,
+        self, Built, Known,
         diagnostics::Diagnostics,
         files::{Directory, Files, Table},
     },
@@ -31,10 +31,18 @@ impl Source {
     /// # Errors
     /// What is wrong with it.
     pub fn build(&self) -> Result<Built, Diagnostics> {
+        self.build_knowing(&mut Known::default())
+    }
+
+    /// Reads and compiles it, with what is known from the last time.
+    ///
+    /// # Errors
+    /// As for [`Source::build`].
+    pub fn build_knowing(&self, known: &mut Known) -> Result<Built, Diagnostics> {
         let today = policy::today();
         match self {
-            Self::Directory(directory) => policy::build(&open(directory)?, today),
-            Self::Sample => policy::build(&Table(sample_policy::FILES), today),
+            Self::Directory(directory) => policy::build_knowing(&open(directory)?, today, known),
+            Self::Sample => policy::build_knowing(&Table(sample_policy::FILES), today, known),
         }
     }
 
@@ -182,6 +190,22 @@ mod tests {
         assert_eq!(before, source.fingerprint(), "hidden files do not count");
         fs::rename(folder.path().join("lists/.new"), folder.path().join("lists/a.txt")).unwrap();
         assert_ne!(before, source.fingerprint());
+    }
+
+    #[test]
+    fn a_list_changed_in_place_is_noticed_though_its_length_and_its_time_stay() {
+        let folder = folder();
+        let list = folder.path().join("list.txt");
+        fs::write(&list, "192.0.2.1\n").unwrap();
+        let source = Source::Directory(folder.path().to_owned());
+        let before = (source.fingerprint(), fs::metadata(&list).unwrap());
+        // Longer than the kernel's tick, by which it gives times.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        fs::write(&list, "192.0.2.2\n").unwrap();
+        fs::File::options().append(true).open(&list).unwrap().set_modified(before.1.modified().unwrap()).unwrap();
+        let facts = fs::metadata(&list).unwrap();
+        assert_eq!((facts.len(), facts.mtime_nsec()), (before.1.len(), before.1.mtime_nsec()));
+        assert_ne!(source.fingerprint(), before.0);
     }
 
     #[test]

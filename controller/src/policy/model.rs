@@ -52,7 +52,7 @@ pub struct Numbering {
 }
 
 /// A fact about the numbers that begin with a prefix; a longer prefix overrides the fields it sets.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NumberRange {
     /// The prefix's digits, country code first.
     pub prefix: String,

@@ -16,6 +16,7 @@ use filter_core::{
 use super::{
     diagnostics::{Code, Diagnostic, Diagnostics, Severity, SourceFile, mend_name},
     files::{Directory, Files, stays_inside},
+    known::{Key, KnownLists, ReadEntries, ReadList},
     lint,
     lists::{self, Day, Mistake, NumberForm},
     model::{
@@ -59,6 +60,15 @@ pub fn load(directory: &Path) -> Result<(Policy, Diagnostics), Diagnostics> {
 ///
 /// Everything that is wrong with it, warnings included.
 pub fn load_from(files: &dyn Files, today: Day) -> Result<(Policy, Diagnostics), Diagnostics> {
+    load_knowing(files, today, &mut KnownLists::default())
+}
+
+/// As [`load_from`]; lists that are known need not be read again.
+pub(super) fn load_knowing(
+    files: &dyn Files,
+    today: Day,
+    known: &mut KnownLists,
+) -> Result<(Policy, Diagnostics), Diagnostics> {
     let mut diagnostics = Diagnostics::default();
     let path = Path::new(POLICY_FILE);
     let content = match files.read(path) {
@@ -87,6 +97,7 @@ pub fn load_from(files: &dyn Files, today: Day) -> Result<(Policy, Diagnostics),
         file: &file,
         files,
         today,
+        known,
         diagnostics: &mut diagnostics,
         sets: BTreeMap::new(),
         broken_sets: &source.broken_sets,
@@ -140,6 +151,7 @@ struct Resolver<'a> {
     file: &'a SourceFile,
     files: &'a dyn Files,
     today: Day,
+    known: &'a mut KnownLists,
     diagnostics: &'a mut Diagnostics,
     sets: BTreeMap<String, SetState>,
     broken_sets: &'a [String],
@@ -149,6 +161,7 @@ impl Resolver<'_> {
     fn policy(mut self, source: &Source) -> Policy {
         let mut numbering = self.numbering(source);
         self.read_sets(source, &numbering);
+        self.known.finish();
         if let Some(values) = &source.numbering.asserted_identity_from {
             numbering.asserted_identity_from = self.addresses("asserted_identity_from", values);
         }
@@ -325,24 +338,7 @@ impl Resolver<'_> {
                         self.insert_empty(set);
                         continue;
                     };
-                    let file = Arc::new(PathBuf::from(&path.value));
-                    let origin = Origin { file: Arc::clone(&file), line: 1 };
-                    let mut told = Diagnostics::default();
-                    let list = match set.kind {
-                        SetKind::Addresses => {
-                            let entries = lists::addresses(&file, &content, &mut told);
-                            List::Addresses(Arc::new(AddressList { name, label, entries, origin }))
-                        }
-                        SetKind::Numbers => {
-                            let read = lists::numbers(&file, &content, &form, self.today, &mut told);
-                            let list = Arc::new(NumberList { name, entries: read.entries, origin });
-                            List::Numbers { list, scored: read.scored }
-                        }
-                        SetKind::Patterns | SetKind::UserAgents => {
-                            let entries = lists::patterns(&file, &content, &mut told);
-                            List::Patterns(Arc::new(PatternList { name, entries, origin }))
-                        }
-                    };
+                    let (list, told) = self.list(set, Path::new(&path.value), &content, &form);
                     self.tell_of_list(told, set.max_errors, list.is_empty());
                     list
                 }
@@ -366,6 +362,38 @@ impl Resolver<'_> {
             };
             self.sets.insert(set.name.value.clone(), SetState { kind: set.kind, list, used: false });
         }
+    }
+
+    /// What a set's file holds, and what is to be said of it.
+    fn list(&mut self, set: &source::Set, path: &Path, content: &[u8], form: &NumberForm<'_>) -> (List, Diagnostics) {
+        let file = Arc::new(path.to_owned());
+        let name = Some(set.name.value.clone());
+        let origin = Origin { file: Arc::clone(&file), line: 1 };
+        let mut told = Diagnostics::default();
+        if matches!(set.kind, SetKind::Patterns | SetKind::UserAgents) {
+            let entries = lists::patterns(&file, content, &mut told);
+            return (List::Patterns(Arc::new(PatternList { name, entries, origin })), told);
+        }
+        let key = Key::new(set, path, content, form, self.today);
+        let read = self.known.find(&key).unwrap_or_else(|| {
+            let entries = if set.kind == SetKind::Addresses {
+                let label = set.label.as_ref().map(|label| label.value.clone());
+                let entries = lists::addresses(&file, content, &mut told);
+                ReadEntries::Addresses(Arc::new(AddressList { name, label, entries, origin }))
+            } else {
+                let read = lists::numbers(&file, content, form, self.today, &mut told);
+                let list = Arc::new(NumberList { name, entries: read.entries, origin });
+                ReadEntries::Numbers { list, scored: read.scored }
+            };
+            let read = ReadList { entries, told };
+            self.known.keep(key, read.clone());
+            read
+        });
+        let list = match read.entries {
+            ReadEntries::Addresses(list) => List::Addresses(list),
+            ReadEntries::Numbers { list, scored } => List::Numbers { list, scored },
+        };
+        (list, read.told)
     }
 
     /// Tells what is wrong with a list. As many entries as its set allows may be: those are left out with a warning. A list

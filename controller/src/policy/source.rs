@@ -96,7 +96,7 @@ pub struct Numbering {
 }
 
 /// What a set's entries are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SetKind {
     /// `addresses`.
     Addresses,

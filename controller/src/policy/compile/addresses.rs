@@ -6,11 +6,11 @@ use filter_core::layout::{RuleSet, Trie, address_flag};
 
 use super::{
     MAX_CLASSES,
-    conditions::Lists,
+    conditions::{Lists, same},
     error::{CompileError, CompileErrorKind},
     rule_set,
     sets::{Interned, Sets},
-    trie::{Entry, Stretch, Tries, flatten, relabel},
+    trie::{Entry, Stretch, Tries, flatten, relabel, values_of},
 };
 use crate::policy::model::{AddressList, Policy, Test};
 
@@ -25,10 +25,22 @@ pub struct AddressClass {
     pub flags: u32,
 }
 
-/// Fills the address tries; returns what each class stands for.
+/// The address tries, with what they were made of.
+pub struct Known {
+    /// By id.
+    lists: Vec<Arc<AddressList>>,
+    /// The lists that hold an address, for all that are in some.
+    sets: Sets,
+    /// Those that some address has.
+    used: Vec<u32>,
+    class_of_set: Vec<u32>,
+    pub tries: Tries,
+}
+
+/// Makes the address tries known, unless they are; returns what each class stands for.
 pub fn compile(
     policy: &Policy,
-    tries: &mut Tries,
+    known: &mut Option<Known>,
     errors: &mut Vec<CompileError>,
 ) -> Result<Vec<AddressClass>, CompileErrorKind> {
     let mut lists = Lists::<AddressList>::default();
@@ -46,7 +58,22 @@ pub fn compile(
     let believed = lists.ids(&policy.numbering.asserted_identity_from);
     let never_banned = lists.ids(&policy.never_ban);
 
-    let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
+    let conditions = Conditions { rules: policy.rules.len(), sources, destinations, believed, never_banned };
+    // What is known is let go before anything new is made, which takes as much memory again.
+    if let Some(mut last) = known.take()
+        && same(last.lists.iter(), lists.lists.iter(), |list| &list.entries)
+    {
+        let (classes, class_of_set) = conditions.classes(&last.sets, &last.used)?;
+        if class_of_set == last.class_of_set {
+            last.lists = lists.lists;
+            *known = Some(last);
+            return Ok(classes);
+        }
+    }
+
+    // Nearly all are IPv4 in the lists there are; room that is not used takes no memory.
+    let count = lists.lists.iter().map(|list| list.entries.len()).sum();
+    let (mut ipv4, mut ipv6) = (Vec::with_capacity(count), Vec::new());
     for (id, list) in lists.lists.iter().enumerate() {
         for entry in &list.entries {
             let (entries, width, address) = match entry.address {
@@ -70,14 +97,38 @@ pub fn compile(
         (Trie::Ipv4, flatten(ipv4, 0, |set, list| sets.with(set, list))),
         (Trie::Ipv6, flatten(ipv6, 0, |set, list| sets.with(set, list))),
     ];
+    let used = values_of(stretches.iter().flat_map(|(_, stretches)| stretches), sets.len());
+    let (classes, class_of_set) = conditions.classes(&sets, &used)?;
+    let mut tries = Tries::new();
+    for (trie, stretches) in &mut stretches {
+        relabel(stretches, |set| class_of_set[set as usize]);
+        tries.build(*trie, stretches);
+    }
+    tries.finish();
+    // An entry that was left out is told each time.
+    if errors.is_empty() {
+        *known = Some(Known { lists: lists.lists, sets, used, class_of_set, tries });
+    }
+    Ok(classes)
+}
 
-    let all = rule_set::first(policy.rules.len());
-    let mut classes = Interned::new();
-    let mut class_of_set: Vec<Option<u32>> = vec![None; sets.len()];
-    // The empty set comes first, whether anything has it or not: class 0 is "in no list".
-    let used = stretches.iter().flat_map(|(_, stretches)| stretches.iter().map(|stretch| stretch.value));
-    for set in std::iter::once(0).chain(used) {
-        class_of_set[set as usize].get_or_insert_with(|| {
+/// All conditions on addresses: rule, ids of lists, whether it is negated.
+struct Conditions {
+    rules: usize,
+    sources: Vec<(usize, Vec<u32>, bool)>,
+    destinations: Vec<(usize, Vec<u32>, bool)>,
+    believed: Vec<u32>,
+    never_banned: Vec<u32>,
+}
+
+impl Conditions {
+    /// The classes of the sets that are used, and by set the class (0 for one that is not used).
+    fn classes(&self, sets: &Sets, used: &[u32]) -> Result<(Vec<AddressClass>, Vec<u32>), CompileErrorKind> {
+        let all = rule_set::first(self.rules);
+        let mut classes = Interned::new();
+        let mut class_of_set = vec![0; sets.len()];
+        // The empty set comes first, whether anything has it or not: class 0 is "in no list".
+        for set in std::iter::once(0).chain(used.iter().copied()) {
             let items = sets.items(set);
             let is_in = |ids: &[u32]| ids.iter().any(|id| items.binary_search(id).is_ok());
             let row = |conditions: &[(usize, Vec<u32>, bool)]| {
@@ -90,23 +141,20 @@ pub fn compile(
                 row
             };
             let mut flags = 0;
-            if is_in(&believed) {
+            if is_in(&self.believed) {
                 flags |= address_flag::ASSERTED_BELIEVED;
             }
-            if is_in(&never_banned) {
+            if is_in(&self.never_banned) {
                 flags |= address_flag::NEVER_BAN;
             }
-            classes.intern(AddressClass { source: row(&sources), destination: row(&destinations), flags })
-        });
-        if classes.values().len() > MAX_CLASSES {
-            return Err(CompileErrorKind::TooManyClasses { of: "addresses" });
+            let class = AddressClass { source: row(&self.sources), destination: row(&self.destinations), flags };
+            class_of_set[set as usize] = classes.intern(class);
+            if classes.values().len() > MAX_CLASSES {
+                return Err(CompileErrorKind::TooManyClasses { of: "addresses" });
+            }
         }
+        Ok((classes.values().to_vec(), class_of_set))
     }
-    for (trie, stretches) in &mut stretches {
-        relabel(stretches, |set| class_of_set[set as usize].unwrap_or(0));
-        tries.build(*trie, stretches);
-    }
-    Ok(classes.values().to_vec())
 }
 
 impl Lists<AddressList> {

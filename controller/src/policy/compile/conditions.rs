@@ -9,6 +9,17 @@ pub struct Lists<T> {
     ids: HashMap<*const T, u32>,
 }
 
+/// True if two sequences of lists hold the same.
+pub fn same<'a, T: 'a, E: PartialEq>(
+    one: impl ExactSizeIterator<Item = &'a Arc<T>>,
+    other: impl ExactSizeIterator<Item = &'a Arc<T>>,
+    entries: impl Fn(&T) -> &[E],
+) -> bool {
+    // A list that lies where the other one does is that one: both are held, so that neither place can have been given away.
+    one.len() == other.len()
+        && one.zip(other).all(|(one, other)| Arc::ptr_eq(one, other) || entries(one) == entries(other))
+}
+
 impl<T> Default for Lists<T> {
     fn default() -> Self {
         Self { lists: Vec::new(), ids: HashMap::new() }

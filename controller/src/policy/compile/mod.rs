@@ -16,10 +16,12 @@ mod sets;
 mod texts;
 mod trie;
 
+use std::{panic::resume_unwind, thread};
+
 use filter_core::{
     layout::{
         Action, Attestation, Config, DIMENSIONS, Dimension, Method, NumberFormat, Per, Port, Rule, RuleSet, Text,
-        Transport, Verstat, anomaly, need, rule_flag,
+        Transport, Trie, Verstat, anomaly, need, rule_flag,
     },
     limits::{MAX_PORTS, MAX_RULES},
 };
@@ -49,18 +51,41 @@ const FRAUD_STAGE: &str = "fraud";
 ///
 /// Everything that keeps the policy from being compiled, in the order of the rules as far as possible.
 pub fn compile(policy: &Policy) -> Result<Image, Vec<CompileError>> {
+    compile_knowing(policy, &mut Known::default())
+}
+
+/// What the last compilation left for the next one: its tries, with all that they were made of.
+#[derive(Default)]
+pub struct Known {
+    addresses: Option<addresses::Known>,
+    numbers: Option<numbers::Known>,
+}
+
+/// As [`compile`], with what is known from the compilation before: the image is the same, sooner.
+///
+/// # Errors
+///
+/// As for [`compile`].
+pub fn compile_knowing(policy: &Policy, known: &mut Known) -> Result<Image, Vec<CompileError>> {
     let mut errors = limits(policy);
     if !errors.is_empty() {
         // The rest could not even be written down.
         return Err(errors);
     }
     let all = rule_set::first(policy.rules.len());
-    let mut tries = Tries::new();
 
     let rules = rules(policy, &mut errors);
     let (needs, message_rules) = needs(policy);
-    let addresses = note(addresses::compile(policy, &mut tries, &mut errors), &mut errors);
-    let numbers = note(numbers::compile(policy, &mut tries, &mut errors), &mut errors);
+    // Lists of millions of each: one takes about as long as the other.
+    let mut number_errors = Vec::new();
+    let (addresses, numbers) = thread::scope(|scope| {
+        let numbers = scope.spawn(|| numbers::compile(policy, &mut known.numbers, &mut number_errors));
+        let addresses = addresses::compile(policy, &mut known.addresses, &mut errors);
+        (addresses, numbers.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    let addresses = note(addresses, &mut errors);
+    errors.append(&mut number_errors);
+    let numbers = note(numbers, &mut errors);
     // A dimension that no rule looks at has the table at row 0, where every class satisfies every rule.
     let classes =
         addresses.as_ref().map_or(0, Vec::len).max(numbers.as_ref().map_or(0, |numbers| numbers.classes.len()));
@@ -83,6 +108,9 @@ pub fn compile(policy: &Policy) -> Result<Image, Vec<CompileError>> {
     let (Some(addresses), Some(numbers), true) = (addresses, numbers, errors.is_empty()) else {
         return Err(errors);
     };
+    let mut tries = Tries::new();
+    tries.append(&known.addresses.as_ref().expect("without errors it is kept").tries, &[Trie::Ipv4, Trie::Ipv6]);
+    tries.append(&known.numbers.as_ref().expect("without errors it is kept").tries, &[Trie::Number]);
     let Texts { texts, text_rows, text_dfas, dfas } = texts;
     let config = Config {
         needs,

@@ -12,11 +12,11 @@ use filter_core::{
 
 use super::{
     MAX_CLASSES,
-    conditions::Lists,
+    conditions::{Lists, same},
     error::{CompileError, CompileErrorKind},
     rule_set,
     sets::{Interned, Sets},
-    trie::{Entry, Tries, flatten, relabel},
+    trie::{Entry, Tries, flatten, relabel, values_of},
 };
 use crate::policy::model::{Comparison, Identity, NumberEntry, NumberList, NumberRange, Policy, Test};
 
@@ -46,13 +46,49 @@ pub struct Numbers {
     pub regions: Vec<String>,
 }
 
-/// Fills the number trie; returns what each class stands for.
+/// The number trie, with what it was made of.
+pub struct Known {
+    /// Lists and the scores that are asked of them, by atom.
+    atoms: Vec<(Arc<NumberList>, u32)>,
+    ranges: Vec<NumberRange>,
+    names: Names,
+    states: States,
+    /// States that some number has.
+    used: Vec<u32>,
+    class_of_state: Vec<u32>,
+    pub tries: Tries,
+}
+
+impl Known {
+    fn holds(&self, scopes: &Scopes, ranges: &[NumberRange]) -> bool {
+        let atoms = scopes.atoms.values();
+        let lists: Vec<_> = atoms.iter().map(|atom| &scopes.lists.lists[atom.list as usize]).collect();
+        same(self.atoms.iter().map(|(list, _)| list), lists.into_iter(), |list| &list.entries)
+            && self.atoms.iter().map(|(_, at_least)| at_least).eq(atoms.iter().map(|atom| &atom.at_least))
+            && self.ranges == ranges
+            && self.names == scopes.names
+    }
+}
+
+/// Makes the number trie known, unless it is; returns what each class stands for.
 pub fn compile(
     policy: &Policy,
-    tries: &mut Tries,
+    known: &mut Option<Known>,
     errors: &mut Vec<CompileError>,
 ) -> Result<Numbers, CompileErrorKind> {
     let scopes = Scopes::new(policy);
+    let ranges = &policy.numbering.ranges;
+    // What is known is let go before anything new is made, which takes as much memory again.
+    if let Some(mut last) = known.take()
+        && last.holds(&scopes, ranges)
+    {
+        let (classes, class_of_state) = last.states.classes(&last.used, &scopes, policy.rules.len())?;
+        if class_of_state == last.class_of_state {
+            last.atoms = scopes.lists_of_atoms();
+            *known = Some(last);
+            return Ok(Numbers::new(&classes, scopes.names));
+        }
+    }
 
     let mut entries = Vec::new();
     for (item, atom) in scopes.atoms.values().iter().enumerate() {
@@ -68,7 +104,6 @@ pub fn compile(
         }
     }
     let first_range = scopes.atoms.values().len() as u32;
-    let ranges = &policy.numbering.ranges;
     for (index, range) in ranges.iter().enumerate() {
         match packed(&range.prefix) {
             // Facts about ranges hold for E.164 numbers, not for short codes.
@@ -83,53 +118,79 @@ pub fn compile(
         }
     }
 
-    // A state is the set of lists that hold the number, with the facts known of its range.
-    let mut sets = Sets::new();
-    let mut facts = Interned::new();
-    let mut states = Interned::new();
-    let unknown = states.intern((0, facts.intern(Facts::UNKNOWN)));
+    let mut states = States { sets: Sets::new(), facts: Interned::new(), states: Interned::new() };
+    let unknown = states.states.intern((0, states.facts.intern(Facts::UNKNOWN)));
     let mut stretches = flatten(entries, unknown, |state, item| {
-        let &(set, known) = states.value(state);
+        let &(set, facts) = states.states.value(state);
         let next = match item.checked_sub(first_range) {
-            None => (sets.with(set, item), known),
-            Some(range) => (set, facts.intern(facts.value(known).overridden(&ranges[range as usize], &scopes))),
-        };
-        states.intern(next)
-    });
-
-    let all = rule_set::first(policy.rules.len());
-    let evaluate = |items: &[u32], facts: &Facts| -> Class {
-        let mut rows = [all; IDENTITIES];
-        for condition in &scopes.conditions {
-            if condition.values.hold(items, facts) == condition.negated {
-                rule_set::remove(&mut rows[condition.identity], condition.rule);
+            None => (states.sets.with(set, item), facts),
+            Some(range) => {
+                let known = states.facts.value(facts).overridden(&ranges[range as usize], &scopes.names);
+                (set, states.facts.intern(known))
             }
-        }
-        // A holder is of interest to the rules alone.
-        Class { rows, facts: Facts { spid: 0, ..*facts } }
-    };
-    let mut classes = Interned::new();
-    classes.push(evaluate(&[], &Facts::ABSENT));
-    classes.push(evaluate(&[], &Facts::UNKNOWN));
-    let mut class_of_state: Vec<Option<u32>> = vec![None; states.values().len()];
-    for stretch in &stretches {
-        class_of_state[stretch.value as usize].get_or_insert_with(|| {
-            let &(set, known) = states.value(stretch.value);
-            classes.intern(evaluate(sets.items(set), facts.value(known)))
-        });
-        if classes.values().len() > MAX_CLASSES {
-            return Err(CompileErrorKind::TooManyClasses { of: "numbers" });
+        };
+        states.states.intern(next)
+    });
+    let used = values_of(stretches.iter(), states.states.values().len());
+    let (classes, class_of_state) = states.classes(&used, &scopes, policy.rules.len())?;
+    relabel(&mut stretches, |state| class_of_state[state as usize]);
+    let mut tries = Tries::new();
+    tries.build(Trie::Number, &stretches);
+    tries.finish();
+    // An entry that was left out is told each time.
+    if errors.is_empty() {
+        let (atoms, ranges, names) = (scopes.lists_of_atoms(), ranges.clone(), scopes.names.clone());
+        *known = Some(Known { atoms, ranges, names, states, used, class_of_state, tries });
+    }
+    Ok(Numbers::new(&classes, scopes.names))
+}
+
+impl Numbers {
+    fn new(classes: &[Class], names: Names) -> Self {
+        Self {
+            classes: classes.iter().map(|class| class.facts.number_class()).collect(),
+            rows: classes.iter().map(|class| class.rows).collect(),
+            countries: by_index(names.countries),
+            regions: by_index(names.regions),
         }
     }
-    relabel(&mut stretches, |state| class_of_state[state as usize].unwrap_or(0));
-    tries.build(Trie::Number, &stretches);
+}
 
-    Ok(Numbers {
-        classes: classes.values().iter().map(|class| class.facts.number_class()).collect(),
-        rows: classes.values().iter().map(|class| class.rows).collect(),
-        countries: names(scopes.countries),
-        regions: names(scopes.regions),
-    })
+/// What is known of numbers before rules are looked at: a state is the set of atoms that hold the number, with the facts of
+/// its range.
+struct States {
+    sets: Sets,
+    facts: Interned<Facts>,
+    states: Interned<(u32, u32)>,
+}
+
+impl States {
+    /// The classes of the states that are used, and by state the class (0 for one that is not used).
+    fn classes(&self, used: &[u32], scopes: &Scopes, rules: usize) -> Result<(Vec<Class>, Vec<u32>), CompileErrorKind> {
+        let all = rule_set::first(rules);
+        let evaluate = |items: &[u32], facts: &Facts| -> Class {
+            let mut rows = [all; IDENTITIES];
+            for condition in &scopes.conditions {
+                if condition.values.hold(items, facts) == condition.negated {
+                    rule_set::remove(&mut rows[condition.identity], condition.rule);
+                }
+            }
+            // A holder is of interest to the rules alone.
+            Class { rows, facts: Facts { spid: 0, ..*facts } }
+        };
+        let mut classes = Interned::new();
+        classes.push(evaluate(&[], &Facts::ABSENT));
+        classes.push(evaluate(&[], &Facts::UNKNOWN));
+        let mut class_of_state = vec![0; self.states.values().len()];
+        for &state in used {
+            let &(set, facts) = self.states.value(state);
+            class_of_state[state as usize] = classes.intern(evaluate(self.sets.items(set), self.facts.value(facts)));
+            if classes.values().len() > MAX_CLASSES {
+                return Err(CompileErrorKind::TooManyClasses { of: "numbers" });
+            }
+        }
+        Ok((classes.values().to_vec(), class_of_state))
+    }
 }
 
 /// Puts a list entry into both key spaces that it can match in, see [`filter_core::trie::number_key`].
@@ -199,16 +260,16 @@ impl Facts {
         format: NumberFormat::Valid as u8,
     };
 
-    fn overridden(mut self, range: &NumberRange, scopes: &Scopes) -> Self {
-        let index = |names: &HashMap<String, u16>, name: &Arc<str>| names.get(&**name).copied().unwrap_or(0);
+    fn overridden(mut self, range: &NumberRange, names: &Names) -> Self {
+        let index = |known: &HashMap<String, u16>, name: &Arc<str>| known.get(&**name).copied().unwrap_or(0);
         if let Some(country) = &range.country {
-            self.country = index(&scopes.countries, country);
+            self.country = index(&names.countries, country);
         }
         if let Some(region) = &range.region {
-            self.region = index(&scopes.regions, region);
+            self.region = index(&names.regions, region);
         }
         if let Some(spid) = &range.spid {
-            self.spid = index(&scopes.spids, spid);
+            self.spid = index(&names.spids, spid);
         }
         if let Some((min, max)) = range.digits {
             (self.min_digits, self.max_digits) = (min, max);
@@ -242,10 +303,16 @@ struct Atom {
 struct Scopes {
     lists: Lists<NumberList>,
     atoms: Interned<Atom>,
+    names: Names,
+    conditions: Vec<NumberCondition>,
+}
+
+/// Indices, from 1, of what rules name.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Names {
     countries: HashMap<String, u16>,
     regions: HashMap<String, u16>,
     spids: HashMap<String, u16>,
-    conditions: Vec<NumberCondition>,
 }
 
 struct NumberCondition {
@@ -283,14 +350,8 @@ impl Values {
 
 impl Scopes {
     fn new(policy: &Policy) -> Self {
-        let mut scopes = Self {
-            lists: Lists::default(),
-            atoms: Interned::new(),
-            countries: HashMap::new(),
-            regions: HashMap::new(),
-            spids: HashMap::new(),
-            conditions: Vec::new(),
-        };
+        let mut scopes =
+            Self { lists: Lists::default(), atoms: Interned::new(), names: Names::default(), conditions: Vec::new() };
         for (rule, conditions) in policy.rules.iter().enumerate() {
             for condition in &conditions.conditions {
                 let (identity, values) = match &condition.test {
@@ -299,10 +360,12 @@ impl Scopes {
                         (Identity::Calling, scopes.reputation(lists, *comparison, *score))
                     }
                     Test::Country(identity, codes) => {
-                        (*identity, Values::Country(indices(&mut scopes.countries, codes)))
+                        (*identity, Values::Country(indices(&mut scopes.names.countries, codes)))
                     }
-                    Test::Region(identity, codes) => (*identity, Values::Region(indices(&mut scopes.regions, codes))),
-                    Test::Spid(identity, codes) => (*identity, Values::Spid(indices(&mut scopes.spids, codes))),
+                    Test::Region(identity, codes) => {
+                        (*identity, Values::Region(indices(&mut scopes.names.regions, codes)))
+                    }
+                    Test::Spid(identity, codes) => (*identity, Values::Spid(indices(&mut scopes.names.spids, codes))),
                     _ => continue,
                 };
                 let (identity, negated) = (place(identity), condition.negated);
@@ -310,6 +373,11 @@ impl Scopes {
             }
         }
         scopes
+    }
+
+    fn lists_of_atoms(&self) -> Vec<(Arc<NumberList>, u32)> {
+        let list = |atom: &Atom| (Arc::clone(&self.lists.lists[atom.list as usize]), atom.at_least);
+        self.atoms.values().iter().map(list).collect()
     }
 
     fn atoms(&mut self, lists: &[Arc<NumberList>], at_least: u32) -> Vec<u32> {
@@ -347,7 +415,7 @@ fn indices(known: &mut HashMap<String, u16>, names: &[String]) -> Vec<u16> {
 }
 
 /// Names by index, with an empty one for index 0.
-fn names(indices: HashMap<String, u16>) -> Vec<String> {
+fn by_index(indices: HashMap<String, u16>) -> Vec<String> {
     let mut names = vec![String::new(); indices.len() + 1];
     for (name, index) in indices {
         names[usize::from(index)] = name;

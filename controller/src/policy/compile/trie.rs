@@ -68,6 +68,13 @@ fn close(open: &mut Vec<(u128, u32)>, stretches: &mut Stretches, initial: u32, k
     }
 }
 
+/// The values of stretches, each once, in the order of their first appearance. They are less than `count`.
+pub fn values_of<'a>(stretches: impl Iterator<Item = &'a Stretch>, count: usize) -> Vec<u32> {
+    let mut seen = vec![false; count];
+    let unseen = |value: &u32| !std::mem::replace(&mut seen[*value as usize], true);
+    stretches.map(|stretch| stretch.value).filter(unseen).collect()
+}
+
 /// Gives every stretch a new value and unites neighbours that became equal.
 pub fn relabel(stretches: &mut Vec<Stretch>, value: impl Fn(u32) -> u32) {
     stretches.iter_mut().for_each(|stretch| stretch.value = value(stretch.value));
@@ -175,6 +182,27 @@ impl Tries {
         let leaves = self.place_leaves(&leaves[..leaf_count]);
         self.pending.push(Node { inner, leaf_starts, leaves, nodes });
         at
+    }
+
+    /// Takes over these tries of another, which must not be filled here.
+    pub fn append(&mut self, other: &Self, tries: &[Trie]) {
+        let (nodes, leaves) = (self.nodes.len() as u32, self.leaves.len() as u32);
+        self.nodes.extend(other.nodes.iter().map(|node| Node {
+            nodes: node.nodes + nodes,
+            leaves: node.leaves + leaves,
+            ..*node
+        }));
+        self.leaves.extend_from_slice(&other.leaves);
+        for &trie in tries {
+            let moved = |&entry: &u32| if entry & ROOT_IS_NODE == 0 { entry } else { entry + nodes };
+            let filled = other.roots[trie as usize].iter().map(moved);
+            self.roots[trie as usize].iter_mut().zip(filled).for_each(|(entry, filled)| *entry = filled);
+        }
+    }
+
+    /// Lets go of what only filling needs.
+    pub fn finish(&mut self) {
+        (self.known_leaves, self.known_nodes, self.pending) = Default::default();
     }
 
     /// Moves the pending nodes from `from` on to where they stay; returns the index of the first one.
