@@ -54,11 +54,12 @@ pub fn run(quick: bool, say: &dyn Fn(&Table)) -> Result<Section> {
     let mut table = Table::new(
         "From a changed file to the new policy on the link",
         "A list of sources and a list of Do-Not-Originate numbers, each with so many entries, behind 64 rules over all scopes. \
-         The list of sources is replaced by rename while messages come in; the daemon notices, compiles, loads, verifies and \
+         The list of sources, or both lists, are replaced by rename while messages come in; the daemon notices, compiles, loads, verifies and \
          replaces. Memory is what the kernel accounts to the maps of one generation (`memlock` in fdinfo); the maps that all \
          generations share take the same whatever the policy is, and are shown apart.",
         &[
             "entries of each list",
+            "changed",
             "fastest s",
             "median s",
             "slowest s",
@@ -70,12 +71,19 @@ pub fn run(quick: bool, say: &dyn Fn(&Table)) -> Result<Section> {
         ],
     );
     let mut targets = Vec::new();
-    for entries in [1000, 100_000, 1_000_000] {
+    let lists = [
+        (1000, Changed::Sources),
+        (100_000, Changed::Sources),
+        (1_000_000, Changed::Sources),
+        (1_000_000, Changed::Both),
+    ];
+    for (entries, changed) in lists {
         let swaps = if quick { 2 } else { 5 };
-        let result = measure(&binary, entries, swaps).with_context(|| format!("with {entries} entries"))?;
+        let result = measure(&binary, entries, changed, swaps).with_context(|| format!("with {entries} entries"))?;
         let seconds = |duration: Duration| format!("{:.2}", duration.as_secs_f64());
         table.row([
             thousands(entries),
+            changed.name().to_owned(),
             seconds(result.times[0]),
             seconds(result.median()),
             seconds(result.times[result.times.len() - 1]),
@@ -85,11 +93,11 @@ pub fn run(quick: bool, say: &dyn Fn(&Table)) -> Result<Section> {
             result.wrong.to_string(),
             result.lost.to_string(),
         ]);
-        if entries == 1_000_000 {
+        if changed == Changed::Both {
             let name = "a full swap with 1M sources and 1M numbers, from file change to link update";
             targets.push(
                 Target::at_most(name, result.median().as_secs_f64(), 3.0, " s")
-                    .noted(format!("median of {swaps}, under traffic")),
+                    .noted(format!("median of {swaps}, under traffic, both lists changed")),
             );
             let name = "packets passed or dropped by anything but the old or the new policy during it";
             let note = format!("of {} sent during {swaps} swaps", result.sent);
@@ -102,8 +110,9 @@ pub fn run(quick: bool, say: &dyn Fn(&Table)) -> Result<Section> {
         title: "A new policy",
         command: "cargo xtask bench swap",
         text: "The daemon, optimised, on a veth pair in network namespaces of its own. The time runs from the rename of the \
-               changed file to the kernel showing another program on the pinned link; the daemon looks at the files four times \
-               a second, and reads them when they have stayed the same for one look.",
+               changed file to the kernel showing another program on the pinned link; the daemon looks at the files ten times \
+               a second, and reads them when they have stayed the same for one look. Of a policy that it has read before, it \
+               reads and compiles anew the lists that changed.",
         tables: vec![table],
         targets,
     })
@@ -111,6 +120,22 @@ pub fn run(quick: bool, say: &dyn Fn(&Table)) -> Result<Section> {
 
 fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+/// Which lists a swap changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Changed {
+    Sources,
+    Both,
+}
+
+impl Changed {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sources => "sources",
+            Self::Both => "both",
+        }
+    }
 }
 
 struct Swaps {
@@ -131,7 +156,7 @@ impl Swaps {
     }
 }
 
-fn measure(binary: &Path, entries: usize, swaps: u32) -> Result<Swaps> {
+fn measure(binary: &Path, entries: usize, changed: Changed, swaps: u32) -> Result<Swaps> {
     let folder = ringfence_tests::scratch()?;
     let policy = folder.path().join("policy");
     let sources = generate::address_list(&generate::ipv4_prefixes(entries), 4);
@@ -155,14 +180,22 @@ fn measure(binary: &Path, entries: usize, swaps: u32) -> Result<Swaps> {
     let traffic = Traffic::start(&wire)?;
     let mut times = Vec::new();
     let list = policy.join("lists/blocked.txt");
+    let numbers = policy.join("lists/dno.csv");
     for swap in 1..=swaps {
         let blocked = CALLERS[swap as usize % 2];
         // Hidden files are no part of a policy: what is measured begins with the rename.
         let new = list.with_file_name(".new");
         fs::write(&new, blocking(blocked))?;
+        let new_numbers = numbers.with_file_name(".new-numbers");
+        if changed == Changed::Both {
+            fs::write(&new_numbers, generate::number_list(&generate::numbers(entries, 1 + u64::from(swap))))?;
+        }
         thread::sleep(Duration::from_millis(500));
         let before = program_on(&link)?;
         let start = Instant::now();
+        if changed == Changed::Both {
+            fs::rename(&new_numbers, &numbers)?;
+        }
         fs::rename(&new, &list)?;
         while program_on(&link)? == before {
             ensure!(start.elapsed() < PATIENCE, "the new policy is not in force after {} s", PATIENCE.as_secs());
