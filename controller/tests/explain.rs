@@ -97,3 +97,15 @@ fn a_port_that_no_message_is_read_on_is_refused() {
         assert!(told.contains(&format!("port {port} is no UDP signalling port of the policy (5060)")), "{told}");
     }
 }
+
+#[test]
+fn a_skipped_rule_names_the_pinhole_that_skipped_it() {
+    // Now the pinhole matches: the call goes to South Dakota.
+    let policy = POLICY.replace("US-IA", "US-SD");
+    let text = String::from_utf8_lossy(&explain(&policy, &[]).stdout).into_owned();
+    assert!(text.contains("bad (drop): skipped by peers"), "{text}");
+    let object: Value = serde_json::from_slice(&explain(&policy, &["--json"]).stdout).expect("one object");
+    let rules = object["rules"].as_array().expect("an array");
+    assert_eq!((&rules[1]["outcome"], &rules[1]["skipped_by"]), (&"skipped".into(), &"peers".into()));
+    assert_eq!((&rules[0]["outcome"], &rules[0]["skipped_by"]), (&"matched".into(), &Value::Null));
+}
