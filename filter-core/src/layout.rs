@@ -2,7 +2,9 @@
 //!
 //! All types are `repr(C)`, without padding, and little-endian hosts only (the BPF target is `bpfel`).
 
-use crate::limits::{DFA_TABLE, EVENT_TEXT, MAX_PORTS, RULE_WORDS, TRIE_ROOT};
+use core::mem::offset_of;
+
+use crate::limits::{DFA_TABLE, EVENT_TEXT, MAX_PORTS, RULE_WORDS};
 
 macro_rules! layout {
     ($(#[$meta:meta])* pub struct $name:ident { $($body:tt)* }) => {
@@ -439,23 +441,72 @@ impl Config {
 }
 
 layout! {
-    /// A node of the poptrie: 64 children, the inner ones and the leaves each compressed into a consecutive run.
+    /// A node of the poptrie, of one of two kinds.
+    ///
+    /// A branch has 64 children, chosen by the key's next six bits; the inner ones and the leaves are each compressed into a
+    /// consecutive run. A path ([`IS_PATH`] in `leaves`) stands for keys that are told apart by whether their next bits are
+    /// the expected ones: it compares up to [`MAX_PATH`] bits at once.
     pub struct Node {
-        /// Bit `i`: child `i` is an inner node.
+        /// Branch: bit `i`, child `i` is an inner node. Path: the expected bits, left-aligned, and in the lowest six bits how
+        /// many there are.
         pub inner: u64,
-        /// Bit `i`: child `i` is a leaf and begins a run of equal leaves.
+        /// Branch: bit `i`, child `i + 1` is a leaf and begins a run of equal leaves, which is not the first. Path: a mask of the
+        /// bits that are compared.
         pub leaf_starts: u64,
-        /// Index of the first leaf.
+        /// Branch: index of the first leaf. Path: [`IS_PATH`], and the class of all keys whose bits are not the expected ones.
         pub leaves: u32,
-        /// Index of the first inner child.
+        /// Branch: [`IS_NODE`], and the index of the first inner child. Path: what the keys with the expected bits have, a class
+        /// or, with [`IS_NODE`], the index of the node that goes on behind these bits.
         pub nodes: u32,
     }
 }
 
-/// Set in a root table's entry that is the index of a node; clear where the entry is the class itself.
-pub const ROOT_IS_NODE: u32 = 1 << 31;
+/// Set in [`Node::leaves`] of a path.
+pub const IS_PATH: u32 = 1 << 31;
 
-/// The tries of a policy: each has a root table of [`TRIE_ROOT`] entries (one map value), they share nodes and leaves.
+/// Most bits that a path compares: the six lowest bits of the word say how many.
+pub const MAX_PATH: u32 = 58;
+
+/// Set in an entry (of a root table, or at a path's end) that is the index of a node; clear where it is the class itself.
+pub const IS_NODE: u32 = 1 << 31;
+
+layout! {
+    /// The root tables of all tries: an entry for each value of the key's first bits.
+    pub struct Roots {
+        /// Of [`Trie::Ipv4`].
+        pub ipv4: [u32; 1 << Trie::Ipv4.root_bits()],
+        /// Of [`Trie::Ipv6`].
+        pub ipv6: [u32; 1 << Trie::Ipv6.root_bits()],
+        /// Of [`Trie::Number`].
+        pub number: [u32; 1 << Trie::Number.root_bits()],
+    }
+}
+
+/// A piece of the root tables, as they lie in a map: Linux 6.1 has no array values of more than 4 MiB.
+pub type RootPiece = [u32; 1 << ROOT_PIECE_BITS];
+
+/// Bits of a key that index a piece.
+pub const ROOT_PIECE_BITS: u32 = 16;
+
+/// Pieces that the root tables are made of.
+pub const ROOT_PIECES: usize = size_of::<Roots>() / size_of::<RootPiece>();
+
+const _: () = assert!(size_of::<Roots>() == ROOT_PIECES * size_of::<RootPiece>());
+
+impl Roots {
+    /// A trie's root table.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(&self, trie: Trie) -> &[u32] {
+        match trie {
+            Trie::Ipv4 => &self.ipv4,
+            Trie::Ipv6 => &self.ipv6,
+            Trie::Number => &self.number,
+        }
+    }
+}
+
+/// The tries of a policy: each has a root table, they share nodes and leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Trie {
@@ -467,11 +518,38 @@ pub enum Trie {
     Number = 2,
 }
 
-/// How many [`Trie`]s there are.
-pub const TRIES: usize = 3;
+impl Trie {
+    /// The first piece of its root table.
+    #[must_use]
+    pub const fn root_piece(self) -> u32 {
+        let offset = match self {
+            Self::Ipv4 => offset_of!(Roots, ipv4),
+            Self::Ipv6 => offset_of!(Roots, ipv6),
+            Self::Number => offset_of!(Roots, number),
+        };
+        (offset / size_of::<RootPiece>()) as u32
+    }
 
-/// The root table of a trie.
-pub type Root = [u32; TRIE_ROOT];
+    /// Bits of a key.
+    #[must_use]
+    pub const fn key_bits(self) -> u32 {
+        match self {
+            Self::Ipv4 => 32,
+            Self::Ipv6 => 128,
+            Self::Number => 64,
+        }
+    }
+
+    /// Bits of a key that index the root table.
+    #[must_use]
+    pub const fn root_bits(self) -> u32 {
+        match self {
+            Self::Ipv4 => 20,
+            Self::Ipv6 => 16,
+            Self::Number => 16,
+        }
+    }
+}
 
 /// Bits of what is true of an address class apart from rules.
 pub mod address_flag {

@@ -25,9 +25,6 @@ pub const MAX_DIGITS: u32 = 15;
 /// Entries of one compiled pattern table: states x byte classes.
 pub const DFA_TABLE: usize = 1 << 17;
 
-/// Entries of the root table of a trie: one for each value of the key's first 16 bits.
-pub const TRIE_ROOT: usize = 1 << 16;
-
 /// Counter slots: a rule's name owns one for as long as the pinned maps live.
 pub const RULE_SLOTS: usize = 1024;
 

@@ -1,66 +1,79 @@
-//! Look-up of a value's class: one poptrie (Asai and Ohara, "Poptrie", SIGCOMM 2015) for addresses and numbers alike.
+//! Look-up of a value's class: one poptrie (Asai and Ohara, "Poptrie", SIGCOMM 2015) for addresses and numbers alike, with
+//! the paths of a radix tree (Morrison, "PATRICIA", JACM 1968).
 //!
-//! The key's first 16 bits index a root table; each further step takes 6 bits. A node's children are compressed: the inner
-//! ones lie consecutively from `Node::nodes`, the leaves from `Node::leaves` with runs of equal ones stored once (inner
-//! children in between do not end a run). The index of a child is the number of marks up to it.
+//! The key's first bits index a root table. A branch takes six more: its children are compressed, the inner ones lie
+//! consecutively from `Node::nodes`, the leaves from `Node::leaves` with runs of equal ones stored once (inner children in
+//! between do not end a run), and the index of a child is the number of marks before it. A path takes up to 58 bits, where
+//! all keys but those with these very bits are of one class: long lists are mostly single values in wide empty space, and
+//! each node that is not there is a cache miss less.
 
 use crate::{
-    layout::{Node, ROOT_IS_NODE, Trie},
+    layout::{IS_NODE, IS_PATH, Node, Trie},
     swar::count_ones,
 };
 
 /// What stands behind the tries: BPF arrays in the kernel, vectors in user space.
 pub trait Tables {
-    /// Entry of a trie's root table.
-    fn root(&self, trie: Trie, index: u16) -> u32;
+    /// Entry of a trie's root table; the index has [`Trie::root_bits`] bits.
+    fn root(&self, trie: Trie, index: usize) -> u32;
     /// A node, if there is one of that index.
     fn node(&self, index: u32) -> Option<&Node>;
     /// A leaf (class), if there is one of that index.
     fn leaf(&self, index: u32) -> Option<u32>;
 }
 
-/// Bits that a step takes after the root table.
+/// Bits that a branch takes. A path that does not end in a class takes as many or more.
 pub const STRIDE: u32 = 6;
-
-/// Bits that the root table takes.
-pub const ROOT_BITS: u32 = 16;
 
 /// Steps at most behind the root table.
 #[must_use]
 pub const fn steps(trie: Trie) -> u32 {
-    match trie {
-        Trie::Ipv4 => 3,
-        Trie::Ipv6 => 19,
-        Trie::Number => 8,
-    }
+    (trie.key_bits() - trie.root_bits()).div_ceil(STRIDE)
 }
 
 /// The class of a key, whose bits are left-aligned in `hi`, then `lo` (zero for all but IPv6); 0 if a table is incomplete.
+///
+/// A step is the same instructions for both kinds of nodes, and the ways out of it are short: the verifier walks through
+/// each way of each step.
 #[inline(always)]
-pub fn lookup<T: Tables>(tables: &T, trie: Trie, hi: u64, lo: u64) -> u32 {
-    let entry = tables.root(trie, (hi >> 48) as u16);
-    if entry & ROOT_IS_NODE == 0 {
-        return entry;
-    }
-    let mut index = entry & !ROOT_IS_NODE;
-    let mut rest = hi << ROOT_BITS;
-    for step in 0..steps(trie) {
-        // 16 + 8 * 6 = 64: the ninth step begins exactly with the second word.
-        if step == 8 {
-            rest = lo;
+pub fn lookup<T: Tables>(tables: &T, trie: Trie, mut hi: u64, mut lo: u64) -> u32 {
+    let mut entry = tables.root(trie, (hi >> (64 - trie.root_bits())) as usize);
+    (hi, lo) = behind(hi, lo, trie.root_bits());
+    for _ in 0..steps(trie) {
+        if entry & IS_NODE == 0 {
+            return entry;
         }
-        let chunk = (rest >> 58) as u32;
-        rest <<= STRIDE;
-        let Some(node) = tables.node(index) else { return 0 };
-        let up_to = 2u64.wrapping_shl(chunk).wrapping_sub(1);
-        let inner = node.inner;
-        if (inner >> chunk) & 1 == 0 {
-            let leaf = node.leaves.wrapping_add(count_ones(node.leaf_starts & up_to)).wrapping_sub(1);
-            return tables.leaf(leaf).unwrap_or(0);
+        let Some(node) = tables.node(entry & !IS_NODE) else { return 0 };
+        let (inner, leaf_starts) = (node.inner, node.leaf_starts);
+        let path = path_mask(node);
+        if (hi ^ inner) & leaf_starts & path != 0 {
+            return node.leaves & !IS_PATH;
         }
-        index = node.nodes.wrapping_add(count_ones(inner & up_to)).wrapping_sub(1);
+        let chunk = (hi >> (64 - STRIDE)) as u32;
+        let is_leaf = !(inner >> chunk) & 1 & !path;
+        let marks = inner ^ (inner ^ leaf_starts) & is_leaf.wrapping_neg();
+        let rank = count_ones(marks & 1u64.wrapping_shl(chunk).wrapping_sub(1) & !path);
+        if is_leaf != 0 {
+            return tables.leaf(node.leaves.wrapping_add(rank)).unwrap_or(0);
+        }
+        entry = node.nodes.wrapping_add(rank);
+        let bits = STRIDE as u64 ^ (STRIDE as u64 ^ inner) & path & 63;
+        (hi, lo) = behind(hi, lo, bits as u32);
     }
-    0
+    if entry & IS_NODE == 0 { entry } else { 0 }
+}
+
+/// All ones for a path, zero for a branch.
+#[inline(always)]
+const fn path_mask(node: &Node) -> u64 {
+    const { assert!(IS_PATH == 1 << 31) };
+    (node.leaves.cast_signed() >> 31) as i64 as u64
+}
+
+/// What follows the first bits, of which there are 1 to 63.
+#[inline(always)]
+const fn behind(hi: u64, lo: u64, bits: u32) -> (u64, u64) {
+    (hi.wrapping_shl(bits) | (lo >> 1).wrapping_shr(63 - bits), lo.wrapping_shl(bits))
 }
 
 /// Top nibble of the look-up key of a short code.

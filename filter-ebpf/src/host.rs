@@ -14,8 +14,8 @@ use filter_core::{
     find::{self, Find, NeedleKind},
     host::{Function, FunctionKind, Host, Step},
     layout::{
-        Ban, BanKey, Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, RateCell, RateKey,
-        Remembered, Rule, RuleSet, Trie,
+        Ban, BanKey, Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, ROOT_PIECE_BITS, RateCell,
+        RateKey, Remembered, Rule, RuleSet, Trie,
     },
     limits::INSPECTED_LENGTH,
     packet::MAX_HEADER_OFFSET,
@@ -61,9 +61,9 @@ const _: () = assert!(MAX_HEADER_OFFSET == 2047 && INSPECTED_LENGTH == 8192);
 
 impl Tables for Kernel {
     #[inline(always)]
-    fn root(&self, trie: Trie, index: u16) -> u32 {
-        match ROOTS.get(trie as u32) {
-            Some(root) => root[index as usize],
+    fn root(&self, trie: Trie, index: usize) -> u32 {
+        match ROOTS.get(trie.root_piece() + (index >> ROOT_PIECE_BITS) as u32) {
+            Some(piece) => piece[index & ((1 << ROOT_PIECE_BITS) - 1)],
             None => 0,
         }
     }

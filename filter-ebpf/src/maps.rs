@@ -8,8 +8,8 @@ use aya_ebpf::{
 };
 use filter_core::{
     layout::{
-        Ban, BanKey, Config, Counter, Dfa, FlowKey, FragmentKey, Node, NumberClass, RateCell, RateKey, Remembered,
-        Root, Rule, RuleSet, TRIES,
+        Ban, BanKey, Config, Counter, Dfa, FlowKey, FragmentKey, Node, NumberClass, ROOT_PIECES, RateCell, RateKey,
+        Remembered, RootPiece, Rule, RuleSet,
     },
     limits::RULE_SLOTS,
     scratch::Scratch,
@@ -20,7 +20,7 @@ use filter_core::{
 static CONFIG: Global<Config> = Global::new(Config::EMPTY);
 
 #[map]
-pub static ROOTS: Array<Root> = Array::with_max_entries(TRIES as u32, 0);
+pub static ROOTS: Array<RootPiece> = Array::with_max_entries(ROOT_PIECES as u32, 0);
 #[map]
 pub static NODES: Array<Node> = Array::with_max_entries(1, 0);
 #[map]

@@ -61,8 +61,8 @@ impl<'m> UserHost<'m> {
 }
 
 impl Tables for UserHost<'_> {
-    fn root(&self, trie: Trie, index: u16) -> u32 {
-        self.image.roots[trie as usize][index as usize]
+    fn root(&self, trie: Trie, index: usize) -> u32 {
+        self.image.roots.of(trie)[index]
     }
 
     fn node(&self, index: u32) -> Option<&Node> {

@@ -7,7 +7,7 @@ use aya::{
     programs::{ProgramFd, Xdp},
 };
 use filter_core::{
-    layout::{Dfa, Root},
+    layout::{Dfa, ROOT_PIECES, RootPiece, Roots},
     scratch::Scratch,
 };
 use zerocopy::IntoBytes as _;
@@ -216,7 +216,7 @@ fn policy_maps(image: &Image) -> [(&'static str, usize, usize); POLICY_MAPS.len(
         (name, size_of::<V>(), values.len().max(1))
     }
     [
-        ("ROOTS", size_of::<Root>(), image.roots.len()),
+        ("ROOTS", size_of::<RootPiece>(), ROOT_PIECES),
         map("NODES", &image.nodes),
         map("LEAVES", &image.leaves),
         map("ADDRESS_CLASSES", &image.address_classes),
@@ -231,7 +231,7 @@ fn policy_maps(image: &Image) -> [(&'static str, usize, usize); POLICY_MAPS.len(
 fn fill(tables: &[(&'static str, Table)], image: &Image) -> Result<(), Error> {
     for (name, table) in tables {
         match *name {
-            "ROOTS" => fill_large::<Root>(table, &image.roots)?,
+            "ROOTS" => table.fill(root_pieces(&image.roots))?,
             "NODES" => table.fill(&image.nodes)?,
             "LEAVES" => table.fill(&image.leaves)?,
             "ADDRESS_CLASSES" => table.fill(&image.address_classes)?,
@@ -289,6 +289,11 @@ fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
     ebpf.program_mut(PROGRAM)
         .and_then(|program| program.try_into().ok())
         .ok_or_else(|| Error::Internal("the object has no XDP program named ringfence".to_owned()))
+}
+
+/// The root tables in the pieces that they lie in their map in.
+fn root_pieces(roots: &Roots) -> &[RootPiece; ROOT_PIECES] {
+    zerocopy::transmute_ref!(roots)
 }
 
 /// Fills a map of large values one by one: each is far larger than a batch would save.

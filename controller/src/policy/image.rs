@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use filter_core::layout::{Config, Dfa, Node, NumberClass, Root, Rule, RuleSet, SCHEMA_VERSION, TRIES};
+use filter_core::layout::{Config, Dfa, Node, NumberClass, Roots, Rule, RuleSet, SCHEMA_VERSION};
 use sha2::{Digest, Sha256};
 use zerocopy::IntoBytes;
 
@@ -11,8 +11,8 @@ use zerocopy::IntoBytes;
 pub struct Image {
     /// The program's read-only data.
     pub config: Config,
-    /// Root tables, by [`filter_core::layout::Trie`].
-    pub roots: [Box<Root>; TRIES],
+    /// Root tables of all tries.
+    pub roots: Box<Roots>,
     /// Nodes of all tries.
     pub nodes: Vec<Node>,
     /// Leaves of all tries: classes.
@@ -51,7 +51,7 @@ impl Image {
         };
         section(&SCHEMA_VERSION.to_le_bytes());
         section(self.config.as_bytes());
-        self.roots.iter().for_each(|root| section(root.as_bytes()));
+        section(self.roots.as_bytes());
         section(self.nodes.as_bytes());
         section(self.leaves.as_bytes());
         section(self.address_classes.as_bytes());
@@ -73,7 +73,7 @@ impl Image {
     #[must_use]
     pub fn kernel_memory(&self) -> Vec<(&'static str, usize)> {
         vec![
-            ("roots", self.roots.iter().map(|root| size_of_val(&**root)).sum()),
+            ("roots", size_of::<Roots>()),
             ("nodes", size_of_val(&*self.nodes)),
             ("leaves", size_of_val(&*self.leaves)),
             ("address classes", size_of_val(&*self.address_classes)),

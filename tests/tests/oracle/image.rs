@@ -16,8 +16,8 @@ use super::evaluate::{Outcome, Readings};
 struct Reader<'a>(&'a Image);
 
 impl Tables for Reader<'_> {
-    fn root(&self, trie: Trie, index: u16) -> u32 {
-        self.0.roots[trie as usize][usize::from(index)]
+    fn root(&self, trie: Trie, index: usize) -> u32 {
+        self.0.roots.of(trie)[index]
     }
 
     fn node(&self, index: u32) -> Option<&Node> {

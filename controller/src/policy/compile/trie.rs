@@ -2,14 +2,17 @@
 //!
 //! Keys of all tries are left-aligned in 128 bits here, so that one builder serves addresses and numbers.
 
-use std::hash::{Hash, Hasher};
+use std::{
+    hash::{Hash, Hasher},
+    ops::RangeInclusive,
+};
 
 use filter_core::{
-    layout::{Node, ROOT_IS_NODE, Root, TRIES, Trie},
-    limits::TRIE_ROOT,
-    trie::{ROOT_BITS, STRIDE},
+    layout::{IS_NODE, IS_PATH, MAX_PATH, Node, Roots, Trie},
+    trie::STRIDE,
 };
 use rustc_hash::{FxHashMap, FxHasher};
+use zerocopy::FromZeros as _;
 
 /// One prefix that holds one item (a list, a fact about a number range).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,7 +102,7 @@ impl Stretches {
 
 /// The tables of all tries.
 pub struct Tries {
-    pub roots: [Box<Root>; TRIES],
+    pub roots: Box<Roots>,
     pub nodes: Vec<Node>,
     pub leaves: Vec<u32>,
     /// Hash of a run of leaves -> where it lies.
@@ -113,7 +116,7 @@ pub struct Tries {
 impl Tries {
     pub fn new() -> Self {
         Self {
-            roots: std::array::from_fn(|_| empty_root()),
+            roots: Roots::new_box_zeroed().expect("there is memory for the root tables"),
             nodes: Vec::new(),
             leaves: Vec::new(),
             known_leaves: FxHashMap::default(),
@@ -124,27 +127,61 @@ impl Tries {
 
     /// Fills a trie. The first stretch must begin at key 0.
     pub fn build(&mut self, trie: Trie, stretches: &[Stretch]) {
-        let mut root = empty_root();
-        let mut at = 0;
-        for (index, entry) in root.iter_mut().enumerate() {
-            let first = (index as u128) << (128 - ROOT_BITS);
-            if stretches.get(at + 1).is_some_and(|next| next.start == first) {
+        let bits = trie.root_bits();
+        let entries = 1usize << bits;
+        let first_of = |index: usize| (index as u128) << (128 - bits);
+        let (mut index, mut at) = (0, 0);
+        while index < entries {
+            if stretches.get(at + 1).is_some_and(|next| next.start == first_of(index)) {
                 at += 1;
             }
-            *entry = if begins_within(stretches, at, last_of(first, ROOT_BITS)) {
-                let pending = self.pending.len();
-                at = self.push_node(stretches, at, first, ROOT_BITS);
-                self.place_nodes(pending) | ROOT_IS_NODE
-            } else {
-                stretches[at].value
-            };
+            // Up to the entry in which the next stretch begins, all are of this one.
+            let changes = stretches.get(at + 1).map_or(entries, |next| (next.start >> (128 - bits)) as usize);
+            root_of(&mut self.roots, trie)[index..changes].fill(stretches[at].value);
+            index = changes;
+            if index < entries && stretches[at + 1].start != first_of(index) {
+                let entry;
+                (entry, at) = self.entry(stretches, at, first_of(index), bits);
+                root_of(&mut self.roots, trie)[index] = entry;
+                index += 1;
+            }
         }
-        self.roots[trie as usize] = root;
     }
 
-    /// Builds the node for the keys that share their first `depth` bits with `first`, and puts it onto the pending ones. `at`
-    /// is the stretch that holds `first`; returns the one that holds the last of the keys.
-    fn push_node(&mut self, stretches: &[Stretch], mut at: usize, first: u128, depth: u32) -> usize {
+    /// Builds what the keys have that share their first `depth` bits with `first`: one class, or a node of their own. `at` is
+    /// the stretch that holds `first`; returns the one that holds the last of the keys, too.
+    fn entry(&mut self, stretches: &[Stretch], at: usize, first: u128, depth: u32) -> (u32, usize) {
+        if !begins_within(stretches, at, last_of(first, depth)) {
+            return (stretches[at].value, at);
+        }
+        let pending = self.pending.len();
+        let end = self.push_node(stretches, at, first, depth);
+        (self.place_nodes(pending) | IS_NODE, end)
+    }
+
+    /// Builds the node for the keys that share their first `depth` bits with `first`, which are of different values, and puts
+    /// it onto the pending ones. `at` is the stretch that holds `first`; returns the one that holds the last of the keys.
+    fn push_node(&mut self, stretches: &[Stretch], at: usize, first: u128, depth: u32) -> usize {
+        let end = last_begin(stretches, at, last_of(first, depth));
+        match Path::find(stretches, at..=end, first, depth) {
+            Some(path) => {
+                let (entry, _) = self.entry(stretches, path.at, path.first, depth + path.bits);
+                let mask = !(u64::MAX >> path.bits);
+                let expected = (path.first << depth >> 64) as u64 & mask;
+                self.pending.push(Node {
+                    inner: expected | u64::from(path.bits),
+                    leaf_starts: mask,
+                    leaves: path.otherwise | IS_PATH,
+                    nodes: entry,
+                });
+            }
+            None => self.push_branch(stretches, at, first, depth),
+        }
+        end
+    }
+
+    /// Builds a node with 64 children, as [`Self::push_node`] says.
+    fn push_branch(&mut self, stretches: &[Stretch], mut at: usize, first: u128, depth: u32) {
         const CHILDREN: u32 = 1 << STRIDE;
         let last = last_of(first, depth);
         let (mut inner, mut leaf_starts) = (0u64, 0u64);
@@ -178,25 +215,26 @@ impl Tries {
             at = self.push_node(stretches, at, key, depth + STRIDE);
             child += 1;
         }
-        let nodes = self.place_nodes(pending);
+        let nodes = self.place_nodes(pending) | IS_NODE;
         let leaves = self.place_leaves(&leaves[..leaf_count]);
+        // The first run needs no mark; the others' are one child early, so that those before a leaf are its index.
+        let leaf_starts = (leaf_starts & leaf_starts.wrapping_sub(1)) >> 1;
         self.pending.push(Node { inner, leaf_starts, leaves, nodes });
-        at
     }
 
     /// Takes over these tries of another, which must not be filled here.
     pub fn append(&mut self, other: &Self, tries: &[Trie]) {
         let (nodes, leaves) = (self.nodes.len() as u32, self.leaves.len() as u32);
-        self.nodes.extend(other.nodes.iter().map(|node| Node {
-            nodes: node.nodes + nodes,
-            leaves: node.leaves + leaves,
-            ..*node
+        let moved = |entry: u32| if entry & IS_NODE == 0 { entry } else { entry + nodes };
+        self.nodes.extend(other.nodes.iter().map(|node| {
+            // A path has a class where a branch has leaves.
+            let leaves = if node.leaves & IS_PATH == 0 { node.leaves + leaves } else { node.leaves };
+            Node { nodes: moved(node.nodes), leaves, ..*node }
         }));
         self.leaves.extend_from_slice(&other.leaves);
         for &trie in tries {
-            let moved = |&entry: &u32| if entry & ROOT_IS_NODE == 0 { entry } else { entry + nodes };
-            let filled = other.roots[trie as usize].iter().map(moved);
-            self.roots[trie as usize].iter_mut().zip(filled).for_each(|(entry, filled)| *entry = filled);
+            let filled = other.roots.of(trie).iter().map(|&entry| moved(entry));
+            root_of(&mut self.roots, trie).iter_mut().zip(filled).for_each(|(entry, filled)| *entry = filled);
         }
     }
 
@@ -234,6 +272,51 @@ impl Tries {
         }
         self.leaves.extend_from_slice(run);
         (self.leaves.len() - run.len()) as u32
+    }
+}
+
+/// A way on that all keys take which are not of one and the same value.
+struct Path {
+    /// Its bits.
+    bits: u32,
+    /// First key behind it, and the stretch that holds this one.
+    first: u128,
+    at: usize,
+    /// The value of all keys that are not behind it.
+    otherwise: u32,
+}
+
+impl Path {
+    /// The longest path for the keys that share their first `depth` bits with `first`, which are of the given stretches (two
+    /// or more), if a path is shorter than branches would be.
+    fn find(stretches: &[Stretch], within: RangeInclusive<usize>, first: u128, depth: u32) -> Option<Self> {
+        let (at, end) = within.into_inner();
+        let (before, behind) = (stretches[at].value, stretches[end].value);
+        // The keys of other values, from the first to the last. Stretches that abut differ, so that these bounds are strict.
+        let lowest = stretches[at + 1].start;
+        let highest = stretches[end].start - 1;
+        let candidates = if before == behind {
+            [(lowest, highest, before); 2]
+        } else {
+            [(first, highest, behind), (lowest, last_of(first, depth), before)]
+        };
+        let common = |(low, high, _): &(u128, u128, u32)| (low ^ high).leading_zeros();
+        let (low, high, otherwise) = candidates.into_iter().max_by_key(common)?;
+        let wanted = common(&(low, high, otherwise)).saturating_sub(depth);
+        let bits = wanted.min(MAX_PATH);
+        let first = low & !last_of(0, depth + bits);
+        let at = at + stretches[at + 1..=end].partition_point(|stretch| stretch.start <= first);
+        // In fewer bits than a branch's only one that ends in a value saves a node.
+        let ends = !begins_within(stretches, at, last_of(first, depth + bits));
+        (bits >= STRIDE || bits > 0 && ends).then_some(Self { bits, first, at, otherwise })
+    }
+}
+
+fn root_of(roots: &mut Roots, trie: Trie) -> &mut [u32] {
+    match trie {
+        Trie::Ipv4 => &mut roots.ipv4,
+        Trie::Ipv6 => &mut roots.ipv6,
+        Trie::Number => &mut roots.number,
     }
 }
 
@@ -275,20 +358,30 @@ fn begins_within(stretches: &[Stretch], at: usize, last: u128) -> bool {
     stretches.get(at + 1).is_some_and(|next| next.start <= last)
 }
 
-fn empty_root() -> Box<Root> {
-    vec![0; TRIE_ROOT].into_boxed_slice().try_into().expect("the slice has the array's length")
+/// The last stretch that begins at or before `last`; `at` is one that does.
+fn last_begin(stretches: &[Stretch], at: usize, last: u128) -> usize {
+    // Mostly a few on: the distance is doubled until it is too far, then halved.
+    let mut distance = 1;
+    while begins_within(stretches, at + distance - 1, last) {
+        distance *= 2;
+    }
+    let from = at + distance / 2;
+    let to = (at + distance).min(stretches.len());
+    from + stretches[from..to].partition_point(|stretch| stretch.start <= last) - 1
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use filter_core::trie::{Tables, lookup};
-    use proptest::{collection::vec, prelude::*, sample::Index};
+    use proptest::{collection::vec, prelude::*, sample::Index, test_runner::TestRunner};
 
     use super::*;
 
     impl Tables for &Tries {
-        fn root(&self, trie: Trie, index: u16) -> u32 {
-            self.roots[trie as usize][usize::from(index)]
+        fn root(&self, trie: Trie, index: usize) -> u32 {
+            self.roots.of(trie)[index]
         }
 
         fn node(&self, index: u32) -> Option<&Node> {
@@ -399,18 +492,161 @@ mod tests {
         }
     }
 
+    fn is_path(node: &Node) -> bool {
+        node.leaves & IS_PATH != 0
+    }
+
+    /// One entry, in a trie of its own.
+    fn single(trie: Trie, key: u128, length: u8) -> Tries {
+        let mut tries = Tries::new();
+        tries.build(trie, &flatten(vec![Entry { key, length, item: 1 }], 5, |_, item| item));
+        tries
+    }
+
+    /// A key, and entries that leave its way at some bit or not at all: chains, branches at every bit, and classes that
+    /// change on the way.
+    fn chains(width: u32, unit: u32) -> impl Strategy<Value = (u128, Vec<Entry>)> {
+        let units = width / unit;
+        let entry = (1..=units, prop::option::of(0..width), 1..4u32);
+        (any::<u128>(), vec(entry, 1..8)).prop_map(move |(key, entries)| {
+            let key = key & mask(width as u8);
+            let entry = |(length, leaves_at, item): (u32, Option<u32>, u32)| {
+                let length = (length * unit) as u8;
+                let key = leaves_at.map_or(key, |bit| key ^ 1 << (127 - bit));
+                Entry { key: key & mask(length), length, item }
+            };
+            (key, entries.into_iter().map(entry).collect())
+        })
+    }
+
+    /// What was met in the nodes of generated tries.
+    #[derive(Default)]
+    struct Seen {
+        to_a_class: Cell<u32>,
+        to_a_branch: Cell<u32>,
+        to_a_path: Cell<u32>,
+        longest: Cell<u32>,
+        /// Mismatches that are not of the class that holds everywhere else.
+        otherwise: Cell<u32>,
+    }
+
+    impl Seen {
+        fn note(&self, nodes: &[Node]) {
+            let add = |count: &Cell<u32>| count.set(count.get() + 1);
+            for path in nodes.iter().filter(|node| is_path(node)) {
+                match path.nodes & IS_NODE != 0 {
+                    false => add(&self.to_a_class),
+                    true if is_path(&nodes[(path.nodes & !IS_NODE) as usize]) => add(&self.to_a_path),
+                    true => add(&self.to_a_branch),
+                }
+                self.longest.set(self.longest.get().max((path.inner & 63) as u32));
+                if path.leaves & !IS_PATH != 0 {
+                    add(&self.otherwise);
+                }
+            }
+        }
+    }
+
+    /// Every key that differs from the chain's in one bit, and with anything behind that bit.
+    fn chains_agree(trie: Trie, unit: u32, cases: u32) -> Seen {
+        let (width, seen) = (trie.key_bits(), Seen::default());
+        let mut runner = TestRunner::new(ProptestConfig::with_cases(cases));
+        let result = runner.run(&(chains(width, unit), any::<u128>()), |((key, entries), random)| {
+            let mut tries = Tries::new();
+            tries.build(trie, &flatten(entries.clone(), 0, |_, item| item));
+            seen.note(&tries.nodes);
+            let leaving = (0..width).flat_map(|bit| {
+                let leaving = key ^ 1 << (127 - bit);
+                [leaving, leaving ^ random & !mask(bit as u8 + 1) & mask(width as u8)]
+            });
+            // Behind other tables, its nodes and leaves lie elsewhere.
+            let mut moved = Tries::new();
+            moved.nodes.resize(3, Node { inner: 0, leaf_starts: 0, leaves: 0, nodes: 0 });
+            moved.leaves.resize(5, 9);
+            moved.append(&tries, &[trie]);
+            for key in leaving.chain([key]).chain(keys(&entries, width, &[])) {
+                prop_assert_eq!(find(&tries, trie, key), naive(&entries, key), "key {:#034x}", key);
+                prop_assert_eq!(find(&moved, trie, key), naive(&entries, key), "moved, key {:#034x}", key);
+            }
+            Ok(())
+        });
+        result.unwrap_or_else(|error| panic!("{error}"));
+        seen
+    }
+
+    #[test]
+    fn a_look_up_leaves_a_chain_at_every_bit() {
+        for (trie, unit) in [(Trie::Ipv4, 1), (Trie::Ipv6, 1), (Trie::Number, 4)] {
+            let seen = chains_agree(trie, unit, 400);
+            // The test is worth something only if its tries are of all these shapes.
+            assert!(seen.to_a_class.get() > 100, "{trie:?}");
+            assert!(seen.otherwise.get() > 100, "{trie:?}");
+            if trie != Trie::Ipv4 {
+                // An IPv4 key has too few bits behind the root table.
+                assert!(seen.to_a_branch.get() > 20, "{trie:?}");
+                assert!(seen.to_a_path.get() > 20, "{trie:?}");
+            }
+            let longest = MAX_PATH.min(trie.key_bits() - trie.root_bits());
+            assert_eq!(seen.longest.get(), longest, "{trie:?}");
+        }
+    }
+
+    #[test]
+    fn a_single_value_takes_one_node_for_each_58_bits() {
+        for (trie, key, nodes) in [(Trie::Ipv4, 0x0a00_8001 << 96, 1), (Trie::Ipv6, 0x2001_0db8_u128 << 96 | 7, 2)] {
+            let width = trie.key_bits();
+            let tries = single(trie, key, width as u8);
+            assert_eq!(tries.nodes.len(), nodes, "{trie:?}");
+            assert!(tries.nodes.iter().all(is_path));
+            assert!(tries.leaves.is_empty());
+            assert_eq!(find(&tries, trie, key), 1);
+            for bit in 0..width {
+                assert_eq!(find(&tries, trie, key ^ 1 << (127 - bit)), 5, "{trie:?}, bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_is_cut_where_the_class_of_what_leaves_it_changes() {
+        // A number, in a block of another class, in the class of all: two paths, one behind the other.
+        let (block, number) = (0x1212_5550 << 96, 0x1212_5550_123f_0000_u128 << 64);
+        let entries = vec![Entry { key: block, length: 32, item: 1 }, Entry { key: number, length: 48, item: 2 }];
+        let mut tries = Tries::new();
+        tries.build(Trie::Number, &flatten(entries, 5, |_, item| item));
+        assert_eq!(tries.nodes.iter().map(|path| path.leaves).collect::<Vec<_>>(), [IS_PATH | 1, IS_PATH | 5]);
+        assert_eq!(find(&tries, Trie::Number, number), 2);
+        assert_eq!(find(&tries, Trie::Number, number ^ 1 << 80), 1);
+        assert_eq!(find(&tries, Trie::Number, number ^ 1 << 96), 5);
+    }
+
+    #[test]
+    fn a_look_up_in_an_incomplete_table_finds_class_0() {
+        let (low, high) = (0x1212_0000 << 96, 0x1212_8000 << 96);
+        let entries = [low, high].map(|key| Entry { key, length: 32, item: 1 });
+        let mut tries = Tries::new();
+        tries.build(Trie::Number, &flatten(entries.to_vec(), 5, |_, item| item));
+        let without_leaves = Tries { leaves: Vec::new(), ..tries };
+        assert_eq!(find(&without_leaves, Trie::Number, 0x1212_4000 << 96), 0);
+        let without_nodes = Tries { nodes: Vec::new(), ..without_leaves };
+        assert_eq!(find(&without_nodes, Trie::Number, low), 0);
+        assert_eq!(find(&without_nodes, Trie::Number, 0), 5);
+    }
+
     #[test]
     fn an_inner_child_does_not_end_a_run_of_leaves() {
-        // One address in the middle of a /16: in the node of its /16 (children of /22) all other children are one run.
-        let entries = vec![Entry { key: 0x0a00_8001 << 96, length: 32, item: 1 }];
+        // Two addresses in the middle of a /20: in its node (children of /26) all other children are one run.
+        let (one, other) = (0x0a00_0801 << 96, 0x0a00_0c01 << 96);
+        let entries = [one, other].map(|key| Entry { key, length: 32, item: 1 });
         let mut tries = Tries::new();
-        tries.build(Trie::Ipv4, &flatten(entries, 5, |_, item| item));
-        let top = tries.nodes[(tries.roots[0][0x0a00] & !ROOT_IS_NODE) as usize];
-        assert_eq!(top.inner, 1 << 32);
-        assert_eq!(top.leaf_starts, 1);
-        assert_eq!(find(&tries, Trie::Ipv4, 0x0a00_8000 << 96), 5);
-        assert_eq!(find(&tries, Trie::Ipv4, 0x0a00_8001 << 96), 1);
-        assert_eq!(find(&tries, Trie::Ipv4, 0x0a00_ffff << 96), 5);
+        tries.build(Trie::Ipv4, &flatten(entries.to_vec(), 5, |_, item| item));
+        let top = tries.nodes[(tries.roots.ipv4[0x0a000] & !IS_NODE) as usize];
+        assert_eq!(top.inner, 1 << 32 | 1 << 48);
+        assert_eq!(top.leaf_starts, 0);
+        assert_eq!(find(&tries, Trie::Ipv4, 0x0a00_0800 << 96), 5);
+        assert_eq!(find(&tries, Trie::Ipv4, one), 1);
+        assert_eq!(find(&tries, Trie::Ipv4, 0x0a00_0a00 << 96), 5);
+        assert_eq!(find(&tries, Trie::Ipv4, other), 1);
+        assert_eq!(find(&tries, Trie::Ipv4, 0x0a00_0fff << 96), 5);
     }
 
     #[test]
@@ -419,6 +655,6 @@ mod tests {
         let mut tries = Tries::new();
         tries.build(Trie::Ipv4, &flatten(halves.to_vec(), 3, |_, item| item));
         assert!(tries.nodes.is_empty());
-        assert!(tries.roots[0].iter().all(|&entry| entry == 3));
+        assert!(tries.roots.ipv4.iter().all(|&entry| entry == 3));
     }
 }
