@@ -22,11 +22,24 @@ use crate::{
 pub fn decide<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     // What the packet before left must not be taken for this one's reading.
     s.kind = Kind::Unread as u32;
-    // Without a call, since this is what costs every packet of the host.
-    if packet::is_elsewhere(host) {
-        count(host, Reason::NotSignalling, host.first_buffer_length());
-        return Reason::NotSignalling;
+    if passes_by(host) { Reason::NotSignalling } else { decide_other(host, s) }
+}
+
+/// True if the host's packet is certainly for no signalling port; then it is counted. Without a call and without the scratch
+/// memory, since this is what costs every packet of the host.
+#[inline(always)]
+pub fn passes_by<'m, H: Host<'m>>(host: H) -> bool {
+    if !packet::is_elsewhere(host) {
+        return false;
     }
+    count(host, Reason::NotSignalling, host.first_buffer_length());
+    true
+}
+
+/// As [`decide`], for a packet that has not passed by.
+#[inline(always)]
+pub fn decide_other<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
+    s.kind = Kind::Unread as u32;
     s.packet_length = 0;
     let reason = reason(host, s);
     count(host, reason, if s.packet_length != 0 { s.packet_length } else { host.packet_length() });

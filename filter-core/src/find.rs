@@ -176,5 +176,12 @@ impl<N: Needle> Step for Strides<'_, N> {
 /// The position of the first byte in `from..end` that is no white space (folding included).
 #[inline(always)]
 pub fn skip_blank<'m, H: Host<'m>>(host: H, scratch: &mut Scratch, from: u32, end: u32) -> u32 {
+    // Mostly there is none, or one space: no call for those.
+    let at = if scratch.byte(from) == b' ' { from + 1 } else { from };
+    if at < end && scratch.byte(at) > b' ' {
+        scratch.at = at;
+        host.fence();
+        return scratch.at;
+    }
     find::<NotBlank, H>(host, scratch, from, end)
 }

@@ -36,7 +36,7 @@ const STUN_HEADER: u32 = 20;
 #[inline(always)]
 pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let length = s.length;
-    let start = find::<NotLineEnd, H>(host, s, 0, length);
+    let start = if s.byte(0) > b'\r' { 0 } else { find::<NotLineEnd, H>(host, s, 0, length) };
     if start == length {
         s.kind = Kind::KeepAlive as u32;
         return;

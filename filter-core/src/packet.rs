@@ -91,7 +91,8 @@ fn is_other_port<'m, H: Host<'m>>(host: H, protocol: u32, port: u16, length: u32
         PROTOCOL_TCP => (false, 20),
         _ => return false,
     };
-    length >= header && !host.config().ports.iter().any(|entry| serves(entry, port, udp))
+    length >= header
+        && !host.config().ports.iter().take_while(|entry| is_used(entry)).any(|entry| serves(entry, port, udp))
 }
 
 /// Reads the headers. Nothing is written to the scratch memory before the packet is known to be IP.
@@ -147,8 +148,11 @@ fn read_ipv4<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Option<R
         return Some(Read::Done(Reason::Ipv4Truncated));
     }
     s.ip_version = 4;
-    s.source = mapped([ip[12], ip[13], ip[14], ip[15]]);
-    s.destination = mapped([ip[16], ip[17], ip[18], ip[19]]);
+    // As a word each, since they are read as words: a processor waits where bytes that it has just written are read as one.
+    s.source = mapped([0; 4]);
+    s.source[12..].copy_from_slice(&ip[12..16]);
+    s.destination = mapped([0; 4]);
+    s.destination[12..].copy_from_slice(&ip[16..20]);
     s.datagram_end = end;
     s.protocol = protocol;
     s.offset = offset + header_length;
@@ -366,10 +370,17 @@ fn read_tcp_fragment<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> 
     Read::Payload
 }
 
-/// True if this is the signalling port. Unused entries have port 0, which no packet that is answered has.
+/// True if this is the signalling port.
 #[inline(always)]
 fn serves(entry: &Port, port: u16, udp: bool) -> bool {
-    entry.port != 0 && entry.port == port && (entry.transport == Transport::Udp as u8) == udp
+    entry.port == port && (entry.transport == Transport::Udp as u8) == udp
+}
+
+/// False for the entries behind the last one: what looks at them is not in the program, since they are constants to the verifier.
+/// (Their port is 0, which no packet that is answered has.)
+#[inline(always)]
+fn is_used(entry: &Port) -> bool {
+    entry.port != 0
 }
 
 /// Finds the signalling port; false if it is none.
@@ -377,6 +388,9 @@ fn serves(entry: &Port, port: u16, udp: bool) -> bool {
 fn find_service<'m, H: Host<'m>>(host: H, s: &mut Scratch, port: u16, udp: bool) -> bool {
     let mut found = MAX_PORTS as u32;
     for (index, entry) in host.config().ports.iter().enumerate() {
+        if !is_used(entry) {
+            break;
+        }
         if serves(entry, port, udp) {
             found = index as u32;
             break;

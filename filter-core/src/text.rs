@@ -43,6 +43,8 @@ struct Texts<'s, H> {
 
 impl<'m, H: Host<'m>> Step for Texts<'_, H> {
     const TIMES: u32 = TEXTS as u32;
+    const BATCH: u32 = 2;
+
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
         let (host, s) = (self.host, &mut *self.s);

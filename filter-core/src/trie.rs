@@ -32,9 +32,6 @@ pub const fn steps(trie: Trie) -> u32 {
 }
 
 /// The class of a key, whose bits are left-aligned in `hi`, then `lo` (zero for all but IPv6); 0 if a table is incomplete.
-///
-/// A step is the same instructions for both kinds of nodes, and the ways out of it are short: the verifier walks through
-/// each way of each step.
 #[inline(always)]
 pub fn lookup<T: Tables>(tables: &T, trie: Trie, mut hi: u64, mut lo: u64) -> u32 {
     let mut entry = tables.root(trie, (hi >> (64 - trie.root_bits())) as usize);
@@ -44,30 +41,24 @@ pub fn lookup<T: Tables>(tables: &T, trie: Trie, mut hi: u64, mut lo: u64) -> u3
             return entry;
         }
         let Some(node) = tables.node(entry & !IS_NODE) else { return 0 };
-        let (inner, leaf_starts) = (node.inner, node.leaf_starts);
-        let path = path_mask(node);
-        if (hi ^ inner) & leaf_starts & path != 0 {
-            return node.leaves & !IS_PATH;
-        }
-        let chunk = (hi >> (64 - STRIDE)) as u32;
-        let is_leaf = !(inner >> chunk) & 1 & !path;
-        let marks = inner ^ (inner ^ leaf_starts) & is_leaf.wrapping_neg();
-        let rank = count_ones(marks & 1u64.wrapping_shl(chunk).wrapping_sub(1) & !path);
-        if is_leaf != 0 {
-            return tables.leaf(node.leaves.wrapping_add(rank)).unwrap_or(0);
-        }
-        entry = node.nodes.wrapping_add(rank);
-        let bits = STRIDE as u64 ^ (STRIDE as u64 ^ inner) & path & 63;
-        (hi, lo) = behind(hi, lo, bits as u32);
+        let bits = if node.leaves & IS_PATH != 0 {
+            if (hi ^ node.inner) & node.leaf_starts != 0 {
+                return node.leaves & !IS_PATH;
+            }
+            entry = node.nodes;
+            (node.inner & 63) as u32
+        } else {
+            let chunk = (hi >> (64 - STRIDE)) as u32;
+            let before = 1u64.wrapping_shl(chunk).wrapping_sub(1);
+            if (node.inner >> chunk) & 1 == 0 {
+                return tables.leaf(node.leaves.wrapping_add(count_ones(node.leaf_starts & before))).unwrap_or(0);
+            }
+            entry = node.nodes.wrapping_add(count_ones(node.inner & before));
+            STRIDE
+        };
+        (hi, lo) = behind(hi, lo, bits);
     }
     if entry & IS_NODE == 0 { entry } else { 0 }
-}
-
-/// All ones for a path, zero for a branch.
-#[inline(always)]
-const fn path_mask(node: &Node) -> u64 {
-    const { assert!(IS_PATH == 1 << 31) };
-    (node.leaves.cast_signed() >> 31) as i64 as u64
 }
 
 /// What follows the first bits, of which there are 1 to 63.

@@ -113,6 +113,10 @@ fn locate<'m, H: Host<'m>>(host: H, s: &mut Scratch, index: u32, start: u32, end
     if first == end {
         return (end, Form::None);
     }
+    if s.byte(first) == b'<' {
+        s.uri_mut(index).display = Span { start: first as u16, end: first as u16 };
+        return (first + 1, Form::Enclosed);
+    }
     if has_scheme(s, first) {
         // An addr-spec, unless angle brackets follow before its parameters: then servers take what they enclose, and this was
         // a display name that looks like a URI.
@@ -160,6 +164,7 @@ struct DisplayName<'s, H> {
 
 impl<'m, H: Host<'m>> Step for DisplayName<'_, H> {
     const TIMES: u32 = MAX_SPECIALS;
+    const BATCH: u32 = 4;
 
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
@@ -496,6 +501,7 @@ struct Values<'s, H> {
 
 impl<'m, H: Host<'m>> Step for Values<'_, H> {
     const TIMES: u32 = MAX_VALUES * 4;
+    const BATCH: u32 = 4;
 
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {

@@ -22,10 +22,13 @@ use crate::host::Kernel;
 /// The entry point. It is aware of multi-buffer packets, so that it runs on interfaces with a large MTU.
 #[xdp(frags)]
 pub fn ringfence(context: XdpContext) -> u32 {
+    let host = Kernel::new(&context);
+    if engine::passes_by(host) {
+        return action(Reason::NotSignalling);
+    }
     let Some(scratch) = maps::scratch() else { return XDP_ABORTED };
     scratch.sequence += 1;
-    let reason = engine::decide(Kernel::new(&context), scratch);
-    action(reason)
+    action(engine::decide_other(host, scratch))
 }
 
 /// The one table from reason to XDP action.

@@ -7,8 +7,8 @@ use aya::{
     programs::{ProgramFd, Xdp},
 };
 use filter_core::{
-    layout::{Dfa, ROOT_PIECES, RootPiece, Roots},
-    scratch::Scratch,
+    layout::{Dfa, NO_RULE, ROOT_PIECES, RootPiece, Roots},
+    scratch::{Kind, Scratch},
 };
 use zerocopy::IntoBytes as _;
 
@@ -132,8 +132,13 @@ impl Instance {
         // The program ran on one of the CPUs: the one whose count went up.
         let after = self.scratch.per_cpu::<Scratch>(0)?;
         let fresh = after.iter().zip(before).find(|(scratch, before)| scratch.sequence != *before);
-        let fresh = fresh.ok_or_else(|| Error::Internal("the program left no trace of its run".to_owned()))?;
-        Ok((run, Box::new(*fresh.0)))
+        // A packet for no signalling port has left no trace.
+        let mut scratch = Box::new(*fresh.map_or(&after[0], |(scratch, _)| scratch));
+        if fresh.is_none() {
+            scratch.kind = Kind::Unread as u32;
+            scratch.rule = NO_RULE;
+        }
+        Ok((run, scratch))
     }
 
     /// One of its maps.
