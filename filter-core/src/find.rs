@@ -133,7 +133,7 @@ fn first_from<'m, N: Needle, H: Host<'m>>(host: H, scratch: &mut Scratch, from: 
         return from + first(marks);
     }
     let mut at = from + WORD;
-    for _ in 0..STRIDES_AHEAD {
+    for _ in 0..host.bound(STRIDES_AHEAD) {
         if at >= end {
             return end;
         }

@@ -20,6 +20,12 @@ pub trait Tables {
     fn node(&self, index: u32) -> Option<&Node>;
     /// A leaf (class), if there is one of that index.
     fn leaf(&self, index: u32) -> Option<u32>;
+    /// `times`, for the bound of a loop of which the program is to have one copy and not as many as it has iterations: a
+    /// number that the compiler does not know, but the verifier does. Code that is run once a packet comes from far.
+    #[inline(always)]
+    fn bound(&self, times: u32) -> u32 {
+        times
+    }
 }
 
 /// Bits that a branch takes. A path that does not end in a class takes as many or more.
@@ -36,7 +42,7 @@ pub const fn steps(trie: Trie) -> u32 {
 pub fn lookup<T: Tables>(tables: &T, trie: Trie, mut hi: u64, mut lo: u64) -> u32 {
     let mut entry = tables.root(trie, (hi >> (64 - trie.root_bits())) as usize);
     (hi, lo) = behind(hi, lo, trie.root_bits());
-    for _ in 0..steps(trie) {
+    for _ in 0..tables.bound(steps(trie)) {
         if entry & IS_NODE == 0 {
             return entry;
         }

@@ -74,6 +74,11 @@ impl Tables for Kernel {
     }
 
     #[inline(always)]
+    fn bound(&self, times: u32) -> u32 {
+        unknown(times)
+    }
+
+    #[inline(always)]
     fn leaf(&self, index: u32) -> Option<u32> {
         LEAVES.get(index).copied()
     }
@@ -294,7 +299,7 @@ macro_rules! functions {
         #[inline(never)]
         extern "C" fn $name(scratch: *mut Scratch, a: u32, b: u32) -> u32 {
             // Else LLVM leaves an argument that is not looked at unset in the callers, which the verifier does not accept.
-            let (a, b) = (used(a), used(b));
+            let (a, b) = (unknown(a), unknown(b));
             // SAFETY: the caller's unique reference. The verifier asks for the check.
             match unsafe { scratch.as_mut() } {
                 Some(scratch) => <$function>::run(Kernel::WITHOUT_PACKET, scratch, a, b),
@@ -339,12 +344,13 @@ functions! {
     find_comma_quote_angle: FunctionKind::Find(NeedleKind::CommaQuoteAngle) => Find<find::CommaQuoteAngle>,
 }
 
+/// The value, as a number that LLVM does not know.
 #[inline(always)]
-fn used(argument: u32) -> u32 {
-    let mut argument = u64::from(argument);
+fn unknown(value: u32) -> u32 {
+    let mut value = u64::from(value);
     // SAFETY: moves a register to itself.
-    unsafe { core::arch::asm!("{0} = {0}", inout(reg) argument, options(nomem, nostack)) };
-    argument as u32
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) value, options(nomem, nostack)) };
+    value as u32
 }
 
 /// Makes LLVM load from memory again, as [`Host::fence`].
@@ -362,7 +368,9 @@ extern "C" fn callback<S: Step>(index: u64, step: *mut S) -> i64 {
     // SAFETY: `repeat` passes a pointer to the step that it holds a unique reference to, and waits.
     let step = unsafe { &mut *step };
     let first = S::AHEAD + index as u32 * S::BATCH;
-    for index in 0..S::BATCH {
+    // As in `Tables::bound`.
+    let batch = if S::BATCH > 1 { unknown(S::BATCH) } else { 1 };
+    for index in 0..batch {
         if S::BATCH > 1 {
             reload();
         }
