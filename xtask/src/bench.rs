@@ -27,6 +27,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 fn words_of(arguments: &Arguments) -> Vec<String> {
     let name = |part| clap::ValueEnum::to_possible_value(part).map(|value| value.get_name().to_owned());
     let mut words: Vec<String> = arguments.parts.iter().filter_map(name).collect();
+    if let Some(only) = &arguments.only {
+        words.extend(["--only".to_owned(), only.clone()]);
+    }
     for (given, word) in [(arguments.quick, "--quick"), (arguments.json, "--json"), (arguments.write, "--write")] {
         if given {
             words.push(word.to_owned());
