@@ -652,10 +652,10 @@ layout! {
     }
 }
 
-/// Patterns of one text, compiled: `table[state | class[byte]]` is the next state. A state is the index of its row in the table.
+/// Patterns of one text, compiled: `table[(state << shift) | class[byte]]` is the next state.
 ///
-/// States from `first_match` on are those in which patterns have matched: `accept[(state - first_match) >> shift]` is the
-/// first of two rows, the rules that ask for one of them (hits), and behind it the rules that exclude one of them (vetoes). They
+/// State numbers from `first_match` on are those in which patterns have matched: `accept[state - first_match]` is the first
+/// of two rows, the rules that ask for one of them (hits), and behind it the rules that exclude one of them (vetoes). They
 /// count from the state reached after each byte and once more after `end_class`, which is walked at the end of a value
 /// (present, even if empty). Carriage return and line feed leave the state as it is and a tab counts as a space, so that a
 /// folded value reads as its unfolded form; white space around the value makes no difference.

@@ -195,14 +195,15 @@ fn stays_home(dfa: &Dfa, word: u64) -> bool {
 /// One transition.
 #[inline(always)]
 fn next<'m, H: Host<'m>>(host: H, dfa: &'m Dfa, state: u32, class: u32) -> u32 {
-    dfa.table[host.masked::<{ DFA_TABLE as u32 - 1 }>(state | class)] as u32
+    let entry = (state << (dfa.shift & 15)) | class;
+    dfa.table[host.masked::<{ DFA_TABLE as u32 - 1 }>(entry)] as u32
 }
 
 /// Collects what matches in the state that the automaton is in.
 #[inline(always)]
 fn collect<'m, H: Host<'m>>(host: H, s: &mut Scratch, dfa: &'m Dfa) {
     let state = s.state;
-    let row = dfa.accept[host.masked::<{ DFA_MATCHES as u32 - 1 }>((state - dfa.first_match) >> (dfa.shift & 15))];
+    let row = dfa.accept[host.masked::<{ DFA_MATCHES as u32 - 1 }>(state - dfa.first_match)];
     let words = host.config().words as usize;
     if let Some(hits) = host.row(row) {
         for word in 0..RULE_WORDS {

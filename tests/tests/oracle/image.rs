@@ -110,9 +110,9 @@ fn narrow_text(image: &Image, candidates: &mut RuleSet, text: usize, value: Opti
         let dfa = &image.dfas[image.config.text_dfas[text] as usize];
         let mut state = dfa.start;
         for class in value.iter().map(|&byte| u32::from(dfa.class[usize::from(byte)])).chain([dfa.end_class]) {
-            state = u32::from(dfa.table[(state | class) as usize]);
+            state = u32::from(dfa.table[((state << dfa.shift) | class) as usize]);
             if state >= dfa.first_match {
-                let row = dfa.accept[((state - dfa.first_match) >> dfa.shift) as usize] as usize;
+                let row = dfa.accept[(state - dfa.first_match) as usize] as usize;
                 pair(image, row, &mut hits, candidates);
             }
         }

@@ -344,14 +344,13 @@ impl Automat {
         for (class, column) in dfa.class.iter_mut().zip(self.columns) {
             *class = column.map_or(line_end, |column| by_column[usize::from(column)]) as u8;
         }
-        let row = |state: usize| number[state] << shift;
-        dfa.start = row(0);
+        dfa.start = number[0];
         dfa.shift = shift;
-        dfa.first_match = (first_match as u32) << shift;
+        dfa.first_match = first_match as u32;
         dfa.end_class = end_class;
         for (class, column) in classes.iter().enumerate() {
             for (state, &target) in column.iter().enumerate() {
-                dfa.table[row(state) as usize | class] = row(target as usize) as u16;
+                dfa.table[((number[state] as usize) << shift) | class] = number[target as usize] as u16;
             }
         }
         let leaves = |state: usize| dfa.class.map(|class| classes[usize::from(class)][state] != state as u32);
@@ -359,11 +358,9 @@ impl Automat {
             .filter(|&state| self.accept[state] == 0)
             .min_by_key(|&state| leaves(state).iter().filter(|&&leaves| leaves).count())
             .unwrap_or(0);
-        let leaves_home = leaves(home);
-        let home_is_last = classes.iter().all(|column| column[home] == home as u32);
-        dfa.leaves_home = leaves_home.map(u8::from);
-        dfa.home = row(home);
-        dfa.home_is_last = u32::from(home_is_last);
+        dfa.leaves_home = leaves(home).map(u8::from);
+        dfa.home = number[home];
+        dfa.home_is_last = u32::from(classes.iter().all(|column| column[home] == home as u32));
         for (accept, &state) in dfa.accept.iter_mut().zip(&order[first_match..]) {
             *accept = self.accept[state];
         }
@@ -426,15 +423,15 @@ mod tests {
         let dfa = &compiled.dfa;
         let mut groups = Vec::new();
         let mut state = dfa.start;
-        let classes = value.iter().map(|&byte| u32::from(dfa.class[usize::from(byte)]));
-        for class in classes.chain([dfa.end_class]) {
-            assert!(
-                state != dfa.home || dfa.home_is_last == 0 || u32::from(dfa.table[(state | class) as usize]) == state
-            );
-            state = u32::from(dfa.table[(state | class) as usize]);
+        let steps =
+            value.iter().map(|&byte| (u32::from(dfa.class[usize::from(byte)]), dfa.leaves_home[usize::from(byte)]));
+        for (class, leaves_home) in steps.chain([(dfa.end_class, 1)]) {
+            let next = u32::from(dfa.table[((state << dfa.shift) | class) as usize]);
+            // What the engine spares itself makes no difference.
+            assert!(state != dfa.home || next == state || (leaves_home == 1 && dfa.home_is_last == 0));
+            state = next;
             if state >= dfa.first_match {
-                let accept = dfa.accept[((state - dfa.first_match) >> dfa.shift) as usize];
-                groups.extend(&compiled.accepts[accept as usize]);
+                groups.extend(&compiled.accepts[dfa.accept[(state - dfa.first_match) as usize] as usize]);
             }
         }
         groups.sort_unstable();
@@ -458,6 +455,27 @@ mod tests {
                 .is_match(unfolded.trim_ascii())
         };
         (0..groups.len()).filter(|&group| groups[group].iter().any(matches)).collect()
+    }
+
+    #[test]
+    fn a_table_of_more_transitions_than_16_bits_count_is_walked_right() {
+        // Twelve letters each, of which no two begin alike for long.
+        let literal = |seed: u64| -> String {
+            let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5555_1234;
+            let letter = |_| {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                char::from(b"abcdefghijklmnopqrstuvwxyz0123456789"[(random >> 33) as usize % 36])
+            };
+            (0..12).map(letter).collect()
+        };
+        let literals: Vec<String> = (0..140).map(literal).collect();
+        let compiled = compile(&[literals.iter().map(String::as_str).collect()]).expect("it fits");
+        let transitions = compiled.size.states << compiled.dfa.shift;
+        assert!(transitions > 1 << 16 && transitions <= DFA_TABLE, "{transitions}");
+        for literal in &literals {
+            assert_eq!(run(&compiled, format!("x {literal} y").as_bytes()), [0], "{literal}");
+        }
+        assert_eq!(run(&compiled, b"none of them"), [] as [usize; 0]);
     }
 
     fn pattern() -> impl Strategy<Value = String> {
