@@ -36,7 +36,7 @@ use crate::{
     report::{Table, Target},
 };
 
-const SCANNER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
+pub const SCANNER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
 const CALLER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 23);
 /// Where SIPp calls from.
 const PHONE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 40);
@@ -515,7 +515,7 @@ impl Drop for Sink {
 const AGENT: &str = "User-Agent: friendly-scanner";
 
 /// An INVITE as SIPVicious orders its headers.
-fn scanner_message() -> String {
+pub fn scanner_message() -> String {
     message("100", AGENT, SCANNER)
 }
 

@@ -12,6 +12,7 @@ use crate::{
     arguments::Part,
     document::Section,
     driver::{self, Driver, Entries, Measured, Record, XDP_DROP, XDP_PASS},
+    flood,
     generate::{self, Packet, Prefix, Random},
     policies::{self, Lists, Repository},
     report::{Table, Target},
@@ -31,13 +32,14 @@ type Measurement = (Table, Vec<Target>);
 type Measure = fn(&str, Effort) -> Result<Measurement>;
 
 /// The groups: their titles, and what measures them.
-const GROUPS: [(&str, Measure); 8] = [
+const GROUPS: [(&str, Measure); 9] = [
     ("A packet for no signalling port", other_traffic),
     ("A source in a list of 1,000 IPv4 blocks", |title, effort| sources(title, 4, 1000, effort)),
     ("A source in a list of 100,000 IPv4 blocks", |title, effort| sources(title, 4, 100_000, effort)),
     ("A source in a list of 1,000,000 IPv4 blocks", |title, effort| sources(title, 4, 1_000_000, effort)),
     ("A source in a list of 100,000 IPv6 blocks", |title, effort| sources(title, 6, 100_000, effort)),
     ("A whole verdict over an INVITE of 895 bytes and 14 header lines", messages),
+    ("A scanner's INVITE of 900 bytes", scanner),
     ("Eight rules and 512", rules),
     ("1,000 numbers and 1,000,000", numbers),
 ];
@@ -321,6 +323,32 @@ fn messages(title: &str, effort: Effort) -> Result<Measurement> {
     let ratio = figures.over_empty("64 rules")? / bare;
     let name = "whole verdict over an 895-byte INVITE, 64 rules over all scopes, against a bare copy and scan";
     Ok((figures.table, vec![Target::at_most(name, ratio, 2.5, " x").noted("both over empty")]))
+}
+
+/// What a flood consists of: dropped by the user agent, before the rest is read.
+fn scanner(title: &str, effort: Effort) -> Result<Measurement> {
+    let mut frame = generate::udp(4, 5060, flood::scanner_message().as_bytes());
+    frame[26..30].copy_from_slice(&flood::SCANNER.octets());
+    let packet = Packet::fixed(frame);
+    let sample = Instance::load(&sample()?)?;
+    let large = Instance::load(&policies::all_scopes(&lists(100_000, 100_000)).build()?)?;
+    let mut driver = Driver::new(&packet, &[driver::record(0, ANY, ANY)], &Entries::None)?;
+    for own in ["empty", "copy", "copy_and_scan", "copy_and_scan_unrolled"] {
+        driver.add_own(own)?;
+    }
+    let programs = [("sample policy", &sample), ("64 rules", &large)];
+    for (name, instance) in programs {
+        driver.add(name, instance.program()?.fd()?)?;
+        driver.expect(name, XDP_DROP)?;
+    }
+    let all = driver.measure(effort.rounds, effort.repeat / 2)?;
+    for (name, instance) in programs {
+        expect_only(name, instance, Reason::RuleDrop)?;
+    }
+    let text = "The packet of the flood below, the same in each run: dropped for its user agent, before its URIs and numbers are \
+                read. The policies are those of the flood.";
+    let figures = Figures::new(title, text, all, &programs)?;
+    Ok((figures.table, vec![]))
 }
 
 fn sample() -> Result<ringfence::policy::image::Image> {

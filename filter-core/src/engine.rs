@@ -11,7 +11,7 @@ use crate::{
     message, number,
     packet::{self, Read},
     reason::{Reason, Verdict},
-    scratch::{HEADERS, Header, Kind, NUMBERS, Number, NumberOf, Scratch, Span, URIS, Uri, UriOf, extent, uri_flag},
+    scratch::{HEADERS, Header, Kind, NUMBERS, Number, NumberOf, Scratch, URIS, Uri, UriOf, extent, pause, uri_flag},
     text,
     trie::{self, number_key},
     uri,
@@ -178,7 +178,7 @@ fn message_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     if !copy(host, s) {
         return Reason::PayloadUnreadable;
     }
-    read_message(host, s);
+    read_start(host, s);
     let is_message = s.kind == Kind::Request as u32 || s.kind == Kind::Response as u32;
     if is_tcp && !is_message && s.kind != Kind::KeepAlive as u32 {
         s.anomalies &= anomaly::TINY_FIRST_FRAGMENT;
@@ -188,14 +188,17 @@ fn message_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
         if wanted_uris(config.needs, config.texts) != 0 {
             s.uris = [Uri::EMPTY; URIS];
         }
+        // No number is taken for one whose class is known.
         s.numbers[NumberOf::Calling as usize].key = 0;
-        if decides_early(host, s) {
+        s.pause = pause::PAUSED;
+        if reads_first(config.needs) && decides_early(host, s) {
             return decided(s);
+        }
+        if s.pause == pause::PAUSED {
+            message::read_headers(host, s, pause::NONE);
         }
         read_values(host, s);
         narrow_by_message(host, s);
-        let first = if reads_first(config.needs) { FIRST_TEXTS } else { 0 };
-        text::narrow(host, s, !first);
     } else {
         evaluate::without_message(host, s);
     }
@@ -217,34 +220,41 @@ fn message_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
 /// Texts that the first reading takes in.
 const FIRST_TEXTS: u32 = 1 << Text::UserAgent as u32;
 
+/// URIs that the first reading takes in where the called number is asked for.
+const FIRST_URIS: u32 = 1 << UriOf::Request as u32;
+
 /// Reads what takes little, and decides by that if no rule in front of the one that decides needs more. Scanners and floods are
-/// mostly known by their user agent; what their senders can choose freely and what takes longest, all the URIs and numbers, is
-/// then never read.
+/// mostly known by their user agent; what their senders can choose freely and what takes longest, all the headers, URIs and
+/// numbers, is then never read.
 #[inline(always)]
 fn decides_early<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
-    let needs = host.config().needs;
-    if !reads_first(needs) {
-        return false;
+    let config = host.config();
+    if config.texts & FIRST_TEXTS != 0 {
+        message::read_headers(host, s, Header::UserAgent as u32);
     }
-    if needs & need::METHOD != 0 {
-        evaluate::narrow(host, s, Dimension::Method, s.method);
-    }
-    if needs & need::CALLED != 0 {
+    if config.needs & need::CALLED != 0 {
         uri::read(host, s, FIRST_URIS);
         set_number(host, s, NumberOf::Called, UriOf::Request as u32);
-        narrow_by_number(host, s, need::CALLED, Dimension::Called, NumberOf::Called);
-        if needs & need::CALLED_FORMAT != 0 {
-            evaluate::narrow(host, s, Dimension::CalledFormat, s.numbers[NumberOf::Called as usize].format as u32);
-        }
     }
+    narrow_by_start_line(host, s);
     text::narrow(host, s, FIRST_TEXTS);
     s.message_read = extent::FIRST;
     evaluate::walk_on(host, s);
     s.outcome == outcome::DECIDED
 }
 
-/// URIs that the first reading takes in where the called number is asked for.
-const FIRST_URIS: u32 = 1 << UriOf::Request as u32;
+/// Narrows the candidates by the method and the called number.
+#[inline(always)]
+fn narrow_by_start_line<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let needs = host.config().needs;
+    if needs & need::METHOD != 0 {
+        evaluate::narrow(host, s, Dimension::Method, s.method);
+    }
+    narrow_by_number(host, s, need::CALLED, Dimension::Called, NumberOf::Called);
+    if needs & need::CALLED_FORMAT != 0 {
+        evaluate::narrow(host, s, Dimension::CalledFormat, s.numbers[NumberOf::Called as usize].format as u32);
+    }
+}
 
 /// Decides about a segment that no message can be read in: rules that ask for one do not match, but those about addresses do,
 /// wherever they stand. The default is for messages.
@@ -360,21 +370,15 @@ fn copy<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
     true
 }
 
-/// Finds out what the payload is, and where its headers are.
-#[inline(never)]
-pub fn read_message<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
-    s.seen = 0;
+/// Finds out what the payload is.
+#[inline(always)]
+fn read_start<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     s.verstat = Verstat::None as u32;
     s.neighbor = 0;
     s.privacy = 0;
     s.asserted_believed = 0;
     s.content_length = u32::MAX;
-    s.headers = [Span { start: 0, end: 0 }; HEADERS];
-    if s.length == 0 {
-        s.kind = Kind::Empty as u32;
-    } else {
-        message::read(host, s);
-    }
+    message::read_start(host, s);
     // Line ends in front of a start line are skipped by servers: they too can fill a first fragment.
     if s.fragment != 0 && s.kind != Kind::Request as u32 && s.kind != Kind::Response as u32 {
         s.anomalies |= anomaly::TINY_FIRST_FRAGMENT;
@@ -430,7 +434,7 @@ const fn called_is_read(needs: u32) -> bool {
 
 /// Reads the values that the policy needs out of the headers.
 #[inline(always)]
-pub fn read_values<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+fn read_values<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let config = host.config();
     let needs = config.needs;
     if needs & (need::ASSERTED_IDENTITY | need::ASSERTED_NUMBER | need::FORWARDED | need::INSPECT) != 0 {
@@ -568,24 +572,20 @@ fn format(number: &Number, min: u8, max: u8, format: u8) -> u8 {
     }
 }
 
-/// Narrows the candidates by everything that the message says, its texts aside.
+/// Narrows the candidates by everything that the message says and the first reading, if there was one, has not taken in.
 #[inline(never)]
 fn narrow_by_message<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
-    let config = host.config();
-    let needs = config.needs;
-    if needs & need::METHOD != 0 {
-        evaluate::narrow(host, s, Dimension::Method, s.method);
+    let needs = host.config().needs;
+    let has_read = reads_first(needs);
+    if !has_read {
+        narrow_by_start_line(host, s);
     }
     narrow_by_number(host, s, need::CALLING, Dimension::Calling, NumberOf::Calling);
-    narrow_by_number(host, s, need::CALLED, Dimension::Called, NumberOf::Called);
     narrow_by_number(host, s, need::FORWARDED, Dimension::Forwarded, NumberOf::Forwarded);
     narrow_by_number(host, s, need::FROM_NUMBER, Dimension::FromNumber, NumberOf::From);
     narrow_by_number(host, s, need::ASSERTED_NUMBER, Dimension::AssertedNumber, NumberOf::Asserted);
     if needs & need::CALLING_FORMAT != 0 {
         evaluate::narrow(host, s, Dimension::CallingFormat, s.numbers[NumberOf::Calling as usize].format as u32);
-    }
-    if needs & need::CALLED_FORMAT != 0 {
-        evaluate::narrow(host, s, Dimension::CalledFormat, s.numbers[NumberOf::Called as usize].format as u32);
     }
     if needs & need::ATTESTATION != 0 {
         evaluate::narrow(host, s, Dimension::Attestation, s.attestation);
@@ -596,6 +596,7 @@ fn narrow_by_message<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if needs & need::VERSTAT != 0 {
         evaluate::narrow(host, s, Dimension::Verstat, s.verstat);
     }
+    text::narrow(host, s, !if has_read { FIRST_TEXTS } else { 0 });
 }
 
 #[inline(always)]

@@ -45,6 +45,8 @@ pub trait Function {
 pub enum FunctionKind {
     /// [`crate::find::Find`].
     Find(NeedleKind),
+    /// [`crate::message::ReadHeaders`].
+    ReadHeaders,
     /// [`crate::uri::ReadUris`].
     ReadUris,
     /// [`crate::engine::SetNumber`].

@@ -17,7 +17,7 @@ pub mod host;
 mod identity;
 pub mod layout;
 pub mod limits;
-mod message;
+pub mod message;
 pub mod number;
 pub mod packet;
 pub mod rate;

@@ -5,14 +5,15 @@
 
 use crate::{
     find::{
-        Blank, Colon, LineEnd, NameEnd, Needle, NotCarriageReturn, NotLineEnd, NotSpace, STRIDE, find, mark, skip_blank,
+        Blank, Colon, LineEnd, NameEnd, Needle, NotCarriageReturn, NotLineEnd, NotSpace, STRIDE, find, find_near, mark,
+        skip_blank,
     },
     header::read_name,
-    host::{Host, Step},
+    host::{Function, FunctionKind, Host, Step},
     identity,
     layout::{Method, anomaly, need},
     limits::{INSPECTED_LENGTH, MAX_HEADER_LINES},
-    scratch::{Header, Kind, Scratch, Span},
+    scratch::{HEADERS, Header, Kind, Scratch, Span, pause},
     swar::{below, first},
 };
 
@@ -32,10 +33,19 @@ const STUN_COOKIE: u32 = u32::from_le_bytes([0x21, 0x12, 0xa4, 0x42]);
 /// Bytes of a STUN header.
 const STUN_HEADER: u32 = 20;
 
-/// Reads the payload in the buffer as far as it tells what it is, and if it is a message, where its headers are.
+/// Reads the payload in the buffer as far as it tells what it is: a message's start line. Its headers are then to be read.
 #[inline(always)]
-pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+pub fn read_start<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    s.headers = [Span { start: 0, end: 0 }; HEADERS];
+    s.seen = 0;
+    s.open_header = Header::Other as u32;
+    s.lines = 0;
+    s.body = 0;
     let length = s.length;
+    if length == 0 {
+        s.kind = Kind::Empty as u32;
+        return;
+    }
     let start = if s.byte(0) > b'\r' { 0 } else { find::<NotLineEnd, H>(host, s, 0, length) };
     if start == length {
         s.kind = Kind::KeepAlive as u32;
@@ -60,12 +70,10 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if s.kind == Kind::NotSip as u32 {
         // What looked odd about its start says nothing.
         s.anomalies = anomaly::NOT_SIP;
-        return;
     }
-    read_headers(host, s);
 }
 
-/// Reads the line at `start`: kind, method or status code, Request-URI. Leaves the cursor behind it.
+/// Reads the line at `start`: kind, method or status code, Request-URI. Leaves the cursor at its end.
 #[inline(always)]
 fn read_start_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) {
     s.kind = Kind::NotSip as u32;
@@ -73,7 +81,7 @@ fn read_start_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) {
     if end == s.length {
         return;
     }
-    s.cursor = behind_line_end(host, s, end);
+    s.cursor = end;
     if (s.word(start) | SIP_LETTERS) as u32 == text(b"sip/\0\0\0\0") as u32 {
         read_status_line(host, s, start, end);
     } else {
@@ -105,7 +113,7 @@ fn behind_line_end<'m, H: Host<'m>>(host: H, s: &mut Scratch, at: u32) -> u32 {
 /// `SIP/2.0 SP Status-Code SP Reason-Phrase` (RFC 3261 section 7.2).
 #[inline(always)]
 fn read_status_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
-    let version_end = find::<Blank, H>(host, s, start, end);
+    let version_end = find_near::<Blank, H>(host, s, start, end);
     let code = skip_blank(host, s, version_end, end);
     let code_end = find::<Blank, H>(host, s, code, end);
     let digit = s.byte(code).wrapping_sub(b'0');
@@ -124,7 +132,7 @@ fn read_status_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: 
 /// `Method SP Request-URI SP SIP-Version` (RFC 3261 section 7.1).
 #[inline(always)]
 fn read_request_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
-    let method_end = find::<Blank, H>(host, s, start, end);
+    let method_end = find_near::<Blank, H>(host, s, start, end);
     let uri = skip_blank(host, s, method_end, end);
     if uri == end {
         return;
@@ -132,7 +140,7 @@ fn read_request_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end:
     // The version is the line's last word: what stands between may hold spaces, which is an anomaly but is read.
     let uri_end = find::<Blank, H>(host, s, uri, end);
     let last = skip_blank(host, s, uri_end, end);
-    let last_end = find::<Blank, H>(host, s, last, end);
+    let last_end = find_near::<Blank, H>(host, s, last, end);
     let well_formed = uri.wrapping_sub(method_end) == 1 && last.wrapping_sub(uri_end) == 1;
     let (version, version_end) = if is_version(s, last, last_end) {
         (last, last_end)
@@ -243,25 +251,36 @@ fn method(s: &Scratch, start: u32, length: u32) -> Method {
     }
 }
 
-/// Steps that the walk over the headers may take: a step of 32 bytes, or a line.
-const HEADER_STEPS: u32 = INSPECTED_LENGTH as u32 / STRIDE + MAX_HEADER_LINES;
+/// Steps that the walk over the headers may take: a step of 32 bytes, or a line, of which the first ends the start line.
+const HEADER_STEPS: u32 = (INSPECTED_LENGTH as u32 / STRIDE + MAX_HEADER_LINES + 1).next_multiple_of(LINES_BATCH);
 
-/// Walks over the header lines from the cursor on, and notes where the known ones' values are.
+const LINES_BATCH: u32 = 8;
+
+/// Walks over the header lines from the cursor on, which stands at the end of the line before, and notes where the known ones'
+/// values are. Pauses behind the first header of the kind `pause`: then [`Scratch::pause`] is [`pause::PAUSED`], and the next
+/// call goes on there.
 #[inline(always)]
-fn read_headers<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
-    s.open_header = Header::Other as u32;
-    s.body = 0;
-    s.lines = 0;
-    let line = s.cursor;
-    let done = begin_line(host, s, line);
-    if !done {
+pub fn read_headers<'m, H: Host<'m>>(host: H, s: &mut Scratch, pause: u32) {
+    host.call::<ReadHeaders>(s, pause, 0);
+}
+
+/// What [`read_headers`] calls.
+pub struct ReadHeaders;
+
+impl Function for ReadHeaders {
+    const KIND: FunctionKind = FunctionKind::ReadHeaders;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, pause: u32, _: u32) -> u32 {
+        s.pause = pause;
         host.repeat(&mut Lines { host, s });
-    }
-    if s.body == 0 {
-        // The packet, or what is inspected of it, ends within the headers.
-        s.anomalies |= anomaly::HEADERS_BEYOND_INSPECTED_LENGTH;
-        let end = if s.cursor < s.length { s.cursor } else { s.length };
-        close_header(s, end);
+        if s.pause != pause::PAUSED && s.body == 0 {
+            // The packet, or what is inspected of it, ends within the headers.
+            s.anomalies |= anomaly::HEADERS_BEYOND_INSPECTED_LENGTH;
+            let end = if s.cursor < s.length { s.cursor } else { s.length };
+            close_header(s, end);
+        }
+        0
     }
 }
 
@@ -272,7 +291,7 @@ struct Lines<'s, H> {
 
 impl<'m, H: Host<'m>> Step for Lines<'_, H> {
     const TIMES: u32 = HEADER_STEPS;
-    const BATCH: u32 = 8;
+    const BATCH: u32 = LINES_BATCH;
 
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
@@ -304,10 +323,22 @@ impl<'m, H: Host<'m>> Step for Lines<'_, H> {
             return true;
         }
         let line = behind_line_end(self.host, s, end);
+        if s.open_header == s.pause && !is_folded(s.byte(line)) {
+            close_header(s, line);
+            // This line end is found again when the reading goes on.
+            s.pause = pause::PAUSED;
+            return true;
+        }
         s.cursor = line;
         s.lines += 1;
-        s.lines > MAX_HEADER_LINES || begin_line(self.host, s, line)
+        s.lines > MAX_HEADER_LINES + 1 || begin_line(self.host, s, line)
     }
+}
+
+/// True for a byte that a line begins with that belongs to the header before (RFC 3261 section 7.3.1).
+#[inline(always)]
+const fn is_folded(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
 }
 
 /// Looks at the beginning of a line; true where the headers end.
@@ -318,8 +349,7 @@ fn begin_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) -> bool {
     }
     let word = s.word(line);
     let byte = word as u8;
-    if byte == b' ' || byte == b'\t' {
-        // Folded: belongs to the header before (RFC 3261 section 7.3.1).
+    if is_folded(byte) {
         return false;
     }
     close_header(s, line);

@@ -234,6 +234,14 @@ pub mod extent {
     pub const WHOLE: u32 = 2;
 }
 
+/// [`Scratch::pause`], where it is no [`Header`].
+pub mod pause {
+    /// The reading of the headers goes on to their end.
+    pub const NONE: u32 = 0xff;
+    /// It has paused.
+    pub const PAUSED: u32 = 0xfe;
+}
+
 /// What the payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -328,6 +336,8 @@ scratch_layout! {
         pub at: u32,
         /// The header whose value goes on until the next line that is not folded.
         pub open_header: u32,
+        /// The header behind which the reading pauses, see [`pause`].
+        pub pause: u32,
         /// The header whose name has been read.
         pub name: u32,
         /// What a loop over a few things has still to do, as bits.
@@ -374,6 +384,8 @@ scratch_layout! {
         pub reason: u32,
         /// General purpose, for loops inside loops.
         pub register: u32,
+        /// Zero.
+        pub reserved: u32,
     }
 }
 

@@ -18,6 +18,7 @@ use filter_core::{
         RateKey, Remembered, Rule, RuleSet, Trie,
     },
     limits::INSPECTED_LENGTH,
+    message::ReadHeaders,
     packet::MAX_HEADER_OFFSET,
     scratch::Scratch,
     text::NarrowTexts,
@@ -319,6 +320,7 @@ macro_rules! functions {
 
 functions! {
     narrow_texts: FunctionKind::NarrowTexts => NarrowTexts,
+    read_headers: FunctionKind::ReadHeaders => ReadHeaders,
     read_uris: FunctionKind::ReadUris => ReadUris,
     set_number: FunctionKind::SetNumber => SetNumber,
     find_line_feed: FunctionKind::Find(NeedleKind::LineFeed) => Find<find::LineFeed>,

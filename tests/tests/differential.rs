@@ -10,9 +10,9 @@ mod oracle;
 use std::{collections::BTreeMap, fmt::Write as _, time::Instant};
 
 use filter_core::{
-    layout::{Action, Counter},
+    layout::{Action, Counter, Text, need},
     reason::{Reason, Verdict},
-    scratch::extent,
+    scratch::{Header, Kind, extent},
 };
 use oracle::{
     compare::{as_engine, escaped, of_oracle, readings, same},
@@ -113,6 +113,8 @@ struct Seen {
     would: usize,
     /// Messages that were decided about before they were read whole.
     early: usize,
+    /// Messages whose reading paused behind the user agent and went on.
+    resumed: usize,
     anomalies: BTreeMap<usize, usize>,
 }
 
@@ -121,10 +123,11 @@ impl std::fmt::Display for Seen {
         for (reason, count) in &self.reasons {
             writeln!(f, "{count:>8} {reason}")?;
         }
-        let Self { rules, would, early, anomalies, .. } = self;
+        let Self { rules, would, early, resumed, anomalies, .. } = self;
         writeln!(
             f,
-            "decided by rules {rules}, {early} of them early, report-mode matches {would}, anomalies by bit {anomalies:?}"
+            "decided by rules {rules}, {early} of them early, {resumed} messages read on behind the user agent, report-mode \
+             matches {would}, anomalies by bit {anomalies:?}"
         )
     }
 }
@@ -141,8 +144,9 @@ impl Seen {
             .collect();
         assert!(missing.is_empty(), "no packet was decided by: {missing:?}");
         assert_eq!(self.anomalies.len(), 12, "anomalies by bit {:?}", self.anomalies);
-        let Self { rules, would, early, .. } = self;
-        assert!(*rules > 1000 && *would > 1000 && *early > 20, "rules {rules}, early {early}, would {would}");
+        let Self { rules, would, early, resumed, .. } = self;
+        assert!(*rules > 1000 && *would > 1000, "rules {rules}, would {would}");
+        assert!(*early > 500 && *resumed > 500, "early {early}, resumed {resumed}");
     }
 }
 
@@ -167,6 +171,13 @@ fn check(policy: &Policy, inspect: bool, frames: &[Vec<u8>], kernel: bool, seen:
         *seen.reasons.entry(decided.reason.name()).or_default() += 1;
         seen.rules += usize::from(decided.rule.is_some());
         seen.early += usize::from(engine.scratch().message_read == extent::FIRST && decided.rule.is_some());
+        let pauses = !inspect
+            && image.config.needs & need::FIRST_READING != 0
+            && image.config.texts & (1 << Text::UserAgent as u32) != 0;
+        let s = engine.scratch();
+        let is_message = s.kind == Kind::Request as u32 || s.kind == Kind::Response as u32;
+        let has_user_agent = is_message && s.seen >> Header::UserAgent as u32 & 1 != 0;
+        seen.resumed += usize::from(pauses && has_user_agent && s.message_read == extent::WHOLE);
         seen.would += decided.would.len();
         if let Some((user, _)) = &user {
             (0..12)

@@ -54,7 +54,7 @@ pub const NUMBERS: [&str; 12] = [
     "123456789012345678",
 ];
 
-const PATTERNS: [&str; 9] =
+pub const PATTERNS: [&str; 9] =
     ["friendly-scanner", "sip(vicious|cli)", "^$", "^a", "b$", "[0-9]{3}", r"\bunion\b", "a.c", " "];
 
 pub const VALUES: [&[u8]; 10] = [
@@ -89,7 +89,7 @@ const IDENTITIES: [Identity; 5] =
 
 /// Any policy of up to `rules` rules.
 pub fn policy(rules: usize) -> impl Strategy<Value = Policy> {
-    let lists = (vec(address_list(), 1..5), vec(number_list(), 1..5), vec(pattern_list(), 1..4));
+    let lists = (vec(address_list(), 1..5), vec(number_list(), 1..5), vec(pattern_lists(), 1..4));
     lists.prop_flat_map(move |(addresses, numbers, patterns)| {
         let condition = (test(&addresses, &numbers, &patterns), any::<bool>());
         let rules = vec((vec(condition, 0..4), rule()), 0..=rules);
@@ -144,7 +144,7 @@ fn expressible(conditions: Vec<(Test, bool)>) -> Vec<Condition> {
         .collect()
 }
 
-fn origin() -> Origin {
+pub fn origin() -> Origin {
     Origin { file: Arc::new(PathBuf::from("policy.toml")), line: 1 }
 }
 
@@ -242,12 +242,13 @@ fn packed(digits: &str) -> u64 {
     u64::from_str_radix(&format!("{digits:0<16}"), 16).expect("digits")
 }
 
-fn pattern_list() -> impl Strategy<Value = Arc<PatternList>> {
-    subsequence(&PATTERNS[..], 0..4).prop_map(|patterns| {
-        let entries =
-            patterns.into_iter().map(|pattern| PatternEntry { pattern: pattern.to_owned(), line: 1 }).collect();
-        Arc::new(PatternList { name: None, entries, origin: origin() })
-    })
+fn pattern_lists() -> impl Strategy<Value = Arc<PatternList>> {
+    subsequence(&PATTERNS[..], 0..4).prop_map(|patterns| pattern_list(&patterns))
+}
+
+pub fn pattern_list(patterns: &[&str]) -> Arc<PatternList> {
+    let entries = patterns.iter().map(|&pattern| PatternEntry { pattern: pattern.to_owned(), line: 1 }).collect();
+    Arc::new(PatternList { name: None, entries, origin: origin() })
 }
 
 fn range() -> impl Strategy<Value = NumberRange> {

@@ -1,6 +1,6 @@
 //! Random policies for random packets.
 
-use filter_core::layout::{Action, Method, need};
+use filter_core::layout::{Action, Method, Text, need};
 use proptest::{
     strategy::{Strategy, ValueTree},
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
@@ -8,7 +8,7 @@ use proptest::{
 use ringfence::policy::{
     compile::compile,
     image::Image,
-    model::{MethodName, Policy, Test},
+    model::{Condition, Identity, MethodName, Policy, Test},
 };
 
 use super::{compare::ALL_TEXTS, generate, random::Random};
@@ -28,13 +28,15 @@ pub fn policy(random: &mut Random) -> Policy {
 
 /// What the policies of the compiler's own tests do not have.
 fn vary(random: &mut Random, policy: &mut Policy) {
+    // Every second rule of some policies can decide by what the first reading of a message takes in.
+    let early = random.chance(50);
     // Other texts, but no two the same: a rule asks for a text only once.
     let first = random.below(ALL_TEXTS.len());
     let texts: Vec<_> = (0..generate::TEXT_SCOPES.len()).map(|index| ALL_TEXTS[(first + 3 * index) % 14]).collect();
     let bans = random.chance(20);
     let default_drop = random.chance(30);
     policy.default_drop = default_drop;
-    for rule in &mut policy.rules {
+    for (index, rule) in policy.rules.iter_mut().enumerate() {
         // A rate depends on the clock.
         rule.over = None;
         rule.argument = if rule.action == Action::Ban && bans { 3600 } else { 0 };
@@ -55,6 +57,15 @@ fn vary(random: &mut Random, policy: &mut Policy) {
                 }
                 _ => {}
             }
+        }
+        if early && index.is_multiple_of(2) {
+            rule.conditions.retain(|condition| {
+                matches!(condition.test, Test::Method(_) | Test::Source(_) | Test::Number(Identity::Called, _))
+            });
+            let patterns =
+                generate::pattern_list(&[random.pick(&generate::PATTERNS), random.pick(&generate::PATTERNS)]);
+            let test = Test::Text(Text::UserAgent, vec![patterns]);
+            rule.conditions.push(Condition { test, negated: random.chance(20), origin: generate::origin() });
         }
     }
     let numbering = &mut policy.numbering;
