@@ -11,7 +11,7 @@ use crate::{
     message, number,
     packet::{self, Read},
     reason::{Reason, Verdict},
-    scratch::{HEADERS, Header, Kind, NUMBERS, Number, NumberOf, Scratch, URIS, Uri, UriOf, extent, pause, uri_flag},
+    scratch::{HEADERS, Header, Kind, NUMBERS, Number, NumberOf, Scratch, URIS, UriOf, extent, pause, uri_flag},
     text,
     trie::{self, number_key},
     uri,
@@ -185,9 +185,6 @@ fn message_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
         return unreadable(host, s, Reason::MidMessage);
     }
     if is_message {
-        if wanted_uris(config.needs, config.texts) != 0 {
-            s.uris = [Uri::EMPTY; URIS];
-        }
         // No number is taken for one whose class is known.
         s.numbers[NumberOf::Calling as usize].key = 0;
         s.pause = pause::PAUSED;

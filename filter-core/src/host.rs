@@ -47,8 +47,8 @@ pub enum FunctionKind {
     Find(NeedleKind),
     /// [`crate::message::ReadHeaders`].
     ReadHeaders,
-    /// [`crate::uri::ReadUris`].
-    ReadUris,
+    /// [`crate::uri::ReadUri`].
+    ReadUri,
     /// [`crate::engine::SetNumber`].
     SetNumber,
     /// [`crate::text::NarrowTexts`].

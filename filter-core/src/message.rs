@@ -46,7 +46,7 @@ pub fn read_start<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         s.kind = Kind::Empty as u32;
         return;
     }
-    let start = if s.byte(0) > b'\r' { 0 } else { find::<NotLineEnd, H>(host, s, 0, length) };
+    let mut start = if s.byte(0) > b'\r' { 0 } else { find::<NotLineEnd, H>(host, s, 0, length) };
     if start == length {
         s.kind = Kind::KeepAlive as u32;
         return;
@@ -63,10 +63,9 @@ pub fn read_start<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
             return;
         }
         s.anomalies |= anomaly::MALFORMED_START_LINE;
-        read_start_line(host, s, visible);
-    } else {
-        read_start_line(host, s, start);
+        start = visible;
     }
+    read_start_line(host, s, start);
     if s.kind == Kind::NotSip as u32 {
         // What looked odd about its start says nothing.
         s.anomalies = anomaly::NOT_SIP;
@@ -77,16 +76,43 @@ pub fn read_start<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
 #[inline(always)]
 fn read_start_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) {
     s.kind = Kind::NotSip as u32;
-    let end = find::<LineEnd, H>(host, s, start, s.length);
-    if end == s.length {
-        return;
-    }
-    s.cursor = end;
-    if (s.word(start) | SIP_LETTERS) as u32 == text(b"sip/\0\0\0\0") as u32 {
-        read_status_line(host, s, start, end);
-    } else {
-        read_request_line(host, s, start, end);
-    }
+    let line = match common_request_line(host, s, start) {
+        Some(line) => line,
+        None => {
+            let end = find::<LineEnd, H>(host, s, start, s.length);
+            if end == s.length {
+                return;
+            }
+            s.cursor = end;
+            if is_sip(s, start) {
+                read_status_line(host, s, start, end);
+                return;
+            }
+            match request_line(host, s, start, end) {
+                Some(line) => line,
+                None => return,
+            }
+        }
+    };
+    let RequestLine { method_end, uri, version } = line;
+    s.kind = Kind::Request as u32;
+    s.headers[Header::Method as usize] = Span { start: start as u16, end: method_end as u16 };
+    s.headers[Header::RequestUri as usize] = Span { start: uri as u16, end: version as u16 };
+    s.seen |= 1 << Header::RequestUri as u32;
+    s.method = method(s, start, method_end.wrapping_sub(start)) as u32;
+}
+
+/// Where the parts of a request line are, of which each goes up to the next, with the white space behind it.
+struct RequestLine {
+    method_end: u32,
+    uri: u32,
+    version: u32,
+}
+
+/// True for `SIP/`, in any case.
+#[inline(always)]
+fn is_sip(s: &Scratch, at: u32) -> bool {
+    (s.word(at) | SIP_LETTERS) as u32 == text(b"sip/\0\0\0\0") as u32
 }
 
 /// The start of the line behind the line end at `at`: a line feed, or carriage returns with or without one.
@@ -129,13 +155,31 @@ fn read_status_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: 
     }
 }
 
-/// `Method SP Request-URI SP SIP-Version` (RFC 3261 section 7.1).
+/// A request line to the letter of RFC 3261 section 7.1, as nearly all are: `Method SP Request-URI SP SIP/2.0 CRLF`.
+/// [`request_line`] reads it the same way, in twice the time.
 #[inline(always)]
-fn read_request_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
+fn common_request_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) -> Option<RequestLine> {
+    let method_end = find_near::<Blank, H>(host, s, start, s.length);
+    let uri = method_end + 1;
+    if s.byte(method_end) != b' ' || s.byte(uri) <= b' ' || s.byte(uri) == b'<' || is_sip(s, start) {
+        return None;
+    }
+    let uri_end = find::<Blank, H>(host, s, uri, s.length);
+    let version = uri_end + 1;
+    if s.byte(uri_end) != b' ' || s.word(version) != text(b"SIP/2.0\r") {
+        return None;
+    }
+    s.cursor = version + 7;
+    Some(RequestLine { method_end, uri, version })
+}
+
+/// A request line (RFC 3261 section 7.1), as far as it can be told where its parts are; what is wrong with it is noted.
+#[inline(always)]
+fn request_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) -> Option<RequestLine> {
     let method_end = find_near::<Blank, H>(host, s, start, end);
     let uri = skip_blank(host, s, method_end, end);
     if uri == end {
-        return;
+        return None;
     }
     // The version is the line's last word: what stands between may hold spaces, which is an anomaly but is read.
     let uri_end = find::<Blank, H>(host, s, uri, end);
@@ -150,17 +194,13 @@ fn read_request_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end:
         (s.register, s.at)
     };
     if !is_version(s, version, version_end) {
-        return;
+        return None;
     }
-    s.kind = Kind::Request as u32;
-    s.headers[Header::Method as usize] = Span { start: start as u16, end: method_end as u16 };
-    s.headers[Header::RequestUri as usize] = Span { start: uri as u16, end: version as u16 };
-    s.seen |= 1 << Header::RequestUri as u32;
-    s.method = method(s, start, method_end.wrapping_sub(start)) as u32;
     note_version(s, version, version_end);
     if !well_formed || version != last || version_end != end || s.byte(uri) == b'<' {
         s.anomalies |= anomaly::MALFORMED_START_LINE;
     }
+    Some(RequestLine { method_end, uri, version })
 }
 
 /// Words of a start line that are looked at in search of the version.
@@ -191,7 +231,7 @@ impl<'m, H: Host<'m>> Step for LastWord<'_, H> {
 fn is_version(s: &Scratch, start: u32, end: u32) -> bool {
     let word = s.word(start);
     end.wrapping_sub(start) == 7
-        && (word | SIP_LETTERS) as u32 == text(b"sip/\0\0\0\0") as u32
+        && is_sip(s, start)
         && (word >> 32) as u8 >= b'0'
         && (word >> 32) as u8 <= b'9'
         && (word >> 40) as u8 == b'.'

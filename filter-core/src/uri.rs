@@ -7,7 +7,7 @@ use crate::{
     },
     host::{Function, FunctionKind, Host, Step},
     limits::INSPECTED_LENGTH,
-    scratch::{Header, Scheme, Scratch, Span, UriOf, uri_flag},
+    scratch::{Header, Scheme, Scratch, Span, Uri, UriOf, uri_flag},
     swar::{all_digits, pack_digits},
 };
 
@@ -39,46 +39,27 @@ const HEADER_OF: [u32; 8] = [
     Header::HistoryInfo as u32,
 ];
 
-/// Reads the URIs whose bits (`1 << UriOf`) are set.
+/// Reads the URIs whose bits (`1 << UriOf`) are set; those that the message does not have become [`Uri::EMPTY`].
 #[inline(always)]
 pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, wanted: u32) {
-    host.call::<ReadUris>(s, wanted, 0);
-}
-
-/// What [`read`] calls.
-pub struct ReadUris;
-
-impl Function for ReadUris {
-    const KIND: FunctionKind = FunctionKind::ReadUris;
-
-    #[inline(always)]
-    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, wanted: u32, _: u32) -> u32 {
-        // Only those that the message has: each costs a call.
-        s.left = 0;
-        for (index, header) in HEADER_OF.iter().enumerate() {
-            s.left |= (wanted >> index & s.seen >> (header & 31) & 1) << index;
+    for (index, &header) in HEADER_OF.iter().enumerate() {
+        if wanted >> index & 1 != 0 {
+            s.uris[index] = Uri::EMPTY;
+            if s.seen >> (header & 31) & 1 != 0 {
+                host.call::<ReadUri>(s, index as u32, header);
+            }
         }
-        if s.left != 0 {
-            host.repeat(&mut Uris { host, s });
-        }
-        0
     }
 }
 
-struct Uris<'s, H> {
-    host: H,
-    s: &'s mut Scratch,
-}
+/// What [`read`] calls: takes [`UriOf`] and [`Header`].
+pub struct ReadUri;
 
-impl<'m, H: Host<'m>> Step for Uris<'_, H> {
-    const TIMES: u32 = HEADER_OF.len() as u32;
+impl Function for ReadUri {
+    const KIND: FunctionKind = FunctionKind::ReadUri;
 
     #[inline(always)]
-    fn step(&mut self, _index: u32) -> bool {
-        let (host, s) = (self.host, &mut *self.s);
-        let Some(index) = s.take_left() else { return true };
-        let index = index & 7;
-        let header = HEADER_OF[index as usize];
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, index: u32, header: u32) -> u32 {
         let value = s.header(header);
         let (start, end) = (value.start as u32, value.end as u32);
         let (uri, form) = if index == UriOf::Request as u32 {
@@ -89,7 +70,7 @@ impl<'m, H: Host<'m>> Step for Uris<'_, H> {
         if form != Form::None {
             read_uri(host, s, index, uri, end, form);
         }
-        s.left == 0
+        0
     }
 }
 

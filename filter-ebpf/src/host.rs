@@ -23,7 +23,7 @@ use filter_core::{
     scratch::Scratch,
     text::NarrowTexts,
     trie::Tables,
-    uri::ReadUris,
+    uri::ReadUri,
 };
 
 use crate::maps::{
@@ -321,7 +321,7 @@ macro_rules! functions {
 functions! {
     narrow_texts: FunctionKind::NarrowTexts => NarrowTexts,
     read_headers: FunctionKind::ReadHeaders => ReadHeaders,
-    read_uris: FunctionKind::ReadUris => ReadUris,
+    read_uri: FunctionKind::ReadUri => ReadUri,
     set_number: FunctionKind::SetNumber => SetNumber,
     find_line_feed: FunctionKind::Find(NeedleKind::LineFeed) => Find<find::LineFeed>,
     find_line_end: FunctionKind::Find(NeedleKind::LineEnd) => Find<find::LineEnd>,
