@@ -5,6 +5,7 @@ use crate::{
     layout::{DFA_MATCHES, Dfa, TEXTS, Text},
     limits::{DFA_TABLE, INSPECTED_LENGTH, RULE_WORDS},
     scratch::{Header, Kind, Scratch, Span, UriOf},
+    swar::first,
 };
 
 /// Bytes that the automaton takes at most in one step of the loop.
@@ -148,30 +149,30 @@ impl<'m, H: Host<'m>> Step for Walk<'_, 'm, H> {
         if at >= end {
             return true;
         }
-        let mut word = s.word(at);
+        let mut word = word_until(s, at, end);
         let mut state = s.state;
-        let mut behind = at + STRIDE;
         if state == dfa.home {
             if dfa.home_is_last != 0 {
                 s.at = end;
                 return true;
             }
             // Eight loads that do not wait for each other, instead of eight that do.
-            if behind <= end && stays_home(dfa, word) {
-                s.at = behind;
-                return behind == end;
+            let leaving = leaving_home(dfa, word);
+            if leaving == 0 {
+                s.at = at + STRIDE;
+                return s.at >= end;
             }
+            s.at = at + first(leaving << 7);
+            host.fence();
+            word = word_until(s, s.at, end);
         }
+        let mut behind = s.at + STRIDE;
         for index in 0..STRIDE {
-            if at + index >= end {
-                behind = end;
-                break;
-            }
             let class = dfa.class[word as u8 as usize] as u32;
             word >>= 8;
             state = next(host, dfa, state, class);
             if state >= dfa.first_match {
-                behind = at + index + 1;
+                behind = s.at + index + 1;
                 break;
             }
         }
@@ -185,11 +186,24 @@ impl<'m, H: Host<'m>> Step for Walk<'_, 'm, H> {
     }
 }
 
-/// True if none of the eight bytes leads out of the home state.
+/// Eight bytes at `at`, those from `end` on as carriage returns, which leave every state as it is.
 #[inline(always)]
-fn stays_home(dfa: &Dfa, word: u64) -> bool {
-    let leaves = |byte: u32| dfa.leaves_home[(word >> (8 * byte)) as u8 as usize];
-    leaves(0) | leaves(1) | leaves(2) | leaves(3) | leaves(4) | leaves(5) | leaves(6) | leaves(7) == 0
+fn word_until(s: &Scratch, at: u32, end: u32) -> u64 {
+    const CARRIAGE_RETURNS: u64 = 0x0d0d_0d0d_0d0d_0d0d;
+    let word = s.word(at);
+    let left = end.wrapping_sub(at);
+    if left >= STRIDE {
+        return word;
+    }
+    let keep = (1u64 << (8 * left)).wrapping_sub(1);
+    (word & keep) | (CARRIAGE_RETURNS & !keep)
+}
+
+/// Marks those of the eight bytes that lead out of the home state.
+#[inline(always)]
+fn leaving_home(dfa: &Dfa, word: u64) -> u64 {
+    let mark = |byte: u32| (dfa.leaves_home[(word >> (8 * byte)) as u8 as usize] as u64) << (8 * byte);
+    mark(0) | mark(1) | mark(2) | mark(3) | mark(4) | mark(5) | mark(6) | mark(7)
 }
 
 /// One transition.

@@ -108,6 +108,17 @@ fn locate<'m, H: Host<'m>>(host: H, s: &mut Scratch, index: u32, start: u32, end
         s.uri_mut(index).display = Span { start: first as u16, end: stop as u16 };
         return (stop + 1, Form::Enclosed);
     }
+    if s.byte(first) == b'"' {
+        // Mostly one string without escapes, and the bracket behind it: what the walk below finds too, in twice the time.
+        let close = find::<QuoteBackslash, H>(host, s, first + 1, end);
+        if close < end && s.byte(close) == b'"' {
+            let bracket = skip_blank(host, s, close + 1, end);
+            if bracket < end && s.byte(bracket) == b'<' {
+                s.uri_mut(index).display = Span { start: (first + 1) as u16, end: close as u16 };
+                return (bracket + 1, Form::Enclosed);
+            }
+        }
+    }
     s.at = first;
     s.register = IN_TOKEN;
     host.repeat(&mut DisplayName { host, s, end, index });
