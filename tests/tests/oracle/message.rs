@@ -65,7 +65,8 @@ pub fn message() -> impl Strategy<Value = Vec<u8>> {
         1 => select(vec!["SIP/2.0 200 OK", "SIP/2.0 403 Forbidden", "SIP/2.0 180 ", "INVITE sip:a@b SIP/3.0", "INVITE sip:a@b"])
             .prop_map(str::to_owned),
     ];
-    let agent = (name(&["User-Agent", "user-agent", "USER-AGENT "]), select(AGENTS));
+    let agent = prop_oneof![select(AGENTS).prop_map(<[u8]>::to_vec), text()];
+    let agent = (name(&["User-Agent", "user-agent", "USER-AGENT "]), agent);
     let headers = (
         option::weighted(0.95, header(&["From", "f", "FROM", "from "], ";tag=1")),
         option::weighted(0.95, header(&["To", "t", "tO"], "")),
@@ -78,7 +79,10 @@ pub fn message() -> impl Strategy<Value = Vec<u8>> {
             select(vec!["Privacy: id", "Subject: a\tb", "s: union", "Call-ID: second", "nonsense", "Server: ab"]),
         ),
     );
-    let body = prop_oneof![Just(&b""[..]), select(vec![&b"friendly-scanner a.c 123"[..], b"v=0\r\ns=abc\r\n"])];
+    let body = prop_oneof![
+        select(vec![&b""[..], b"", b"friendly-scanner a.c 123", b"v=0\r\ns=abc\r\n"]).prop_map(<[u8]>::to_vec),
+        text(),
+    ];
     let mandatory = prop::bool::weighted(0.95);
     (start, headers, mandatory, body, select(vec!["\r\n", "\r\n", "\n"])).prop_map(
         |(start, headers, mandatory, body, end)| {
@@ -96,14 +100,38 @@ pub fn message() -> impl Strategy<Value = Vec<u8>> {
             message.extend_from_slice(end.as_bytes());
             if let Some((name, value)) = agent {
                 message.extend_from_slice(format!("{name}: ").as_bytes());
-                message.extend_from_slice(value);
+                message.extend_from_slice(&value);
                 message.extend_from_slice(end.as_bytes());
             }
             message.extend_from_slice(format!("Content-Length: {}{end}{end}", body.len()).as_bytes());
-            message.extend_from_slice(body);
+            message.extend_from_slice(&body);
             message
         },
     )
+}
+
+/// Long texts of what patterns begin with, end with and consist of, and of what says nothing to them.
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    const PIECES: &[&[u8]] = &[
+        b"friendly-",
+        b"scanner",
+        b"Sip",
+        b"vicious",
+        b"cli",
+        b"a",
+        b"B",
+        b"c",
+        b"12",
+        b"3",
+        b"union",
+        b" ",
+        b".",
+        b"\r\n\t",
+        b"zzzzz",
+        b"zzzzzzzzzzz",
+        b"\xff",
+    ];
+    vec(select(PIECES), 0..16).prop_map(|pieces| pieces.concat())
 }
 
 const METHODS: &[&str] =
