@@ -20,9 +20,11 @@ use crate::{
 /// Decides about the host's packet, counts the decision, and returns it. What was read stays in the scratch memory.
 #[inline(always)]
 pub fn decide<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
-    // What the packet before left must not be taken for this one's reading.
-    s.kind = Kind::Unread as u32;
-    if passes_by(host) { Reason::NotSignalling } else { decide_other(host, s) }
+    if passes_by(host) {
+        s.kind = Kind::Unread as u32;
+        return Reason::NotSignalling;
+    }
+    decide_other(host, s)
 }
 
 /// True if the host's packet is certainly for no signalling port; then it is counted. Without a call and without the scratch
@@ -39,6 +41,7 @@ pub fn passes_by<'m, H: Host<'m>>(host: H) -> bool {
 /// As [`decide`], for a packet that has not passed by.
 #[inline(always)]
 pub fn decide_other<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
+    // What the packet before left must not be taken for this one's reading.
     s.kind = Kind::Unread as u32;
     s.packet_length = 0;
     let reason = reason(host, s);
@@ -301,7 +304,6 @@ fn narrow_by_packet<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     s.packet_length = if s.datagram_end <= first_buffer { first_buffer } else { host.packet_length() };
     s.message_read = extent::NONE;
     s.anomalies = 0;
-    s.kind = Kind::Unread as u32;
     s.method = Method::None as u32;
     s.attestation = Attestation::None as u32;
     evaluate::begin(host, s);

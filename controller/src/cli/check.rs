@@ -11,7 +11,7 @@ use anyhow::Context;
 use super::{EXIT_NO, EXIT_USAGE};
 use crate::policy::{
     self, Built,
-    diagnostics::Diagnostics,
+    diagnostics::{Diagnostics, plural},
     files::Directory,
     gateway,
     model::{AddressList, NumberList, PatternList, Policy, Test},
@@ -198,8 +198,8 @@ impl<'a> Lists<'a> {
 }
 
 /// A number of things, in words.
-fn count(number: usize, one: &str, several: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { several })
+fn count(number: usize, one: &'static str, several: &'static str) -> String {
+    format!("{number} {}", plural(number as u64, one, several))
 }
 
 fn bytes(count: usize) -> String {

@@ -115,7 +115,7 @@ fn explain(built: &Built, packet: &[u8], port: u16) -> anyhow::Result<Value> {
                 })
                 .collect();
             let outcome = outcome(policy, &decision, &holds, index);
-            let pinhole = (outcome == "skipped").then(|| pinhole(policy, image, &decision, index)).flatten();
+            let pinhole = (outcome == "skipped").then(|| pinhole(image, &decision, index)).flatten();
             json!({
                 "rule": rule.name,
                 "action": filter_core::layout::Action::NAMES[rule.action as usize],
@@ -157,11 +157,8 @@ fn outcome(policy: &Policy, decision: &engine::Decision, holds: &[Vec<bool>], in
 }
 
 /// The pinhole that kept a rule from being looked at.
-fn pinhole(policy: &Policy, image: &Image, decision: &engine::Decision, index: usize) -> Option<usize> {
-    let skips = |&rule: &usize| {
-        let remains = image.rules.get(rule).map(|rule| rule.after[index / 64] >> (index % 64) & 1);
-        rule < index && !policy.rules[rule].report && decision.rule != Some(rule) && remains == Some(0)
-    };
+fn pinhole(image: &Image, decision: &engine::Decision, index: usize) -> Option<usize> {
+    let skips = |&rule: &usize| rule < index && image.rules[rule].after[index / 64] >> (index % 64) & 1 == 0;
     decision.matched.iter().copied().find(skips)
 }
 

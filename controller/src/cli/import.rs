@@ -14,6 +14,7 @@ use super::{print, printable};
 use crate::{
     daemon::printable::json_line,
     import::{self, Format, Imported, MOST_BYTES, NumberOptions, ScoreOptions},
+    policy::diagnostics::plural,
 };
 
 /// Import lists and numbering tables from the forms that they are published in
@@ -242,11 +243,10 @@ fn report(format: &Format, name: &str, common: &Common, imported: &Imported, cha
         eprintln!("{name}: {} more left out, not listed (`--json` lists up to 100)", problems.count - shown);
     }
     let output = common.output.as_ref().map_or("standard output".to_owned(), |output| output.display().to_string());
-    let plural = |count: u64| if count == 1 { "y" } else { "ies" };
     let state = if changed { "" } else { ", as before" };
     eprintln!(
-        "{output}: {entries} entr{}{state} ({duplicates} said twice or covered by others, {} not readable)",
-        plural(*entries),
+        "{output}: {entries} {}{state} ({duplicates} said twice or covered by others, {} not readable)",
+        plural(*entries, "entry", "entries"),
         problems.count
     );
     Ok(())

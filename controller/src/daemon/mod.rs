@@ -39,7 +39,10 @@ use self::{
 };
 use crate::{
     kernel::{self, Counts, Filter, Installed, ModeChoice, Pins, Ring, State},
-    policy::{Known, diagnostics::Diagnostics},
+    policy::{
+        Known,
+        diagnostics::{Diagnostics, plural},
+    },
 };
 
 /// How often the policy's files are looked at: a dozen files take some tens of microseconds.
@@ -569,7 +572,7 @@ impl RuleNames {
 }
 
 fn rules(count: usize) -> String {
-    if count == 1 { "1 rule".to_owned() } else { format!("{count} rules") }
+    format!("{count} {}", plural(count as u64, "rule", "rules"))
 }
 
 fn interval(period: Duration) -> Interval {

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use aya::maps::{Map, MapData, MapError, MapType};
+use aya::maps::{Map, MapData, MapError, MapInfo, MapType};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::{Error, bpf, error::Context as _};
@@ -33,8 +33,7 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    pub(super) fn of(data: &MapData) -> Result<Self, MapError> {
-        let info = data.info()?;
+    fn of(info: &MapInfo) -> Result<Self, MapError> {
         Ok(Self {
             kind: info.map_type()?,
             key_size: info.key_size(),
@@ -83,8 +82,9 @@ impl Table {
 
     fn new(name: &str, data: MapData) -> Result<Self, Error> {
         let properties = || format!("read the properties of the map {name}");
-        let shape = Shape::of(&data).context(properties)?;
-        let is_mapped = data.info().context(properties)?.map_flags() & bpf::MMAPABLE != 0;
+        let info = data.info().context(properties)?;
+        let shape = Shape::of(&info).context(properties)?;
+        let is_mapped = info.map_flags() & bpf::MMAPABLE != 0;
         Ok(Self { name: name.to_owned(), data, shape, is_mapped })
     }
 

@@ -162,7 +162,20 @@ pub enum Severity {
     Warning,
 }
 
+/// The word for this many.
+pub(crate) const fn plural(count: u64, one: &'static str, several: &'static str) -> &'static str {
+    if count == 1 { one } else { several }
+}
+
 impl Severity {
+    /// The word for this many.
+    const fn plural(self, count: u64) -> &'static str {
+        match self {
+            Self::Error => plural(count, "error", "errors"),
+            Self::Warning => plural(count, "warning", "warnings"),
+        }
+    }
+
     /// The name in output.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -466,8 +479,7 @@ impl Diagnostics {
             text.push_str("\n\n");
         }
         for ((file, severity), count) in &self.unlisted {
-            let plural = if *count == 1 { "" } else { "s" };
-            text.push_str(&format!("{}: {count} more {}{plural}, not listed\n\n", file.display(), severity.name()));
+            text.push_str(&format!("{}: {count} more {}, not listed\n\n", file.display(), severity.plural(*count)));
         }
         text
     }
@@ -477,9 +489,9 @@ impl Diagnostics {
     pub fn totals(&self) -> String {
         [Severity::Error, Severity::Warning]
             .into_iter()
-            .map(|severity| (self.count(severity), severity.name()))
+            .map(|severity| (self.count(severity), severity))
             .filter(|(count, _)| *count > 0)
-            .map(|(count, name)| format!("{count} {name}{}", if count == 1 { "" } else { "s" }))
+            .map(|(count, severity)| format!("{count} {}", severity.plural(count)))
             .collect::<Vec<_>>()
             .join(", ")
     }

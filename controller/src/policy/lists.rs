@@ -8,7 +8,7 @@ use std::{collections::HashMap, net::IpAddr, ops::Range, path::PathBuf, sync::Ar
 use filter_core::{layout::NumberFormat, limits::MAX_DIGITS};
 
 use super::{
-    diagnostics::{Code, Diagnostic, Diagnostics, Place, Severity},
+    diagnostics::{Code, Diagnostic, Diagnostics, Place, Severity, plural},
     model::{AddressEntry, NumberEntry, NumberRange, PatternEntry},
     numbering,
 };
@@ -380,7 +380,7 @@ pub fn numbers(
                 }
             }
             if let Some((line, text, span)) = first_expired {
-                let message = format!("{expired} entr{} of this list expired", if expired == 1 { "y" } else { "ies" });
+                let message = format!("{expired} {} of this list expired", plural(expired, "entry", "entries"));
                 let mistake = Mistake::new(Code::ExpiredEntries, span, message)
                     .help("entries past their `expires` date are left out: remove them, or renew the date");
                 teller.tell(Severity::Warning, line, text, mistake);
