@@ -319,10 +319,11 @@ fn messages(title: &str, effort: Effort) -> Result<Measurement> {
         all,
         &[("64 rules", &instance), ("sample policy", &sample)],
     )?;
-    let bare = figures.over_empty("copy_and_scan")?.min(figures.over_empty("copy_and_scan_unrolled")?);
-    let ratio = figures.over_empty("64 rules")? / bare;
+    let verdict = figures.over_empty("64 rules")?;
+    let (looped, unrolled) = (figures.over_empty("copy_and_scan")?, figures.over_empty("copy_and_scan_unrolled")?);
     let name = "whole verdict over an 895-byte INVITE, 64 rules over all scopes, against a bare copy and scan";
-    Ok((figures.table, vec![Target::at_most(name, ratio, 2.5, " x").noted("both over empty")]))
+    let note = format!("over empty, against the faster scan; {:.1} x the one with bpf_loop", verdict / looped);
+    Ok((figures.table, vec![Target::at_most(name, verdict / looped.min(unrolled), 2.5, " x").noted(note)]))
 }
 
 /// What a flood consists of: dropped by the user agent, before the rest is read.

@@ -20,7 +20,7 @@ macro_rules! layout {
 }
 
 /// The version of these layouts and of what the pinned maps mean: a daemon adopts pins of its own version only.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// A set of rules, one bit a rule, in file order: rule `i` is bit `i % 64` of word `i / 64`.
 pub type RuleSet = [u64; RULE_WORDS];
