@@ -190,11 +190,17 @@ fn message_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     if is_message {
         // No number is taken for one whose class is known.
         s.numbers[NumberOf::Calling as usize].key = 0;
-        s.pause = pause::PAUSED;
-        if reads_first(config.needs) && decides_early(host, s) {
-            return decided(s);
+        s.pause = pause::UNFINISHED;
+        if reads_first(config.needs) {
+            read_first(host, s);
+            // What no rule is left for needs no more reading.
+            match s.outcome {
+                outcome::DECIDED => return decided(s),
+                outcome::OPEN => return default(host),
+                _ => {}
+            }
         }
-        if s.pause == pause::PAUSED {
+        if s.pause == pause::UNFINISHED {
             message::read_headers(host, s, pause::NONE);
         }
         read_values(host, s);
@@ -223,11 +229,10 @@ const FIRST_TEXTS: u32 = 1 << Text::UserAgent as u32;
 /// URIs that the first reading takes in where the called number is asked for.
 const FIRST_URIS: u32 = 1 << UriOf::Request as u32;
 
-/// Reads what takes little, and decides by that if no rule in front of the one that decides needs more. Scanners and floods are
-/// mostly known by their user agent; what their senders can choose freely and what takes longest, all the headers, URIs and
-/// numbers, is then never read.
+/// Reads what takes little, and walks on until a rule needs more. Scanners and floods are mostly known by their user agent; what
+/// their senders can choose freely and what takes longest, all the headers, URIs and numbers, is then never read.
 #[inline(always)]
-fn decides_early<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
+fn read_first<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let config = host.config();
     if config.texts & FIRST_TEXTS != 0 {
         message::read_headers(host, s, Header::UserAgent as u32);
@@ -240,7 +245,6 @@ fn decides_early<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
     text::narrow(host, s, FIRST_TEXTS);
     s.message_read = extent::FIRST;
     evaluate::walk_on(host, s);
-    s.outcome == outcome::DECIDED
 }
 
 /// Narrows the candidates by the method and the called number.
@@ -250,9 +254,13 @@ fn narrow_by_start_line<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if needs & need::METHOD != 0 {
         evaluate::narrow(host, s, Dimension::Method, s.method);
     }
-    narrow_by_number(host, s, need::CALLED, Dimension::Called, NumberOf::Called);
-    if needs & need::CALLED_FORMAT != 0 {
-        evaluate::narrow(host, s, Dimension::CalledFormat, s.numbers[NumberOf::Called as usize].format as u32);
+    // A policy that asks for the format looks the number up.
+    if needs & need::CALLED != 0 {
+        let called = s.numbers[NumberOf::Called as usize];
+        evaluate::narrow(host, s, Dimension::Called, called.class);
+        if needs & need::CALLED_FORMAT != 0 {
+            evaluate::narrow(host, s, Dimension::CalledFormat, called.format as u32);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{
     host::Host,
     layout::{Action, Rule, Text, rule_flag},
     limits::EVENT_TEXT,
-    scratch::{NumberOf, Scratch, Span, extent},
+    scratch::{Kind, NumberOf, Scratch, Span, extent},
     text,
 };
 
@@ -18,6 +18,7 @@ const WINDOW_SHIFT: u32 = 30;
 pub fn matched<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
     let bytes = s.packet_length as u64;
     let is_event = is_drop(rule.action);
+    let is_whole = s.message_read != extent::FIRST;
     let limit = host.config().events_per_second as u64;
     let window = if is_event { s.now(host) >> WINDOW_SHIFT } else { 0 };
     let mut emits = false;
@@ -31,7 +32,8 @@ pub fn matched<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
             counter.window = window;
             counter.window_events = 0;
         }
-        if counter.window_events < limit {
+        // One about a message that has not been read whole (the window began just now) would say what an earlier one said.
+        if counter.window_events < limit && is_whole {
             counter.window_events += 1;
             emits = true;
         } else {
@@ -76,7 +78,8 @@ const fn is_drop(action: u8) -> bool {
 
 #[inline(always)]
 fn fill(s: &mut Scratch, rule: &Rule, now: u64) {
-    let message = s.message_read != extent::NONE;
+    let is_message = s.kind == Kind::Request as u32 || s.kind == Kind::Response as u32;
+    let message = is_message && s.message_read == extent::WHOLE;
     s.event.time = now;
     s.event.calling = if message { s.numbers[NumberOf::Calling as usize].key } else { 0 };
     s.event.called = if message { s.numbers[NumberOf::Called as usize].key } else { 0 };

@@ -668,7 +668,7 @@ layout! {
 pub struct Dfa {
     /// Byte -> class.
     pub class: [u8; 256],
-    /// Byte -> 1 if it leads out of `home`, else 0.
+    /// Byte -> 0x80 if it leads out of `home`, else 0.
     pub leaves_home: [u8; 256],
     /// Start state.
     pub start: u32,

@@ -155,8 +155,8 @@ fn read_status_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: 
     }
 }
 
-/// A request line to the letter of RFC 3261 section 7.1, as nearly all are: `Method SP Request-URI SP SIP/2.0 CRLF`.
-/// [`request_line`] reads it the same way, in twice the time.
+/// A request line to the letter of RFC 3261 section 7.1, as nearly all are: `Method SP Request-URI SP SIP/2.0 CR`,
+/// whatever follows. [`request_line`] reads it the same way, in twice the time.
 #[inline(always)]
 fn common_request_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) -> Option<RequestLine> {
     let method_end = find_near::<Blank, H>(host, s, start, s.length);
@@ -297,7 +297,7 @@ const HEADER_STEPS: u32 = (INSPECTED_LENGTH as u32 / STRIDE + MAX_HEADER_LINES +
 const LINES_BATCH: u32 = 8;
 
 /// Walks over the header lines from the cursor on, which stands at the end of the line before, and notes where the known ones'
-/// values are. Pauses behind the first header of the kind `pause`: then [`Scratch::pause`] is [`pause::PAUSED`], and the next
+/// values are. Pauses behind the first header of the kind `pause`: then [`Scratch::pause`] is [`pause::UNFINISHED`], and the next
 /// call goes on there.
 #[inline(always)]
 pub fn read_headers<'m, H: Host<'m>>(host: H, s: &mut Scratch, pause: u32) {
@@ -314,7 +314,7 @@ impl Function for ReadHeaders {
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, pause: u32, _: u32) -> u32 {
         s.pause = pause;
         host.repeat(&mut Lines { host, s });
-        if s.pause != pause::PAUSED && s.body == 0 {
+        if s.pause != pause::UNFINISHED && s.body == 0 {
             // The packet, or what is inspected of it, ends within the headers.
             s.anomalies |= anomaly::HEADERS_BEYOND_INSPECTED_LENGTH;
             let end = if s.cursor < s.length { s.cursor } else { s.length };
@@ -363,10 +363,10 @@ impl<'m, H: Host<'m>> Step for Lines<'_, H> {
             return true;
         }
         let line = behind_line_end(self.host, s, end);
-        if s.open_header == s.pause && !is_folded(s.byte(line)) {
+        if s.open_header == s.pause && line < s.length && !is_folded(s.byte(line)) {
             close_header(s, line);
             // This line end is found again when the reading goes on.
-            s.pause = pause::PAUSED;
+            s.pause = pause::UNFINISHED;
             return true;
         }
         s.cursor = line;

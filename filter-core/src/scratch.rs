@@ -238,8 +238,8 @@ pub mod extent {
 pub mod pause {
     /// The reading of the headers goes on to their end.
     pub const NONE: u32 = 0xff;
-    /// It has paused.
-    pub const PAUSED: u32 = 0xfe;
+    /// It has not begun, or has paused.
+    pub const UNFINISHED: u32 = 0xfe;
 }
 
 /// What the payload is.

@@ -62,6 +62,17 @@ pub const fn count_ones(word: u64) -> u32 {
     (bytes.wrapping_mul(ONES) >> 56) as u32
 }
 
+/// The first `count` bytes of a word, and `filler` in the place of the others.
+#[inline(always)]
+#[must_use]
+pub const fn filled_behind(word: u64, count: u32, filler: u8) -> u64 {
+    if count >= 8 {
+        return word;
+    }
+    let keep = (1u64 << (8 * (count & 7))).wrapping_sub(1);
+    (word & keep) | (ONES * filler as u64 & !keep)
+}
+
 /// True if all eight bytes are ASCII digits.
 #[inline(always)]
 #[must_use]

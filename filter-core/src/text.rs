@@ -5,10 +5,10 @@ use crate::{
     layout::{DFA_MATCHES, Dfa, TEXTS, Text},
     limits::{DFA_TABLE, INSPECTED_LENGTH, RULE_WORDS},
     scratch::{Header, Kind, Scratch, Span, UriOf},
-    swar::first,
+    swar::{filled_behind, first},
 };
 
-/// Bytes that the automaton takes at most in one step of the loop.
+/// Bytes that the automaton takes in one step of the loop, behind those that it skips.
 const STRIDE: u32 = 8;
 
 /// Bytes of a MESSAGE's body that patterns see.
@@ -162,7 +162,7 @@ impl<'m, H: Host<'m>> Step for Walk<'_, 'm, H> {
                 s.at = at + STRIDE;
                 return s.at >= end;
             }
-            s.at = at + first(leaving << 7);
+            s.at = at + first(leaving);
             host.fence();
             word = word_until(s, s.at, end);
         }
@@ -189,14 +189,7 @@ impl<'m, H: Host<'m>> Step for Walk<'_, 'm, H> {
 /// Eight bytes at `at`, those from `end` on as carriage returns, which leave every state as it is.
 #[inline(always)]
 fn word_until(s: &Scratch, at: u32, end: u32) -> u64 {
-    const CARRIAGE_RETURNS: u64 = 0x0d0d_0d0d_0d0d_0d0d;
-    let word = s.word(at);
-    let left = end.wrapping_sub(at);
-    if left >= STRIDE {
-        return word;
-    }
-    let keep = (1u64 << (8 * left)).wrapping_sub(1);
-    (word & keep) | (CARRIAGE_RETURNS & !keep)
+    filled_behind(s.word(at), end.wrapping_sub(at), b'\r')
 }
 
 /// Marks those of the eight bytes that lead out of the home state.

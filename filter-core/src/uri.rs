@@ -8,7 +8,7 @@ use crate::{
     host::{Function, FunctionKind, Host, Step},
     limits::INSPECTED_LENGTH,
     scratch::{Header, Scheme, Scratch, Span, Uri, UriOf, uri_flag},
-    swar::{all_digits, pack_digits},
+    swar::{all_digits, filled_behind, pack_digits},
 };
 
 const fn text(bytes: &[u8; 8]) -> u64 {
@@ -329,8 +329,8 @@ fn read_number<'m, H: Host<'m>>(host: H, s: &mut Scratch, index: u32, start: u32
         let (first, second) = (s.word(digits), s.word(digits + 8));
         let first_count = if count < 8 { count } else { 8 };
         let second_count = count - first_count;
-        let first = ascii_zeroes_behind(first, first_count);
-        let second = ascii_zeroes_behind(second, second_count);
+        let first = filled_behind(first, first_count, b'0');
+        let second = filled_behind(second, second_count, b'0');
         if all_digits(first) && all_digits(second) {
             let packed = pack_digits(first) << 32 | pack_digits(second);
             let uri = s.uri_mut(index);
@@ -355,17 +355,6 @@ fn read_number<'m, H: Host<'m>>(host: H, s: &mut Scratch, index: u32, start: u32
     if good && uri.digit_count != 0 {
         uri.flags |= uri_flag::NUMBER;
     }
-}
-
-/// `word` with the bytes from the `count`th on replaced by the digit zero.
-#[inline(always)]
-fn ascii_zeroes_behind(word: u64, count: u32) -> u64 {
-    const ZEROES: u64 = 0x3030_3030_3030_3030;
-    if count >= 8 {
-        return word;
-    }
-    let keep = (1u64 << (8 * (count & 7))).wrapping_sub(1);
-    (word & keep) | (ZEROES & !keep)
 }
 
 /// States of the walk over a number, in `register`.

@@ -6,12 +6,13 @@ mod hosts;
 use std::sync::LazyLock;
 
 use filter_core::{
+    layout::need,
     limits::INSPECTED_LENGTH,
     reason::Reason,
     scratch::{NumberOf, extent},
 };
 use hosts::{Outcome, Shared};
-use ringfence::kernel::Instance;
+use ringfence::{engine::Engine, kernel::Instance};
 use ringfence_tests::{
     message::Message,
     packet::{Extension, Packet, flag},
@@ -1023,5 +1024,68 @@ fn a_rule_decides_before_all_is_read_only_where_no_event_tells_of_it() {
         assert_eq!((decision.action, scratch.rule, scratch.message_read), (2, 0, extent::FIRST));
         let (decision, scratch) = run(&caller);
         assert_eq!((decision.action, scratch.rule, scratch.message_read), (1, 2, extent::WHOLE));
+    }
+}
+
+#[test]
+fn a_user_agent_at_the_end_of_what_is_inspected_is_read_in_parts_as_it_is_whole() {
+    let built = hosts::policy_text(
+        "version = 1\ndefault = \"pass\"\n[network]\nudp = [5060]\n[[rule]]\nname = \"scanner\"\n\
+         match.user_agent = \"scanner$\"\naction = \"drop\"\n",
+    )
+    .unwrap();
+    let mut quiet = built.image.clone();
+    quiet.config.events_per_second = 0;
+    let mut whole = built.image.clone();
+    whole.config.needs |= need::INSPECT;
+    let instance = Instance::load(&quiet).unwrap();
+    let mut dropped = 0;
+    for (start, end) in
+        [("\n", "\r"), ("\n", "\r\n"), ("", "\r\n"), ("\n", "\r\r"), (" ", "\r\n"), ("", "\r\n\tscanner\r\n")]
+    {
+        for length in INSPECTED_LENGTH - 12..INSPECTED_LENGTH + 4 {
+            let head = format!("{start}OPTIONS sip:a@b SIP/2.0\r\nX: ");
+            let agent = format!("\r\nUser-Agent: friendly-scanner{end}");
+            let message = format!("{head}{}{agent}\r\n", "x".repeat(length - head.len() - agent.len()));
+            let frame = Packet::udp(message).frame();
+            let expected = Engine::new(&whole).decide(&frame).rule;
+            assert_eq!(Engine::new(&quiet).decide(&frame).rule, expected, "{length} {start:?} {end:?}");
+            let action = instance.run(&frame).unwrap().action;
+            assert_eq!(action == 1, expected.is_some(), "{length} {start:?} {end:?} in the kernel");
+            dropped += u32::from(expected.is_some());
+        }
+    }
+    assert!((30..96).contains(&dropped), "{dropped}");
+}
+
+#[test]
+fn an_event_about_no_message_says_nothing_of_the_message_before() {
+    let built = hosts::policy_text(
+        "version = 1\ndefault = \"pass\"\n[network]\nudp = [5060]\ntls = [5061]\n[numbering]\ncountry_code = \"1\"\n\
+         [[rule]]\nname = \"called\"\nmatch.called = \"900\"\naction = \"drop\"\n\
+         [[rule]]\nname = \"calling\"\nmatch.calling = \"1605562\"\naction = \"drop\"\n\
+         [[rule]]\nname = \"agent\"\nmatch.user_agent = \"scanner\"\naction = \"drop\"\n\
+         [[rule]]\nname = \"source\"\nmatch.source = \"203.0.113.5\"\naction = \"drop\"\n\
+         [[rule]]\nname = \"noise\"\nmatch.anomaly = \"not-sip\"\naction = \"drop\"\n",
+    )
+    .unwrap();
+    let instance = Instance::load(&built.image).unwrap();
+    let run = |packet: Packet| {
+        let (run, scratch) = instance.run_and_read(&packet.frame()).unwrap();
+        assert_eq!(run.action, 1);
+        (scratch.rule, scratch.event)
+    };
+    let call = || Packet::udp(Message::invite().calling(BLOCKED).set("User-Agent", "phone"));
+    for (packet, rule) in [
+        (Packet::tcp("").to_port(5061).from("203.0.113.5"), 3),
+        (Packet::udp("nothing that is known"), 4),
+        (Packet::udp("\r\n\r\n").from("203.0.113.5"), 3),
+    ] {
+        let (of, event) = run(call());
+        assert!(of == 1 && event.calling != 0 && event.called != 0, "{event:?}");
+        assert!(event.user_agent_length != 0 && event.call_id_length != 0, "{event:?}");
+        let (of, event) = run(packet);
+        assert_eq!((of, event.calling, event.called), (rule, 0, 0), "{event:?}");
+        assert_eq!((event.user_agent_length, event.call_id_length), (0, 0), "{event:?}");
     }
 }

@@ -52,6 +52,14 @@ const XDP_DROP: u32 = 1;
 /// How often the progress is shown.
 const PROGRESS: Duration = Duration::from_millis(200);
 
+/// The policy in the kernel, where that is asked for.
+fn in_kernel(built: &Built, choice: EngineChoice) -> anyhow::Result<Option<Instance>> {
+    Ok(match choice {
+        EngineChoice::User => None,
+        EngineChoice::Kernel => Some(Instance::load(&built.image)?),
+    })
+}
+
 /// A policy with the engine that runs it.
 struct Candidate<'a> {
     built: &'a Built,
@@ -62,12 +70,8 @@ struct Candidate<'a> {
 }
 
 impl<'a> Candidate<'a> {
-    fn new(built: &'a Built, choice: EngineChoice) -> anyhow::Result<Self> {
-        let kernel = match choice {
-            EngineChoice::User => None,
-            EngineChoice::Kernel => Some(Instance::load(&built.image)?),
-        };
-        Ok(Self { built, facts: OnceCell::new(), engine: Engine::new(&built.image), kernel })
+    fn new(built: &'a Built, kernel: Option<Instance>) -> Self {
+        Self { built, facts: OnceCell::new(), engine: Engine::new(&built.image), kernel }
     }
 
     /// The decision about a packet. The kernel's verdict must be the user-space engine's, which also names the rule.
@@ -128,12 +132,14 @@ pub fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
             Err(code) => return Ok(code),
         },
     };
-    if args.json && args.engine == EngineChoice::User {
+    let kernel = in_kernel(&built, args.engine)?;
+    if args.json {
         // The scopes are shown, whether a rule asks for them or not.
         built.image.config.needs |= need::INSPECT;
     }
-    let mut candidate = Candidate::new(&built, args.engine)?;
-    let mut against = other.as_ref().map(|other| Candidate::new(other, args.engine)).transpose()?;
+    let mut candidate = Candidate::new(&built, kernel);
+    let mut against =
+        other.as_ref().map(|other| anyhow::Ok(Candidate::new(other, in_kernel(other, args.engine)?))).transpose()?;
     let mut totals = Totals::default();
     let mut output = BufWriter::new(io::stdout().lock());
     let mut failed = None;

@@ -358,7 +358,7 @@ impl Automat {
             .filter(|&state| self.accept[state] == 0)
             .min_by_key(|&state| leaves(state).iter().filter(|&&leaves| leaves).count())
             .unwrap_or(0);
-        dfa.leaves_home = leaves(home).map(u8::from);
+        dfa.leaves_home = leaves(home).map(|leaves| if leaves { 0x80 } else { 0 });
         dfa.home = number[home];
         dfa.home_is_last = u32::from(classes.iter().all(|column| column[home] == home as u32));
         for (accept, &state) in dfa.accept.iter_mut().zip(&order[first_match..]) {
@@ -425,10 +425,10 @@ mod tests {
         let mut state = dfa.start;
         let steps =
             value.iter().map(|&byte| (u32::from(dfa.class[usize::from(byte)]), dfa.leaves_home[usize::from(byte)]));
-        for (class, leaves_home) in steps.chain([(dfa.end_class, 1)]) {
+        for (class, leaves_home) in steps.chain([(dfa.end_class, 0x80)]) {
             let next = u32::from(dfa.table[((state << dfa.shift) | class) as usize]);
             // What the engine spares itself makes no difference.
-            assert!(state != dfa.home || next == state || (leaves_home == 1 && dfa.home_is_last == 0));
+            assert!(state != dfa.home || next == state || (leaves_home != 0 && dfa.home_is_last == 0));
             state = next;
             if state >= dfa.first_match {
                 groups.extend(&compiled.accepts[dfa.accept[(state - dfa.first_match) as usize] as usize]);
