@@ -236,8 +236,14 @@ fn targets(full: &[(Kind, Outcome)]) -> Vec<Target> {
             against.name()
         );
         match (offered(Kind::Sample), offered(against)) {
-            (Some(ours), Some(theirs)) if theirs > 0.0 => Target::at_least(&name, ours / theirs, limit, " x")
-                .noted("sample policy; for a second of CPU, medians of the rounds"),
+            (Some(ours), Some(theirs)) if theirs > 0.0 => {
+                let mut note = "sample policy; for a second of CPU, medians of the rounds".to_owned();
+                if let Some(ceiling) = offered(Kind::XdpDrop).filter(|_| against != Kind::XdpDrop) {
+                    // What no XDP program can be above.
+                    note += &format!("; bare XDP_DROP: {:.2} x", ceiling / theirs);
+                }
+                Target::at_least(&name, ours / theirs, limit, " x").noted(note)
+            }
             _ => Target::left_out(&name, &format!(">= {limit} x"), "one of the two cannot be run here"),
         }
     };

@@ -70,7 +70,7 @@ pub const fn filled_behind(word: u64, count: u32, filler: u8) -> u64 {
         return word;
     }
     let keep = (1u64 << (8 * (count & 7))).wrapping_sub(1);
-    (word & keep) | (ONES * filler as u64 & !keep)
+    (word & keep) | ((ONES * filler as u64) & !keep)
 }
 
 /// True if all eight bytes are ASCII digits.
