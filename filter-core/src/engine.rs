@@ -9,7 +9,7 @@ use crate::{
     },
     limits::INSPECTED_LENGTH,
     message, number,
-    packet::{self, Read},
+    packet::{self, Look, Read},
     reason::{Reason, Verdict},
     scratch::{HEADERS, Header, Kind, NUMBERS, Number, NumberOf, Scratch, URIS, UriOf, extent, pause, uri_flag},
     text,
@@ -20,31 +20,32 @@ use crate::{
 /// Decides about the host's packet, counts the decision, and returns it. What was read stays in the scratch memory.
 #[inline(always)]
 pub fn decide<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
-    if passes_by(host) {
+    let look = look(host);
+    if look == Look::Elsewhere {
         s.kind = Kind::Unread as u32;
         return Reason::NotSignalling;
     }
-    decide_other(host, s)
+    decide_other(host, s, look)
 }
 
-/// True if the host's packet is certainly for no signalling port; then it is counted. Without a call and without the scratch
-/// memory, since this is what costs every packet of the host.
+/// Takes the first look at the host's packet, and counts it if it is certainly for no signalling port: then it has passed.
+/// Without a call and without the scratch memory, since this is what costs every packet of the host.
 #[inline(always)]
-pub fn passes_by<'m, H: Host<'m>>(host: H) -> bool {
-    if !packet::is_elsewhere(host) {
-        return false;
+pub fn look<'m, H: Host<'m>>(host: H) -> Look {
+    let look = packet::look(host);
+    if look == Look::Elsewhere {
+        count(host, Reason::NotSignalling, host.first_buffer_length());
     }
-    count(host, Reason::NotSignalling, host.first_buffer_length());
-    true
+    look
 }
 
-/// As [`decide`], for a packet that has not passed by.
+/// As [`decide`], for a packet that the first look did not find elsewhere.
 #[inline(always)]
-pub fn decide_other<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
+pub fn decide_other<'m, H: Host<'m>>(host: H, s: &mut Scratch, look: Look) -> Reason {
     // What the packet before left must not be taken for this one's reading.
     s.kind = Kind::Unread as u32;
     s.packet_length = 0;
-    let reason = reason(host, s);
+    let reason = reason(host, s, look);
     count(host, reason, if s.packet_length != 0 { s.packet_length } else { host.packet_length() });
     reason
 }
@@ -59,8 +60,8 @@ fn count<'m, H: Host<'m>>(host: H, reason: Reason, bytes: u32) {
 }
 
 #[inline(always)]
-fn reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
-    match packet::read(host, s) {
+fn reason<'m, H: Host<'m>>(host: H, s: &mut Scratch, look: Look) -> Reason {
+    match packet::read(host, s, look) {
         Read::Done(reason) => reason,
         Read::LaterFragment => later_fragment(host, s),
         Read::Payload => {
@@ -147,6 +148,12 @@ fn payload_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     }
     if config.needs & need::BANS != 0 && is_banned(host, s) {
         return Reason::Banned;
+    }
+    read_classes(host, s);
+    if config.needs & need::SOURCE != 0
+        && let Some(reason) = evaluate::decide_by_source(host, s)
+    {
+        return reason;
     }
     // Rules that need no message come first where they stand first: many packets are decided here.
     narrow_by_packet(host, s);
@@ -303,29 +310,36 @@ fn dropped_flow<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
     flow.reason != FORGOTTEN
 }
 
-/// All rules are candidates, as far as addresses and ports tell.
+/// Reads what addresses are known for.
 #[inline(always)]
-fn narrow_by_packet<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
-    let config = host.config();
+fn read_classes<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let needs = host.config().needs;
     // What goes on behind the first buffer is nobody's, where the datagram does not.
     let first_buffer = host.first_buffer_length();
     s.packet_length = if s.datagram_end <= first_buffer { first_buffer } else { host.packet_length() };
-    s.message_read = extent::NONE;
     s.anomalies = 0;
     s.method = Method::None as u32;
     s.attestation = Attestation::None as u32;
-    evaluate::begin(host, s);
-    if config.needs & (need::SOURCE | need::ASSERTED_IDENTITY | need::BANS | need::INSPECT) != 0 {
+    // A policy that does not ask for a class knows but one.
+    s.source_class = 0;
+    s.destination_class = 0;
+    if needs & (need::SOURCE | need::ASSERTED_IDENTITY | need::BANS | need::INSPECT) != 0 {
         s.source_class = address_class(host, s.ip_version, &s.source);
-        if config.needs & need::SOURCE != 0 {
-            evaluate::narrow(host, s, Dimension::Source, s.source_class);
-        }
     }
-    if config.needs & need::DESTINATION != 0 {
+    if needs & need::DESTINATION != 0 {
         s.destination_class = address_class(host, s.ip_version, &s.destination);
+    }
+}
+
+/// The candidates are the rules that addresses and ports satisfy.
+#[inline(always)]
+fn narrow_by_packet<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let needs = host.config().needs;
+    evaluate::begin(host, s, if needs & need::SOURCE != 0 { s.source_class } else { 0 });
+    if needs & need::DESTINATION != 0 {
         evaluate::narrow(host, s, Dimension::Destination, s.destination_class);
     }
-    if config.needs & need::SERVICE != 0 {
+    if needs & need::SERVICE != 0 {
         evaluate::narrow(host, s, Dimension::Service, s.service);
     }
 }

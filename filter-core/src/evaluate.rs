@@ -25,19 +25,16 @@ pub mod outcome {
     pub const DECIDED: u32 = 2;
 }
 
-/// All rules of the policy are candidates.
+/// The rules that the source satisfies are the candidates.
 #[inline(always)]
-pub fn begin<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+pub fn begin<'m, H: Host<'m>>(host: H, s: &mut Scratch, source_class: u32) {
     let config = host.config();
-    let rules = config.rules as usize;
+    let words = config.words as usize;
+    let row = host.row(config.rows[Dimension::Source as usize].wrapping_add(source_class));
     for word in 0..RULE_WORDS {
-        s.candidates[word] = if rules >= 64 * (word + 1) {
-            !0
-        } else if rules > 64 * word {
-            (1u64 << (rules & 63)).wrapping_sub(1)
-        } else {
-            0
-        };
+        if word < words {
+            s.candidates[word] = row.map_or(0, |row| row[word]);
+        }
     }
     s.word = 0;
     s.outcome = outcome::OPEN;
@@ -179,11 +176,7 @@ impl<'m, H: Host<'m>> Step for Walk<'_, H> {
             return false;
         }
         if rule.flags & rule_flag::FINAL != 0 {
-            s.slot = rule.slot as u32;
-            if host.config().needs & need::BANS != 0 && rule.action == Action::Ban as u8 {
-                ban(host, s, rule);
-            }
-            s.reason = reason(rule.action) as u32;
+            s.reason = conclude(host, s, rule) as u32;
             s.outcome = outcome::DECIDED;
             return true;
         }
@@ -196,6 +189,30 @@ impl<'m, H: Host<'m>> Step for Walk<'_, H> {
         }
         false
     }
+}
+
+/// Decides by the rule that has matched.
+#[inline(always)]
+fn conclude<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) -> Reason {
+    s.slot = rule.slot as u32;
+    if host.config().needs & need::BANS != 0 && rule.action == Action::Ban as u8 {
+        ban(host, s, rule);
+    }
+    reason(rule.action)
+}
+
+/// Decides by the rule that decides about all that this source sends, if there is one. [`walk`] would find the same: long lists of
+/// sources to be dropped, and of those that are trusted, are not to cost more than they must.
+#[inline(always)]
+pub fn decide_by_source<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Option<Reason> {
+    let decider = host.address_class(s.source_class).unwrap_or(0) >> address_flag::DECIDER;
+    if decider == 0 {
+        return None;
+    }
+    s.rule = decider - 1;
+    let rule = host.rule(decider - 1)?;
+    event::matched(host, s, rule);
+    Some(conclude(host, s, rule))
 }
 
 /// Moves on to the next word with candidates; false if there is none.

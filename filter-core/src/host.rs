@@ -77,6 +77,11 @@ pub trait Host<'m>: Copy + Tables {
     }
     /// `N` bytes of the packet at `offset`, which is at most [`crate::packet::MAX_HEADER_OFFSET`].
     fn load<const N: usize>(self, offset: u32) -> Option<&'m [u8; N]>;
+    /// The packet's first `N` bytes.
+    #[inline(always)]
+    fn load_start<const N: usize>(self) -> Option<&'m [u8; N]> {
+        self.load(0)
+    }
     /// Copies `length` bytes (1 to [`crate::limits::INSPECTED_LENGTH`]) at `offset` to the start of the scratch buffer; false
     /// if the packet does not have them.
     fn copy_message(self, scratch: &mut Scratch, offset: u32, length: u32) -> bool;

@@ -20,7 +20,7 @@ macro_rules! layout {
 }
 
 /// The version of these layouts and of what the pinned maps mean: a daemon adopts pins of its own version only.
-pub const SCHEMA_VERSION: u32 = 3;
+pub const SCHEMA_VERSION: u32 = 4;
 
 /// A set of rules, one bit a rule, in file order: rule `i` is bit `i % 64` of word `i / 64`.
 pub type RuleSet = [u64; RULE_WORDS];
@@ -381,8 +381,6 @@ layout! {
         pub needs: u32,
         /// Bits `1 << Text` of the texts that patterns run over.
         pub texts: u32,
-        /// Rules in the policy.
-        pub rules: u32,
         /// Words of a rule set in use, 1 to [`RULE_WORDS`].
         pub words: u32,
         /// What happens when no rule ended the walk: 0 pass, 1 drop.
@@ -404,6 +402,10 @@ layout! {
         pub anomaly_row: u32,
         /// Row of the rules that need the message read (any condition on it, an anomaly's aside).
         pub message_row: u32,
+        /// The lowest signalling port.
+        pub lowest_port: u16,
+        /// How far the highest one is from it.
+        pub port_span: u16,
         /// The signalling ports, in the order of [`Dimension::Service`]'s rows.
         pub ports: [Port; MAX_PORTS],
         /// Number normalisation.
@@ -416,7 +418,6 @@ impl Config {
     pub const EMPTY: Self = Self {
         needs: 0,
         texts: 0,
-        rules: 0,
         words: 1,
         default_drop: 0,
         events_per_second: 0,
@@ -425,6 +426,8 @@ impl Config {
         text_dfas: [0; TEXTS],
         anomaly_row: 0,
         message_row: 0,
+        lowest_port: 0,
+        port_span: 0,
         ports: [Port { port: 0, transport: 0, reserved: 0 }; MAX_PORTS],
         numbering: Numbering {
             country_code: 0,
@@ -438,6 +441,19 @@ impl Config {
             reserved: [0; 3],
         },
     };
+
+    /// Makes these the signalling ports, at most [`MAX_PORTS`].
+    pub fn set_ports(&mut self, ports: &[(u16, Transport)]) {
+        self.ports = Self::EMPTY.ports;
+        let (mut lowest, mut highest) = (u16::MAX, 0);
+        for (entry, &(port, transport)) in self.ports.iter_mut().zip(ports) {
+            *entry = Port { port, transport: transport as u8, reserved: 0 };
+            lowest = lowest.min(port);
+            highest = highest.max(port);
+        }
+        self.lowest_port = lowest;
+        self.port_span = highest.saturating_sub(lowest);
+    }
 }
 
 layout! {
@@ -551,12 +567,15 @@ impl Trie {
     }
 }
 
-/// Bits of what is true of an address class apart from rules.
+/// What is true of an address class apart from the rules that it satisfies: bits, and above them the rule that decides about it.
 pub mod address_flag {
     /// The asserted identity of this source is believed.
     pub const ASSERTED_BELIEVED: u32 = 1;
     /// This source is never banned.
     pub const NEVER_BAN: u32 = 2;
+    /// From this bit on: 1 + the index of the rule that decides about every packet of this source, whatever else is in it; 0
+    /// where there is none.
+    pub const DECIDER: u32 = 8;
 }
 
 layout! {
@@ -670,6 +689,11 @@ pub struct Dfa {
     pub class: [u8; 256],
     /// Byte -> 0x80 if it leads out of `home`, else 0.
     pub leaves_home: [u8; 256],
+    /// The bytes that lead out of `home`, where [`Self::few_leave`]: they equal one of these, all eight of which are the same,
+    /// once the bits in the same place of `folds` are set, which make a letter small.
+    pub leaving: [u64; DFA_LEAVING],
+    /// See `leaving`.
+    pub folds: [u64; DFA_LEAVING],
     /// Start state.
     pub start: u32,
     /// log2 of the classes a state's row has room for.
@@ -683,11 +707,18 @@ pub struct Dfa {
     pub home: u32,
     /// 1 if nothing leads out of `home`, not even the end of the value.
     pub home_is_last: u32,
+    /// 1 if no more than [`DFA_LEAVING`] bytes lead out of `home`, letters in either case.
+    pub few_leave: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Match state -> first row of its pair in the rows map (absolute).
     pub accept: [u32; DFA_MATCHES],
     /// The transitions.
     pub table: [u16; DFA_TABLE],
 }
+
+/// Bytes that are told apart without a table.
+pub const DFA_LEAVING: usize = 4;
 
 /// Match states a compiled pattern table may have.
 pub const DFA_MATCHES: usize = 4096;

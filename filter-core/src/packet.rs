@@ -15,6 +15,10 @@ pub const MAX_HEADER_OFFSET: u32 = 2047;
 /// Bytes of an Ethernet header.
 pub const ETHERNET_HEADER: u32 = 14;
 
+/// Where a datagram's payload begins in a frame whose IP header has no options and no extension headers.
+const IPV4_PAYLOAD: u32 = ETHERNET_HEADER + 20 + 8;
+const IPV6_PAYLOAD: u32 = ETHERNET_HEADER + 40 + 8;
+
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// IEEE 802.1Q, 802.1ad, and the tag that was used before 802.1ad.
@@ -55,49 +59,159 @@ fn be16(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 
-/// True if the packet is certainly for no signalling port: what nearly every packet on a media host is. It costs a few loads, no
-/// call and no memory; what is out of the ordinary is left to [`read`], whose answer would be the same.
+/// What the first look at a packet finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// It is certainly for no signalling port: what nearly every packet on a media host is.
+    Elsewhere,
+    /// A whole UDP datagram for this signalling port (its index), directly behind an IPv4 header without options.
+    Ipv4Datagram(u32),
+    /// The same, directly behind an IPv6 header.
+    Ipv6Datagram(u32),
+    /// Anything else, which takes longer to read.
+    Other,
+}
+
+/// Takes the first look. It costs a few loads, no call and no memory; [`read`] would find the same.
 #[inline(always)]
-pub fn is_elsewhere<'m, H: Host<'m>>(host: H) -> bool {
-    let Some(ethernet) = host.load::<14>(0) else { return false };
-    match be16(ethernet, 12) {
+pub fn look<'m, H: Host<'m>>(host: H) -> Look {
+    // The shortest datagram: whatever is shorter is no matter of speed.
+    let Some(frame) = host.load_start::<{ IPV4_PAYLOAD as usize }>() else { return Look::Other };
+    match be16(frame, 12) {
         ETHERTYPE_IPV4 => {
-            let Some(frame) = host.load::<38>(0) else { return false };
-            let protocol = frame[23] as u32;
-            // No options, no fragment, all of it in the first buffer.
-            frame[14] == 0x45
-                && be16(frame, 20) & (MORE_FRAGMENTS | FRAGMENT_OFFSET) == 0
-                && be16(frame, 16) as u32 >= 20
-                && ETHERNET_HEADER + be16(frame, 16) as u32 <= host.first_buffer_length()
-                && is_other_port(host, protocol, be16(frame, 36), ETHERNET_HEADER + be16(frame, 16) as u32 - 34)
+            let fragment = u16::from_ne_bytes([frame[20], frame[21]]) & (MORE_FRAGMENTS | FRAGMENT_OFFSET).to_be();
+            let length = be16(frame, 16) as u32;
+            if frame[14] != 0x45 || fragment != 0 || ETHERNET_HEADER + length > host.first_buffer_length() {
+                return Look::Other;
+            }
+            match find_port(host, frame[23] as u32, be16(frame, 36), length, 20, be16(frame, 38) as u32) {
+                Found::Elsewhere => Look::Elsewhere,
+                Found::Datagram(service) => Look::Ipv4Datagram(service),
+                Found::Other => Look::Other,
+            }
         }
         ETHERTYPE_IPV6 => {
-            let Some(frame) = host.load::<58>(0) else { return false };
+            let Some(frame) = host.load_start::<{ IPV6_PAYLOAD as usize }>() else { return Look::Other };
             let length = be16(frame, 18) as u32;
-            frame[14] >> 4 == 6
-                && length != 0
-                && ETHERNET_HEADER + 40 + length <= host.first_buffer_length()
-                && is_other_port(host, frame[20] as u32, be16(frame, 56), length)
+            if frame[14] >> 4 != 6 || ETHERNET_HEADER + 40 + length > host.first_buffer_length() {
+                return Look::Other;
+            }
+            match find_port(host, frame[20] as u32, be16(frame, 56), length, 0, be16(frame, 58) as u32) {
+                Found::Elsewhere => Look::Elsewhere,
+                Found::Datagram(service) => Look::Ipv6Datagram(service),
+                Found::Other => Look::Other,
+            }
         }
-        ethertype => !ETHERTYPE_VLAN.contains(&ethertype),
+        ethertype if ETHERTYPE_VLAN.contains(&ethertype) => Look::Other,
+        _ => Look::Elsewhere,
     }
 }
 
-/// True for a UDP datagram or TCP segment of `length` bytes whose header is there, and that is for none of our ports.
-#[inline(always)]
-fn is_other_port<'m, H: Host<'m>>(host: H, protocol: u32, port: u16, length: u32) -> bool {
-    let (udp, header) = match protocol {
-        PROTOCOL_UDP => (true, 8),
-        PROTOCOL_TCP => (false, 20),
-        _ => return false,
-    };
-    length >= header
-        && !host.config().ports.iter().take_while(|entry| is_used(entry)).any(|entry| serves(entry, port, udp))
+/// What the transport header tells.
+enum Found {
+    Elsewhere,
+    Datagram(u32),
+    Other,
 }
 
-/// Reads the headers. Nothing is written to the scratch memory before the packet is known to be IP.
+/// Looks a UDP datagram's or a TCP segment's port up. `length` counts the bytes of which `ip_header` are the IP header's.
 #[inline(always)]
-pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Read {
+fn find_port<'m, H: Host<'m>>(
+    host: H,
+    protocol: u32,
+    port: u16,
+    length: u32,
+    ip_header: u32,
+    udp_length: u32,
+) -> Found {
+    let config = host.config();
+    // Signalling ports lie close together, media ports apart from them.
+    let is_apart = (port as u32).wrapping_sub(config.lowest_port as u32) > config.port_span as u32;
+    match protocol {
+        PROTOCOL_UDP if length >= ip_header + 8 => {
+            if is_apart {
+                return Found::Elsewhere;
+            }
+            match service_of(host, port, true) {
+                None => Found::Elsewhere,
+                Some(service) if udp_length >= 8 && udp_length <= length - ip_header => Found::Datagram(service),
+                Some(_) => Found::Other,
+            }
+        }
+        PROTOCOL_TCP if length >= ip_header + 20 => {
+            if is_apart || service_of(host, port, false).is_none() { Found::Elsewhere } else { Found::Other }
+        }
+        _ => Found::Other,
+    }
+}
+
+/// Reads the headers of a packet that the first look did not find elsewhere. Nothing is written to the scratch memory before
+/// the packet is known to be IP.
+#[inline(always)]
+pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, look: Look) -> Read {
+    match look {
+        Look::Ipv4Datagram(service) => {
+            if let Some(frame) = host.load_start::<{ IPV4_PAYLOAD as usize }>() {
+                set_ipv4(s, &frame[14..], ETHERNET_HEADER + be16(frame, 16) as u32);
+                set_datagram(s, service, &frame[34..], IPV4_PAYLOAD);
+                return Read::Payload;
+            }
+        }
+        Look::Ipv6Datagram(service) => {
+            if let Some(frame) = host.load_start::<{ IPV6_PAYLOAD as usize }>() {
+                set_ipv6(s, &frame[14..], ETHERNET_HEADER + 40 + be16(frame, 18) as u32);
+                set_datagram(s, service, &frame[54..], IPV6_PAYLOAD);
+                return Read::Payload;
+            }
+        }
+        _ => {}
+    }
+    read_all(host, s)
+}
+
+/// Notes what a whole datagram's UDP header says, which ends at `payload`.
+#[inline(always)]
+fn set_datagram(s: &mut Scratch, service: u32, udp: &[u8], payload: u32) {
+    s.fragment = 0;
+    s.service = service;
+    s.payload_length = be16(udp, 4) as u32 - 8;
+    set_udp(s, udp, payload);
+}
+
+/// Notes the rest of what a UDP header says.
+#[inline(always)]
+fn set_udp(s: &mut Scratch, udp: &[u8], payload: u32) {
+    s.source_port = be16(udp, 0);
+    s.destination_port = be16(udp, 2);
+    s.payload_offset = payload;
+    s.transport = Transport::Udp as u32;
+    s.opens = 0;
+}
+
+/// Notes the addresses of an IPv4 header, and where its datagram ends.
+#[inline(always)]
+fn set_ipv4(s: &mut Scratch, ip: &[u8], end: u32) {
+    s.ip_version = 4;
+    // As a word each, since they are read as words: a processor waits where bytes that it has just written are read as one.
+    s.source = mapped([0; 4]);
+    s.source[12..].copy_from_slice(&ip[12..16]);
+    s.destination = mapped([0; 4]);
+    s.destination[12..].copy_from_slice(&ip[16..20]);
+    s.datagram_end = end;
+}
+
+/// The same for IPv6.
+#[inline(always)]
+fn set_ipv6(s: &mut Scratch, ip: &[u8], end: u32) {
+    s.ip_version = 6;
+    s.source.copy_from_slice(&ip[8..24]);
+    s.destination.copy_from_slice(&ip[24..40]);
+    s.datagram_end = end;
+}
+
+/// Reads the headers one after another.
+#[inline(always)]
+fn read_all<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Read {
     let Some(ethernet) = host.load::<14>(0) else { return Read::Done(Reason::EthernetTruncated) };
     let mut ethertype = be16(ethernet, 12);
     let mut offset = ETHERNET_HEADER;
@@ -147,13 +261,7 @@ fn read_ipv4<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Option<R
     if !has(host, end) {
         return Some(Read::Done(Reason::Ipv4Truncated));
     }
-    s.ip_version = 4;
-    // As a word each, since they are read as words: a processor waits where bytes that it has just written are read as one.
-    s.source = mapped([0; 4]);
-    s.source[12..].copy_from_slice(&ip[12..16]);
-    s.destination = mapped([0; 4]);
-    s.destination[12..].copy_from_slice(&ip[16..20]);
-    s.datagram_end = end;
+    set_ipv4(s, ip, end);
     s.protocol = protocol;
     s.offset = offset + header_length;
     let fragment = be16(ip, 6);
@@ -200,10 +308,7 @@ fn read_ipv6<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Option<R
     if !has(host, end) {
         return Some(Read::Done(Reason::Ipv6Truncated));
     }
-    s.ip_version = 6;
-    s.source.copy_from_slice(&ip[8..24]);
-    s.destination.copy_from_slice(&ip[24..40]);
-    s.datagram_end = end;
+    set_ipv6(s, ip, end);
     s.protocol = next;
     s.offset = offset + 40;
     s.fragment = 0;
@@ -304,8 +409,6 @@ fn read_udp<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
     if !find_service(host, s, port, true) {
         return Read::Done(Reason::NotSignalling);
     }
-    s.source_port = be16(udp, 0);
-    s.destination_port = port;
     let available = s.datagram_end.wrapping_sub(offset);
     let mut length = be16(udp, 4) as u32;
     if s.datagram_end < offset + 8 {
@@ -320,10 +423,8 @@ fn read_udp<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
         return Read::Done(Reason::UdpMalformed);
     }
     let length = if length < available { length } else { available };
-    s.payload_offset = offset + 8;
     s.payload_length = length - 8;
-    s.transport = Transport::Udp as u32;
-    s.opens = 0;
+    set_udp(s, udp, offset + 8);
     Read::Payload
 }
 
@@ -386,17 +487,21 @@ fn is_used(entry: &Port) -> bool {
 /// Finds the signalling port; false if it is none.
 #[inline(always)]
 fn find_service<'m, H: Host<'m>>(host: H, s: &mut Scratch, port: u16, udp: bool) -> bool {
-    let mut found = MAX_PORTS as u32;
+    s.service = service_of(host, port, udp).unwrap_or(MAX_PORTS as u32);
+    host.fence();
+    s.service < MAX_PORTS as u32
+}
+
+/// The index of a signalling port.
+#[inline(always)]
+fn service_of<'m, H: Host<'m>>(host: H, port: u16, udp: bool) -> Option<u32> {
     for (index, entry) in host.config().ports.iter().enumerate() {
         if !is_used(entry) {
             break;
         }
         if serves(entry, port, udp) {
-            found = index as u32;
-            break;
+            return Some(index as u32);
         }
     }
-    s.service = found;
-    host.fence();
-    s.service < MAX_PORTS as u32
+    None
 }

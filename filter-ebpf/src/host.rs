@@ -45,6 +45,23 @@ impl Kernel {
     pub fn new(context: &XdpContext) -> Self {
         Self { context: context.ctx }
     }
+
+    /// `N` bytes of the packet at `offset`, which the verifier must know to be small.
+    #[inline(always)]
+    fn packet_bytes<const N: usize>(self, offset: usize) -> Option<&'static [u8; N]> {
+        // SAFETY: the context is this run's; the verifier sees to it that the fields are read as the packet's bounds.
+        let (start, end) = unsafe { ((*self.context).data as usize, (*self.context).data_end as usize) };
+        let at = start + offset;
+        // Only the first buffer of a multi-buffer packet is looked at: drivers put kilobytes into it, headers are short.
+        if at + N > end {
+            return None;
+        }
+        // SAFETY: a packet does not lie at address 0. LLVM would look whether this is `None`.
+        unsafe { core::hint::assert_unchecked(at != 0) };
+        // SAFETY: `N` bytes from `at` on lie within the packet's first buffer, which stays and which nobody writes to while the
+        // program runs; bytes have no alignment.
+        Some(unsafe { &*(at as *const [u8; N]) })
+    }
 }
 
 /// Keeps a value within `mask` in a way that LLVM cannot take out: it would, where it has proved the bound by other means
@@ -122,17 +139,12 @@ impl Host<'static> for Kernel {
 
     #[inline(always)]
     fn load<const N: usize>(self, offset: u32) -> Option<&'static [u8; N]> {
-        let offset = masked!(offset, "2047");
-        // SAFETY: the context is this run's; the verifier sees to it that the fields are read as the packet's bounds.
-        let (start, end) = unsafe { ((*self.context).data as usize, (*self.context).data_end as usize) };
-        let at = start + offset as usize;
-        // Only the first buffer of a multi-buffer packet is looked at: drivers put kilobytes into it, headers are short.
-        if at + N > end {
-            return None;
-        }
-        // SAFETY: `N` bytes from `at` on lie within the packet's first buffer, which stays and which nobody writes to while the
-        // program runs; bytes have no alignment.
-        Some(unsafe { &*(at as *const [u8; N]) })
+        self.packet_bytes(masked!(offset, "2047") as usize)
+    }
+
+    #[inline(always)]
+    fn load_start<const N: usize>(self) -> Option<&'static [u8; N]> {
+        self.packet_bytes(0)
     }
 
     #[inline(always)]

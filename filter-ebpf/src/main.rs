@@ -14,6 +14,7 @@ use aya_ebpf::{
 };
 use filter_core::{
     engine,
+    packet::Look,
     reason::{Reason, Verdict},
 };
 
@@ -23,12 +24,13 @@ use crate::host::Kernel;
 #[xdp(frags)]
 pub fn ringfence(context: XdpContext) -> u32 {
     let host = Kernel::new(&context);
-    if engine::passes_by(host) {
+    let look = engine::look(host);
+    if look == Look::Elsewhere {
         return action(Reason::NotSignalling);
     }
     let Some(scratch) = maps::scratch() else { return XDP_ABORTED };
     scratch.sequence += 1;
-    action(engine::decide_other(host, scratch))
+    action(engine::decide_other(host, scratch, look))
 }
 
 /// The one table from reason to XDP action.

@@ -2,13 +2,16 @@
 
 mod oracle;
 
-use std::{collections::HashSet, path::PathBuf, sync::Arc};
+use std::{collections::HashSet, net::IpAddr, path::PathBuf, sync::Arc};
 
-use filter_core::layout::{Action, Text};
+use filter_core::layout::{Action, Text, address_flag};
 use oracle::{evaluate, generate, image};
 use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::Config};
 use ringfence::policy::{
     compile::{CompileErrorKind, compile},
+    files::Table,
+    image::Image,
+    load_from,
     model::{Condition, Identity, Origin, PatternEntry, PatternList, Policy, Rule, Test},
 };
 
@@ -27,11 +30,14 @@ proptest! {
     ) {
         let compiled = compile(&policy).expect("generated policies compile");
         for readings in &readings {
+            let outcome = evaluate::evaluate(&policy, readings);
             prop_assert_eq!(
-                image::evaluate(&compiled, readings, &readings.exceeded),
-                evaluate::evaluate(&policy, readings),
+                &image::evaluate(&compiled, readings, &readings.exceeded),
+                &outcome,
                 "{:#?}", readings
             );
+            let decider = decider(&compiled, readings.source);
+            prop_assert!(decider.is_none() || decider == outcome.rule, "{:?} {:#?}", decider, readings);
         }
     }
 
@@ -119,6 +125,54 @@ fn policy(rules: Vec<Rule>) -> Policy {
         rules,
         never_ban: Vec::new(),
     }
+}
+
+/// The rule that decides about all that a source sends.
+fn decider(compiled: &Image, source: IpAddr) -> Option<usize> {
+    let class = compiled.address_classes[image::address_class(compiled, source) as usize];
+    (class >> address_flag::DECIDER).checked_sub(1).map(|rule| rule as usize)
+}
+
+#[test]
+fn a_source_has_a_decider_where_the_first_rule_that_it_satisfies_asks_for_nothing_else() {
+    const TEXT: &str = r#"
+        version = 1
+        [[rule]]
+        name = "trusted"
+        match.source = "192.0.2.1"
+        action = "whitelist"
+        [[rule]]
+        name = "watched"
+        match.source = "192.0.2.2"
+        action = "drop"
+        mode = "report"
+        [[rule]]
+        name = "asks-for-more"
+        match = { source = "192.0.2.3", method = "INVITE" }
+        action = "drop"
+        [[rule]]
+        name = "limited"
+        match.source = "192.0.2.4"
+        over = { rate = "5/s", burst = 20, per = "source" }
+        action = "drop"
+        [[rule]]
+        name = "goes-on"
+        match.source = "192.0.2.5"
+        action = "continue"
+        [[rule]]
+        name = "network"
+        match = { source = "192.0.2.0/24", not.source = "192.0.2.6" }
+        action = "drop"
+    "#;
+    let (policy, _) = load_from(&Table(&[("policy.toml", TEXT.as_bytes())]), (2026, 11, 22)).expect("it loads");
+    let compiled = compile(&policy).expect("it compiles");
+    let name = |last: u8| {
+        let rule = decider(&compiled, IpAddr::from([192, 0, 2, last]))?;
+        Some(compiled.rule_names[rule].as_str())
+    };
+    let names: Vec<_> = (1..=7).map(name).collect();
+    assert_eq!(names, [Some("trusted"), None, None, None, None, None, Some("network")]);
+    assert_eq!(decider(&compiled, IpAddr::from([198, 51, 100, 1])), None);
 }
 
 fn agents(patterns: &[&str], negated: bool) -> Condition {

@@ -1,6 +1,9 @@
 //! The image that `inspect` reads messages with.
 
-use filter_core::layout::{Port, Transport, need};
+use filter_core::{
+    layout::{Transport, address_flag, need},
+    limits::RULE_WORDS,
+};
 
 use crate::policy::image::Image;
 
@@ -12,11 +15,10 @@ pub fn inspection(image: &Image, ports: &[(u16, Transport)]) -> Image {
     let keep = image.config.needs & need::ASSERTED_IDENTITY;
     image.config.needs = need::INSPECT | need::TCP | keep;
     image.config.texts = 0;
-    image.config.rules = 0;
+    image.address_classes.iter_mut().for_each(|class| *class &= (1 << address_flag::DECIDER) - 1);
+    image.rows.fill([0; RULE_WORDS]);
     image.config.words = 1;
     image.config.default_drop = 0;
-    for (slot, (port, transport)) in image.config.ports.iter_mut().zip(ports) {
-        *slot = Port { port: *port, transport: *transport as u8, reserved: 0 };
-    }
+    image.config.set_ports(ports);
     image
 }

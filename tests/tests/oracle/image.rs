@@ -53,7 +53,7 @@ pub fn number_class(image: &Image, digits: Option<&str>) -> u32 {
 pub fn evaluate(image: &Image, readings: &Readings, exceeded: &[usize]) -> Outcome {
     let config = &image.config;
     let mut candidates: RuleSet = std::array::from_fn(|word| {
-        (0..64).filter(|bit| word * 64 + bit < config.rules as usize).fold(0, |bits, bit| bits | 1 << bit)
+        (0..64).filter(|bit| word * 64 + bit < image.rules.len()).fold(0, |bits, bit| bits | 1 << bit)
     });
     let mut narrow = |dimension: Dimension, value: u32| {
         let row = &image.rows[(config.rows[dimension as usize] + value) as usize];

@@ -20,8 +20,8 @@ use std::{panic::resume_unwind, thread};
 
 use filter_core::{
     layout::{
-        Action, Attestation, Config, DIMENSIONS, Dimension, Method, NumberFormat, Per, Port, Rule, RuleSet, Text,
-        Transport, Trie, Verstat, anomaly, need, rule_flag,
+        Action, Attestation, Config, DIMENSIONS, Dimension, Method, NumberFormat, Per, Rule, RuleSet, Text,
+        Transport, Trie, Verstat, address_flag, anomaly, need, rule_flag,
     },
     limits::{MAX_PORTS, MAX_RULES},
 };
@@ -112,10 +112,9 @@ pub fn compile_knowing(policy: &Policy, known: &mut Known) -> Result<Image, Vec<
     tries.append(&known.addresses.as_ref().expect("without errors it is kept").tries, &[Trie::Ipv4, Trie::Ipv6]);
     tries.append(&known.numbers.as_ref().expect("without errors it is kept").tries, &[Trie::Number]);
     let Texts { texts, text_rows, text_dfas, dfas } = texts;
-    let config = Config {
+    let mut config = Config {
         needs,
         texts,
-        rules: policy.rules.len() as u32,
         words: policy.rules.len().div_ceil(64).max(1) as u32,
         default_drop: u32::from(policy.default_drop),
         events_per_second: EVENTS_PER_SECOND,
@@ -124,15 +123,19 @@ pub fn compile_knowing(policy: &Policy, known: &mut Known) -> Result<Image, Vec<
         text_dfas,
         anomaly_row,
         message_row,
-        ports: ports(policy),
         numbering: numbering(&policy.numbering),
+        ..Config::EMPTY
     };
+    config.set_ports(&policy.ports);
     let mut image = Image {
         config,
         roots: tries.roots,
         nodes: tries.nodes,
         leaves: tries.leaves,
-        address_classes: addresses.iter().map(|class| class.flags).collect(),
+        address_classes: addresses
+            .iter()
+            .map(|class| class.flags | decider(policy, &rules, &class.source) << address_flag::DECIDER)
+            .collect(),
         number_classes: numbers.classes,
         rows: rows.into_rows(),
         rules,
@@ -144,6 +147,14 @@ pub fn compile_knowing(policy: &Policy, known: &mut Known) -> Result<Image, Vec<
     };
     image.hash = image.digest();
     Ok(image)
+}
+
+/// What [`address_flag::DECIDER`] says of a source that satisfies these rules.
+fn decider(policy: &Policy, rules: &[Rule], satisfied: &RuleSet) -> u32 {
+    let Some(first) = rule_set::lowest(satisfied) else { return 0 };
+    let asks_for_more = policy.rules[first].conditions.iter().any(|condition| !matches!(condition.test, Test::Source(_)));
+    let decides = rules[first].flags & (rule_flag::FINAL | rule_flag::REPORT | rule_flag::OVER) == rule_flag::FINAL;
+    if decides && !asks_for_more { first as u32 + 1 } else { 0 }
 }
 
 /// Notes an error that concerns the policy as a whole.
@@ -162,14 +173,6 @@ fn limits(policy: &Policy) -> Vec<CompileError> {
         errors.push(CompileError { origin: None, kind: CompileErrorKind::TooManyPorts(policy.ports.len()) });
     }
     errors
-}
-
-fn ports(policy: &Policy) -> [Port; MAX_PORTS] {
-    let mut ports = [Port { port: 0, transport: 0, reserved: 0 }; MAX_PORTS];
-    for (slot, &(port, transport)) in ports.iter_mut().zip(&policy.ports) {
-        *slot = Port { port, transport: transport as u8, reserved: 0 };
-    }
-    ports
 }
 
 fn numbering(numbering: &model::Numbering) -> filter_core::layout::Numbering {

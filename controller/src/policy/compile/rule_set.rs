@@ -25,6 +25,12 @@ pub fn remove(set: &mut RuleSet, rule: usize) {
     set[rule / 64] &= !(1 << (rule % 64));
 }
 
+/// The first rule of the set.
+pub fn lowest(set: &RuleSet) -> Option<usize> {
+    let word = set.iter().position(|word| *word != 0)?;
+    Some(word * 64 + set[word].trailing_zeros() as usize)
+}
+
 /// Adds the rules of another set.
 pub fn unite(set: &mut RuleSet, other: &RuleSet) {
     set.iter_mut().zip(other).for_each(|(word, other)| *word |= other);
