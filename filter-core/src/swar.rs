@@ -11,8 +11,14 @@ const LOW7: u64 = 0x7f7f_7f7f_7f7f_7f7f;
 #[inline(always)]
 #[must_use]
 pub const fn equal(word: u64, byte: u8) -> u64 {
-    let zeros = word ^ (ONES * byte as u64);
-    zeros.wrapping_sub(ONES) & !zeros & HIGH
+    zeros(word ^ (ONES * byte as u64))
+}
+
+/// Marks bytes that are zero. Exact up to and including the first one.
+#[inline(always)]
+#[must_use]
+pub const fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & HIGH
 }
 
 /// Marks bytes below `bound` (at most 128). Exact up to and including the first one.

@@ -5,7 +5,7 @@ use crate::{
     layout::{DFA_MATCHES, Dfa, TEXTS, Text},
     limits::{DFA_TABLE, INSPECTED_LENGTH, RULE_WORDS},
     scratch::{Header, Kind, Scratch, Span, UriOf},
-    swar::{filled_behind, first},
+    swar::{filled_behind, first, zeros},
 };
 
 /// Bytes that the automaton takes in one step of the loop, behind those that it skips.
@@ -156,8 +156,7 @@ impl<'m, H: Host<'m>> Step for Walk<'_, 'm, H> {
                 s.at = end;
                 return true;
             }
-            // Eight loads that do not wait for each other, instead of eight that do.
-            let leaving = leaving_home(dfa, word);
+            let leaving = if dfa.few_leave != 0 { few_leaving_home(dfa, word) } else { leaving_home(dfa, word) };
             if leaving == 0 {
                 s.at = at + STRIDE;
                 return s.at >= end;
@@ -172,6 +171,11 @@ impl<'m, H: Host<'m>> Step for Walk<'_, 'm, H> {
             word >>= 8;
             state = next(host, dfa, state, class);
             if state >= dfa.first_match {
+                behind = s.at + index + 1;
+                break;
+            }
+            if state == dfa.home && dfa.few_leave != 0 {
+                // To look for one of few bytes takes less than to go on.
                 behind = s.at + index + 1;
                 break;
             }
@@ -192,7 +196,15 @@ fn word_until(s: &Scratch, at: u32, end: u32) -> u64 {
     filled_behind(s.word(at), end.wrapping_sub(at), b'\r')
 }
 
-/// Marks those of the eight bytes that lead out of the home state.
+/// Marks those of the eight bytes that lead out of the home state, where few do; exact up to the first one.
+#[inline(always)]
+fn few_leaving_home(dfa: &Dfa, word: u64) -> u64 {
+    let marks = |index: usize| zeros((word | dfa.folds[index]) ^ dfa.leaving[index]);
+    marks(0) | marks(1) | marks(2) | marks(3)
+}
+
+/// Marks those of the eight bytes that lead out of the home state: by eight loads that do not wait for each other, instead of
+/// eight transitions that do.
 #[inline(always)]
 fn leaving_home(dfa: &Dfa, word: u64) -> u64 {
     let mark = |byte: u32| (dfa.leaves_home[(word >> (8 * byte)) as u8 as usize] as u64) << (8 * byte);

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, hash::Hash};
 
 use filter_core::{
-    layout::{DFA_MATCHES, Dfa},
+    layout::{DFA_LEAVING, DFA_MATCHES, Dfa},
     limits::DFA_TABLE,
 };
 use regex_automata::{
@@ -359,12 +359,44 @@ impl Automat {
             .min_by_key(|&state| leaves(state).iter().filter(|&&leaves| leaves).count())
             .unwrap_or(0);
         dfa.leaves_home = leaves(home).map(|leaves| if leaves { 0x80 } else { 0 });
+        if let Some(few) = Leaving::of(&dfa.leaves_home) {
+            (dfa.leaving, dfa.folds, dfa.few_leave) = (few.bytes, few.folds, 1);
+        }
         dfa.home = number[home];
         dfa.home_is_last = u32::from(classes.iter().all(|column| column[home] == home as u32));
         for (accept, &state) in dfa.accept.iter_mut().zip(&order[first_match..]) {
             *accept = self.accept[state];
         }
         Ok(Compiled { dfa, accepts: self.accepts, size })
+    }
+}
+
+/// Few bytes, as [`Dfa::leaving`] and [`Dfa::folds`] have them.
+struct Leaving {
+    bytes: [u64; DFA_LEAVING],
+    folds: [u64; DFA_LEAVING],
+}
+
+impl Leaving {
+    /// Those that are marked, if they are few.
+    fn of(marked: &[u8; 256]) -> Option<Self> {
+        const CASE: u8 = 0x20;
+        const EACH: u64 = 0x0101_0101_0101_0101;
+        // No byte is zero once that bit is set.
+        let mut few = Self { bytes: [0; DFA_LEAVING], folds: [EACH * u64::from(CASE); DFA_LEAVING] };
+        let is_marked = |byte: u8| marked[usize::from(byte)] != 0;
+        let mut places = few.bytes.iter_mut().zip(&mut few.folds);
+        for byte in (0..=u8::MAX).filter(|&byte| is_marked(byte)) {
+            let is_pair = is_marked(byte ^ CASE);
+            if is_pair && byte & CASE == 0 {
+                // The other one stands for both.
+                continue;
+            }
+            let (place, fold) = places.next()?;
+            *place = EACH * u64::from(byte);
+            *fold = if is_pair { EACH * u64::from(CASE) } else { 0 };
+        }
+        Some(few)
     }
 }
 
@@ -439,6 +471,16 @@ mod tests {
         groups
     }
 
+    /// The bytes that the engine takes for leaving home are those that do.
+    fn assert_leaving_is_as_marked(dfa: &Dfa) {
+        let marked = |byte: u8| dfa.leaves_home[usize::from(byte)] != 0;
+        let found = |byte: u8| {
+            let byte = u64::from_ne_bytes([byte; 8]);
+            dfa.leaving.iter().zip(&dfa.folds).any(|(leaving, fold)| byte | fold == *leaving)
+        };
+        assert!(dfa.few_leave == 0 || (0..=u8::MAX).all(|byte| found(byte) == marked(byte)));
+    }
+
     /// The same from the regex crate, on the value as a folded header line reads, without the white space around it.
     fn naive(groups: &[Vec<&str>], value: &[u8]) -> Vec<usize> {
         let unfolded: Vec<u8> = value
@@ -505,9 +547,25 @@ mod tests {
         ) {
             let groups: Vec<Vec<&str>> = groups.iter().map(|group| group.iter().map(String::as_str).collect()).collect();
             let compiled = compile(&groups).expect("small patterns fit");
+            assert_leaving_is_as_marked(&compiled.dfa);
             for value in &values {
                 prop_assert_eq!(run(&compiled, value), naive(&groups, value), "{:?}", value.escape_ascii().to_string());
             }
+        }
+    }
+
+    #[test]
+    fn four_bytes_and_letters_in_either_case_are_few_that_leave_home() {
+        for (patterns, few) in [
+            (vec!["sipvicious"], 1),
+            (vec!["'", "%27", "union.*select", "-"], 1),
+            (vec!["@", "`"], 1),
+            (vec!["^only-here"], 1),
+            (vec!["a", "b", "c", "d", "e"], 0),
+        ] {
+            let compiled = compile(&[patterns.clone()]).unwrap();
+            assert_eq!(compiled.dfa.few_leave, few, "{patterns:?}");
+            assert_leaving_is_as_marked(&compiled.dfa);
         }
     }
 
