@@ -107,11 +107,16 @@ pub fn find<'m, N: Needle, H: Host<'m>>(host: H, scratch: &mut Scratch, from: u3
     host.call::<Find<N>>(scratch, from, end)
 }
 
-/// As [`find`], for what mostly stands within the first word: then without a call.
+/// As [`find`], for what mostly stands within the first two words: then without a call.
 #[inline(always)]
 pub fn find_near<'m, N: Needle, H: Host<'m>>(host: H, scratch: &mut Scratch, from: u32, end: u32) -> u32 {
-    let marks = N::marks(scratch.word(from));
-    let at = from + first(marks);
+    let mut word = from;
+    let mut marks = N::marks(scratch.word(word));
+    if marks == 0 {
+        word = from + WORD;
+        marks = N::marks(scratch.word(word));
+    }
+    let at = word + first(marks);
     if marks == 0 || at > end {
         return find::<N, H>(host, scratch, from, end);
     }

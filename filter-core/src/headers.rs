@@ -1,7 +1,7 @@
 //! Readings of single headers and of the body: Privacy, Content-Length, what is missing or wrong.
 
 use crate::{
-    find::{Blank, LineFeed, find, skip_blank},
+    find::{Blank, LineFeed, find, find_near, skip_blank},
     host::{Host, Step},
     layout::{Method, Transport, anomaly},
     limits::INSPECTED_LENGTH,
@@ -192,7 +192,7 @@ impl<'m, H: Host<'m>> Step for SdpLines<'_, H> {
         if line >= s.length {
             return true;
         }
-        let end = find::<LineFeed, H>(self.host, s, line, s.length);
+        let end = find_near::<LineFeed, H>(self.host, s, line, s.length);
         s.at = end + 1;
         if s.word(line) as u16 != u16::from_le_bytes(*b"s=") {
             return false;

@@ -709,8 +709,8 @@ pub struct Dfa {
     pub home_is_last: u32,
     /// 1 if no more than [`DFA_LEAVING`] bytes lead out of `home`, letters in either case.
     pub few_leave: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// 1 if a pattern matches where the value ends in `home`.
+    pub home_matches_at_end: u32,
     /// Match state -> first row of its pair in the rows map (absolute).
     pub accept: [u32; DFA_MATCHES],
     /// The transitions.

@@ -425,7 +425,7 @@ fn begin_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) -> bool {
 /// Notes a line of no known header that has no colon, or a control character before it.
 #[inline(always)]
 fn note_unknown_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) {
-    let name_end = find::<NameEnd, H>(host, s, line, s.length);
+    let name_end = find_near::<NameEnd, H>(host, s, line, s.length);
     if s.byte(name_end) != b':' {
         note_odd_line(host, s, line);
     }

@@ -84,11 +84,8 @@ pub fn look<'m, H: Host<'m>>(host: H) -> Look {
             if frame[14] != 0x45 || fragment != 0 || ETHERNET_HEADER + length > host.first_buffer_length() {
                 return Look::Other;
             }
-            match find_port(host, frame[23] as u32, be16(frame, 36), length, 20, be16(frame, 38) as u32) {
-                Found::Elsewhere => Look::Elsewhere,
-                Found::Datagram(service) => Look::Ipv4Datagram(service),
-                Found::Other => Look::Other,
-            }
+            let udp_length = be16(frame, 38) as u32;
+            look_at_port(host, frame[23] as u32, be16(frame, 36), length, 20, udp_length, Look::Ipv4Datagram)
         }
         ETHERTYPE_IPV6 => {
             let Some(frame) = host.load_start::<{ IPV6_PAYLOAD as usize }>() else { return Look::Other };
@@ -96,52 +93,47 @@ pub fn look<'m, H: Host<'m>>(host: H) -> Look {
             if frame[14] >> 4 != 6 || ETHERNET_HEADER + 40 + length > host.first_buffer_length() {
                 return Look::Other;
             }
-            match find_port(host, frame[20] as u32, be16(frame, 56), length, 0, be16(frame, 58) as u32) {
-                Found::Elsewhere => Look::Elsewhere,
-                Found::Datagram(service) => Look::Ipv6Datagram(service),
-                Found::Other => Look::Other,
-            }
+            let udp_length = be16(frame, 58) as u32;
+            look_at_port(host, frame[20] as u32, be16(frame, 56), length, 0, udp_length, Look::Ipv6Datagram)
         }
         ethertype if ETHERTYPE_VLAN.contains(&ethertype) => Look::Other,
         _ => Look::Elsewhere,
     }
 }
 
-/// What the transport header tells.
-enum Found {
-    Elsewhere,
-    Datagram(u32),
-    Other,
-}
-
 /// Looks a UDP datagram's or a TCP segment's port up. `length` counts the bytes of which `ip_header` are the IP header's.
 #[inline(always)]
-fn find_port<'m, H: Host<'m>>(
+fn look_at_port<'m, H: Host<'m>>(
     host: H,
     protocol: u32,
     port: u16,
     length: u32,
     ip_header: u32,
     udp_length: u32,
-) -> Found {
+    datagram: impl Fn(u32) -> Look,
+) -> Look {
     let config = host.config();
     // Signalling ports lie close together, media ports apart from them.
     let is_apart = (port as u32).wrapping_sub(config.lowest_port as u32) > config.port_span as u32;
     match protocol {
         PROTOCOL_UDP if length >= ip_header + 8 => {
             if is_apart {
-                return Found::Elsewhere;
+                return Look::Elsewhere;
             }
             match service_of(host, port, true) {
-                None => Found::Elsewhere,
-                Some(service) if udp_length >= 8 && udp_length <= length - ip_header => Found::Datagram(service),
-                Some(_) => Found::Other,
+                None => Look::Elsewhere,
+                Some(service) if udp_length >= 8 && udp_length <= length - ip_header => datagram(service),
+                Some(_) => Look::Other,
             }
         }
         PROTOCOL_TCP if length >= ip_header + 20 => {
-            if is_apart || service_of(host, port, false).is_none() { Found::Elsewhere } else { Found::Other }
+            if is_apart || service_of(host, port, false).is_none() {
+                Look::Elsewhere
+            } else {
+                Look::Other
+            }
         }
-        _ => Found::Other,
+        _ => Look::Other,
     }
 }
 

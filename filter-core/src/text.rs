@@ -52,21 +52,27 @@ impl<'m, H: Host<'m>> Step for Texts<'_, H> {
         let config = host.config();
         let Some(text) = s.take_left() else { return true };
         let text = text & (TEXTS as u32 - 1);
-        s.hits = [0; RULE_WORDS];
+        let words = config.words as usize;
+        for word in 0..RULE_WORDS {
+            if word < words {
+                s.hits[word] = 0;
+            }
+        }
         if let Some(span) = span_of(s, text)
             && let Some(dfa) = host.dfa(config.text_dfas[text as usize])
         {
             s.at = span.start as u32;
             s.state = dfa.start;
             host.repeat(&mut Walk { host, s, dfa, end: span.end as u32 });
-            s.state = next(host, dfa, s.state, dfa.end_class);
-            host.fence();
-            if s.state >= dfa.first_match {
-                collect(host, s, dfa);
+            if s.state != dfa.home || dfa.home_matches_at_end != 0 {
+                s.state = next(host, dfa, s.state, dfa.end_class);
+                host.fence();
+                if s.state >= dfa.first_match {
+                    collect(host, s, dfa);
+                }
             }
         }
         let Some(base) = host.row(config.text_rows[text as usize]) else { return true };
-        let words = config.words as usize;
         for word in 0..RULE_WORDS {
             if word < words {
                 s.candidates[word] &= base[word] | s.hits[word];

@@ -3,7 +3,7 @@
 use crate::{
     find::{
         AngleClose, AngleSemicolon, BareEnd, CommaQuoteAngle, PasswordDelimiter, QuoteBackslash, QuoteBackslashAngle,
-        Semicolon, TelDelimiter, UserDelimiter, UserParameterDelimiter, find, skip_blank,
+        Semicolon, TelDelimiter, UserDelimiter, UserParameterDelimiter, find, find_near, skip_blank,
     },
     host::{Function, FunctionKind, Host, Step},
     limits::INSPECTED_LENGTH,
@@ -244,7 +244,7 @@ fn read_uri<'m, H: Host<'m>>(host: H, s: &mut Scratch, index: u32, from: u32, en
         return;
     }
     // userinfo = user [ ":" password ] "@" (RFC 3261 section 25.1). A semicolon before the @ belongs to the user part.
-    let mut at = find::<UserDelimiter, H>(host, s, user, end);
+    let mut at = find_near::<UserDelimiter, H>(host, s, user, end);
     let number_end = at;
     let mut user_end = at;
     let mut parameters = false;
@@ -285,7 +285,7 @@ fn read_uri<'m, H: Host<'m>>(host: H, s: &mut Scratch, index: u32, from: u32, en
 /// The end of a URI whose host part begins at `at`.
 #[inline(always)]
 fn uri_end<'m, H: Host<'m>>(host: H, s: &mut Scratch, at: u32, end: u32, form: Form) -> u32 {
-    if form == Form::Bare { find::<BareEnd, H>(host, s, at, end) } else { find::<AngleClose, H>(host, s, at, end) }
+    if form == Form::Bare { find::<BareEnd, H>(host, s, at, end) } else { find_near::<AngleClose, H>(host, s, at, end) }
 }
 
 /// Sets the user part, and reads the number in it.

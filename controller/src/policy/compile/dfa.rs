@@ -363,6 +363,8 @@ impl Automat {
             (dfa.leaving, dfa.folds, dfa.few_leave) = (few.bytes, few.folds, 1);
         }
         dfa.home = number[home];
+        let behind_home = classes[end_class as usize][home] as usize;
+        dfa.home_matches_at_end = u32::from(self.accept[behind_home] != 0);
         dfa.home_is_last = u32::from(classes.iter().all(|column| column[home] == home as u32));
         for (accept, &state) in dfa.accept.iter_mut().zip(&order[first_match..]) {
             *accept = self.accept[state];
@@ -461,6 +463,8 @@ mod tests {
             let next = u32::from(dfa.table[((state << dfa.shift) | class) as usize]);
             // What the engine spares itself makes no difference.
             assert!(state != dfa.home || next == state || (leaves_home != 0 && dfa.home_is_last == 0));
+            let is_end = class == dfa.end_class;
+            assert!(!is_end || state != dfa.home || dfa.home_matches_at_end != 0 || next < dfa.first_match);
             state = next;
             if state >= dfa.first_match {
                 groups.extend(&compiled.accepts[dfa.accept[(state - dfa.first_match) as usize] as usize]);
@@ -563,7 +567,7 @@ mod tests {
             (vec!["^only-here"], 1),
             (vec!["a", "b", "c", "d", "e"], 0),
         ] {
-            let compiled = compile(&[patterns.clone()]).unwrap();
+            let compiled = compile(std::slice::from_ref(&patterns)).unwrap();
             assert_eq!(compiled.dfa.few_leave, few, "{patterns:?}");
             assert_leaving_is_as_marked(&compiled.dfa);
         }

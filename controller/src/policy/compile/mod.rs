@@ -20,8 +20,8 @@ use std::{panic::resume_unwind, thread};
 
 use filter_core::{
     layout::{
-        Action, Attestation, Config, DIMENSIONS, Dimension, Method, NumberFormat, Per, Rule, RuleSet, Text,
-        Transport, Trie, Verstat, address_flag, anomaly, need, rule_flag,
+        Action, Attestation, Config, DIMENSIONS, Dimension, Method, NumberFormat, Per, Rule, RuleSet, Text, Transport,
+        Trie, Verstat, address_flag, anomaly, need, rule_flag,
     },
     limits::{MAX_PORTS, MAX_RULES},
 };
@@ -152,7 +152,8 @@ pub fn compile_knowing(policy: &Policy, known: &mut Known) -> Result<Image, Vec<
 /// What [`address_flag::DECIDER`] says of a source that satisfies these rules.
 fn decider(policy: &Policy, rules: &[Rule], satisfied: &RuleSet) -> u32 {
     let Some(first) = rule_set::lowest(satisfied) else { return 0 };
-    let asks_for_more = policy.rules[first].conditions.iter().any(|condition| !matches!(condition.test, Test::Source(_)));
+    let asks_for_more =
+        policy.rules[first].conditions.iter().any(|condition| !matches!(condition.test, Test::Source(_)));
     let decides = rules[first].flags & (rule_flag::FINAL | rule_flag::REPORT | rule_flag::OVER) == rule_flag::FINAL;
     if decides && !asks_for_more { first as u32 + 1 } else { 0 }
 }
