@@ -149,7 +149,7 @@ fn payload_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     if config.needs & need::BANS != 0 && is_banned(host, s) {
         return Reason::Banned;
     }
-    read_classes(host, s);
+    begin_payload(host, s);
     if config.needs & need::SOURCE != 0
         && let Some(reason) = evaluate::decide_by_source(host, s)
     {
@@ -212,6 +212,8 @@ fn message_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
         }
         read_values(host, s);
         narrow_by_message(host, s);
+        // Not in there: frames of nested calls share 512 bytes.
+        text::narrow(host, s, !if reads_first(config.needs) { FIRST_TEXTS } else { 0 });
     } else {
         evaluate::without_message(host, s);
     }
@@ -310,24 +312,19 @@ fn dropped_flow<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
     flow.reason != FORGOTTEN
 }
 
-/// Reads what addresses are known for.
+/// Forgets what the message before said, and reads the source's class: all that rules about sources and their events need.
 #[inline(always)]
-fn read_classes<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
-    let needs = host.config().needs;
+fn begin_payload<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     // What goes on behind the first buffer is nobody's, where the datagram does not.
     let first_buffer = host.first_buffer_length();
     s.packet_length = if s.datagram_end <= first_buffer { first_buffer } else { host.packet_length() };
     s.anomalies = 0;
     s.method = Method::None as u32;
     s.attestation = Attestation::None as u32;
-    // A policy that does not ask for a class knows but one.
+    // A policy that does not ask for the class knows but one.
     s.source_class = 0;
-    s.destination_class = 0;
-    if needs & (need::SOURCE | need::ASSERTED_IDENTITY | need::BANS | need::INSPECT) != 0 {
+    if host.config().needs & (need::SOURCE | need::ASSERTED_IDENTITY | need::BANS | need::INSPECT) != 0 {
         s.source_class = address_class(host, s.ip_version, &s.source);
-    }
-    if needs & need::DESTINATION != 0 {
-        s.destination_class = address_class(host, s.ip_version, &s.destination);
     }
 }
 
@@ -337,6 +334,7 @@ fn narrow_by_packet<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let needs = host.config().needs;
     evaluate::begin(host, s, if needs & need::SOURCE != 0 { s.source_class } else { 0 });
     if needs & need::DESTINATION != 0 {
+        s.destination_class = address_class(host, s.ip_version, &s.destination);
         evaluate::narrow(host, s, Dimension::Destination, s.destination_class);
     }
     if needs & need::SERVICE != 0 {
@@ -593,12 +591,12 @@ fn format(number: &Number, min: u8, max: u8, format: u8) -> u8 {
     }
 }
 
-/// Narrows the candidates by everything that the message says and the first reading, if there was one, has not taken in.
+/// Narrows the candidates by everything that the message says, texts aside, and the first reading, if there was one, has not
+/// taken in.
 #[inline(never)]
 fn narrow_by_message<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let needs = host.config().needs;
-    let has_read = reads_first(needs);
-    if !has_read {
+    if !reads_first(needs) {
         narrow_by_start_line(host, s);
     }
     narrow_by_number(host, s, need::CALLING, Dimension::Calling, NumberOf::Calling);
@@ -617,7 +615,6 @@ fn narrow_by_message<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if needs & need::VERSTAT != 0 {
         evaluate::narrow(host, s, Dimension::Verstat, s.verstat);
     }
-    text::narrow(host, s, !if has_read { FIRST_TEXTS } else { 0 });
 }
 
 #[inline(always)]

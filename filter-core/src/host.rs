@@ -86,7 +86,7 @@ pub trait Host<'m>: Copy + Tables {
     /// if the packet does not have them.
     fn copy_message(self, scratch: &mut Scratch, offset: u32, length: u32) -> bool;
 
-    /// What is true of an address class apart from rules, see [`address_flag`](crate::layout::address_flag).
+    /// What is true of an address class beside its row of rules, see [`address_flag`](crate::layout::address_flag).
     fn address_class(self, class: u32) -> Option<u32>;
     /// What is true of a number class apart from rules.
     fn number_class(self, class: u32) -> Option<&'m NumberClass>;

@@ -705,7 +705,7 @@ pub struct Dfa {
     /// The state that the walk is in where nothing of a pattern has been seen, or none can match any more: few bytes lead out
     /// of it.
     pub home: u32,
-    /// 1 if nothing leads out of `home`, not even the end of the value.
+    /// 1 if no byte leads out of `home`.
     pub home_is_last: u32,
     /// 1 if no more than [`DFA_LEAVING`] bytes lead out of `home`, letters in either case.
     pub few_leave: u32,

@@ -166,11 +166,11 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, look: Look) -> Read {
 fn set_datagram(s: &mut Scratch, service: u32, udp: &[u8], payload: u32) {
     s.fragment = 0;
     s.service = service;
-    s.payload_length = be16(udp, 4) as u32 - 8;
     set_udp(s, udp, payload);
+    s.payload_length = be16(udp, 4) as u32 - 8;
 }
 
-/// Notes the rest of what a UDP header says.
+/// Notes what a UDP header says, but for the length.
 #[inline(always)]
 fn set_udp(s: &mut Scratch, udp: &[u8], payload: u32) {
     s.source_port = be16(udp, 0);
@@ -397,10 +397,10 @@ fn read_transport<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Read {
 #[inline(always)]
 fn read_udp<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
     let Some(udp) = host.load::<8>(offset) else { return Read::Done(Reason::UdpTruncated) };
-    let port = be16(udp, 2);
-    if !find_service(host, s, port, true) {
+    if !find_service(host, s, be16(udp, 2), true) {
         return Read::Done(Reason::NotSignalling);
     }
+    set_udp(s, udp, offset + 8);
     let available = s.datagram_end.wrapping_sub(offset);
     let mut length = be16(udp, 4) as u32;
     if s.datagram_end < offset + 8 {
@@ -416,7 +416,6 @@ fn read_udp<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
     }
     let length = if length < available { length } else { available };
     s.payload_length = length - 8;
-    set_udp(s, udp, offset + 8);
     Read::Payload
 }
 
@@ -426,12 +425,10 @@ fn read_tcp<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
         return read_tcp_fragment(host, s, offset);
     }
     let Some(tcp) = host.load::<20>(offset) else { return Read::Done(Reason::TcpTruncated) };
-    let port = be16(tcp, 2);
-    if !find_service(host, s, port, false) {
+    if !find_service(host, s, be16(tcp, 2), false) {
         return Read::Done(Reason::NotSignalling);
     }
-    s.source_port = be16(tcp, 0);
-    s.destination_port = port;
+    set_tcp_ports(host, s, tcp);
     let header_length = (tcp[12] >> 4) as u32 * 4;
     let available = s.datagram_end.wrapping_sub(offset);
     if s.datagram_end < offset + 20 {
@@ -442,7 +439,6 @@ fn read_tcp<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
     }
     s.payload_offset = offset + header_length;
     s.payload_length = available - header_length;
-    s.transport = host.config().ports[s.service as usize & (MAX_PORTS - 1)].transport as u32;
     s.opens = (tcp[13] & TCP_SYN) as u32;
     Read::Payload
 }
@@ -454,13 +450,19 @@ fn read_tcp_fragment<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> 
     if !find_service(host, s, be16(tcp, 2), false) {
         return Read::Done(Reason::NotSignalling);
     }
-    s.source_port = be16(tcp, 0);
-    s.destination_port = be16(tcp, 2);
+    set_tcp_ports(host, s, tcp);
     s.payload_offset = offset;
     s.payload_length = 0;
-    s.transport = host.config().ports[s.service as usize & (MAX_PORTS - 1)].transport as u32;
     s.opens = 0;
     Read::Payload
+}
+
+/// Notes the ports of a TCP header, and what is spoken there.
+#[inline(always)]
+fn set_tcp_ports<'m, H: Host<'m>>(host: H, s: &mut Scratch, tcp: &[u8]) {
+    s.source_port = be16(tcp, 0);
+    s.destination_port = be16(tcp, 2);
+    s.transport = host.config().ports[s.service as usize & (MAX_PORTS - 1)].transport as u32;
 }
 
 /// True if this is the signalling port.

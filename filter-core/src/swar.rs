@@ -16,9 +16,22 @@ pub const fn equal(word: u64, byte: u8) -> u64 {
 
 /// Marks bytes that are zero. Exact up to and including the first one.
 #[inline(always)]
-#[must_use]
-pub const fn zeros(word: u64) -> u64 {
+const fn zeros(word: u64) -> u64 {
     word.wrapping_sub(ONES) & !word & HIGH
+}
+
+/// Marks bytes that equal one of some, which stand in all places of a word of `bytes` each, once the bits in the same word of
+/// `folds` are set in them. Exact up to and including the first one.
+#[inline(always)]
+#[must_use]
+pub const fn equal_any<const N: usize>(word: u64, bytes: &[u64; N], folds: &[u64; N]) -> u64 {
+    let mut marks = 0;
+    let mut index = 0;
+    while index < N {
+        marks |= zeros((word | folds[index]) ^ bytes[index]);
+        index += 1;
+    }
+    marks
 }
 
 /// Marks bytes below `bound` (at most 128). Exact up to and including the first one.
@@ -117,6 +130,9 @@ mod tests {
                     assert_eq!(marked(below(word, 0x21)), naive(&|c| c < 0x21), "{bytes:?}");
                     assert_eq!(marked(at_least(word, 0x21)), naive(&|c| c >= 0x21), "{bytes:?}");
                     assert_eq!(marked(exactly(word, b'\n')), naive(&|c| c == b'\n'), "{bytes:?}");
+                    let folds = [ONES * 0x20, 0];
+                    let either = equal_any(word, &[ONES * b's' as u64, ONES * b'%' as u64], &folds);
+                    assert_eq!(marked(either), naive(&|c| matches!(c, b's' | b'S' | b'%')), "{bytes:?}");
                     assert_eq!(marked(!exactly(word, b'x') & HIGH), naive(&|c| c != b'x'), "{bytes:?}");
                 }
             }

@@ -5,7 +5,7 @@ use crate::{
     layout::{DFA_MATCHES, Dfa, TEXTS, Text},
     limits::{DFA_TABLE, INSPECTED_LENGTH, RULE_WORDS},
     scratch::{Header, Kind, Scratch, Span, UriOf},
-    swar::{filled_behind, first, zeros},
+    swar::{equal_any, filled_behind, first},
 };
 
 /// Bytes that the automaton takes in one step of the loop, behind those that it skips.
@@ -52,12 +52,7 @@ impl<'m, H: Host<'m>> Step for Texts<'_, H> {
         let config = host.config();
         let Some(text) = s.take_left() else { return true };
         let text = text & (TEXTS as u32 - 1);
-        let words = config.words as usize;
-        for word in 0..RULE_WORDS {
-            if word < words {
-                s.hits[word] = 0;
-            }
-        }
+        s.hits = [0; RULE_WORDS];
         if let Some(span) = span_of(s, text)
             && let Some(dfa) = host.dfa(config.text_dfas[text as usize])
         {
@@ -73,6 +68,7 @@ impl<'m, H: Host<'m>> Step for Texts<'_, H> {
             }
         }
         let Some(base) = host.row(config.text_rows[text as usize]) else { return true };
+        let words = config.words as usize;
         for word in 0..RULE_WORDS {
             if word < words {
                 s.candidates[word] &= base[word] | s.hits[word];
@@ -162,7 +158,8 @@ impl<'m, H: Host<'m>> Step for Walk<'_, 'm, H> {
                 s.at = end;
                 return true;
             }
-            let leaving = if dfa.few_leave != 0 { few_leaving_home(dfa, word) } else { leaving_home(dfa, word) };
+            let leaving =
+                if dfa.few_leave != 0 { equal_any(word, &dfa.leaving, &dfa.folds) } else { leaving_home(dfa, word) };
             if leaving == 0 {
                 s.at = at + STRIDE;
                 return s.at >= end;
@@ -180,9 +177,8 @@ impl<'m, H: Host<'m>> Step for Walk<'_, 'm, H> {
                 behind = s.at + index + 1;
                 break;
             }
-            if state == dfa.home && dfa.few_leave != 0 {
-                // To look for one of few bytes takes less than to go on.
-                behind = s.at + index + 1;
+            if state == dfa.home && dfa.few_leave != 0 && equal_any(word, &dfa.leaving, &dfa.folds) == 0 {
+                // None of what is left of the eight leads out again. (Nor would the zeroes behind it, where they do not count.)
                 break;
             }
         }
@@ -200,13 +196,6 @@ impl<'m, H: Host<'m>> Step for Walk<'_, 'm, H> {
 #[inline(always)]
 fn word_until(s: &Scratch, at: u32, end: u32) -> u64 {
     filled_behind(s.word(at), end.wrapping_sub(at), b'\r')
-}
-
-/// Marks those of the eight bytes that lead out of the home state, where few do; exact up to the first one.
-#[inline(always)]
-fn few_leaving_home(dfa: &Dfa, word: u64) -> u64 {
-    let marks = |index: usize| zeros((word | dfa.folds[index]) ^ dfa.leaving[index]);
-    marks(0) | marks(1) | marks(2) | marks(3)
 }
 
 /// Marks those of the eight bytes that lead out of the home state: by eight loads that do not wait for each other, instead of

@@ -10,7 +10,7 @@ mod oracle;
 use std::{collections::BTreeMap, fmt::Write as _, time::Instant};
 
 use filter_core::{
-    layout::{Action, Counter, Text, need},
+    layout::{Action, Counter, Text, address_flag, need},
     reason::{Reason, Verdict},
     scratch::{Header, Kind, extent},
 };
@@ -113,6 +113,8 @@ struct Seen {
     would: usize,
     /// Messages that were decided about before they were read whole.
     early: usize,
+    /// Packets that one rule decides about because of where they come from.
+    by_source: usize,
     /// Messages whose reading paused behind the user agent and went on.
     resumed: usize,
     anomalies: BTreeMap<usize, usize>,
@@ -123,11 +125,11 @@ impl std::fmt::Display for Seen {
         for (reason, count) in &self.reasons {
             writeln!(f, "{count:>8} {reason}")?;
         }
-        let Self { rules, would, early, resumed, anomalies, .. } = self;
+        let Self { rules, would, early, by_source, resumed, anomalies, .. } = self;
         writeln!(
             f,
-            "decided by rules {rules}, {early} of them early, {resumed} messages read on behind the user agent, report-mode \
-             matches {would}, anomalies by bit {anomalies:?}"
+            "decided by rules {rules}, {early} of them early, {by_source} by the source alone, {resumed} messages read on behind \
+             the user agent, report-mode matches {would}, anomalies by bit {anomalies:?}"
         )
     }
 }
@@ -144,9 +146,10 @@ impl Seen {
             .collect();
         assert!(missing.is_empty(), "no packet was decided by: {missing:?}");
         assert_eq!(self.anomalies.len(), 12, "anomalies by bit {:?}", self.anomalies);
-        let Self { rules, would, early, resumed, .. } = self;
+        let Self { rules, would, early, by_source, resumed, .. } = self;
         assert!(*rules > 1000 && *would > 1000, "rules {rules}, would {would}");
         assert!(*early > 500 && *resumed > 500, "early {early}, resumed {resumed}");
+        assert!(*by_source > 500, "by source {by_source}");
     }
 }
 
@@ -175,6 +178,9 @@ fn check(policy: &Policy, inspect: bool, frames: &[Vec<u8>], kernel: bool, seen:
             && image.config.needs & need::FIRST_READING != 0
             && image.config.texts & (1 << Text::UserAgent as u32) != 0;
         let s = engine.scratch();
+        let class = image.address_classes.get(s.source_class as usize).copied().unwrap_or(0);
+        let decider = if image.config.needs & need::SOURCE != 0 { class >> address_flag::DECIDER } else { 0 };
+        seen.by_source += usize::from(decided.rule.is_some_and(|rule| decider == rule as u32 + 1));
         let is_message = s.kind == Kind::Request as u32 || s.kind == Kind::Response as u32;
         let has_user_agent = is_message && s.seen >> Header::UserAgent as u32 & 1 != 0;
         seen.resumed += usize::from(pauses && has_user_agent && s.message_read == extent::WHOLE);

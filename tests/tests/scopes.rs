@@ -5,9 +5,14 @@ mod hosts;
 
 use std::collections::BTreeMap;
 
+use filter_core::reason::Reason;
 use hosts::Hosts;
-use ringfence::policy::{self, files::Table, scope::SCOPES};
+use ringfence::{
+    engine::Engine,
+    policy::{self, files::Table, scope::SCOPES},
+};
 use ringfence_tests::{message::Message, packet::Packet};
+use serde_json::Value;
 
 /// What the policy has beside its rules.
 const BASE: &str = r#"version = 1
@@ -412,4 +417,32 @@ fn no_scope_is_without_a_packet_that_it_holds_for_and_one_that_it_does_not() {
         );
     }
     assert!(tested.is_empty(), "no scopes of the language: {tested:?}");
+}
+
+/// What could not be read of a packet is nobody's, not the one's before.
+#[test]
+fn a_reading_shows_nothing_of_the_packet_before() {
+    let policy = format!("{BASE}\n[[rule]]\nname = \"calls\"\nmatch.method = \"INVITE\"\naction = \"continue\"\n");
+    let files =
+        [("policy.toml", policy.as_bytes()), ("ranges.csv", RANGES.as_bytes()), ("scored.csv", SCORED.as_bytes())];
+    let (policy, _) = policy::load_from(&Table(&files), (2026, 11, 22)).expect("it loads");
+    let image = policy::compile::compile(&policy).expect("it compiles");
+    let mut engine = Engine::new(&image);
+    let mut shown = |packet: Packet| {
+        let reason = engine.decide(&packet.frame()).reason;
+        let scopes = engine.reading().scopes();
+        (reason, ["source", "transport", "port", "method"].map(|name| scopes[name].clone()))
+    };
+    let other = || Packet::udp(call()).from("198.51.100.7").to_port(5070);
+    let values = |source: Value, transport: Value, port: Value, method: Value| [source, transport, port, method];
+    let none = || Value::Null;
+    let call = Packet::udp(call()).from("192.0.2.66");
+    let whole = values("192.0.2.66".into(), "udp".into(), 5060.into(), "INVITE".into());
+    assert_eq!(shown(call.clone()), (Reason::DefaultPass, whole));
+    let malformed = values("198.51.100.7".into(), "udp".into(), 5070.into(), none());
+    assert_eq!(shown(other().claim_udp_length(7)), (Reason::UdpMalformed, malformed));
+    let tls = Packet::tcp(Vec::new()).from("198.51.100.8").to_port(5061).claim_tcp_header_words(4);
+    let malformed = values("198.51.100.8".into(), "tls".into(), 5061.into(), none());
+    assert_eq!(shown(tls), (Reason::TcpMalformed, malformed));
+    assert_eq!(shown(call.claim_ip_length(19)), (Reason::Ipv4Malformed, values(none(), none(), none(), none())));
 }

@@ -66,6 +66,9 @@ impl<'a> Engine<'a> {
         // Results of the packet before must not be taken for this one's where it is not read that far.
         self.scratch.kind = 0;
         self.scratch.rule = NO_RULE;
+        self.scratch.ip_version = 0;
+        self.scratch.destination_port = 0;
+        self.scratch.anomalies = 0;
         let host = UserHost::new(self.image, &self.memory, packet);
         let reason = engine::decide(host, &mut self.scratch);
         let matched = self.memory.matched();

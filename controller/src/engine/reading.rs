@@ -119,12 +119,15 @@ impl<'a> Reading<'a> {
     pub fn scopes(&self) -> Map<String, Value> {
         let s = self.scratch;
         let sip = self.is_sip();
-        let transport = Transport::NAMES.get(s.transport as usize).copied();
+        // A packet that could not be read that far, or a fragment, has none of these.
+        let address = |of| (s.ip_version != 0).then(|| address(of, s.ip_version).to_string());
+        let port = (s.destination_port != 0).then_some(s.destination_port);
+        let transport = port.and_then(|_| Transport::NAMES.get(s.transport as usize));
         let object = json!({
-            "source": address(&s.source, s.ip_version).to_string(),
-            "destination": address(&s.destination, s.ip_version).to_string(),
+            "source": address(&s.source),
+            "destination": address(&s.destination),
             "transport": transport,
-            "port": s.destination_port,
+            "port": port,
             "method": sip.then(|| self.method_class()),
             "user_agent": self.text(Text::UserAgent),
             "calling": self.number(NumberOf::Calling),

@@ -17,8 +17,7 @@ pub struct Image {
     pub nodes: Vec<Node>,
     /// Leaves of all tries: classes.
     pub leaves: Vec<u32>,
-    /// Address class -> what is true of it apart from rules: bit 0, the asserted identity of this source is believed; bit 1,
-    /// never banned.
+    /// Address class -> what is true of it beside its row of rules, see [`filter_core::layout::address_flag`].
     pub address_classes: Vec<u32>,
     /// Number class -> what is true of it apart from rules.
     pub number_classes: Vec<NumberClass>,

@@ -365,7 +365,7 @@ impl Automat {
         dfa.home = number[home];
         let behind_home = classes[end_class as usize][home] as usize;
         dfa.home_matches_at_end = u32::from(self.accept[behind_home] != 0);
-        dfa.home_is_last = u32::from(classes.iter().all(|column| column[home] == home as u32));
+        dfa.home_is_last = u32::from(dfa.leaves_home.iter().all(|&leaves| leaves == 0));
         for (accept, &state) in dfa.accept.iter_mut().zip(&order[first_match..]) {
             *accept = self.accept[state];
         }
@@ -459,12 +459,15 @@ mod tests {
         let mut state = dfa.start;
         let steps =
             value.iter().map(|&byte| (u32::from(dfa.class[usize::from(byte)]), dfa.leaves_home[usize::from(byte)]));
-        for (class, leaves_home) in steps.chain([(dfa.end_class, 0x80)]) {
+        for (index, (class, leaves_home)) in steps.chain([(dfa.end_class, 0)]).enumerate() {
             let next = u32::from(dfa.table[((state << dfa.shift) | class) as usize]);
             // What the engine spares itself makes no difference.
-            assert!(state != dfa.home || next == state || (leaves_home != 0 && dfa.home_is_last == 0));
-            let is_end = class == dfa.end_class;
-            assert!(!is_end || state != dfa.home || dfa.home_matches_at_end != 0 || next < dfa.first_match);
+            let makes_no_difference = if index == value.len() {
+                dfa.home_matches_at_end != 0 || next < dfa.first_match
+            } else {
+                next == state || (leaves_home != 0 && dfa.home_is_last == 0)
+            };
+            assert!(state != dfa.home || makes_no_difference);
             state = next;
             if state >= dfa.first_match {
                 groups.extend(&compiled.accepts[dfa.accept[(state - dfa.first_match) as usize] as usize]);
@@ -560,15 +563,16 @@ mod tests {
 
     #[test]
     fn four_bytes_and_letters_in_either_case_are_few_that_leave_home() {
-        for (patterns, few) in [
-            (vec!["sipvicious"], 1),
-            (vec!["'", "%27", "union.*select", "-"], 1),
-            (vec!["@", "`"], 1),
-            (vec!["^only-here"], 1),
-            (vec!["a", "b", "c", "d", "e"], 0),
+        for (patterns, few, is_last) in [
+            (vec!["sipvicious"], 1, 0),
+            (vec!["'", "%27", "union.*select", "-"], 1, 0),
+            (vec!["@", "`"], 1, 0),
+            (vec!["^only-here"], 1, 1),
+            (vec!["^only-here", "$"], 1, 1),
+            (vec!["a", "b", "c", "d", "e"], 0, 0),
         ] {
             let compiled = compile(std::slice::from_ref(&patterns)).unwrap();
-            assert_eq!(compiled.dfa.few_leave, few, "{patterns:?}");
+            assert_eq!((compiled.dfa.few_leave, compiled.dfa.home_is_last), (few, is_last), "{patterns:?}");
             assert_leaving_is_as_marked(&compiled.dfa);
         }
     }
