@@ -1,9 +1,11 @@
 //! The attestation that the Identity header claims, unverified.
 
 use crate::{
-    find::{Blank, Dot, find, skip_blank},
+    find::{Blank, Dot, LineEnd, find, skip_blank},
     host::Host,
     layout::Attestation,
+    limits::MAX_HEADER_LINES,
+    message::{behind_line_end, is_folded},
     scratch::Scratch,
 };
 
@@ -24,9 +26,9 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) {
     s.attestation = Attestation::Unknown as u32;
     let length = s.length;
     let token = skip_blank(host, s, start, length);
-    let before = s.byte(token.wrapping_sub(1));
-    if before == b'\n' || before == b'\r' {
-        // Not folded, so the value is empty and this another line.
+    // Nearly always one space stands in front.
+    let is_close = token.wrapping_sub(start) <= 1 && !is_line_end(s.byte(token.wrapping_sub(1)));
+    if !is_close && !is_in_value(host, s, start, token) {
         return;
     }
     let end = find::<Blank, H>(host, s, token, length);
@@ -44,4 +46,27 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) {
         b'D' => Attestation::C as u32,
         _ => Attestation::Unknown as u32,
     };
+}
+
+#[inline(always)]
+const fn is_line_end(byte: u8) -> bool {
+    byte == b'\n' || byte == b'\r'
+}
+
+/// True if the first byte that is none to be skipped belongs to the value that begins at `start`: every line end in front of it is
+/// folded. Else the value is empty, and what was skipped is another line's, be it blank or not.
+#[inline(always)]
+fn is_in_value<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, token: u32) -> bool {
+    let mut from = start;
+    for _ in 0..host.bound(MAX_HEADER_LINES) {
+        let line_end = find::<LineEnd, H>(host, s, from, token);
+        if line_end == token {
+            return true;
+        }
+        from = behind_line_end(host, s, line_end);
+        if !is_folded(s.byte(from)) {
+            return false;
+        }
+    }
+    false
 }

@@ -121,7 +121,7 @@ fn is_sip(s: &Scratch, at: u32) -> bool {
 /// a line feed end the headers for the former, a line for the latter. Here every one of them ends a line, and none of the odd
 /// forms ends the headers: so no header that any server sees is missed.
 #[inline(always)]
-fn behind_line_end<'m, H: Host<'m>>(host: H, s: &mut Scratch, at: u32) -> u32 {
+pub fn behind_line_end<'m, H: Host<'m>>(host: H, s: &mut Scratch, at: u32) -> u32 {
     if s.byte(at) == b'\n' {
         return at + 1;
     }
@@ -377,7 +377,7 @@ impl<'m, H: Host<'m>> Step for Lines<'_, H> {
 
 /// True for a byte that a line begins with that belongs to the header before (RFC 3261 section 7.3.1).
 #[inline(always)]
-const fn is_folded(byte: u8) -> bool {
+pub const fn is_folded(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
