@@ -332,7 +332,7 @@ fn begin_payload<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
 #[inline(always)]
 fn narrow_by_packet<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let needs = host.config().needs;
-    evaluate::begin(host, s, if needs & need::SOURCE != 0 { s.source_class } else { 0 });
+    evaluate::begin(host, s);
     if needs & need::DESTINATION != 0 {
         s.destination_class = address_class(host, s.ip_version, &s.destination);
         evaluate::narrow(host, s, Dimension::Destination, s.destination_class);

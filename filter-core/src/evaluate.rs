@@ -27,10 +27,10 @@ pub mod outcome {
 
 /// The rules that the source satisfies are the candidates.
 #[inline(always)]
-pub fn begin<'m, H: Host<'m>>(host: H, s: &mut Scratch, source_class: u32) {
+pub fn begin<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let config = host.config();
     let words = config.words as usize;
-    let row = host.row(config.rows[Dimension::Source as usize].wrapping_add(source_class));
+    let row = host.row(config.rows[Dimension::Source as usize].wrapping_add(s.source_class));
     for word in 0..RULE_WORDS {
         if word < words {
             s.candidates[word] = row.map_or(0, |row| row[word]);
@@ -205,12 +205,8 @@ fn conclude<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) -> Reason {
 /// sources to be dropped, and of those that are trusted, are not to cost more than they must.
 #[inline(always)]
 pub fn decide_by_source<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Option<Reason> {
-    let decider = host.address_class(s.source_class).unwrap_or(0) >> address_flag::DECIDER;
-    if decider == 0 {
-        return None;
-    }
-    s.rule = decider - 1;
-    let rule = host.rule(decider - 1)?;
+    s.rule = address_flag::decider(host.address_class(s.source_class)?)?;
+    let rule = host.rule(s.rule)?;
     event::matched(host, s, rule);
     Some(conclude(host, s, rule))
 }

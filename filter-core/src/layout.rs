@@ -576,6 +576,13 @@ pub mod address_flag {
     /// From this bit on: 1 + the index of the rule that decides about every packet of this source, whatever else is in it; 0
     /// where there is none.
     pub const DECIDER: u32 = 8;
+
+    /// The index of the rule that decides about a class.
+    #[inline(always)]
+    #[must_use]
+    pub const fn decider(class: u32) -> Option<u32> {
+        (class >> DECIDER).checked_sub(1)
+    }
 }
 
 layout! {

@@ -79,9 +79,9 @@ pub fn look<'m, H: Host<'m>>(host: H) -> Look {
     let Some(frame) = host.load_start::<{ IPV4_PAYLOAD as usize }>() else { return Look::Other };
     match be16(frame, 12) {
         ETHERTYPE_IPV4 => {
-            let fragment = u16::from_ne_bytes([frame[20], frame[21]]) & (MORE_FRAGMENTS | FRAGMENT_OFFSET).to_be();
+            let is_fragment = be16(frame, 20) & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0;
             let length = be16(frame, 16) as u32;
-            if frame[14] != 0x45 || fragment != 0 || ETHERNET_HEADER + length > host.first_buffer_length() {
+            if frame[14] != 0x45 || is_fragment || ETHERNET_HEADER + length > host.first_buffer_length() {
                 return Look::Other;
             }
             let udp_length = be16(frame, 38) as u32;

@@ -8,10 +8,10 @@ use filter_core::layout::{Action, Text, address_flag};
 use oracle::{evaluate, generate, image};
 use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::Config};
 use ringfence::policy::{
+    build,
     compile::{CompileErrorKind, compile},
     files::Table,
     image::Image,
-    load_from,
     model::{Condition, Identity, Origin, PatternEntry, PatternList, Policy, Rule, Test},
 };
 
@@ -130,7 +130,7 @@ fn policy(rules: Vec<Rule>) -> Policy {
 /// The rule that decides about all that a source sends.
 fn decider(compiled: &Image, source: IpAddr) -> Option<usize> {
     let class = compiled.address_classes[image::address_class(compiled, source) as usize];
-    (class >> address_flag::DECIDER).checked_sub(1).map(|rule| rule as usize)
+    address_flag::decider(class).map(|rule| rule as usize)
 }
 
 #[test]
@@ -164,8 +164,8 @@ fn a_source_has_a_decider_where_the_first_rule_that_it_satisfies_asks_for_nothin
         match = { source = "192.0.2.0/24", not.source = "192.0.2.6" }
         action = "drop"
     "#;
-    let (policy, _) = load_from(&Table(&[("policy.toml", TEXT.as_bytes())]), (2026, 11, 22)).expect("it loads");
-    let compiled = compile(&policy).expect("it compiles");
+    let files = [("policy.toml", TEXT.as_bytes())];
+    let compiled = build(&Table(&files), (2026, 11, 22)).expect("the policy is good").image;
     let name = |last: u8| {
         let rule = decider(&compiled, IpAddr::from([192, 0, 2, last]))?;
         Some(compiled.rule_names[rule].as_str())

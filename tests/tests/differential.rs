@@ -179,8 +179,8 @@ fn check(policy: &Policy, inspect: bool, frames: &[Vec<u8>], kernel: bool, seen:
             && image.config.texts & (1 << Text::UserAgent as u32) != 0;
         let s = engine.scratch();
         let class = image.address_classes.get(s.source_class as usize).copied().unwrap_or(0);
-        let decider = if image.config.needs & need::SOURCE != 0 { class >> address_flag::DECIDER } else { 0 };
-        seen.by_source += usize::from(decided.rule.is_some_and(|rule| decider == rule as u32 + 1));
+        let decider = address_flag::decider(class).filter(|_| image.config.needs & need::SOURCE != 0);
+        seen.by_source += usize::from(decider.is_some_and(|decider| decided.rule == Some(decider as usize)));
         let is_message = s.kind == Kind::Request as u32 || s.kind == Kind::Response as u32;
         let has_user_agent = is_message && s.seen >> Header::UserAgent as u32 & 1 != 0;
         seen.resumed += usize::from(pauses && has_user_agent && s.message_read == extent::WHOLE);

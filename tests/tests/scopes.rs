@@ -422,12 +422,12 @@ fn no_scope_is_without_a_packet_that_it_holds_for_and_one_that_it_does_not() {
 /// What could not be read of a packet is nobody's, not the one's before.
 #[test]
 fn a_reading_shows_nothing_of_the_packet_before() {
-    let policy = format!("{BASE}\n[[rule]]\nname = \"calls\"\nmatch.method = \"INVITE\"\naction = \"continue\"\n");
-    let files =
-        [("policy.toml", policy.as_bytes()), ("ranges.csv", RANGES.as_bytes()), ("scored.csv", SCORED.as_bytes())];
-    let (policy, _) = policy::load_from(&Table(&files), (2026, 11, 22)).expect("it loads");
-    let image = policy::compile::compile(&policy).expect("it compiles");
-    let mut engine = Engine::new(&image);
+    let built = hosts::policy_text(
+        "version = 1\n[network]\nudp = [5060, 5070]\ntls = [5061]\n\
+         [[rule]]\nname = \"calls\"\nmatch.method = \"INVITE\"\naction = \"continue\"\n",
+    )
+    .expect("the policy is good");
+    let mut engine = Engine::new(&built.image);
     let mut shown = |packet: Packet| {
         let reason = engine.decide(&packet.frame()).reason;
         let scopes = engine.reading().scopes();

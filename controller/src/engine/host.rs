@@ -172,16 +172,21 @@ impl<'m> Host<'m> for UserHost<'m> {
 
 #[cfg(test)]
 mod tests {
-    use filter_core::find::{Blank, Colon, NotBlank, find, find_near};
+    use filter_core::find::{Blank, Colon, Needle, NotBlank, find, find_near};
 
     use super::*;
-    use crate::policy::{compile::compile, files::Table, load_from};
+    use crate::policy::{build, files::Table};
+
+    fn assert_alike<N: Needle>(host: UserHost<'_>, s: &mut Scratch, from: u32, end: u32) {
+        let near = (find_near::<N, _>(host, s, from, end), s.at);
+        let searched = (find::<N, _>(host, s, from, end), s.at);
+        assert_eq!(near, searched, "{:?} in {from}..{end} of {:?}", N::KIND, s.buffer[..48].escape_ascii().to_string());
+    }
 
     #[test]
     fn what_is_near_is_found_where_the_search_finds_it() {
         let files = [("policy.toml", b"version = 1\n".as_slice())];
-        let (policy, _) = load_from(&Table(&files), (2026, 11, 22)).expect("it loads");
-        let image = compile(&policy).expect("it compiles");
+        let image = build(&Table(&files), (2026, 11, 22)).expect("the policy is good").image;
         let memory = Memory::default();
         let host = UserHost::new(&image, &memory, &[]);
         let mut s = Scratch::new_box_zeroed().expect("memory");
@@ -190,31 +195,10 @@ mod tests {
             s.buffer[..48].fill(b'x');
             s.buffer[mark] = b':';
             s.buffer[47 - mark] = b' ';
-            for (from, end) in (0..40u32).flat_map(|from| (0..40).map(move |end| (from, end))) {
-                let mut both = |near: bool| {
-                    let s = &mut s;
-                    [
-                        if near {
-                            find_near::<Colon, _>(host, s, from, end)
-                        } else {
-                            find::<Colon, _>(host, s, from, end)
-                        },
-                        s.at,
-                        if near {
-                            find_near::<Blank, _>(host, s, from, end)
-                        } else {
-                            find::<Blank, _>(host, s, from, end)
-                        },
-                        s.at,
-                        if near {
-                            find_near::<NotBlank, _>(host, s, from, end)
-                        } else {
-                            find::<NotBlank, _>(host, s, from, end)
-                        },
-                        s.at,
-                    ]
-                };
-                assert_eq!(both(true), both(false), "{mark} in {from}..{end}");
+            for (from, end) in (0..40).flat_map(|from| (0..40).map(move |end| (from, end))) {
+                assert_alike::<Colon>(host, &mut s, from, end);
+                assert_alike::<Blank>(host, &mut s, from, end);
+                assert_alike::<NotBlank>(host, &mut s, from, end);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The image that `inspect` reads messages with.
 
 use filter_core::{
-    layout::{Transport, address_flag, need},
+    layout::{Transport, need},
     limits::RULE_WORDS,
 };
 
@@ -15,7 +15,6 @@ pub fn inspection(image: &Image, ports: &[(u16, Transport)]) -> Image {
     let keep = image.config.needs & need::ASSERTED_IDENTITY;
     image.config.needs = need::INSPECT | need::TCP | keep;
     image.config.texts = 0;
-    image.address_classes.iter_mut().for_each(|class| *class &= (1 << address_flag::DECIDER) - 1);
     image.rows.fill([0; RULE_WORDS]);
     image.config.words = 1;
     image.config.default_drop = 0;

@@ -64,7 +64,6 @@ impl<'a> Engine<'a> {
     pub fn decide(&mut self, packet: &[u8]) -> Decision {
         self.memory.begin();
         // Results of the packet before must not be taken for this one's where it is not read that far.
-        self.scratch.kind = 0;
         self.scratch.rule = NO_RULE;
         self.scratch.ip_version = 0;
         self.scratch.destination_port = 0;

@@ -119,7 +119,7 @@ impl<'a> Reading<'a> {
     pub fn scopes(&self) -> Map<String, Value> {
         let s = self.scratch;
         let sip = self.is_sip();
-        // A packet that could not be read that far, or a fragment, has none of these.
+        // None where the packet could not be read that far; a later fragment has no ports.
         let address = |of| (s.ip_version != 0).then(|| address(of, s.ip_version).to_string());
         let port = (s.destination_port != 0).then_some(s.destination_port);
         let transport = port.and_then(|_| Transport::NAMES.get(s.transport as usize));

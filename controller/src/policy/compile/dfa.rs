@@ -383,9 +383,9 @@ impl Leaving {
     /// Those that are marked, if they are few.
     fn of(marked: &[u8; 256]) -> Option<Self> {
         const CASE: u8 = 0x20;
-        const EACH: u64 = 0x0101_0101_0101_0101;
+        let each = |byte: u8| u64::from_ne_bytes([byte; 8]);
         // No byte is zero once that bit is set.
-        let mut few = Self { bytes: [0; DFA_LEAVING], folds: [EACH * u64::from(CASE); DFA_LEAVING] };
+        let mut few = Self { bytes: [0; DFA_LEAVING], folds: [each(CASE); DFA_LEAVING] };
         let is_marked = |byte: u8| marked[usize::from(byte)] != 0;
         let mut places = few.bytes.iter_mut().zip(&mut few.folds);
         for byte in (0..=u8::MAX).filter(|&byte| is_marked(byte)) {
@@ -395,8 +395,8 @@ impl Leaving {
                 continue;
             }
             let (place, fold) = places.next()?;
-            *place = EACH * u64::from(byte);
-            *fold = if is_pair { EACH * u64::from(CASE) } else { 0 };
+            *place = each(byte);
+            *fold = if is_pair { each(CASE) } else { 0 };
         }
         Some(few)
     }
