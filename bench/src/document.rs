@@ -22,7 +22,7 @@ untrained return thunk`, on most of AMD's processors before Zen 5), each call of
 in nothing else.
 
 What user space takes (the engine behind `replay` and `test`, the reading of lists, the compiler of policies) is not in here:
-`cargo bench --package ringfence-bench` measures it.
+`cargo bench --package filter-policy` measures it.
 ";
 
 /// A part that was measured.

@@ -116,7 +116,7 @@ fn number(areas: &[[u8; 3]], random: &mut Random) -> [u8; 10] {
 
 /// Area codes of the United States, from the table that the program has built in.
 fn area_codes() -> Vec<[u8; 3]> {
-    include_str!("../../controller/src/policy/numbering/nanp.tsv")
+    include_str!("../../filter-policy/src/numbering/nanp.tsv")
         .lines()
         .filter(|line| line.contains("\tUS\t") && line.ends_with("geographic"))
         .filter_map(|line| line.as_bytes()[..3].try_into().ok())

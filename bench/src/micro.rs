@@ -352,7 +352,7 @@ fn scanner(title: &str, effort: Effort) -> Result<Measurement> {
     Ok((figures.table, vec![]))
 }
 
-fn sample() -> Result<ringfence::policy::image::Image> {
+fn sample() -> Result<filter_policy::image::Image> {
     let built = ringfence::daemon::Source::Sample.build();
     built.map(|built| built.image).map_err(|_| anyhow::anyhow!("the sample policy does not compile"))
 }

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, path::Path};
 
 use anyhow::{Context, Result, anyhow};
-use ringfence::policy::{self, compile::compile, files::Table, image::Image, model::Policy};
+use filter_policy::{compile::compile, files::Table, image::Image, model::Policy};
 
 /// A policy repository in memory.
 pub struct Repository {
@@ -23,7 +23,7 @@ impl Repository {
 
     /// Reads it: what the files say, before it is compiled.
     pub fn resolve(&self) -> Result<Policy> {
-        let resolved = policy::load_from(&Table(&self.contents()), policy::today());
+        let resolved = filter_policy::load_from(&Table(&self.contents()), filter_policy::today());
         resolved
             .map(|(policy, _)| policy)
             .map_err(|diagnostics| anyhow!("the policy has errors:\n{}", diagnostics.render(false, None)))
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn a_policy_asks_for_every_scope_there_is() {
         let policy = all_scopes(&lists()).files.remove(0).1;
-        for (scope, ..) in ringfence::policy::scope::SCOPES {
+        for (scope, ..) in filter_policy::language::scope::SCOPES {
             let key = [format!(".{scope} ="), format!(" {scope} ="), format!("\"{scope}\" =")];
             assert!(key.iter().any(|key| policy.contains(key)), "{scope} is in no rule");
         }

@@ -1,4 +1,4 @@
-//! Builds the XDP program and gathers the sample policy, so that both lie inside the `ringfence` binary.
+//! Builds the XDP program, so that it lies inside the `ringfence` binary.
 
 #[expect(dead_code, reason = "some of it serves only `cargo xtask`")]
 mod bpf;
@@ -6,8 +6,7 @@ mod bpf;
 use std::{
     env,
     error::Error,
-    fmt::Write as _,
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -34,8 +33,7 @@ fn run() -> Result<()> {
     rerun_if_changed(Path::new("build"));
     // One object a build now. A second one with logging (`run --trace-packets`) is a second call with its feature and
     // its file name.
-    build_object(&workspace, &out_dir, &out_dir.join("ringfence.bpf.o"))?;
-    embed_sample_policy(&workspace.join("policies"), &out_dir.join("sample_policy.rs"))
+    build_object(&workspace, &out_dir, &out_dir.join("ringfence.bpf.o"))
 }
 
 /// Builds the XDP program, or takes the one the environment names, and puts it at `object`.
@@ -57,38 +55,6 @@ fn build_object(workspace: &Path, out_dir: &Path, object: &Path) -> Result<()> {
     compiler.files().iter().for_each(|file| rerun_if_changed(file));
     rerun_if_changed(&bpf::linker()?);
     compiler.build(bpf::FILTER, workspace, out_dir, object)
-}
-
-/// Writes a table of every file under `folder`: `&[(path in the folder, content)]`, sorted by path.
-fn embed_sample_policy(folder: &Path, table: &Path) -> Result<()> {
-    let mut files = Vec::new();
-    if folder.is_dir() {
-        // Cargo reads a folder's files by itself. One that does not exist would make it build anew each time.
-        rerun_if_changed(folder);
-        files_below(folder, &mut files)?;
-    }
-    files.sort();
-    let mut text = String::from("&[\n");
-    for file in files {
-        let name = file.strip_prefix(folder)?.to_str().ok_or("a file name in policies/ is not UTF-8")?;
-        let path = file.to_str().ok_or("the path of the workspace is not UTF-8")?;
-        writeln!(text, "    ({name:?}, include_bytes!({path:?})),")?;
-    }
-    text.push_str("]\n");
-    Ok(fs::write(table, text)?)
-}
-
-/// All files below a folder but hidden ones (an editor's, git's).
-fn files_below(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with('.') {
-            continue;
-        }
-        let path = entry.path();
-        if path.is_dir() { files_below(&path, files)? } else { files.push(path) }
-    }
-    Ok(())
 }
 
 fn rerun_if_changed(path: &Path) {

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Output};
 
-use ringfence::policy::scope::SCOPES;
+use filter_policy::language::scope::SCOPES;
 use serde_json::Value;
 
 fn explain(policy: &str, arguments: &[&str]) -> Output {

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use ringfence::policy::{self, files::Directory};
+use filter_policy::files::Directory;
 
 fn import(arguments: &[&str], folder: &Path, input: &[u8]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_ringfence"))
@@ -253,7 +253,7 @@ fn imported_lists_decide() {
     fs::write(root.join("tests/cases.toml"), cases).expect("it is ours");
 
     let files = Directory::new(root).expect("it is there");
-    match policy::build(&files, (2026, 11, 21)) {
+    match filter_policy::build(&files, (2026, 11, 21)) {
         Ok(built) => assert!(built.diagnostics.is_empty(), "{}", built.diagnostics),
         Err(diagnostics) => panic!("{diagnostics}"),
     }

@@ -5,15 +5,15 @@ mod oracle;
 use std::{collections::HashSet, net::IpAddr, path::PathBuf, sync::Arc};
 
 use filter_core::layout::{Action, Text, address_flag};
-use oracle::{evaluate, generate, image};
-use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::Config};
-use ringfence::policy::{
+use filter_policy::{
     build,
     compile::{CompileErrorKind, compile},
     files::Table,
     image::Image,
     model::{Condition, Identity, Origin, PatternEntry, PatternList, Policy, Rule, Test},
 };
+use oracle::{evaluate, generate, image};
+use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::Config};
 
 /// Policies tried, each with 100 readings; `RINGFENCE_CASES` asks for more.
 fn policies() -> u32 {
@@ -113,7 +113,7 @@ fn policy(rules: Vec<Rule>) -> Policy {
     Policy {
         default_drop: false,
         ports: generate::PORTS.to_vec(),
-        numbering: ringfence::policy::model::Numbering {
+        numbering: filter_policy::model::Numbering {
             country_code: "1".into(),
             international_prefix: "011".into(),
             national_prefix: String::new(),

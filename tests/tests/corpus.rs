@@ -15,11 +15,11 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use etherparse::{SlicedPacket, TransportSlice};
 use filter_core::{layout::Transport, limits::MAX_PORTS};
-use hosts::Hosts;
-use ringfence::{
+use filter_policy::{
     capture,
     engine::{Endpoints, Engine, datagram, inspection},
 };
+use hosts::Hosts;
 use ringfence_tests::workspace;
 
 /// Where our reading differs, each with its reason.

@@ -14,6 +14,10 @@ use filter_core::{
     reason::{Reason, Verdict},
     scratch::{Header, Kind, extent},
 };
+use filter_policy::{
+    engine::{Decision, Engine},
+    model::{Policy, Test},
+};
 use oracle::{
     compare::{as_engine, escaped, of_oracle, readings, same},
     packets::{self, Packet},
@@ -21,11 +25,7 @@ use oracle::{
     random::Random,
     read::{self, Memory},
 };
-use ringfence::{
-    engine::{Decision, Engine},
-    kernel::Instance,
-    policy::model::{Policy, Test},
-};
+use ringfence::kernel::Instance;
 
 /// Packets that go through all three in a run of the tests.
 const CASES: usize = 100_000;
@@ -381,7 +381,7 @@ fn fixture(policy: &Policy, inspect: bool, packets: &[Packet], difference: &Diff
     for range in &numbering.ranges {
         let _ = writeln!(text, "range {range:?}");
     }
-    let addresses = |lists: &[std::sync::Arc<ringfence::policy::model::AddressList>]| -> Vec<String> {
+    let addresses = |lists: &[std::sync::Arc<filter_policy::model::AddressList>]| -> Vec<String> {
         let entries = lists.iter().flat_map(|list| &list.entries);
         entries.map(|entry| format!("{}/{}", entry.address, entry.prefix)).collect()
     };
@@ -403,7 +403,7 @@ fn fixture(policy: &Policy, inspect: bool, packets: &[Packet], difference: &Diff
                 Test::Source(lists) | Test::Destination(lists) => format!("{:?}", addresses(lists)),
                 Test::Number(_, lists) => {
                     let entries = lists.iter().flat_map(|list| &list.entries);
-                    let entry = |entry: &ringfence::policy::model::NumberEntry| {
+                    let entry = |entry: &filter_policy::model::NumberEntry| {
                         oracle::evaluate::digits(entry) + if entry.exact { "$" } else { "" }
                     };
                     format!("{:?}", entries.map(entry).collect::<Vec<_>>())

@@ -11,16 +11,16 @@ use filter_core::{
     scratch::{Kind, NumberOf, Scratch},
     text,
 };
+use filter_policy::{
+    compile::compile,
+    engine::{Engine, inspection},
+};
 use oracle::{
     evaluate::{Numbers, Readings, evaluate},
     generate,
     message::{self, Packet},
 };
 use proptest::{collection::vec, prelude::*, test_runner::Config};
-use ringfence::{
-    engine::{Engine, inspection},
-    policy::compile::compile,
-};
 
 /// Policies tried, each with 100 packets; `RINGFENCE_CASES` asks for more.
 fn policies() -> u32 {

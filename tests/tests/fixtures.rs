@@ -11,8 +11,9 @@ use filter_core::{
     reason::Reason,
     scratch::{NumberOf, extent},
 };
+use filter_policy::engine::Engine;
 use hosts::{Outcome, Shared};
-use ringfence::{engine::Engine, kernel::Instance};
+use ringfence::kernel::Instance;
 use ringfence_tests::{
     message::Message,
     packet::{Extension, Packet, flag},

@@ -10,10 +10,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use ringfence::{
-    kernel::{self, Counts, Error, Filter, Instance, Mode, ModeChoice, Pins, Ring, State},
-    policy::{self, files::Table, image::Image},
-};
+use filter_policy::{files::Table, image::Image};
+use ringfence::kernel::{self, Counts, Error, Filter, Instance, Mode, ModeChoice, Pins, Ring, State};
 use ringfence_tests::netns::{Wire, WireOptions};
 
 const INTERFACE: &str = Wire::SERVER_INTERFACE;
@@ -230,7 +228,7 @@ action = "drop"
 
 fn image(rules: &[&str]) -> Image {
     let text = format!("version = 1\ndefault = \"pass\"\n[network]\nudp = [5060]\n{}", rules.concat());
-    match policy::build(&Table(&[("policy.toml", text.as_bytes())]), policy::today()) {
+    match filter_policy::build(&Table(&[("policy.toml", text.as_bytes())]), filter_policy::today()) {
         Ok(built) => built.image,
         Err(diagnostics) => panic!("{}", diagnostics.render(false, None)),
     }

@@ -6,11 +6,8 @@ mod hosts;
 use std::collections::BTreeMap;
 
 use filter_core::reason::Reason;
+use filter_policy::{engine::Engine, files::Table, language::scope::SCOPES};
 use hosts::Hosts;
-use ringfence::{
-    engine::Engine,
-    policy::{self, files::Table, scope::SCOPES},
-};
 use ringfence_tests::{message::Message, packet::Packet};
 use serde_json::Value;
 
@@ -376,8 +373,8 @@ fn a_condition_on_each_scope_holds_where_it_should_and_its_negation_elsewhere() 
     }
     let files =
         [("policy.toml", text.as_bytes()), ("ranges.csv", RANGES.as_bytes()), ("scored.csv", SCORED.as_bytes())];
-    let mut built =
-        policy::build(&Table(&files), policy::today()).unwrap_or_else(|told| panic!("{}", told.render(false, None)));
+    let mut built = filter_policy::build(&Table(&files), filter_policy::today())
+        .unwrap_or_else(|told| panic!("{}", told.render(false, None)));
     // A counter for each, as a loaded filter gives them.
     for (slot, rule) in (0..).zip(&mut built.image.rules) {
         rule.slot = slot;

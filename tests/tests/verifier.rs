@@ -10,11 +10,8 @@ use std::{
 
 use aya::VerifierLogLevel;
 use filter_core::layout::Transport;
-use ringfence::{
-    engine::inspection,
-    kernel::{Error, Instance},
-    policy::image::Image,
-};
+use filter_policy::{engine::inspection, image::Image};
+use ringfence::kernel::{Error, Instance};
 use ringfence_tests::say;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

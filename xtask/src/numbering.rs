@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Beside the tables that it writes.
-const GENERATOR: &str = "controller/src/policy/numbering/generate.py";
+const GENERATOR: &str = "filter-policy/src/numbering/generate.py";
 
 /// Writes the tables.
 pub fn run_generator() -> Result<()> {

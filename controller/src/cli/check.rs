@@ -9,11 +9,11 @@ use std::{
 use anyhow::Context;
 
 use super::{EXIT_NO, EXIT_USAGE};
-use crate::policy::{
-    self, Built,
-    diagnostics::{Diagnostics, plural},
+use filter_policy::{
+    Built,
     files::Directory,
-    gateway,
+    language::diagnostics::{Diagnostics, plural},
+    lint::gateway,
     model::{AddressList, NumberList, PatternList, Policy, Test},
 };
 
@@ -43,7 +43,7 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_USAGE));
         }
     };
-    let mut result = policy::build(&files, policy::today());
+    let mut result = filter_policy::build(&files, filter_policy::today());
     if let Ok(built) = &mut result {
         gateway::warn(&built.policy, &files, &gateway::of_this_host(), &mut built.diagnostics);
     }
@@ -119,8 +119,8 @@ fn write_json(output: &mut impl Write, diagnostics: &Diagnostics, built: Option<
         "column": null,
         "end_column": null,
         "help": null,
-        "errors": diagnostics.count(policy::diagnostics::Severity::Error),
-        "warnings": diagnostics.count(policy::diagnostics::Severity::Warning),
+        "errors": diagnostics.count(filter_policy::language::diagnostics::Severity::Error),
+        "warnings": diagnostics.count(filter_policy::language::diagnostics::Severity::Warning),
     });
     if let Some(built) = built {
         let size = Size::of(built);

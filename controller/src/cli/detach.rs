@@ -12,9 +12,10 @@ use serde_json::json;
 
 use super::{Place, print, status};
 use crate::{
-    daemon::{client::Client, printable},
+    daemon::client::Client,
     kernel::{self, Error},
 };
+use filter_policy::language::printable;
 
 /// How long a daemon may take to end: it finishes a reload first.
 const PATIENCE: Duration = Duration::from_secs(20);

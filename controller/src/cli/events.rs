@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::Place;
-use crate::daemon::{client::Client, event::PacketEvent, printable};
+use crate::daemon::{client::Client, event::PacketEvent};
+use filter_policy::language::printable;
 
 /// Show the packets that were dropped, or would have been, and why
 ///

@@ -13,9 +13,11 @@ use filter_core::layout::Transport;
 use serde_json::{Value, json};
 
 use super::{EXIT_USAGE, policy_or_sample, printable, udp_port};
-use crate::{
+use filter_policy::{
+    Built,
     engine::{self, Endpoints, Engine, Explainer, Facts, datagram, decision_json, inspection},
-    policy::{Built, image::Image, model::Policy},
+    image::Image,
+    model::Policy,
 };
 
 /// Explain the verdict for one message: each rule in order, which of its conditions held and which did not

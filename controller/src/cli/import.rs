@@ -11,10 +11,9 @@ use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
 use super::{print, printable};
-use crate::{
-    daemon::printable::json_line,
+use filter_policy::{
     import::{self, Format, Imported, MOST_BYTES, NumberOptions, ScoreOptions},
-    policy::diagnostics::plural,
+    language::{diagnostics::plural, printable::json_line},
 };
 
 /// Import lists and numbering tables from the forms that they are published in
@@ -110,7 +109,7 @@ struct ScoreArgs {
 impl NumberArgs {
     fn split(self) -> anyhow::Result<(NumberOptions, Common)> {
         let Self { common, country_code, national_prefix, e164, column } = self;
-        if !crate::policy::numbering::is_country_code(&country_code) {
+        if !filter_policy::numbering::is_country_code(&country_code) {
             bail!("`{country_code}` is not a country calling code: one to three digits, such as 1 or 49");
         }
         if !national_prefix.bytes().all(|byte| byte.is_ascii_digit()) {

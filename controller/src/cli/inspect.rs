@@ -19,11 +19,11 @@ use serde_json::Value;
 use zerocopy::FromZeros as _;
 
 use super::{EXIT_USAGE, policy_or_sample};
-use crate::{
+use crate::kernel::Instance;
+use filter_policy::{
     capture,
     engine::{self, Endpoints, Engine, Reading, datagram, inspection},
-    kernel::Instance,
-    policy::image::Image,
+    image::Image,
 };
 
 /// Which host runs the engine.

@@ -23,12 +23,12 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     daemon::{self, api::DEFAULT_SOCKET, client::ClientError},
-    import::ImportError,
     kernel::{self, DEFAULT_PIN_DIRECTORY, Pins},
-    policy::{
-        self, Built,
-        files::{Directory, Table},
-    },
+};
+use filter_policy::{
+    Built,
+    files::{Directory, Table},
+    import::ImportError,
     sample_policy,
 };
 
@@ -148,7 +148,7 @@ pub fn help(error: &anyhow::Error) -> Option<String> {
 ///
 /// # Errors
 /// There is none, or the one asked for is no signalling port: nothing would be read.
-fn udp_port(policy: &crate::policy::model::Policy, asked: Option<u16>) -> Result<u16, String> {
+fn udp_port(policy: &filter_policy::model::Policy, asked: Option<u16>) -> Result<u16, String> {
     let udp = policy.ports.iter().filter(|(_, transport)| *transport == filter_core::layout::Transport::Udp);
     let ports: Vec<u16> = udp.map(|(port, _)| *port).collect();
     let Some(&first) = ports.first() else {
@@ -168,14 +168,14 @@ fn udp_port(policy: &crate::policy::model::Policy, asked: Option<u16>) -> Result
 /// # Errors
 /// There is no such directory.
 pub(crate) fn policy_or_sample(directory: Option<&Path>, json: bool) -> anyhow::Result<Result<Built, ExitCode>> {
-    let today = policy::today();
+    let today = filter_policy::today();
     let result = match directory {
         Some(directory) => {
             let files = Directory::new(directory)
                 .with_context(|| format!("failed to open the policy directory {}", directory.display()))?;
-            policy::build(&files, today)
+            filter_policy::build(&files, today)
         }
-        None => policy::build(&Table(sample_policy::FILES), today),
+        None => filter_policy::build(&Table(sample_policy::FILES), today),
     };
     Ok(result.map_err(|diagnostics| {
         if json {
@@ -189,7 +189,7 @@ pub(crate) fn policy_or_sample(directory: Option<&Path>, json: bool) -> anyhow::
 
 /// Text that came over the network, for a terminal: what would act on it is escaped.
 pub(crate) fn printable(text: &str) -> String {
-    daemon::printable::escaped(text)
+    filter_policy::language::printable::escaped(text)
 }
 
 /// Runs a client's request.

@@ -14,11 +14,11 @@ use filter_core::{layout::need, reason::Reason};
 use serde_json::{Value, json};
 
 use super::{inspect::EngineChoice, policy_or_sample};
-use crate::{
+use crate::kernel::Instance;
+use filter_policy::{
+    Built,
     capture::{self, Captured},
     engine::{Decision, Engine, Facts, decision_json, verdict},
-    kernel::Instance,
-    policy::Built,
 };
 
 /// Replay a capture against a policy: the verdict for every packet, and totals by rule

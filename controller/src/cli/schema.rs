@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::print;
-use crate::policy::schema;
+use filter_policy::language::schema;
 
 /// Print the JSON schema of `policy.toml`, for editors
 ///

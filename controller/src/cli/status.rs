@@ -7,9 +7,9 @@ use hyper::Method;
 use super::{EXIT_NO, Place, print};
 use crate::daemon::{
     client::{Client, ClientError},
-    printable,
     status::Status,
 };
+use filter_policy::language::printable;
 
 /// Show whether the filter is attached and a daemon runs, which policy is in force, and what it has counted
 ///

@@ -10,12 +10,10 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::{EXIT_NO, EXIT_USAGE, policy_or_sample, printable, udp_port};
-use crate::{
+use filter_policy::{
+    Built,
+    cases::{self, Prepared},
     engine::{Endpoints, Engine, datagram, verdict},
-    policy::{
-        Built,
-        cases::{self, Prepared},
-    },
 };
 
 /// Run the policy repository's own test cases, tests/*.toml

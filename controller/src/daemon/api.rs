@@ -34,10 +34,10 @@ use tokio_stream::{StreamExt as _, wrappers::BroadcastStream, wrappers::errors::
 use super::{
     Command, Error,
     event::PacketEvent,
-    printable,
     status::{DaemonFacts, Status},
 };
 use crate::kernel::Pins;
+use filter_policy::language::printable;
 
 /// The daemon's socket unless another is named.
 pub const DEFAULT_SOCKET: &str = "/run/ringfence.sock";

@@ -12,7 +12,7 @@ use filter_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::printable;
+use filter_policy::language::printable;
 
 /// What was dropped, or would have been, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,6 @@
 pub mod api;
 pub mod client;
 pub mod event;
-pub mod printable;
 pub mod status;
 pub mod table;
 
@@ -37,12 +36,10 @@ use self::{
     status::{DaemonFacts, short},
     table::Tables,
 };
-use crate::{
-    kernel::{self, Counts, Filter, Installed, ModeChoice, Pins, Ring, State},
-    policy::{
-        Known,
-        diagnostics::{Diagnostics, plural},
-    },
+use crate::kernel::{self, Counts, Filter, Installed, ModeChoice, Pins, Ring, State};
+use filter_policy::{
+    Known,
+    language::diagnostics::{Diagnostics, plural},
 };
 
 /// How often the policy's files are looked at: a dozen files take some tens of microseconds.

@@ -4,10 +4,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 
-use super::{
-    printable,
-    table::{RuleRow, TableEvent},
-};
+use super::table::{RuleRow, TableEvent};
+use filter_policy::language::printable;
 
 /// Standard output, in the form it was asked for. A reader that goes away ends nothing: the filter matters more.
 #[derive(Debug)]

@@ -7,12 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
-    policy::{
-        self, Built, Known,
-        diagnostics::Diagnostics,
-        files::{Directory, Files, Table},
-    },
+use filter_policy::{
+    Built, Known,
+    files::{Directory, Files, Table},
+    language::diagnostics::Diagnostics,
     sample_policy,
 };
 
@@ -39,10 +37,10 @@ impl Source {
     /// # Errors
     /// As for [`Source::build`].
     pub fn build_knowing(&self, known: &mut Known) -> Result<Built, Diagnostics> {
-        let today = policy::today();
+        let today = filter_policy::today();
         match self {
-            Self::Directory(directory) => policy::build_knowing(&open(directory)?, today, known),
-            Self::Sample => policy::build_knowing(&Table(sample_policy::FILES), today, known),
+            Self::Directory(directory) => filter_policy::build_knowing(&open(directory)?, today, known),
+            Self::Sample => filter_policy::build_knowing(&Table(sample_policy::FILES), today, known),
         }
     }
 
@@ -106,7 +104,7 @@ impl fmt::Display for Source {
 fn open(directory: &Path) -> Result<impl Files, Diagnostics> {
     match Directory::new(directory) {
         Ok(files) => Ok(files),
-        Err(_) => match policy::load(directory) {
+        Err(_) => match filter_policy::load(directory) {
             Err(diagnostics) => Err(diagnostics),
             // It has come to be in between.
             Ok(_) => Directory::new(directory).map_err(|_| Diagnostics::default()),

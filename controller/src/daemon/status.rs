@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     event::rfc3339,
-    printable,
     table::{Reasons, RuleRow, TableEvent, Tables},
 };
 use crate::kernel::{Counts, Error, Pins, State};
+use filter_policy::language::printable;
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::printable;
 use crate::kernel::Counts;
+use filter_policy::language::printable;
 
 /// The state of all counters, and how fast they grew since the last one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

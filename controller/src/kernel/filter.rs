@@ -21,7 +21,7 @@ use super::{
     state::{self, MAX_INTERFACES, Meta, MetaInterface, Slot},
     table::Table,
 };
-use crate::policy::image::Image;
+use filter_policy::image::Image;
 
 const META: &str = "META";
 const SLOTS: &str = "SLOTS";

@@ -13,7 +13,7 @@ use filter_core::{
 use zerocopy::IntoBytes as _;
 
 use super::{Error, OBJECT, Pins, bpf, error::Context as _, host, pins, table::Table};
-use crate::policy::image::Image;
+use filter_policy::image::Image;
 
 /// The program's name in the object.
 const PROGRAM: &str = "ringfence";

@@ -3,7 +3,7 @@
 use filter_core::{layout::Transport, reason::Verdict};
 
 use super::{Error, Instance};
-use crate::{engine::Engine, policy::image::Image};
+use filter_policy::{engine::Engine, image::Image};
 
 /// `XDP_DROP` and `XDP_PASS`, `include/uapi/linux/bpf.h`.
 const XDP_DROP: u32 = 1;

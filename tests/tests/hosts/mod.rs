@@ -13,11 +13,13 @@ use filter_core::{
     reason::{Reason, Verdict},
     scratch::{Kind, extent},
 };
-use ringfence::{
+use filter_policy::{
+    Built,
     engine::{Engine, Reading},
-    kernel::Instance,
-    policy::{self, Built, files::Directory, files::Table, image::Image},
+    files::{Directory, Table},
+    image::Image,
 };
+use ringfence::kernel::Instance;
 use serde_json::{Map, Value};
 
 /// The kernel takes no frame shorter than an Ethernet header.
@@ -162,7 +164,7 @@ impl<'a> Hosts<'a> {
 /// # Errors
 /// It has errors.
 pub fn policy(directory: &Path) -> Result<Built> {
-    policy::build(&Directory::new(directory)?, policy::today())
+    filter_policy::build(&Directory::new(directory)?, filter_policy::today())
         .map_err(|diagnostics| anyhow!("{}", diagnostics.render(false, Some(directory))))
 }
 
@@ -179,7 +181,7 @@ pub fn sample_policy() -> Result<Built> {
 /// # Errors
 /// It has errors.
 pub fn policy_text(text: &str) -> Result<Built> {
-    policy::build(&Table(&[("policy.toml", text.as_bytes())]), policy::today())
+    filter_policy::build(&Table(&[("policy.toml", text.as_bytes())]), filter_policy::today())
         .map_err(|diagnostics| anyhow!("{}", diagnostics.render(false, None)))
 }
 

@@ -7,7 +7,7 @@ use filter_core::{
     scratch::{Header, Kind, Number, NumberOf, Scratch},
     text,
 };
-use ringfence::engine::Decision;
+use filter_policy::engine::Decision;
 
 use super::read::{self, Message};
 

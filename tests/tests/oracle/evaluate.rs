@@ -7,10 +7,10 @@ use filter_core::{
     layout::{Action, Attestation, Method, NumberFormat, Per, TEXTS, Transport, Verstat},
     reason::{Reason, Verdict},
 };
-use regex::bytes::{Regex, RegexBuilder};
-use ringfence::policy::model::{
+use filter_policy::model::{
     AddressList, Comparison, Condition, Identity, NumberEntry, NumberList, PatternList, Policy, Rule, Test,
 };
+use regex::bytes::{Regex, RegexBuilder};
 
 /// What was read of a packet and its message.
 #[derive(Clone, Debug)]

@@ -5,10 +5,7 @@
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
-use ringfence::{
-    engine::Engine,
-    policy::{build, files::Table, image::Image, model::Policy, today},
-};
+use filter_policy::{build, engine::Engine, files::Table, image::Image, model::Policy, today};
 
 use super::{
     compare::{as_engine, of_oracle, readings, same},

@@ -5,15 +5,15 @@
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use filter_core::layout::{Action, Attestation, Method, NumberFormat, Per, TEXTS, Text, Transport, Verstat};
+use filter_policy::model::{
+    AddressEntry, AddressList, Comparison, Condition, Identity, MethodName, NumberEntry, NumberList, NumberRange,
+    Numbering, Origin, Over, PatternEntry, PatternList, Policy, Rule, Test,
+};
 use proptest::{
     collection::vec,
     option,
     prelude::*,
     sample::{Index, select, subsequence},
-};
-use ringfence::policy::model::{
-    AddressEntry, AddressList, Comparison, Condition, Identity, MethodName, NumberEntry, NumberList, NumberRange,
-    Numbering, Origin, Over, PatternEntry, PatternList, Policy, Rule, Test,
 };
 
 use super::evaluate::{Numbers, Readings};

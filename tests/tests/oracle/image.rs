@@ -9,7 +9,7 @@ use filter_core::{
     reason::Reason,
     trie::{Tables, lookup, number_key},
 };
-use ringfence::policy::{image::Image, model::Identity};
+use filter_policy::{image::Image, model::Identity};
 
 use super::evaluate::{Outcome, Readings};
 

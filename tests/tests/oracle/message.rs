@@ -4,8 +4,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use filter_core::layout::Transport;
+use filter_policy::engine::{Endpoints, datagram, frame};
 use proptest::{collection::vec, option, prelude::*, sample::select};
-use ringfence::engine::{Endpoints, datagram, frame};
 
 use super::generate::{PORTS, address, number};
 

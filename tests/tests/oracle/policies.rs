@@ -1,14 +1,14 @@
 //! Random policies for random packets.
 
 use filter_core::layout::{Action, Method, Text, need};
-use proptest::{
-    strategy::{Strategy, ValueTree},
-    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
-};
-use ringfence::policy::{
+use filter_policy::{
     compile::compile,
     image::Image,
     model::{Condition, Identity, MethodName, Policy, Test},
+};
+use proptest::{
+    strategy::{Strategy, ValueTree},
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 
 use super::{compare::ALL_TEXTS, generate, random::Random};

@@ -15,7 +15,7 @@ use filter_core::{
     reason::{Reason, Verdict},
     scratch::{Header, Kind, UriOf},
 };
-use ringfence::policy::model::{Numbering, Policy, Rule, Test};
+use filter_policy::model::{Numbering, Policy, Rule, Test};
 
 use super::evaluate::{self, Numbers, Outcome, Readings};
 

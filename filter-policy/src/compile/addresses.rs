@@ -1,0 +1,164 @@
+//! Source and destination addresses: lists to classes.
+
+use std::{net::IpAddr, sync::Arc};
+
+use filter_core::layout::{RuleSet, Trie, address_flag};
+
+use super::{
+    MAX_CLASSES,
+    conditions::{Lists, same},
+    error::{CompileError, CompileErrorKind},
+    rule_set,
+    sets::{Interned, Sets},
+    trie::{Entry, Stretch, Tries, flatten, relabel, values_of},
+};
+use crate::model::{AddressList, Policy, Test};
+
+/// What the engine can know of an address: all that its class stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AddressClass {
+    /// Rules that it satisfies as a source.
+    pub source: RuleSet,
+    /// Rules that it satisfies as a destination.
+    pub destination: RuleSet,
+    /// [`address_flag`] bits.
+    pub flags: u32,
+}
+
+/// The address tries, with what they were made of.
+pub struct Known {
+    /// By id.
+    lists: Vec<Arc<AddressList>>,
+    /// The lists that hold an address, for all that are in some.
+    sets: Sets,
+    /// Those that some address has.
+    used: Vec<u32>,
+    class_of_set: Vec<u32>,
+    pub tries: Tries,
+}
+
+/// Makes the address tries known, unless they are; returns what each class stands for.
+pub fn compile(
+    policy: &Policy,
+    known: &mut Option<Known>,
+    errors: &mut Vec<CompileError>,
+) -> Result<Vec<AddressClass>, CompileErrorKind> {
+    let mut lists = Lists::<AddressList>::default();
+    let mut sources = Vec::new();
+    let mut destinations = Vec::new();
+    for (rule, conditions) in policy.rules.iter().enumerate() {
+        for condition in &conditions.conditions {
+            match &condition.test {
+                Test::Source(values) => sources.push((rule, lists.ids(values), condition.negated)),
+                Test::Destination(values) => destinations.push((rule, lists.ids(values), condition.negated)),
+                _ => {}
+            }
+        }
+    }
+    let believed = lists.ids(&policy.numbering.asserted_identity_from);
+    let never_banned = lists.ids(&policy.never_ban);
+
+    let conditions = Conditions { rules: policy.rules.len(), sources, destinations, believed, never_banned };
+    // What is known is let go before anything new is made, which takes as much memory again.
+    if let Some(mut last) = known.take()
+        && same(last.lists.iter(), lists.lists.iter(), |list| &list.entries)
+    {
+        let (classes, class_of_set) = conditions.classes(&last.sets, &last.used)?;
+        if class_of_set == last.class_of_set {
+            last.lists = lists.lists;
+            *known = Some(last);
+            return Ok(classes);
+        }
+    }
+
+    // Nearly all are IPv4 in the lists there are; room that is not used takes no memory.
+    let count = lists.lists.iter().map(|list| list.entries.len()).sum();
+    let (mut ipv4, mut ipv6) = (Vec::with_capacity(count), Vec::new());
+    for (id, list) in lists.lists.iter().enumerate() {
+        for entry in &list.entries {
+            let (entries, width, address) = match entry.address {
+                IpAddr::V4(address) => (&mut ipv4, 32, u128::from(u32::from(address)) << 96),
+                IpAddr::V6(address) => (&mut ipv6, 128, u128::from(address)),
+            };
+            if entry.prefix > width || address & u128::MAX.checked_shr(u32::from(entry.prefix)).unwrap_or(0) != 0 {
+                let what = "not a network: bits are set behind its prefix length";
+                errors.push(CompileError {
+                    origin: Some(list.origin.clone()),
+                    kind: CompileErrorKind::BadEntry { line: entry.line, what },
+                });
+                continue;
+            }
+            entries.push(Entry { key: address, length: entry.prefix, item: id as u32 });
+        }
+    }
+
+    let mut sets = Sets::new();
+    let mut stretches: [(Trie, Vec<Stretch>); 2] = [
+        (Trie::Ipv4, flatten(ipv4, 0, |set, list| sets.with(set, list))),
+        (Trie::Ipv6, flatten(ipv6, 0, |set, list| sets.with(set, list))),
+    ];
+    let used = values_of(stretches.iter().flat_map(|(_, stretches)| stretches), sets.len());
+    let (classes, class_of_set) = conditions.classes(&sets, &used)?;
+    let mut tries = Tries::new();
+    for (trie, stretches) in &mut stretches {
+        relabel(stretches, |set| class_of_set[set as usize]);
+        tries.build(*trie, stretches);
+    }
+    tries.finish();
+    // An entry that was left out is told each time.
+    if errors.is_empty() {
+        *known = Some(Known { lists: lists.lists, sets, used, class_of_set, tries });
+    }
+    Ok(classes)
+}
+
+/// All conditions on addresses: rule, ids of lists, whether it is negated.
+struct Conditions {
+    rules: usize,
+    sources: Vec<(usize, Vec<u32>, bool)>,
+    destinations: Vec<(usize, Vec<u32>, bool)>,
+    believed: Vec<u32>,
+    never_banned: Vec<u32>,
+}
+
+impl Conditions {
+    /// The classes of the sets that are used, and by set the class (0 for one that is not used).
+    fn classes(&self, sets: &Sets, used: &[u32]) -> Result<(Vec<AddressClass>, Vec<u32>), CompileErrorKind> {
+        let all = rule_set::first(self.rules);
+        let mut classes = Interned::new();
+        let mut class_of_set = vec![0; sets.len()];
+        // The empty set comes first, whether anything has it or not: class 0 is "in no list".
+        for set in std::iter::once(0).chain(used.iter().copied()) {
+            let items = sets.items(set);
+            let is_in = |ids: &[u32]| ids.iter().any(|id| items.binary_search(id).is_ok());
+            let row = |conditions: &[(usize, Vec<u32>, bool)]| {
+                let mut row = all;
+                for (rule, ids, negated) in conditions {
+                    if is_in(ids) == *negated {
+                        rule_set::remove(&mut row, *rule);
+                    }
+                }
+                row
+            };
+            let mut flags = 0;
+            if is_in(&self.believed) {
+                flags |= address_flag::ASSERTED_BELIEVED;
+            }
+            if is_in(&self.never_banned) {
+                flags |= address_flag::NEVER_BAN;
+            }
+            let class = AddressClass { source: row(&self.sources), destination: row(&self.destinations), flags };
+            class_of_set[set as usize] = classes.intern(class);
+            if classes.values().len() > MAX_CLASSES {
+                return Err(CompileErrorKind::TooManyClasses { of: "addresses" });
+            }
+        }
+        Ok((classes.values().to_vec(), class_of_set))
+    }
+}
+
+impl Lists<AddressList> {
+    fn ids(&mut self, values: &[Arc<AddressList>]) -> Vec<u32> {
+        values.iter().map(|list| self.id(list)).collect()
+    }
+}

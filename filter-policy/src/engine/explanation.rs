@@ -1,0 +1,240 @@
+//! Why a verdict is what it is, condition by condition.
+//!
+//! No second evaluator: each condition is compiled as a rule of its own, in report mode, and the engine is asked which of them
+//! match. What it says of a condition is what it makes of it in the policy.
+
+use std::{net::IpAddr, sync::Arc};
+
+use filter_core::{
+    layout::Text,
+    limits::MAX_RULES,
+    scratch::{NumberOf, Scratch},
+};
+use regex_automata::{meta, util::syntax};
+
+use super::{Engine, Facts, Reading};
+use crate::{
+    compile::{CompileError, compile},
+    image::Image,
+    model::{AddressList, Condition, Identity, NumberList, Origin, PatternList, Policy, Rule, Test},
+};
+
+/// A policy's conditions, compiled one by one.
+pub struct Explainer {
+    images: Vec<Image>,
+    /// For each condition in turn, its rule and its place in it.
+    conditions: Vec<(usize, usize)>,
+}
+
+/// Which entry of which list held a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The set's name, none for values written in the rule.
+    pub set: Option<String>,
+    /// File and line.
+    pub origin: Origin,
+    /// The entry, as a person would write it.
+    pub text: String,
+}
+
+impl Explainer {
+    /// Compiles the conditions of a policy that compiles.
+    ///
+    /// # Errors
+    /// A condition by itself does not compile.
+    pub fn new(policy: &Policy) -> Result<Self, Vec<CompileError>> {
+        let conditions: Vec<(usize, usize)> = policy
+            .rules
+            .iter()
+            .enumerate()
+            .flat_map(|(rule, r)| (0..r.conditions.len()).map(move |condition| (rule, condition)))
+            .collect();
+        let images = conditions
+            .chunks(MAX_RULES)
+            .map(|chunk| {
+                let rules = chunk
+                    .iter()
+                    .map(|&(rule, condition)| {
+                        let rule = &policy.rules[rule];
+                        Rule {
+                            name: format!("{}/{condition}", rule.name),
+                            conditions: vec![rule.conditions[condition].clone()],
+                            report: true,
+                            over: None,
+                            ..rule.clone()
+                        }
+                    })
+                    .collect();
+                compile(&Policy { rules, default_drop: false, ..policy.clone() })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { images, conditions })
+    }
+
+    /// For each rule, for each of its conditions, whether it holds for this packet.
+    #[must_use]
+    pub fn conditions(&self, policy: &Policy, packet: &[u8]) -> Vec<Vec<bool>> {
+        let mut holds: Vec<Vec<bool>> = policy.rules.iter().map(|rule| vec![false; rule.conditions.len()]).collect();
+        for (image, chunk) in self.images.iter().zip(self.conditions.chunks(MAX_RULES)) {
+            for matched in Engine::new(image).decide(packet).would {
+                if let Some(&(rule, condition)) = chunk.get(matched) {
+                    holds[rule][condition] = true;
+                }
+            }
+        }
+        holds
+    }
+}
+
+/// The entry of a condition's lists that holds the message's value, where it has one.
+#[must_use]
+pub fn entry(condition: &Condition, scratch: &Scratch) -> Option<Entry> {
+    match &condition.test {
+        Test::Source(lists) => address_entry(lists, address(&scratch.source, scratch.ip_version)),
+        Test::Destination(lists) => address_entry(lists, address(&scratch.destination, scratch.ip_version)),
+        Test::Number(identity, lists) => number_entry(lists, scratch, *identity),
+        Test::Reputation(lists, _, _) => number_entry(lists, scratch, Identity::Calling),
+        Test::Text(text, lists) => pattern_entry(lists, scratch, *text),
+        _ => None,
+    }
+}
+
+/// The value that a condition looks at, in words. Of what a number stands for, the number too.
+#[must_use]
+pub fn value(test: &Test, scratch: &Scratch, facts: &Facts<'_>) -> Option<String> {
+    let reading = Reading::new(scratch);
+    let of_number = |of, known: Option<String>| {
+        let number = reading.number(of);
+        let number = number.as_deref().unwrap_or("no number");
+        Some(format!("{} ({number})", known.as_deref().unwrap_or("none")))
+    };
+    let place = |identity| {
+        let of = number_of(identity);
+        (of, reading.number(of).map(|number| facts.place(&number)).unwrap_or_default())
+    };
+    let sip = reading.is_sip();
+    let owned = |text: &str| Some(text.to_owned());
+    match test {
+        Test::Source(_) => Some(address(&scratch.source, scratch.ip_version).to_string()),
+        Test::Destination(_) => Some(address(&scratch.destination, scratch.ip_version).to_string()),
+        Test::Port(_) => Some(scratch.destination_port.to_string()),
+        Test::Transport(_) => {
+            filter_core::layout::Transport::NAMES.get(scratch.transport as usize).map(|&t| t.to_owned())
+        }
+        Test::Anomaly(_) => Some(reading.anomalies().join(" ")),
+        _ if !sip => None,
+        Test::Method(_) => owned(reading.method_class()),
+        Test::Text(text, _) => reading.text(*text),
+        Test::Number(identity, _) => reading.number(number_of(*identity)),
+        Test::Country(identity, _) => {
+            let (of, place) = place(*identity);
+            of_number(of, place.country.map(str::to_owned))
+        }
+        Test::Region(identity, _) => {
+            let (of, place) = place(*identity);
+            of_number(of, place.region.map(str::to_owned))
+        }
+        Test::Spid(identity, _) => {
+            let (of, place) = place(*identity);
+            of_number(of, place.spid.map(str::to_owned))
+        }
+        Test::Reputation(..) => {
+            let score = reading.number(NumberOf::Calling).and_then(|number| facts.score(&number));
+            of_number(NumberOf::Calling, score.map(|score| score.to_string()))
+        }
+        Test::Format(identity, _) => reading.format(number_of(*identity)).map(str::to_owned),
+        Test::Attestation(_) => owned(reading.attestation()),
+        Test::Verstat(_) => owned(reading.verstat()),
+        Test::Neighbor(_) => Some(reading.neighbor().to_string()),
+    }
+}
+
+fn number_of(identity: Identity) -> NumberOf {
+    match identity {
+        Identity::Asserted => NumberOf::Asserted,
+        Identity::Called => NumberOf::Called,
+        Identity::Calling => NumberOf::Calling,
+        Identity::Forwarded => NumberOf::Forwarded,
+        Identity::From => NumberOf::From,
+    }
+}
+
+/// An address as it lies in the working memory.
+#[must_use]
+pub fn address(bytes: &[u8; 16], version: u32) -> IpAddr {
+    match (version, bytes) {
+        (4, [.., a, b, c, d]) => IpAddr::from([*a, *b, *c, *d]),
+        _ => IpAddr::from(*bytes),
+    }
+}
+
+fn at(origin: &Origin, line: u32) -> Origin {
+    Origin { file: Arc::clone(&origin.file), line }
+}
+
+/// The longest prefix that holds the address.
+fn address_entry(lists: &[Arc<AddressList>], address: IpAddr) -> Option<Entry> {
+    lists
+        .iter()
+        .flat_map(|list| list.entries.iter().map(move |entry| (list, entry)))
+        .filter(|(_, entry)| entry.network().contains(&address))
+        .max_by_key(|(_, entry)| entry.prefix)
+        .map(|(list, entry)| Entry {
+            set: list.name.clone(),
+            origin: at(&list.origin, entry.line),
+            text: format!("{}/{}", entry.address, entry.prefix),
+        })
+}
+
+/// The longest entry that holds the number.
+fn number_entry(lists: &[Arc<NumberList>], scratch: &Scratch, identity: Identity) -> Option<Entry> {
+    let number = scratch.numbers[number_of(identity) as usize];
+    if number.key == 0 {
+        return None;
+    }
+    lists
+        .iter()
+        .flat_map(|list| list.entries.iter().map(move |entry| (list, entry)))
+        .filter(|(_, entry)| {
+            let shift = 64 - 4 * u32::from(entry.length);
+            let prefix =
+                (number.key ^ entry.digits).checked_shr(shift).unwrap_or(0) == 0 && entry.length <= number.digits;
+            prefix && (!entry.exact || entry.length == number.digits)
+        })
+        .max_by_key(|(_, entry)| (entry.length, entry.exact))
+        .map(|(list, entry)| {
+            let digits = format!("{:016x}", entry.digits);
+            let digits = digits.get(..entry.length as usize).unwrap_or(&digits);
+            Entry {
+                set: list.name.clone(),
+                origin: at(&list.origin, entry.line),
+                text: format!("{digits}{}", if entry.exact { "$" } else { "" }),
+            }
+        })
+}
+
+/// The first pattern that matches the text by itself.
+fn pattern_entry(lists: &[Arc<PatternList>], scratch: &Scratch, text: Text) -> Option<Entry> {
+    let span = filter_core::text::span(scratch, text)?;
+    let value: Vec<u8> = scratch
+        .trimmed(span)
+        .iter()
+        .filter(|byte| !matches!(byte, b'\r' | b'\n'))
+        .map(|&byte| if byte == b'\t' { b' ' } else { byte })
+        .collect();
+    let matches = |pattern: &str| {
+        meta::Regex::builder()
+            .syntax(syntax::Config::new().unicode(false).utf8(false).case_insensitive(true))
+            .build(pattern)
+            .is_ok_and(|regex| regex.is_match(&value))
+    };
+    lists
+        .iter()
+        .flat_map(|list| list.entries.iter().map(move |entry| (list, entry)))
+        .find(|(_, entry)| matches(&entry.pattern))
+        .map(|(list, entry)| Entry {
+            set: list.name.clone(),
+            origin: at(&list.origin, entry.line),
+            text: entry.pattern.clone(),
+        })
+}

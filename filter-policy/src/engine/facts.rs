@@ -1,0 +1,119 @@
+//! What a policy's tables say of the values that were read: countries, regions, holders and scores of numbers, labels of
+//! sources. The engine has only classes of these.
+
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
+
+use filter_core::scratch::{NumberOf, Scratch};
+use serde_json::{Map, Value, json};
+
+use super::{Reading, explanation::address};
+use crate::model::{AddressList, Condition, NumberRange, Policy, Test};
+
+/// Short codes have as many digits at most: they are in no country.
+const SHORT_CODE: usize = filter_core::trie::SHORT_CODE_DIGITS as usize;
+
+/// The tables of a policy, by prefix.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// Sorted by prefix; of equal ones the later overrides.
+    ranges: Vec<&'a NumberRange>,
+    /// The highest score of a prefix, and of exactly that number.
+    scores: HashMap<(u64, u8, bool), u32>,
+    /// Lists of sources with a label.
+    labelled: Vec<&'a AddressList>,
+}
+
+/// What is known of a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place<'a> {
+    pub country: Option<&'a str>,
+    pub region: Option<&'a str>,
+    pub spid: Option<&'a str>,
+}
+
+impl<'a> Facts<'a> {
+    /// The tables of a policy.
+    #[must_use]
+    pub fn new(policy: &'a Policy) -> Self {
+        let mut ranges: Vec<&NumberRange> = policy.numbering.ranges.iter().collect();
+        ranges.sort_by(|one, other| one.prefix.cmp(&other.prefix));
+        let conditions = || policy.rules.iter().flat_map(|rule| &rule.conditions);
+        let mut scores = HashMap::new();
+        // Rules on reputation all ask the same lists.
+        let scored = conditions().find_map(|condition| match &condition.test {
+            Test::Reputation(lists, ..) => Some(lists),
+            _ => None,
+        });
+        for entry in scored.into_iter().flatten().flat_map(|list| &list.entries) {
+            let score: &mut u32 = scores.entry((entry.digits, entry.length, entry.exact)).or_default();
+            *score = entry.score.max(*score);
+        }
+        let sources = |condition: &'a Condition| match &condition.test {
+            Test::Source(lists) => lists.as_slice(),
+            _ => &[],
+        };
+        let lists = conditions().flat_map(sources);
+        let lists = lists.chain(&policy.never_ban).chain(&policy.numbering.asserted_identity_from).map(Arc::as_ref);
+        let mut labelled: Vec<&AddressList> = lists.filter(|list| list.label.is_some()).collect();
+        labelled.sort_by(|one, other| one.label.cmp(&other.label));
+        labelled.dedup_by(|one, other| std::ptr::eq(*one, *other));
+        Self { ranges, scores, labelled }
+    }
+
+    /// The scopes that the reading by itself does not have.
+    pub(super) fn scopes(&self, reading: &Reading<'_>, scratch: &Scratch) -> Map<String, Value> {
+        let mut scopes = Map::new();
+        let numbers =
+            [("calling", NumberOf::Calling), ("called", NumberOf::Called), ("forwarded", NumberOf::Forwarded)];
+        for (name, of) in numbers {
+            let place = reading.number(of).map(|number| self.place(&number)).unwrap_or_default();
+            scopes.insert(format!("{name}_country"), place.country.into());
+            scopes.insert(format!("{name}_region"), place.region.into());
+            scopes.insert(format!("{name}_spid"), place.spid.into());
+        }
+        let score = reading.number(NumberOf::Calling).and_then(|number| self.score(&number));
+        scopes.insert("calling_reputation".to_owned(), score.into());
+        scopes.insert("upstream".to_owned(), json!(self.labels(address(&scratch.source, scratch.ip_version))));
+        scopes
+    }
+
+    pub(super) fn place(&self, number: &str) -> Place<'a> {
+        let mut place = Place::default();
+        if number.len() <= SHORT_CODE {
+            return place;
+        }
+        for length in 1..=number.len() {
+            let prefix = &number[..length];
+            let first = self.ranges.partition_point(|range| range.prefix.as_str() < prefix);
+            for range in self.ranges[first..].iter().take_while(|range| range.prefix == prefix) {
+                place.country = range.country.as_deref().or(place.country);
+                place.region = range.region.as_deref().or(place.region);
+                place.spid = range.spid.as_deref().or(place.spid);
+            }
+        }
+        place
+    }
+
+    /// The highest score of the entries that hold the number.
+    pub(super) fn score(&self, number: &str) -> Option<u32> {
+        let digits = number.bytes().zip(0u32..16).fold(0u64, |packed, (digit, place)| {
+            packed | u64::from(digit.wrapping_sub(b'0') & 0xf) << (60 - 4 * place)
+        });
+        let lengths = 1..=u8::try_from(number.len().min(15)).unwrap_or(15);
+        let of = |length: u8| {
+            let prefix = digits & (!0u64 << (64 - 4 * u32::from(length)));
+            let whole = usize::from(length) == number.len();
+            let exact = self.scores.get(&(prefix, length, true)).filter(|_| whole);
+            self.scores.get(&(prefix, length, false)).max(exact).copied()
+        };
+        lengths.filter_map(of).max()
+    }
+
+    fn labels(&self, source: IpAddr) -> Vec<&'a str> {
+        let holds = |list: &&&AddressList| list.entries.iter().any(|entry| entry.network().contains(&source));
+        let mut labels: Vec<&str> =
+            self.labelled.iter().filter(holds).filter_map(|list| list.label.as_deref()).collect();
+        labels.dedup();
+        labels
+    }
+}

@@ -1,0 +1,205 @@
+//! The engine's host in user space.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+};
+
+use filter_core::{
+    host::Host,
+    layout::{
+        Ban, BanKey, Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, RateCell, RateKey,
+        Remembered, Rule, RuleSet, Trie,
+    },
+    scratch::Scratch,
+    trie::Tables,
+};
+use zerocopy::{FromZeros as _, IntoBytes as _};
+
+use crate::image::Image;
+
+/// What outlives a packet, and what one packet's run notes.
+#[derive(Default)]
+pub struct Memory {
+    now: Cell<u64>,
+    counters: RefCell<HashMap<u32, Counter>>,
+    fragments: RefCell<HashMap<Vec<u8>, Remembered>>,
+    flows: RefCell<HashMap<Vec<u8>, Remembered>>,
+    bans: RefCell<HashMap<[u8; 16], Ban>>,
+    rates: RefCell<HashMap<Vec<u8>, RateCell>>,
+    matched: RefCell<Vec<u32>>,
+}
+
+impl Memory {
+    pub(super) fn set_time(&self, nanoseconds: u64) {
+        self.now.set(nanoseconds);
+    }
+
+    pub(super) fn begin(&self) {
+        self.matched.borrow_mut().clear();
+    }
+
+    pub(super) fn matched(&self) -> Vec<usize> {
+        self.matched.borrow().iter().map(|&rule| rule as usize).collect()
+    }
+}
+
+/// A packet, a policy's image, and the memory.
+#[derive(Clone, Copy)]
+pub struct UserHost<'m> {
+    image: &'m Image,
+    memory: &'m Memory,
+    packet: &'m [u8],
+}
+
+impl<'m> UserHost<'m> {
+    /// The host for one packet.
+    #[must_use]
+    pub fn new(image: &'m Image, memory: &'m Memory, packet: &'m [u8]) -> Self {
+        Self { image, memory, packet }
+    }
+}
+
+impl Tables for UserHost<'_> {
+    fn root(&self, trie: Trie, index: usize) -> u32 {
+        self.image.roots.of(trie)[index]
+    }
+
+    fn node(&self, index: u32) -> Option<&Node> {
+        self.image.nodes.get(index as usize)
+    }
+
+    fn leaf(&self, index: u32) -> Option<u32> {
+        self.image.leaves.get(index as usize).copied()
+    }
+}
+
+impl<'m> Host<'m> for UserHost<'m> {
+    fn config(self) -> &'m Config {
+        &self.image.config
+    }
+
+    fn now(self) -> u64 {
+        self.memory.now.get()
+    }
+
+    fn packet_length(self) -> u32 {
+        self.packet.len() as u32
+    }
+
+    fn load<const N: usize>(self, offset: u32) -> Option<&'m [u8; N]> {
+        self.packet.get(offset as usize..)?.first_chunk()
+    }
+
+    fn copy_message(self, scratch: &mut Scratch, offset: u32, length: u32) -> bool {
+        let start = offset as usize;
+        let Some(message) = self.packet.get(start..start + length as usize) else { return false };
+        let Some(buffer) = scratch.buffer.get_mut(..message.len()) else { return false };
+        buffer.copy_from_slice(message);
+        true
+    }
+
+    fn address_class(self, class: u32) -> Option<u32> {
+        self.image.address_classes.get(class as usize).copied()
+    }
+
+    fn number_class(self, class: u32) -> Option<&'m NumberClass> {
+        self.image.number_classes.get(class as usize)
+    }
+
+    fn row(self, index: u32) -> Option<&'m RuleSet> {
+        self.image.rows.get(index as usize)
+    }
+
+    fn rule(self, index: u32) -> Option<&'m Rule> {
+        self.image.rules.get(index as usize)
+    }
+
+    fn dfa(self, index: u32) -> Option<&'m Dfa> {
+        self.image.dfas.get(index as usize).map(|dfa| &**dfa)
+    }
+
+    fn count_rule(self, rule: u32, slot: u32, update: impl FnOnce(&mut Counter)) {
+        let mut matched = self.memory.matched.borrow_mut();
+        if matched.last() != Some(&rule) {
+            matched.push(rule);
+        }
+        let mut counters = self.memory.counters.borrow_mut();
+        update(counters.entry(slot).or_insert_with(Counter::new_zeroed));
+    }
+
+    fn look_at_rule(self, _slot: u32, look: impl FnOnce(&Counter)) {
+        // No event has been emitted yet, so that each is due, and each message read whole: whoever looks at packets here wants
+        // to see what they say.
+        look(&Counter::new_zeroed());
+    }
+
+    fn count_reason(self, _reason: u32, _update: impl FnOnce(&mut Counter)) {}
+
+    fn emit(self, _event: &Event) -> bool {
+        true
+    }
+
+    fn ban(self, key: &BanKey) -> Option<Ban> {
+        self.memory.bans.borrow().get(&key.source).copied()
+    }
+
+    fn set_ban(self, key: &BanKey, ban: &Ban) {
+        self.memory.bans.borrow_mut().insert(key.source, *ban);
+    }
+
+    fn rate(self, key: &RateKey, update: impl FnOnce(&mut RateCell) -> bool) -> bool {
+        let mut rates = self.memory.rates.borrow_mut();
+        update(rates.entry(key.as_bytes().to_vec()).or_insert(RateCell { next: 0 }))
+    }
+
+    fn dropped_fragment(self, key: &FragmentKey) -> Option<Remembered> {
+        self.memory.fragments.borrow().get(key.as_bytes()).copied()
+    }
+
+    fn remember_fragment(self, key: &FragmentKey, value: &Remembered) {
+        self.memory.fragments.borrow_mut().insert(key.as_bytes().to_vec(), *value);
+    }
+
+    fn dropped_flow(self, key: &FlowKey) -> Option<Remembered> {
+        self.memory.flows.borrow().get(key.as_bytes()).copied()
+    }
+
+    fn remember_flow(self, key: &FlowKey, value: &Remembered) {
+        self.memory.flows.borrow_mut().insert(key.as_bytes().to_vec(), *value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use filter_core::find::{Blank, Colon, Needle, NotBlank, find, find_near};
+
+    use super::*;
+    use crate::{build, files::Table};
+
+    fn assert_alike<N: Needle>(host: UserHost<'_>, s: &mut Scratch, from: u32, end: u32) {
+        let near = (find_near::<N, _>(host, s, from, end), s.at);
+        let searched = (find::<N, _>(host, s, from, end), s.at);
+        assert_eq!(near, searched, "{:?} in {from}..{end} of {:?}", N::KIND, s.buffer[..48].escape_ascii().to_string());
+    }
+
+    #[test]
+    fn what_is_near_is_found_where_the_search_finds_it() {
+        let files = [("policy.toml", b"version = 1\n".as_slice())];
+        let image = build(&Table(&files), (2026, 11, 22)).expect("the policy is good").image;
+        let memory = Memory::default();
+        let host = UserHost::new(&image, &memory, &[]);
+        let mut s = Scratch::new_box_zeroed().expect("memory");
+        // A mark at each place, what an earlier packet left behind it included.
+        for mark in 0..48 {
+            s.buffer[..48].fill(b'x');
+            s.buffer[mark] = b':';
+            s.buffer[47 - mark] = b' ';
+            for (from, end) in (0..40).flat_map(|from| (0..40).map(move |end| (from, end))) {
+                assert_alike::<Colon>(host, &mut s, from, end);
+                assert_alike::<Blank>(host, &mut s, from, end);
+                assert_alike::<NotBlank>(host, &mut s, from, end);
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Lists of addresses: what all their formats end in, and the plainest of them.
+
+use std::{collections::BTreeSet, fmt::Write as _, net::IpAddr};
+
+use ipnet::IpNet;
+
+use super::{
+    ImportError, Imported, Problems, heading,
+    input::{is_json, split_comment},
+};
+use crate::lists;
+
+/// Addresses as they are read.
+#[derive(Default)]
+pub struct Addresses {
+    entries: Vec<(IpAddr, u8, Option<String>)>,
+    pub problems: Problems,
+}
+
+impl Addresses {
+    /// Adds an address or CIDR, with what is known of it. What is none is noted.
+    pub fn add(&mut self, line: u32, text: &[u8], comment: Option<String>) {
+        match lists::address(text) {
+            Ok(entry) if entry.prefix == 0 => {
+                self.problems.add(line, text, "this is every address: no list can mean that");
+            }
+            Ok(entry) => self.entries.push((entry.address, entry.prefix, comment)),
+            Err(mistake) => {
+                let help = mistake.help.map(|help| format!(" ({help})")).unwrap_or_default();
+                self.problems.add(line, text, format!("{}{help}", mistake.message));
+            }
+        }
+    }
+
+    /// The list file: sorted, without what others cover.
+    pub fn finish(mut self, format: &str, may_be_empty: bool) -> Imported {
+        // In this order a network comes directly before everything that it covers.
+        self.entries.sort_by_key(|(address, prefix, _)| (*address, *prefix));
+        let read = self.entries.len();
+        let mut kept: Vec<(IpAddr, u8, BTreeSet<String>)> = Vec::with_capacity(read);
+        for (address, prefix, comment) in self.entries {
+            match kept.last_mut() {
+                Some((last, width, comments)) if (*last, *width) == (address, prefix) => comments.extend(comment),
+                Some((last, width, _)) if IpNet::new_assert(*last, *width).contains(&address) => {}
+                _ => kept.push((address, prefix, comment.into_iter().collect())),
+            }
+        }
+        let mut content = heading(format, "An address or CIDR a line.");
+        for (address, prefix, comments) in &kept {
+            let _ = write!(content, "{address}");
+            if *prefix < if address.is_ipv4() { 32 } else { 128 } {
+                let _ = write!(content, "/{prefix}");
+            }
+            if !comments.is_empty() {
+                let _ = write!(content, " # {}", comments.iter().map(String::as_str).collect::<Vec<_>>().join(", "));
+            }
+            content.push('\n');
+        }
+        let entries = kept.len() as u64;
+        Imported { content, entries, duplicates: read as u64 - entries, problems: self.problems, may_be_empty }
+    }
+}
+
+/// Addresses and CIDRs, one a line; what stands behind `#` or `;` is a comment and stays.
+pub fn import(content: &[u8]) -> Result<Imported, ImportError> {
+    if is_json(content) {
+        return Err(ImportError::new("the input is JSON, not a list of addresses")
+            .help("`ringfence import` reads JSON as `apiban` or `spamhaus-drop`, fail2ban's output as `fail2ban`"));
+    }
+    let mut addresses = Addresses::default();
+    for (number, line) in lists::lines(content) {
+        let (text, comment) = split_comment(line, b"#;");
+        if !text.is_empty() {
+            addresses.add(number, text, comment);
+        }
+    }
+    Ok(addresses.finish("cidr", false))
+}

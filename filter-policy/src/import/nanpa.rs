@@ -1,0 +1,202 @@
+//! Central office codes: who holds which NPA-NXX of the North American Numbering Plan.
+//!
+//! NANPA's "Central Office Code Assignment Records" are tab-separated, with the columns `State`, `NPA-NXX`, `OCN`, `Company`,
+//! `RateCenter`, `EffectiveDate`, `Use` (AS assigned, PR protected, RV reserved, UA unassignable, VC vacant), `AssignDate`,
+//! `Initial/Growth` and `Pooled Code`. The report of available codes has the first two alone. The Canadian administrator's
+//! "CO Code Status" is CSV with `NPA`, `CO Code (NXX)`, `Status` (`In Service`, `Assigned`, `Available`, ...), `Province`,
+//! `OCN` and others. Columns are found by their names.
+//!
+//! In an area code of which the report names assigned codes, all others are unassigned: that is one row for the area code,
+//! and one for each assigned code. Of an area code of which it names none, the codes that it names are unassigned.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use super::{ImportError, Imported, Problems, heading};
+use crate::{lists, numbering};
+
+struct Columns {
+    delimiter: u8,
+    /// `NPA-NXX` in one column, or the area code and the exchange in two.
+    code: (usize, Option<usize>),
+    state: Option<usize>,
+    ocn: Option<usize>,
+    usage: Option<usize>,
+}
+
+/// What is said of a code.
+#[derive(Clone, PartialEq, Eq)]
+struct Code {
+    assigned: bool,
+    state: String,
+    ocn: String,
+}
+
+/// Reads a report.
+pub fn import(content: &[u8]) -> Result<Imported, ImportError> {
+    let mut rows = lists::lines(content).filter(|(_, line)| !line.trim_ascii().is_empty());
+    let Some((_, header)) = rows.next() else { return Err(ImportError::new("the input is empty")) };
+    let columns = columns(header)?;
+
+    let mut problems = Problems::default();
+    let mut codes: BTreeMap<u32, Code> = BTreeMap::new();
+    let mut duplicates = 0;
+    for (number, line) in rows {
+        match row(line, &columns) {
+            Ok(None) => {}
+            Ok(Some((code, read))) => match codes.get(&code) {
+                None => {
+                    codes.insert(code, read);
+                }
+                Some(known) if *known == read => duplicates += 1,
+                Some(_) => problems.add(number, line, "another line says something else of this code"),
+            },
+            Err(reason) => problems.add(number, line, reason),
+        }
+    }
+    Ok(written(&codes, duplicates, problems))
+}
+
+fn columns(header: &[u8]) -> Result<Columns, ImportError> {
+    let plain = |name: &Vec<u8>| -> String {
+        name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(|&byte| char::from(byte)).collect()
+    };
+    for delimiter in [b'\t', b',', b';'] {
+        let Some(names) = lists::column_names(header, delimiter) else { continue };
+        let names: Vec<String> = names.iter().map(plain).collect();
+        let column = |wanted: &[&str]| wanted.iter().find_map(|wanted| names.iter().position(|name| name == wanted));
+        let code = match column(&["npanxx", "cocode", "centralofficecode"]) {
+            Some(code) => Some((code, None)),
+            None => {
+                column(&["npa", "areacode"]).zip(column(&["nxx", "cocodenxx", "exchange"])).map(|(a, b)| (a, Some(b)))
+            }
+        };
+        if let Some(code) = code {
+            return Ok(Columns {
+                delimiter,
+                code,
+                state: column(&["state", "stateprovince", "province", "prov"]),
+                ocn: column(&["ocn", "operatingcompanynumber"]),
+                usage: column(&["use", "status", "codestatus", "assignment"]),
+            });
+        }
+    }
+    let shown: String = String::from_utf8_lossy(header).chars().take(80).collect();
+    Err(ImportError::new(format!("the first line names no column `NPA-NXX`: {}", shown.escape_debug())).help(
+        "give the text file of NANPA's \"Central Office Code Assignment Records\" with its header row, tabs as they are",
+    ))
+}
+
+/// A row's code, as a number of six digits; none for a row without one, such as the Canadian file's date.
+fn row(line: &[u8], columns: &Columns) -> Result<Option<(u32, Code)>, String> {
+    let mut fields = Vec::with_capacity(12);
+    for field in lists::Fields::new(line, columns.delimiter) {
+        let span = lists::unquoted_span(line, field.map_err(|mistake| mistake.message)?);
+        fields.push(line[lists::trimmed(line, span)].to_ascii_uppercase());
+    }
+    let field = |column: Option<usize>| {
+        let bytes = column.and_then(|column| fields.get(column)).map_or(&[][..], Vec::as_slice);
+        String::from_utf8_lossy(bytes).into_owned()
+    };
+    let (first, second) = columns.code;
+    let written = field(Some(first)) + &field(second);
+    if written.is_empty() {
+        return Ok(None);
+    }
+    let digits: String = written.chars().filter(|character| !matches!(character, '-' | ' ' | '/')).collect();
+    let code =
+        digits.parse::<u32>().ok().filter(|_| digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let code = code.filter(|code| *code >= 200_000).ok_or_else(|| format!("`{written}` is not an NPA-NXX"))?;
+
+    let ocn = field(columns.ocn);
+    // Codes that nobody holds have blanks, zeros or a word in their place.
+    let ocn = if lists::is_spid(&ocn) && ocn != "0000" { ocn } else { String::new() };
+    let usage = field(columns.usage);
+    let assigned = match (usage.as_str(), columns.usage) {
+        ("AS" | "ASSIGNED" | "IN SERVICE", _) => true,
+        ("", None) => !ocn.is_empty(),
+        ("", Some(_)) => false,
+        // Words of the two administrators: two letters, or a sentence such as `Available` or `Special Use`.
+        (word, _) if KNOWN_STATES.contains(&word) => false,
+        (word, _) => return Err(format!("unknown use `{word}`")),
+    };
+    let ocn = if assigned { ocn } else { String::new() };
+    Ok(Some((code, Code { assigned, state: field(columns.state), ocn })))
+}
+
+/// States of codes that nobody's numbers are in: NANPA's (protected, reserved, unavailable, available or vacant), and the Canadian
+/// administrator's.
+const KNOWN_STATES: [&str; 17] = [
+    "PR",
+    "RV",
+    "UA",
+    "UN",
+    "VC",
+    "AVAILABLE",
+    "UNAVAILABLE",
+    "RESERVED",
+    "PROTECTED",
+    "AGING",
+    "SPECIAL USE",
+    "PLANT TEST",
+    "TEST CODE",
+    "UNASSIGNABLE",
+    "UNASSIGNED",
+    "VACANT",
+    "HELD",
+];
+
+fn written(codes: &BTreeMap<u32, Code>, duplicates: u64, problems: Problems) -> Imported {
+    let mut content = heading("nanpa", "Holders are those of the blocks, not corrected for ported numbers.");
+    content.push_str("prefix,country,region,ocn,assigned\n");
+    let mut entries = 0;
+    let mut rest = codes.iter().peekable();
+    while let Some(&(&first, _)) = rest.peek() {
+        let area = first / 1000;
+        let block: Vec<(u32, &Code)> = std::iter::from_fn(|| rest.next_if(|(code, _)| **code / 1000 == area))
+            .map(|(code, of)| (*code, of))
+            .collect();
+        let reported = block.iter().any(|(_, code)| code.assigned);
+        if reported {
+            // What the report does not name, it does not assign.
+            let (country, region) = place(area, common_state(&block));
+            let _ = writeln!(content, "1{area},{country},{region},,no");
+            entries += 1;
+        }
+        for (number, code) in block.into_iter().filter(|(_, code)| code.assigned == reported) {
+            let (country, region) = place(area, &code.state);
+            let assigned = if code.assigned { "yes" } else { "no" };
+            let _ = writeln!(content, "1{number},{country},{region},{},{assigned}", code.ocn);
+            entries += 1;
+        }
+    }
+    Imported { content, entries, duplicates, problems, may_be_empty: false }
+}
+
+/// The state of all assigned codes; empty if they are in several.
+fn common_state<'a>(block: &[(u32, &'a Code)]) -> &'a str {
+    let mut states = block.iter().filter(|(_, code)| code.assigned).map(|(_, code)| code.state.as_str());
+    let first = states.next().unwrap_or_default();
+    if states.all(|state| state == first) { first } else { "" }
+}
+
+/// Country and region of a code, as far as its state and area code say.
+fn place(area: u32, state: &str) -> (String, String) {
+    // The administrator's own names for the Northern Mariana Islands, Newfoundland, Quebec, the Yukon.
+    let state = match state {
+        "CM" => "MP",
+        "NF" => "NL",
+        "PQ" => "QC",
+        "YK" => "YT",
+        other => other,
+    };
+    let region = ["US", "CA"]
+        .into_iter()
+        .map(|country| format!("{country}-{state}"))
+        .find(|region| numbering::is_region(region));
+    match (numbering::area_code(&area.to_string()), region) {
+        (Some((country, _)), Some(region)) => (country.to_owned(), region),
+        (Some((country, region)), None) => (country.to_owned(), region.to_owned()),
+        (None, Some(region)) => (region[..2].to_owned(), region),
+        (None, None) => (String::new(), String::new()),
+    }
+}

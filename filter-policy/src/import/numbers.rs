@@ -1,0 +1,381 @@
+//! Lists of telephone numbers: Do-Not-Originate lists, one number a line or in a column of a CSV file, and reputation lists
+//! with a score beside each number.
+//!
+//! Written out is E.164 with its plus, so that no `format` is needed to read it, with `$` behind what is a whole number.
+
+use std::{fmt::Write as _, ops::Range};
+
+use super::{HEADING, ImportError, Imported, Problems, heading, input::is_json};
+use crate::{
+    lists::{self, Day, NumberForm},
+    model::NumberEntry,
+    numbering,
+};
+
+/// How the numbers of an input are written.
+#[derive(Clone, Debug)]
+pub struct NumberOptions {
+    /// The calling code that numbers without `+` belong to, digits.
+    pub country_code: String,
+    /// What is dialled before a national number, digits; may be empty.
+    pub national_prefix: String,
+    /// True: numbers without `+` are E.164 all the same.
+    pub e164: bool,
+    /// The column of the numbers, where it is not called by a usual name.
+    pub column: Option<String>,
+}
+
+impl Default for NumberOptions {
+    fn default() -> Self {
+        Self { country_code: "1".to_owned(), national_prefix: String::new(), e164: false, column: None }
+    }
+}
+
+/// How the scores of an input are written.
+#[derive(Clone, Debug)]
+pub struct ScoreOptions {
+    /// The column of the scores, where it is not called by a usual name.
+    pub column: Option<String>,
+    /// The score that becomes 100.
+    pub most: f64,
+}
+
+impl Default for ScoreOptions {
+    fn default() -> Self {
+        Self { column: None, most: 100.0 }
+    }
+}
+
+/// What columns of numbers are called, in small letters without blanks and signs.
+const NUMBER_COLUMNS: &[&str] = &[
+    "number",
+    "phone",
+    "phonenumber",
+    "telephone",
+    "telephonenumber",
+    "telno",
+    "tn",
+    "e164",
+    "msisdn",
+    "did",
+    "dno",
+    "ani",
+    "caller",
+    "callerid",
+    "callerno",
+    "callernumber",
+    "callingnumber",
+    "calling",
+    "from",
+    "companyphonenumber",
+];
+/// Likewise of scores.
+const SCORE_COLUMNS: &[&str] =
+    &["score", "reputation", "reputationscore", "risk", "riskscore", "spamscore", "fraudscore", "rating", "confidence"];
+/// Likewise of expiry dates.
+const EXPIRY_COLUMNS: &[&str] = &["expires", "expiry", "expirydate", "expirationdate", "validuntil", "enddate"];
+
+/// Digits of the shortest number that a whole subscriber has in North America, without the area code: names of columns have
+/// fewer.
+const LOCAL_NUMBER: usize = 7;
+
+/// A number, with what goes with it.
+#[derive(Clone, Debug)]
+struct Listed {
+    digits: u64,
+    length: u8,
+    exact: bool,
+    score: u32,
+    /// None for no end.
+    expires: Option<Day>,
+}
+
+impl Listed {
+    /// True if everything that `other` says is said by this prefix.
+    fn covers(&self, other: &Self) -> bool {
+        let lasts = self.expires.is_none_or(|end| other.expires.is_some_and(|other| other <= end));
+        let begins =
+            self.length <= other.length && (self.digits ^ other.digits) >> (64 - 4 * u32::from(self.length)) == 0;
+        let same = (self.length, self.exact) == (other.length, other.exact);
+        lasts && begins && (!self.exact || same)
+    }
+}
+
+/// Numbers without scores; what a prefix covers is left out.
+pub fn import(content: &[u8], options: &NumberOptions) -> Result<Imported, ImportError> {
+    let (mut listed, problems) = read(content, options, None)?;
+    let found = listed.len();
+    // Prefixes come before what they cover; of equals, the one that lasts longest comes first.
+    listed.sort_by_key(|one| {
+        (one.digits, one.length, one.exact, one.expires.is_some(), one.expires.map(|(y, m, d)| (!y, !m, !d)))
+    });
+    let mut kept: Vec<Listed> = Vec::with_capacity(found);
+    // The prefixes that the current number begins with, outermost first.
+    let mut open: Vec<Listed> = Vec::new();
+    for one in listed {
+        open.retain(|prefix| {
+            Listed { expires: None, ..prefix.clone() }.covers(&Listed { expires: None, ..one.clone() })
+        });
+        if open.iter().any(|prefix| prefix.covers(&one)) {
+            continue;
+        }
+        open.push(one.clone());
+        kept.push(one);
+    }
+    Ok(written("numbers", &kept, found, problems, false))
+}
+
+/// Numbers with scores; of several scores for one number the highest stays, as in a policy.
+pub fn import_scores(content: &[u8], options: &NumberOptions, scores: &ScoreOptions) -> Result<Imported, ImportError> {
+    if !(scores.most.is_finite() && scores.most > 0.0) {
+        return Err(ImportError::new("the highest score is a number above 0"));
+    }
+    let (mut listed, problems) = read(content, options, Some(scores))?;
+    let found = listed.len();
+    listed.sort_by_key(|one| {
+        let lasts = (one.expires.is_some(), one.expires.map(|(y, m, d)| (!y, !m, !d)));
+        (one.digits, one.length, one.exact, !one.score, lasts)
+    });
+    listed.dedup_by_key(|one| (one.digits, one.length, one.exact));
+    Ok(written("scores", &listed, found, problems, true))
+}
+
+fn written(format: &str, kept: &[Listed], found: usize, problems: Problems, scored: bool) -> Imported {
+    let expiry = kept.iter().any(|one| one.expires.is_some());
+    let mut content = heading(format, "`$`: exactly this number; without it, every number that begins so.");
+    content.push_str("number");
+    content.push_str(if scored { ",score" } else { "" });
+    content.push_str(if expiry { ",expires\n" } else { "\n" });
+    for one in kept {
+        // A short code is no E.164 number and has no plus.
+        if !(one.exact && one.length <= SHORT_CODE) {
+            content.push('+');
+        }
+        (0..one.length).for_each(|at| content.push(char::from(b'0' + ((one.digits >> (60 - 4 * at)) & 15) as u8)));
+        if one.exact {
+            content.push('$');
+        }
+        if scored {
+            let _ = write!(content, ",{}", one.score);
+        }
+        if expiry {
+            content.push(',');
+            if let Some((year, month, day)) = one.expires {
+                let _ = write!(content, "{year:04}-{month:02}-{day:02}");
+            }
+        }
+        content.push('\n');
+    }
+    let entries = kept.len() as u64;
+    Imported { content, entries, duplicates: found as u64 - entries, problems, may_be_empty: false }
+}
+
+/// Digits of the longest number that is a short code.
+const SHORT_CODE: u8 = filter_core::trie::SHORT_CODE_DIGITS as u8;
+
+/// Where the columns are.
+struct Columns {
+    delimiter: u8,
+    number: usize,
+    score: Option<usize>,
+    expires: Option<usize>,
+}
+
+fn read(
+    content: &[u8],
+    options: &NumberOptions,
+    scores: Option<&ScoreOptions>,
+) -> Result<(Vec<Listed>, Problems), ImportError> {
+    if is_json(content) {
+        return Err(ImportError::new("the input is JSON, not a list of numbers")
+            .help("write its numbers one a line, such as with `jq -r '.[].number' FILE | ringfence import numbers`"));
+    }
+    // In lists of this program's own making nothing is guessed: what has no `$` is a prefix.
+    let own = content.starts_with(HEADING);
+    let mut rows = lists::lines(content).filter(|(_, line)| !is_comment(line)).peekable();
+    let Some(&(_, first)) = rows.peek() else { return Ok((Vec::new(), Problems::default())) };
+    let (columns, has_header) = columns(first, options, scores)?;
+    if has_header {
+        rows.next();
+    }
+    let mut problems = Problems::default();
+    let mut listed = Vec::with_capacity(content.len() / 16);
+    let mut spans = Vec::new();
+    for (number, line) in rows {
+        match row(line, &columns, options, scores, own, &mut spans) {
+            Ok(Some(one)) => listed.push(one),
+            Ok(None) => {}
+            Err(reason) => problems.add(number, line, reason),
+        }
+    }
+    Ok((listed, problems))
+}
+
+fn is_comment(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    line.is_empty() || line.starts_with(b"#") || line.starts_with(b"//") || line.starts_with(b";")
+}
+
+/// The columns that the first line names; if it names none, the first one holds numbers and the second one scores.
+fn columns(
+    first: &[u8],
+    options: &NumberOptions,
+    scores: Option<&ScoreOptions>,
+) -> Result<(Columns, bool), ImportError> {
+    let plain = |name: &[u8]| -> String {
+        name.iter()
+            .filter(|byte| byte.is_ascii_alphanumeric())
+            .map(|&byte| char::from(byte.to_ascii_lowercase()))
+            .collect()
+    };
+    let mut widest: Vec<Vec<u8>> = Vec::new();
+    for delimiter in lists::DELIMITERS {
+        let Some(names) = lists::column_names(first, delimiter) else { continue };
+        let column = |wanted: Option<&String>, usual: &[&str]| match wanted {
+            Some(wanted) => names.iter().position(|name| plain(name) == plain(wanted.as_bytes())),
+            None => usual.iter().find_map(|usual| names.iter().position(|name| plain(name) == *usual)),
+        };
+        // `2025550100,DNO` is an entry with a remark.
+        let is_entry =
+            names.iter().any(|name| name.iter().filter(|byte| byte.is_ascii_digit()).count() >= LOCAL_NUMBER);
+        if let Some(number) = column(options.column.as_ref(), NUMBER_COLUMNS).filter(|_| !is_entry) {
+            let score = scores.map(|scores| column(scores.column.as_ref(), SCORE_COLUMNS));
+            if let Some(None) = score {
+                return Err(no_column("scores", "--score-column", &names));
+            }
+            let expires = column(None, EXPIRY_COLUMNS);
+            return Ok((Columns { delimiter, number, score: score.flatten(), expires }, true));
+        }
+        if names.len() > widest.len() {
+            widest = names;
+        }
+    }
+    let delimiter = lists::DELIMITERS.into_iter().find(|delimiter| first.contains(delimiter)).unwrap_or(b',');
+    let starts_with_number = widest.first().is_some_and(|name| name.iter().any(u8::is_ascii_digit));
+    if options.column.is_some() || !starts_with_number {
+        return Err(no_column("numbers", "--column", &widest));
+    }
+    if scores.is_some_and(|scores| scores.column.is_some() || widest.len() < 2) {
+        return Err(no_column("scores", "--score-column", &widest));
+    }
+    Ok((Columns { delimiter, number: 0, score: scores.map(|_| 1), expires: None }, false))
+}
+
+fn no_column(of: &str, option: &str, names: &[Vec<u8>]) -> ImportError {
+    const SHOWN: usize = 12;
+    let names: Vec<String> = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| format!("`{}`", String::from_utf8_lossy(name).chars().take(40).collect::<String>()))
+        .collect();
+    ImportError::new(format!("no column of {of}: the first line holds {}", names.join(", ")))
+        .help(format!("name the column with `{option} NAME`"))
+}
+
+/// A row's entry; none for a row whose number is empty and that holds nothing else.
+fn row(
+    line: &[u8],
+    columns: &Columns,
+    options: &NumberOptions,
+    scores: Option<&ScoreOptions>,
+    own: bool,
+    spans: &mut Vec<Range<usize>>,
+) -> Result<Option<Listed>, String> {
+    spans.clear();
+    for field in lists::Fields::new(line, columns.delimiter) {
+        let field = field.map_err(|mistake| mistake.message)?;
+        spans.push(lists::trimmed(line, lists::unquoted_span(line, field)));
+    }
+    let field = |column: Option<usize>| column.and_then(|column| spans.get(column)).map(|span| &line[span.clone()]);
+    let Some(text) = field(Some(columns.number)).filter(|text| !text.is_empty()) else {
+        let blank = spans.iter().all(Range::is_empty);
+        return if blank { Ok(None) } else { Err("this row has no number".to_owned()) };
+    };
+    // Behind a number, text lists have comments.
+    let text = text.split(|&byte| byte == b'#').next().unwrap_or_default().trim_ascii();
+    let entry = number(text, options, own)?;
+    if let Some(mistake) = lists::impossible(&entry, 0..text.len()) {
+        return Err(mistake.message);
+    }
+    let score = match (scores, field(columns.score)) {
+        (None, _) => 0,
+        (Some(scores), Some(text)) => score(text, scores.most)?,
+        (Some(_), None) => return Err("this row has no score".to_owned()),
+    };
+    let expires = match field(columns.expires).filter(|text| !text.is_empty()) {
+        None => None,
+        Some(text) => Some(
+            lists::day(text)
+                .ok_or_else(|| format!("`{}` is not a date such as 2027-01-31", String::from_utf8_lossy(text)))?,
+        ),
+    };
+    Ok(Some(Listed { digits: entry.digits, length: entry.length, exact: entry.exact, score, expires }))
+}
+
+/// A score from 0 to 100.
+fn score(text: &[u8], most: f64) -> Result<u32, String> {
+    let shown = String::from_utf8_lossy(text);
+    let value: f64 = shown.trim_end_matches('%').trim().parse().map_err(|_| format!("`{shown}` is not a score"))?;
+    if !(0.0..=most).contains(&value) {
+        return Err(format!("the score {shown} is not between 0 and {most} (`--max-score` sets the highest one)"));
+    }
+    Ok((value * 100.0 / most).round() as u32)
+}
+
+/// A number in any of the ways in which lists write it.
+fn number(text: &[u8], options: &NumberOptions, own: bool) -> Result<NumberEntry, String> {
+    let (body, dollar) = match text.strip_suffix(b"$") {
+        Some(body) => (body, true),
+        None => (text, false),
+    };
+    // `202555XXXX` is every number that begins so.
+    let digits_end =
+        body.len() - body.iter().rev().take_while(|byte| matches!(byte, b'x' | b'X' | b'*' | b'?')).count();
+    let placeholder = digits_end < body.len();
+    let body = body[..digits_end].trim_ascii_end();
+    let body = body.strip_suffix(b"-").unwrap_or(body);
+    // Letters, a date or what a spreadsheet makes of a number must not become the prefix that their digits are.
+    if !body.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b' ' | b'(' | b')')) {
+        return Err(format!("`{}` is not a number", body.escape_ascii()));
+    }
+    let plain: Vec<u8> = body.iter().copied().filter(u8::is_ascii_digit).collect();
+    let north_american = options.country_code == "1";
+    let international: &[u8] = if north_american { b"011" } else { b"00" };
+    let short_code = dollar && plain.len() <= usize::from(SHORT_CODE);
+
+    let mut national = false;
+    let read: &[u8] = if body.starts_with(b"+") || options.e164 || own || short_code {
+        body
+    } else if let Some(rest) = plain.strip_prefix(international) {
+        rest
+    } else if north_american && plain.first() == Some(&b'1') {
+        &plain
+    } else if north_american && plain.len() > 10 {
+        return Err(format!(
+            "{} digits: no North American number, and without a plus it is not known to be another one's",
+            plain.len()
+        ));
+    } else {
+        national = true;
+        body
+    };
+    // Ten digits are a number; three, six and seven an area code, an exchange and a block. Anything else is a number that lost
+    // digits on its way, and would stand for many.
+    let digits = plain.len() - usize::from(north_american && !national && plain.first() == Some(&b'1'));
+    let is_north_american = north_american && (national || plain.first() == Some(&b'1'));
+    if is_north_american && !(own || dollar || placeholder || options.e164 || matches!(digits, 3 | 6 | 7 | 10 | 11..)) {
+        return Err(format!("{digits} digits: neither a number, nor an area code (3), an exchange (6) or a block (7)"));
+    }
+    let form = NumberForm { national, country_code: &options.country_code, national_prefix: &options.national_prefix };
+    let mut entry = lists::number(read, &form).map_err(|mistake| mistake.message)?;
+    entry.exact = dollar || !(own || placeholder) && is_whole(&entry);
+    if entry.exact && placeholder {
+        return Err("both `$` and placeholders".to_owned());
+    }
+    Ok(entry)
+}
+
+/// True if an E.164 number has as many digits as a whole number of its country.
+fn is_whole(entry: &NumberEntry) -> bool {
+    numbering::lengths(entry.digits, entry.length).is_some_and(|(_, fewest, _)| entry.length >= fewest)
+}

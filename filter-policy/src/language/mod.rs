@@ -1,0 +1,7 @@
+//! The policy language: what a `policy.toml` can say, and how mistakes in it are reported.
+
+pub mod diagnostics;
+pub mod printable;
+pub mod schema;
+pub mod scope;
+pub mod source;

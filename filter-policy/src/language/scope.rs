@@ -1,0 +1,101 @@
+//! The scopes of the policy language: what a condition's key may be.
+
+use filter_core::layout::Text;
+
+use crate::model::Identity;
+
+/// What a condition looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the scope of its name; the table below says what it means")]
+pub enum Scope {
+    Anomaly,
+    Attestation,
+    Country(Identity),
+    Destination,
+    Format(Identity),
+    Method,
+    Neighbor,
+    Number(Identity),
+    Port,
+    Region(Identity),
+    Reputation,
+    Source,
+    Spid(Identity),
+    Text(Text),
+    Transport,
+    Upstream,
+    Verstat,
+}
+
+/// Every scope: its key, what it is, and which values it takes.
+pub const SCOPES: &[(&str, Scope, &str)] = &[
+    ("source", Scope::Source, "source address: addresses, CIDRs, address sets"),
+    ("destination", Scope::Destination, "destination address: addresses, CIDRs, address sets"),
+    ("transport", Scope::Transport, "`udp`, `tcp`, `tls`"),
+    ("port", Scope::Port, "destination port, one of the signalling ports"),
+    ("method", Scope::Method, "SIP method in capitals, `response` for responses, `other` for unknown methods"),
+    ("user_agent", Scope::Text(Text::UserAgent), "User-Agent (of responses also Server): regular expressions, sets"),
+    ("calling", Scope::Number(Identity::Calling), "calling number: prefixes, exact numbers (`$`), number sets"),
+    (
+        "called",
+        Scope::Number(Identity::Called),
+        "called number (Request-URI): prefixes, exact numbers (`$`), number sets",
+    ),
+    ("forwarded", Scope::Number(Identity::Forwarded), "forwarding number (Diversion, History-Info): as `calling`"),
+    ("from_number", Scope::Number(Identity::From), "number of From, whoever sent it: as `calling`"),
+    (
+        "asserted_number",
+        Scope::Number(Identity::Asserted),
+        "number of P-Asserted-Identity, whoever sent it: as `calling`",
+    ),
+    ("calling_country", Scope::Country(Identity::Calling), "ISO 3166-1 code of the calling number's country"),
+    ("called_country", Scope::Country(Identity::Called), "ISO 3166-1 code of the called number's country"),
+    ("forwarded_country", Scope::Country(Identity::Forwarded), "ISO 3166-1 code of the forwarding number's country"),
+    ("calling_region", Scope::Region(Identity::Calling), "ISO 3166-2 code of the calling number's region (`US-SD`)"),
+    ("called_region", Scope::Region(Identity::Called), "ISO 3166-2 code of the called number's region"),
+    ("forwarded_region", Scope::Region(Identity::Forwarded), "ISO 3166-2 code of the forwarding number's region"),
+    ("calling_spid", Scope::Spid(Identity::Calling), "OCN or SPID that holds the calling number's block"),
+    ("called_spid", Scope::Spid(Identity::Called), "OCN or SPID that holds the called number's block"),
+    ("forwarded_spid", Scope::Spid(Identity::Forwarded), "OCN or SPID that holds the forwarding number's block"),
+    ("calling_format", Scope::Format(Identity::Calling), "format of the calling number"),
+    ("called_format", Scope::Format(Identity::Called), "format of the called number"),
+    ("calling_reputation", Scope::Reputation, "the calling number's score in the scored lists: `>= 80` and the like"),
+    ("attestation", Scope::Attestation, "the unverified claim in Identity: `A`, `B`, `C`, `none`, `unknown`"),
+    ("verstat", Scope::Verstat, "the `verstat` parameter of the asserted identity"),
+    ("neighbor", Scope::Neighbor, "`true` when calling and called number share their first digits"),
+    ("body", Scope::Text(Text::Body), "start of the body of a MESSAGE: regular expressions, sets"),
+    ("anomaly", Scope::Anomaly, "what could not be read as it should be"),
+    ("upstream", Scope::Upstream, "the `label` of the address set that the source is in"),
+    ("header.call-id", Scope::Text(Text::CallId), "Call-ID"),
+    ("header.contact", Scope::Text(Text::Contact), "Contact"),
+    ("header.from-display", Scope::Text(Text::FromDisplay), "display name of From, without its quotes"),
+    ("header.from-host", Scope::Text(Text::FromHost), "host of the From URI, and what follows it in the URI"),
+    ("header.from-user", Scope::Text(Text::FromUser), "user part of From, as on the wire"),
+    ("header.request-host", Scope::Text(Text::RequestHost), "host of the Request-URI, and what follows it"),
+    ("header.request-user", Scope::Text(Text::RequestUser), "user part of the Request-URI, as on the wire"),
+    ("header.sdp-session", Scope::Text(Text::SdpSession), "session name (`s=`) of a session description in the body"),
+    ("header.server", Scope::Text(Text::Server), "Server"),
+    ("header.subject", Scope::Text(Text::Subject), "Subject"),
+    ("header.to-user", Scope::Text(Text::ToUser), "user part of To, as on the wire"),
+    ("header.via", Scope::Text(Text::Via), "the topmost Via"),
+];
+
+impl Scope {
+    /// The scope of a key.
+    #[must_use]
+    pub fn of(key: &str) -> Option<Self> {
+        SCOPES.iter().find(|(name, ..)| *name == key).map(|(_, scope, _)| *scope)
+    }
+
+    /// The key of the scope.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        SCOPES.iter().find(|(_, scope, _)| *scope == self).map_or("", |(name, ..)| name)
+    }
+
+    /// What its values are.
+    #[must_use]
+    pub fn values(self) -> &'static str {
+        SCOPES.iter().find(|(_, scope, _)| *scope == self).map_or("", |(.., values)| values)
+    }
+}

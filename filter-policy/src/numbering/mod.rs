@@ -1,0 +1,338 @@
+//! What is known of the world's telephone numbers: country calling codes, lengths, North American area codes.
+//!
+//! The two tables beside this file come from libphonenumber's metadata: `cargo xtask numbering` writes them, with source and
+//! date. What the metadata does not enforce of the North American Numbering Plan is written down here: which area codes and
+//! exchanges cannot exist, and which numbers are kept for fiction.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, LazyLock},
+};
+
+use filter_core::{layout::NumberFormat, limits::MAX_DIGITS};
+
+use crate::model::NumberRange;
+
+const COUNTRIES: &str = include_str!("countries.tsv");
+const AREA_CODES: &str = include_str!("nanp.tsv");
+
+/// Digits of a North American number, country code included.
+const NANP_DIGITS: u8 = 11;
+
+/// Parts of the USA and Canada that share their area codes with others, so that the table does not hold them (ISO 3166-2).
+const OTHER_REGIONS: [&str; 5] = ["CA-NS", "CA-NT", "CA-NU", "CA-PE", "CA-YT"];
+
+struct Country {
+    prefix: &'static str,
+    country: &'static str,
+    digits: (u8, u8),
+}
+
+struct AreaCode {
+    code: &'static str,
+    country: &'static str,
+    region: &'static str,
+}
+
+/// The tables are checked in, and a test reads every row: a row that does not parse is left out instead of panicking.
+fn rows<const COLUMNS: usize>(table: &'static str) -> impl Iterator<Item = [&'static str; COLUMNS]> {
+    table
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split('\t').collect::<Vec<_>>().try_into().ok())
+}
+
+static TABLES: LazyLock<Tables> = LazyLock::new(|| {
+    let countries: Vec<Country> = rows::<4>(COUNTRIES)
+        .filter_map(|[prefix, country, fewest, most]| {
+            Some(Country { prefix, country, digits: (fewest.parse().ok()?, most.parse().ok()?) })
+        })
+        .collect();
+    let area_codes: Vec<AreaCode> =
+        rows::<4>(AREA_CODES).map(|[code, country, region, _kind]| AreaCode { code, country, region }).collect();
+
+    // No calling code is the beginning of another one (E.164), so that sorting brings each before what extends it.
+    let mut sorted: Vec<&Country> = countries.iter().collect();
+    sorted.sort_by_key(|country| country.prefix);
+    let mut calling_codes = HashMap::from([(1, (NANP_DIGITS, NANP_DIGITS))]);
+    let mut last: Option<(&str, u16)> = None;
+    for country in sorted {
+        let code = match last {
+            Some((prefix, code)) if country.prefix.starts_with(prefix) => code,
+            _ => country.prefix.parse().unwrap_or(0),
+        };
+        if last.is_none_or(|(_, known)| known != code) {
+            last = Some((country.prefix, code));
+        }
+        let digits = calling_codes.entry(code).or_insert(country.digits);
+        *digits = (digits.0.min(country.digits.0), digits.1.max(country.digits.1));
+    }
+
+    let known = countries.iter().map(|country| country.country).chain(area_codes.iter().map(|area| area.country));
+    Tables {
+        known_countries: known.filter(|country| !country.is_empty()).collect(),
+        known_regions: area_codes.iter().map(|area| area.region).chain(OTHER_REGIONS).collect(),
+        countries,
+        area_codes,
+        calling_codes,
+    }
+});
+
+struct Tables {
+    countries: Vec<Country>,
+    area_codes: Vec<AreaCode>,
+    /// Calling code -> fewest and most digits, of all countries that share it.
+    calling_codes: HashMap<u16, (u8, u8)>,
+    known_countries: BTreeSet<&'static str>,
+    known_regions: BTreeSet<&'static str>,
+}
+
+/// The first `count` digits of a BCD number (first digit in the top nibble) as a value.
+fn leading(digits: u64, count: u8) -> u16 {
+    (0..count).fold(0, |value, index| value * 10 + ((digits >> (60 - 4 * index)) & 15) as u16)
+}
+
+/// The calling code a number begins with, and the fewest and most digits that its numbers have, calling code included.
+///
+/// `digits` is BCD with the first digit in the top nibble, `length` the count of digits. None where no calling code is
+/// assigned, or where there are too few digits to tell.
+#[must_use]
+pub fn lengths(digits: u64, length: u8) -> Option<(u16, u8, u8)> {
+    (1..=length.min(3)).find_map(|count| {
+        let code = leading(digits, count);
+        TABLES.calling_codes.get(&code).map(|(fewest, most)| (code, *fewest, *most))
+    })
+}
+
+/// True if the digits (BCD, first in the top nibble) are the beginning of some calling code, or begin with one.
+#[must_use]
+pub fn may_begin_with(digits: u64, length: u8) -> bool {
+    if lengths(digits, length).is_some() {
+        return true;
+    }
+    let missing = u32::from(3_u8.saturating_sub(length));
+    if missing == 0 || digits >> 60 == 0 {
+        return false;
+    }
+    let first = leading(digits, length);
+    let longer = |digits: u32| {
+        let scale = 10_u16.pow(digits);
+        (first * scale..(first + 1) * scale).any(|code| TABLES.calling_codes.contains_key(&code))
+    };
+    (1..=missing).any(longer)
+}
+
+/// True if the digits are a country calling code.
+#[must_use]
+pub fn is_country_code(code: &str) -> bool {
+    let plain =
+        (1..=3).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_digit()) && !code.starts_with('0');
+    plain && code.parse().is_ok_and(|code: u16| TABLES.calling_codes.contains_key(&code))
+}
+
+/// The calling code of a country (ISO 3166-1, capitals).
+#[must_use]
+pub fn country_code_of(country: &str) -> Option<&'static str> {
+    if TABLES.area_codes.iter().any(|area| area.country == country) {
+        return Some("1");
+    }
+    let found = TABLES.countries.iter().find(|known| known.country == country)?;
+    (1..=3).map(|digits| &found.prefix[..digits.min(found.prefix.len())]).find(|code| is_country_code(code))
+}
+
+/// True for an ISO 3166-1 code (two capitals) of a country that has telephone numbers.
+#[must_use]
+pub fn is_country(country: &str) -> bool {
+    TABLES.known_countries.contains(country)
+}
+
+/// True for an ISO 3166-2 code. Only the USA's and Canada's are known one by one; others are judged by their form.
+#[must_use]
+pub fn is_region(region: &str) -> bool {
+    if matches!(region.get(..3), Some("US-" | "CA-")) {
+        return TABLES.known_regions.contains(region);
+    }
+    region.split_once('-').is_some_and(|(country, part)| {
+        is_country(country) && (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
+
+/// Country and region of an area code in use; the region is empty where it has none, or several.
+#[must_use]
+pub fn area_code(code: &str) -> Option<(&'static str, &'static str)> {
+    let area = TABLES.area_codes.iter().find(|area| area.code == code)?;
+    Some((area.country, area.region))
+}
+
+/// True if numbers of a region are in the built-in table.
+#[must_use]
+pub fn has_numbers_of(region: &str) -> bool {
+    TABLES.area_codes.iter().any(|area| area.region == region)
+}
+
+/// The built-in table, more specific prefixes behind the ones they extend.
+#[must_use]
+pub fn ranges() -> Vec<NumberRange> {
+    let mut texts: HashMap<&'static str, Arc<str>> = HashMap::new();
+    let mut text = |name: &'static str| -> Option<Arc<str>> {
+        (!name.is_empty()).then(|| Arc::clone(texts.entry(name).or_insert_with(|| name.into())))
+    };
+    let mut ranges: Vec<NumberRange> = TABLES
+        .countries
+        .iter()
+        .map(|row| NumberRange {
+            country: text(row.country),
+            digits: Some((row.digits.0, row.digits.1.min(MAX_DIGITS as u8))),
+            ..range(row.prefix, None)
+        })
+        .collect();
+
+    let assigned: HashMap<&str, &AreaCode> = TABLES.area_codes.iter().map(|area| (area.code, area)).collect();
+    // Short of a known area code, a number of the plan is not assigned to anybody; 0 and 1 do not begin an area code.
+    ranges.push(NumberRange {
+        digits: Some((NANP_DIGITS, NANP_DIGITS)),
+        ..range("1", Some(NumberFormat::InvalidAreaCode))
+    });
+    for code in 200..1000_u16 {
+        let prefix = format!("1{code}");
+        if is_impossible_area_code(code) {
+            // It keeps what the whole plan has.
+            continue;
+        }
+        let Some(area) = assigned.get(&prefix[1..]) else {
+            ranges.push(range(&prefix, Some(NumberFormat::UnassignedAreaCode)));
+            continue;
+        };
+        ranges.push(NumberRange {
+            country: text(area.country),
+            region: text(area.region),
+            ..range(&prefix, Some(NumberFormat::Valid))
+        });
+        for exchange in UNASSIGNABLE_EXCHANGES {
+            ranges.push(range(&format!("{prefix}{exchange}"), Some(NumberFormat::UnassignedBlock)));
+        }
+        ranges.push(range(&format!("{prefix}{FICTIONAL}"), Some(NumberFormat::Fictional)));
+    }
+    ranges.sort_by_key(|range| range.prefix.len());
+    ranges
+}
+
+/// Exchanges that no subscriber has: those that begin with 0 or 1, service codes (N11), and 950, 958 and 959, which serve
+/// carriers' access and tests.
+const UNASSIGNABLE_EXCHANGES: [&str; 13] =
+    ["0", "1", "211", "311", "411", "511", "611", "711", "811", "911", "950", "958", "959"];
+
+/// 555-0100 to 555-0199 are kept for fiction (ATIS-0300115).
+const FICTIONAL: &str = "55501";
+
+/// Area codes that the plan cannot assign: service codes (N11), N9X kept for longer numbers, and 37X and 96X kept whole.
+fn is_impossible_area_code(code: u16) -> bool {
+    let (first_two, last_two) = (code / 10, code % 100);
+    last_two == 11 || first_two % 10 == 9 || first_two == 37 || first_two == 96
+}
+
+fn range(prefix: &str, format: Option<NumberFormat>) -> NumberRange {
+    NumberRange { prefix: prefix.to_owned(), country: None, region: None, spid: None, digits: None, format }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Country, region, format, fewest and most digits.
+    type Facts = (Option<String>, Option<String>, Option<NumberFormat>, Option<(u8, u8)>);
+
+    /// What the longest matching prefixes say of a number.
+    fn facts(number: &str) -> Facts {
+        let mut facts = (None, None, None, None);
+        for range in ranges().into_iter().filter(|range| number.starts_with(&range.prefix)) {
+            facts.0 = range.country.map(|country| country.to_string()).or(facts.0);
+            facts.1 = range.region.map(|region| region.to_string()).or(facts.1);
+            facts.2 = range.format.or(facts.2);
+            facts.3 = range.digits.or(facts.3);
+        }
+        facts
+    }
+
+    #[test]
+    fn every_row_of_the_tables_is_read() {
+        let data = |table: &str| table.lines().filter(|line| !line.starts_with('#')).count();
+        assert_eq!(TABLES.countries.len(), data(COUNTRIES));
+        assert_eq!(TABLES.area_codes.len(), data(AREA_CODES));
+        assert!(TABLES.countries.len() > 200 && TABLES.area_codes.len() > 400);
+    }
+
+    #[test]
+    fn north_american_numbers_have_country_region_and_format() {
+        use NumberFormat::{Fictional, InvalidAreaCode, UnassignedAreaCode, UnassignedBlock, Valid};
+        for (number, country, region, format) in [
+            ("12125559000", Some("US"), Some("US-NY"), Valid),
+            ("16055621234", Some("US"), Some("US-SD"), Valid),
+            ("14165551234", Some("CA"), Some("CA-ON"), Valid),
+            ("18765551234", Some("JM"), None, Valid),
+            ("18002523563", Some("US"), None, Valid),
+            ("12125550123", Some("US"), Some("US-NY"), Fictional),
+            ("12129115678", Some("US"), Some("US-NY"), UnassignedBlock),
+            ("12129501234", Some("US"), Some("US-NY"), UnassignedBlock),
+            ("12121234567", Some("US"), Some("US-NY"), UnassignedBlock),
+            ("15925551234", None, None, InvalidAreaCode),
+            ("19115551234", None, None, InvalidAreaCode),
+            ("13725551234", None, None, InvalidAreaCode),
+            ("19625551234", None, None, InvalidAreaCode),
+            ("10125551234", None, None, InvalidAreaCode),
+            ("12335551234", None, None, UnassignedAreaCode),
+        ] {
+            let facts = facts(number);
+            assert_eq!((facts.0.as_deref(), facts.1.as_deref(), facts.2), (country, region, Some(format)), "{number}");
+            assert_eq!(facts.3, Some((11, 11)), "{number}");
+        }
+    }
+
+    #[test]
+    fn foreign_numbers_have_country_and_lengths() {
+        for (number, country, digits) in [
+            ("442079460123", Some("GB"), (9, 12)),
+            ("441534123456", Some("JE"), (12, 12)),
+            ("77011234567", Some("KZ"), (11, 15)),
+            ("37120000000", Some("LV"), (11, 11)),
+            ("870123456789", None, (12, 15)),
+        ] {
+            let facts = facts(number);
+            assert_eq!((facts.0.as_deref(), facts.3), (country, Some(digits)), "{number}");
+        }
+    }
+
+    #[test]
+    fn calling_codes_are_told_from_digits_that_are_none() {
+        for code in ["1", "7", "44", "49", "371", "599", "590"] {
+            assert!(is_country_code(code), "{code}");
+        }
+        for code in ["", "0", "2", "44x", "999", "4412", "+1", "210"] {
+            assert!(!is_country_code(code), "{code}");
+        }
+        assert_eq!(country_code_of("US"), Some("1"));
+        assert_eq!(country_code_of("GB"), Some("44"));
+        assert_eq!(country_code_of("JE"), Some("44"));
+        assert_eq!(country_code_of("XX"), None);
+    }
+
+    #[test]
+    fn a_prefix_may_be_shorter_than_a_calling_code() {
+        let packed = |digits: &str| {
+            digits.bytes().enumerate().fold(0, |all, (at, digit)| all | u64::from(digit - b'0') << (60 - 4 * at))
+        };
+        for digits in ["1", "2", "37", "371", "4420"] {
+            assert!(may_begin_with(packed(digits), digits.len() as u8), "{digits}");
+        }
+        for digits in ["0", "210", "9991"] {
+            assert!(!may_begin_with(packed(digits), digits.len() as u8), "{digits}");
+        }
+    }
+
+    #[test]
+    fn countries_and_regions_are_known_by_their_codes() {
+        assert!(is_country("US") && is_country("LV") && !is_country("UK") && !is_country("us"));
+        assert!(is_region("US-SD") && is_region("CA-NS") && !is_region("US-XX") && !is_region("SD"));
+        assert!(has_numbers_of("US-SD") && !has_numbers_of("CA-NS"));
+    }
+}

@@ -1,0 +1,110 @@
+//! What people are told about policies with mistakes: `broken-policies` holds one repository for each, named by the code
+//! that it is about, and in `expected.txt` the words.
+//!
+//! `RINGFENCE_UPDATE_EXPECTED=1 cargo test -p ringfence --test broken_policies` writes the words anew: read the difference.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
+
+use filter_policy::{
+    files::Directory,
+    language::diagnostics::{Code, Diagnostics},
+    lint::gateway,
+};
+
+/// The day on which all of this is true.
+const TODAY: (u16, u8, u8) = (2026, 11, 21);
+
+/// The default gateway of the host that the policies are checked on.
+const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 7, 1));
+
+/// Folders that are about several codes at once.
+const MIXED: [&str; 1] = ["several-mistakes"];
+
+fn folders() -> Vec<(String, PathBuf)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broken-policies");
+    let mut folders: Vec<_> = fs::read_dir(root)
+        .expect("the folder is checked in")
+        .map(|entry| entry.expect("it can be listed"))
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| (entry.file_name().into_string().expect("names are UTF-8"), entry.path()))
+        .collect();
+    folders.sort();
+    folders
+}
+
+/// What is told about each folder.
+static TOLD: LazyLock<Vec<(String, PathBuf, Diagnostics)>> = LazyLock::new(|| {
+    let told = |folder: &Path| {
+        let files = Directory::new(folder).expect("the folder can be opened");
+        match filter_policy::build(&files, TODAY) {
+            Ok(mut built) => {
+                gateway::warn(&built.policy, &files, &[GATEWAY], &mut built.diagnostics);
+                built.diagnostics
+            }
+            Err(diagnostics) => diagnostics,
+        }
+    };
+    folders().into_iter().map(|(name, folder)| (name, folder.clone(), told(&folder))).collect()
+});
+
+#[test]
+fn each_mistake_is_told_in_the_expected_words() {
+    let update = std::env::var_os("RINGFENCE_UPDATE_EXPECTED").is_some();
+    let mut wrong = Vec::new();
+    for (name, folder, diagnostics) in &*TOLD {
+        let words = format!("{}{}\n", diagnostics.render(false, None), diagnostics.totals());
+        let path = folder.join("expected.txt");
+        if update {
+            fs::write(&path, words).expect("the folder can be written");
+        } else if fs::read_to_string(&path).unwrap_or_default() != words {
+            wrong.push(format!("{name}: this was said:\n{words}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn each_folder_is_told_its_own_mistake_and_no_other() {
+    for (name, _, diagnostics) in &*TOLD {
+        if MIXED.contains(&name.as_str()) {
+            continue;
+        }
+        let expected = name.split("--").next().expect("a name has a first part");
+        let codes: BTreeSet<_> = diagnostics.iter().map(|diagnostic| diagnostic.code.name()).collect();
+        // The parser goes on behind what it cannot read.
+        let told: Vec<_> = codes.into_iter().filter(|code| !(name == "syntax" && *code == "bad-action")).collect();
+        assert_eq!(told, [expected], "{name}");
+    }
+}
+
+#[test]
+fn every_code_has_a_broken_policy() {
+    let shown: BTreeSet<String> =
+        folders().iter().filter_map(|(name, _)| name.split("--").next().map(ToOwned::to_owned)).collect();
+    for code in Code::ALL {
+        assert!(shown.contains(code.name()), "no policy in tests/broken-policies shows `{}`", code.name());
+    }
+}
+
+#[test]
+fn every_error_and_warning_has_a_place_and_most_a_way_out() {
+    let mut without_help = BTreeSet::new();
+    for (name, _, diagnostics) in &*TOLD {
+        for diagnostic in diagnostics.iter() {
+            assert!(diagnostic.place.is_some(), "{name}: {}", diagnostic.message);
+            if diagnostic.help.is_none() {
+                without_help.insert(diagnostic.code.name());
+            }
+        }
+    }
+    // The parser's own words, a limit of the table, and what says the mend by saying what is wrong.
+    let allowed =
+        BTreeSet::from(["bad-number", "duplicate-port", "impossible-number", "syntax", "too-large", "wrong-type"]);
+    assert!(without_help.is_subset(&allowed), "{:?}", without_help.difference(&allowed));
+}

@@ -1,0 +1,393 @@
+//! The policy language: what each form in a file means.
+
+use std::fmt::Write as _;
+
+use filter_core::layout::{Action, Attestation, Method, NumberFormat, Per, Text, Transport, Verstat, anomaly};
+use filter_policy::{
+    files::Table,
+    language::{
+        diagnostics::{Code, Diagnostics, Severity},
+        scope::SCOPES,
+    },
+    load_from,
+    model::{Comparison, Condition, Identity, MethodName, Policy, Test},
+};
+
+const TODAY: (u16, u8, u8) = (2026, 11, 21);
+const SCORED: &[u8] = b"number,score\n12125559080$,80\n";
+const SETS: &str = r#"
+[sets.trunks]
+addresses = ["192.0.2.10", "2001:db8::/64"]
+label = "carrier"
+[sets.dno]
+numbers = ["2025550100$", "605"]
+format = "national"
+[sets.scored]
+numbers = "lists/scored.csv"
+[sets.scanners]
+user_agents = ["sipvicious"]
+[sets.spam]
+patterns = ["viagra"]
+"#;
+
+fn load(text: &str) -> Result<(Policy, Diagnostics), Diagnostics> {
+    load_from(&Table(&[("policy.toml", text.as_bytes()), ("lists/scored.csv", SCORED)]), TODAY)
+}
+
+fn policy(text: &str) -> Policy {
+    load(text).unwrap_or_else(|diagnostics| panic!("{text}\n{diagnostics}")).0
+}
+
+/// The conditions of one rule.
+fn conditions(lines: &str) -> Vec<Condition> {
+    let text = format!("version = 1\n{SETS}\n[[rule]]\nname = \"r\"\naction = \"drop\"\n{lines}\n");
+    policy(&text).rules.remove(0).conditions
+}
+
+fn condition(line: &str) -> Condition {
+    let mut conditions = conditions(line);
+    assert_eq!(conditions.len(), 1, "{line}");
+    conditions.remove(0)
+}
+
+/// A test in one line, to be compared.
+fn shown(condition: &Condition) -> String {
+    let mut shown = if condition.negated { "not ".to_owned() } else { String::new() };
+    let number = |digits: u64, length: u8, exact: bool| {
+        format!("{:x}{}", digits >> (64 - 4 * u32::from(length)), if exact { "$" } else { "" })
+    };
+    let written = match &condition.test {
+        Test::Source(lists) | Test::Destination(lists) => {
+            let kind = if matches!(condition.test, Test::Source(_)) { "source" } else { "destination" };
+            write!(shown, "{kind}").and_then(|()| {
+                lists
+                    .iter()
+                    .flat_map(|list| &list.entries)
+                    .try_for_each(|entry| write!(shown, " {}/{}", entry.address, entry.prefix))
+            })
+        }
+        Test::Number(identity, lists) => write!(shown, "{identity:?}").and_then(|()| {
+            lists
+                .iter()
+                .flat_map(|list| &list.entries)
+                .try_for_each(|entry| write!(shown, " {}", number(entry.digits, entry.length, entry.exact)))
+        }),
+        Test::Text(text, lists) => write!(shown, "{text:?}").and_then(|()| {
+            lists.iter().flat_map(|list| &list.entries).try_for_each(|entry| write!(shown, " {}", entry.pattern))
+        }),
+        Test::Reputation(lists, comparison, threshold) => {
+            write!(shown, "{comparison:?} {threshold} in {} lists", lists.len())
+        }
+        other => write!(shown, "{other:?}"),
+    };
+    written.expect("writing to a string cannot fail");
+    shown
+}
+
+#[test]
+fn each_scope_reads_its_values() {
+    for (line, meaning) in [
+        ("match.source = \"@trunks\"", "source 192.0.2.10/32 2001:db8::/64".to_owned()),
+        (
+            "match.source = [\"@trunks\", \"203.0.113.0/24\"]",
+            "source 192.0.2.10/32 2001:db8::/64 203.0.113.0/24".to_owned(),
+        ),
+        ("match.destination = \"2001:db8::1\"", "destination 2001:db8::1/128".to_owned()),
+        (
+            "match.transport = [\"udp\", \"tls\"]",
+            format!("{:?}", Test::Transport(vec![Transport::Udp, Transport::Tls])),
+        ),
+        ("match.port = 5060", "Port([5060])".to_owned()),
+        (
+            "match.method = [\"INVITE\", \"response\", \"other\"]",
+            format!("{:?}", Test::Method([Method::Invite, Method::Response, Method::Other].map(MethodName).to_vec())),
+        ),
+        ("match.user_agent = [\"@scanners\", \"^friendly\"]", "UserAgent sipvicious ^friendly".to_owned()),
+        ("match.user_agent = \"@spam\"", "UserAgent viagra".to_owned()),
+        ("match.calling = [\"@dno\", \"+44 20\"]", "Calling 12025550100$ 1605 4420".to_owned()),
+        ("match.called = [\"911$\", \"112$\"]", "Called 911$ 112$".to_owned()),
+        ("match.forwarded = \"1900\"", "Forwarded 1900".to_owned()),
+        ("match.from_number = \"1900\"", "From 1900".to_owned()),
+        ("match.asserted_number = \"1900\"", "Asserted 1900".to_owned()),
+        (
+            "match.calling_country = [\"lv\", \"CU\"]",
+            format!("{:?}", Test::Country(Identity::Calling, vec!["LV".into(), "CU".into()])),
+        ),
+        ("match.called_region = \"US-SD\"", format!("{:?}", Test::Region(Identity::Called, vec!["US-SD".into()]))),
+        ("match.forwarded_spid = \"652f\"", format!("{:?}", Test::Spid(Identity::Forwarded, vec!["652F".into()]))),
+        (
+            "match.called_format = [\"too-long\", \"fictional\"]",
+            format!("{:?}", Test::Format(Identity::Called, vec![NumberFormat::TooLong, NumberFormat::Fictional])),
+        ),
+        ("match.calling_reputation = \">= 80\"", format!("{:?} 80 in 1 lists", Comparison::AtLeast)),
+        ("match.calling_reputation = \"<20\"", format!("{:?} 20 in 1 lists", Comparison::Less)),
+        (
+            "match.attestation = [\"C\", \"unknown\"]",
+            format!("{:?}", Test::Attestation(vec![Attestation::C, Attestation::Unknown])),
+        ),
+        ("match.verstat = \"TN-Validation-Failed\"", format!("{:?}", Test::Verstat(vec![Verstat::TnValidationFailed]))),
+        ("match.neighbor = true", "Neighbor(true)".to_owned()),
+        ("match.body = \"@spam\"", format!("{:?} viagra", Text::Body)),
+        (
+            "match.anomaly = [\"not-sip\", \"missing-header\"]",
+            format!("{:?}", Test::Anomaly(anomaly::NOT_SIP | anomaly::MISSING_HEADER)),
+        ),
+        ("match.upstream = \"carrier\"", "source 192.0.2.10/32 2001:db8::/64".to_owned()),
+        ("match.header.from-display = 'sip\\.vicious'", "FromDisplay sip\\.vicious".to_owned()),
+        ("match.\"header.subject\" = \"@spam\"", "Subject viagra".to_owned()),
+    ] {
+        assert_eq!(shown(&condition(line)), meaning, "{line}");
+    }
+}
+
+#[test]
+fn every_scope_of_the_table_can_be_written() {
+    for (name, ..) in SCOPES {
+        let values = [
+            "\"192.0.2.1\"",
+            "\"udp\"",
+            "5060",
+            "\"INVITE\"",
+            "\"US\"",
+            "\"US-SD\"",
+            "\"6529\"",
+            "\"valid\"",
+            "\">= 80\"",
+            "\"A\"",
+            "\"none\"",
+            "true",
+            "\"not-sip\"",
+            "\"carrier\"",
+            "\"1605\"",
+        ];
+        let read = |value: &&str| {
+            load(&format!("version = 1\n{SETS}\n[[rule]]\nname = \"r\"\naction = \"drop\"\nmatch.{name} = {value}\n"))
+                .is_ok()
+        };
+        assert!(values.iter().any(read), "no value suits `{name}`");
+    }
+}
+
+#[test]
+fn a_condition_is_negated_in_every_form() {
+    for line in [
+        "match.not.source = \"@trunks\"",
+        "match = { not.source = \"@trunks\" }",
+        "match = { not = { source = \"@trunks\" } }",
+        "match = { \"not.source\" = \"@trunks\" }",
+        "match.\"not.source\" = \"@trunks\"",
+        "[rule.match]\nnot.source = \"@trunks\"",
+        "[rule.match.not]\nsource = \"@trunks\"",
+    ] {
+        assert_eq!(shown(&condition(line)), "not source 192.0.2.10/32 2001:db8::/64", "{line}");
+    }
+    assert_eq!(shown(&condition("match.not.header.subject = \"@spam\"")), "not Subject viagra");
+}
+
+#[test]
+fn one_scope_can_stand_in_two_conditions_of_a_rule() {
+    let found = conditions("match = { method = \"INVITE\", calling = \"1605\", not.calling = \"16055550123$\" }");
+    let shown: Vec<_> = found.iter().map(shown).collect();
+    assert_eq!(shown[1..], ["Calling 1605", "not Calling 16055550123$"]);
+}
+
+#[test]
+fn each_action_reads_its_argument() {
+    for (line, action, argument, divert_to) in [
+        ("\"drop\"", Action::Drop, 0, ""),
+        ("\"continue\"", Action::Continue, 0, ""),
+        ("\"bypass-fraud-control\"", Action::BypassFraudControl, 0, ""),
+        ("\"whitelist\"", Action::Whitelist, 0, ""),
+        ("{ ban = \"10m\" }", Action::Ban, 600, ""),
+        ("{ ban = \"1h30m\" }", Action::Ban, 5_400, ""),
+        ("{ reject = 603 }", Action::Reject, 603, ""),
+        ("{ divert = \"sip:captcha@example.com\" }", Action::Divert, 0, "sip:captcha@example.com"),
+    ] {
+        let policy = policy(&format!("version = 1\n[[rule]]\nname = \"r\"\naction = {line}\n"));
+        let rule = &policy.rules[0];
+        assert_eq!((rule.action, rule.argument, rule.divert_to.as_str()), (action, argument, divert_to), "{line}");
+    }
+}
+
+#[test]
+fn rates_have_a_period_a_burst_and_a_key() {
+    const SECOND: u64 = 1_000_000_000;
+    for (line, expected) in [
+        ("{ rate = \"5/s\", burst = 20, per = \"called\" }", (5, SECOND, 20, Per::Called, 0)),
+        ("{ rate = \"100/m\", per = \"source/24\" }", (100, 60 * SECOND, 100, Per::SourcePrefix, 24)),
+        ("{ rate = \"1000/h\", burst = 0 }", (1000, 3_600 * SECOND, 0, Per::Rule, 0)),
+        ("{ rate = \"20/10s\", per = \"calling/6\" }", (20, 10 * SECOND, 20, Per::CallingPrefix, 6)),
+        ("{ rate = \"1/d\", per = \"called/7\" }", (1, 86_400 * SECOND, 1, Per::CalledPrefix, 7)),
+    ] {
+        let policy = policy(&format!("version = 1\n[[rule]]\nname = \"r\"\naction = \"drop\"\nover = {line}\n"));
+        let over = policy.rules[0].over.as_ref().expect(line);
+        assert_eq!((over.count, over.period, over.burst, over.per, over.prefix), expected, "{line}");
+    }
+}
+
+#[test]
+fn what_is_left_out_has_a_default() {
+    let policy = policy("version = 1\n[[rule]]\nname = \"r\"\naction = \"drop\"\n");
+    assert!(!policy.default_drop);
+    assert_eq!(policy.ports, [(5060, Transport::Udp), (5060, Transport::Tcp)]);
+    let numbering = &policy.numbering;
+    assert_eq!((numbering.country_code.as_str(), numbering.international_prefix.as_str()), ("1", "011"));
+    assert_eq!(
+        (numbering.national_prefix.as_str(), numbering.bare_national, numbering.neighbor_digits),
+        ("", false, 6)
+    );
+    let rule = &policy.rules[0];
+    assert_eq!((rule.stage.as_str(), rule.report, rule.basis.as_deref()), ("blacklist", false, None));
+    assert_eq!((rule.origin.file.as_os_str().to_str(), rule.origin.line), (Some("policy.toml"), 3));
+}
+
+#[test]
+fn a_section_network_lists_all_ports() {
+    let policy = policy("version = 1\n[network]\nudp = [5080, 5060]\ntls = 5061\n");
+    assert_eq!(policy.ports, [(5060, Transport::Udp), (5061, Transport::Tls), (5080, Transport::Udp)]);
+}
+
+#[test]
+fn numbering_of_another_country_is_read() {
+    let text = "version = 1\n[numbering]\ncountry_code = \"49\"\nnational_prefix = \"0\"\nbare = \"national\"\nneighbor_digits = 5\n";
+    let numbering = policy(text).numbering;
+    assert_eq!((numbering.country_code.as_str(), numbering.international_prefix.as_str()), ("49", "00"));
+    assert_eq!(
+        (numbering.national_prefix.as_str(), numbering.bare_national, numbering.neighbor_digits),
+        ("0", true, 5)
+    );
+    assert!(numbering.ranges.iter().any(|range| range.prefix == "49" && range.country.as_deref() == Some("DE")));
+}
+
+#[test]
+fn an_imported_numbering_table_stands_behind_the_built_in_one() {
+    let table = b"prefix,country,region,ocn,assigned\n1605562,US,US-SD,6529,yes\n1605,US,US-ND,,\n";
+    let text = b"version = 1\n[numbering]\nranges = \"numbering.csv\"\n";
+    let (policy, _) =
+        load_from(&Table(&[("policy.toml", text), ("numbering.csv", table)]), TODAY).expect("it is right");
+    let about =
+        |prefix: &str| policy.numbering.ranges.iter().rfind(|range| range.prefix == prefix).expect("it is there");
+    assert_eq!(about("1605562").spid.as_deref(), Some("6529"));
+    assert_eq!(about("1605").region.as_deref(), Some("US-ND"));
+    assert!(policy.numbering.ranges.is_sorted_by_key(|range| range.prefix.len()));
+}
+
+/// The codes of the warnings about a policy without errors.
+fn warnings(text: &str) -> Vec<Code> {
+    load(text)
+        .unwrap_or_else(|diagnostics| panic!("{diagnostics}"))
+        .1
+        .iter()
+        .map(|diagnostic| diagnostic.code)
+        .collect()
+}
+
+const EMERGENCY: &str = "version = 1\n[numbering]\ncountry_code = \"1\"\n[[rule]]\nname = \"emergency\"\nmatch.called = \"911$\"\naction = \"whitelist\"\n";
+
+#[test]
+fn rules_behind_drop_everything_are_reachable_through_a_pinhole_of_another_stage() {
+    let drop_all = "[[rule]]\nname = \"all-others\"\naction = \"drop\"\n";
+    let shield = "[[rule]]\nname = \"shield\"\nstage = \"shield\"\nmatch.calling = \"1900\"\naction = \"drop\"\n";
+    let trunks = "[[rule]]\nname = \"trunks\"\nmatch.source = \"192.0.2.1\"\naction = \"continue\"\n";
+    assert_eq!(warnings(&format!("{EMERGENCY}{trunks}{drop_all}{shield}")), []);
+    assert_eq!(warnings(&format!("{EMERGENCY}{drop_all}{shield}")), [Code::Unreachable]);
+}
+
+#[test]
+fn a_rule_is_reachable_behind_one_that_reports_or_has_a_rate_or_is_narrower() {
+    let last = "[[rule]]\nname = \"last\"\nmatch.called = \"1605\"\naction = \"drop\"\n";
+    for first in [
+        "match.called = \"1605\"\naction = \"drop\"\nmode = \"report\"",
+        "match.called = \"1605\"\naction = \"drop\"\nover = { rate = \"5/s\", per = \"called\" }",
+        "match.called = \"1605562\"\naction = \"drop\"",
+        "match = { called = \"1605\", method = \"INVITE\" }\naction = \"drop\"",
+        "match.not.called = \"1605\"\naction = \"drop\"",
+        "match.calling = \"1605\"\naction = \"drop\"",
+        "match.called = \"1605\"\naction = \"continue\"\nstage = \"shield\"",
+    ] {
+        assert_eq!(warnings(&format!("{EMERGENCY}[[rule]]\nname = \"first\"\n{first}\n{last}")), [], "{first}");
+    }
+    for first in [
+        "match.called = \"1605\"\naction = \"drop\"",
+        "match.called = [\"1900\", \"160\"]\naction = \"continue\"",
+        "action = \"whitelist\"",
+    ] {
+        let text = format!("{EMERGENCY}[[rule]]\nname = \"first\"\n{first}\n{last}");
+        assert_eq!(warnings(&text), [Code::Unreachable], "{first}");
+    }
+}
+
+#[test]
+fn emergency_calls_are_only_missed_where_something_can_drop_them() {
+    let head = "version = 1\n[numbering]\ncountry_code = \"1\"\n";
+    for rule in [
+        "match.user_agent = \"x\"\naction = \"drop\"\nmode = \"report\"",
+        "match.method = \"REGISTER\"\naction = \"drop\"",
+        "match.called = \"1605562\"\naction = \"drop\"",
+        "match.source = \"192.0.2.1\"\naction = \"continue\"",
+    ] {
+        assert_eq!(warnings(&format!("{head}[[rule]]\nname = \"r\"\n{rule}\n")), [], "{rule}");
+    }
+    for rule in ["match.user_agent = \"x\"\naction = \"drop\"", "match.not.method = \"REGISTER\"\naction = \"drop\""] {
+        assert_eq!(warnings(&format!("{head}[[rule]]\nname = \"r\"\n{rule}\n")), [Code::NoEmergencyPinhole], "{rule}");
+    }
+    assert_eq!(warnings(&format!("default = \"drop\"\n{head}")), [Code::NoEmergencyPinhole]);
+}
+
+#[test]
+fn a_missing_policy_file_is_one_plain_error() {
+    let diagnostics = load_from(&Table(&[]), TODAY).expect_err("there is no policy");
+    assert_eq!(
+        diagnostics.to_string(),
+        "error[missing-file]: cannot read policy.toml: no such file\n |\n = help: a policy repository is a directory with a \
+         `policy.toml` in it\n\n1 error"
+    );
+}
+
+#[test]
+fn escapes_for_the_terminal_are_shown_and_not_sent() {
+    let diagnostics = load("version = 1\n\"\\u001b[31mx\" = 1\n").expect_err("the key is unknown");
+    let text = diagnostics.render(false, None);
+    assert!(!text.contains('\u{1b}') && text.contains("\\u{1b}[31mx"), "{text}");
+}
+
+#[test]
+fn a_set_may_allow_unreadable_entries_of_its_list() {
+    let with_list = |keys: &str, list: &str| {
+        let text = format!(
+            "version = 1\n[sets.a]\naddresses = \"a.txt\"\n{keys}\n[[rule]]\nname = \"r\"\nmatch.source = \"@a\"\naction = \"drop\"\n"
+        );
+        load_from(&Table(&[("policy.toml", text.as_bytes()), ("a.txt", list.as_bytes())]), TODAY)
+    };
+    let list = "192.0.2.1\nx\n192.0.2.2\ny\n";
+    let told = |diagnostics: &Diagnostics, severity| {
+        let told = diagnostics.iter().filter(|one| one.severity == severity && one.code == Code::BadAddress);
+        told.filter_map(|one| one.place.as_ref()).map(|place| place.line).collect::<Vec<_>>()
+    };
+    let (policy, diagnostics) = with_list("max_errors = 2", list).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    let Test::Source(lists) = &policy.rules[0].conditions[0].test else { panic!("it is about the source") };
+    assert_eq!(lists[0].entries.iter().map(|entry| entry.line).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(told(&diagnostics, Severity::Warning), [2, 4]);
+    for (keys, list) in [("max_errors = 1", list), ("", list), ("max_errors = 9", "x\ny\n")] {
+        let diagnostics = with_list(keys, list).expect_err(keys);
+        assert_eq!(told(&diagnostics, Severity::Error).len(), 2, "{keys}: {diagnostics}");
+    }
+    let many = with_list("max_errors = 300", &format!("192.0.2.1\n{}", "x\n".repeat(300)));
+    assert_eq!(many.unwrap_or_else(|diagnostics| panic!("{diagnostics}")).1.count(Severity::Warning), 301);
+    assert!(with_list("max_errors = -1", list).is_err_and(|told| told.iter().any(|one| one.code == Code::BadValue)));
+    let inline = "version = 1\n[sets.a]\naddresses = [\"192.0.2.1\"]\nmax_errors = 1\n";
+    assert!(load(inline).is_err_and(|told| told.iter().any(|one| one.code == Code::UnknownKey)));
+}
+
+#[test]
+fn names_have_at_most_64_bytes_and_a_longer_one_is_told_at_its_place() {
+    let named = |length: usize| {
+        let name = "n".repeat(length);
+        load(&format!("version = 1\n[[rule]]\nname = \"{name}\"\nmatch.method = \"INFO\"\naction = \"drop\"\n"))
+    };
+    assert!(named(64).is_ok());
+    let told = named(65).expect_err("it is too long");
+    let place =
+        told.iter().find(|one| one.code == Code::BadValue).and_then(|one| one.place.clone()).expect("it has a place");
+    assert_eq!((place.line, place.column, place.end_column), (3, 8, 8 + 65 + 2));
+}
