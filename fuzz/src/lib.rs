@@ -1,6 +1,3 @@
-//! What the fuzz targets call; it lies with the tests, which run the targets' corpora too.
+//! What the fuzz targets call. It lives with the oracle: the tests run the targets' corpora too.
 
-#[path = "../../tests/tests/oracle/mod.rs"]
-mod oracle;
-
-pub use oracle::fuzz::*;
+pub use ringfence_oracle::fuzz::*;

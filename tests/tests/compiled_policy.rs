@@ -1,19 +1,16 @@
 //! What the compiler makes of a policy decides as the policy's words do.
 
-mod oracle;
-
 use std::{collections::HashSet, net::IpAddr, path::PathBuf, sync::Arc};
 
 use filter_core::layout::{Action, Text, address_flag};
 use filter_policy::{
-    build,
     compile::{CompileErrorKind, compile},
-    files::Table,
     image::Image,
     model::{Condition, Identity, Origin, PatternEntry, PatternList, Policy, Rule, Test},
 };
-use oracle::{evaluate, generate, image};
 use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::Config};
+use ringfence_hosts::policy::text;
+use ringfence_oracle::{evaluate, generate, image};
 
 /// Policies tried, each with 100 readings; `RINGFENCE_CASES` asks for more.
 fn policies() -> u32 {
@@ -164,8 +161,7 @@ fn a_source_has_a_decider_where_the_first_rule_that_it_satisfies_asks_for_nothin
         match = { source = "192.0.2.0/24", not.source = "192.0.2.6" }
         action = "drop"
     "#;
-    let files = [("policy.toml", TEXT.as_bytes())];
-    let compiled = build(&Table(&files), (2026, 11, 22)).expect("the policy is good").image;
+    let compiled = text(TEXT).image;
     let name = |last: u8| {
         let rule = decider(&compiled, IpAddr::from([192, 0, 2, last]))?;
         Some(compiled.rule_names[rule].as_str())

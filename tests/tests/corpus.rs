@@ -3,8 +3,6 @@
 //! They lie outside of the repository, in a folder that `RINGFENCE_CORPUS` names, by default `../shared/corpus` beside the
 //! workspace. Without it these tests are left out, loudly.
 
-mod hosts;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -19,7 +17,7 @@ use filter_policy::{
     capture,
     engine::{Endpoints, Engine, datagram, inspection},
 };
-use hosts::Hosts;
+use ringfence_hosts::{Hosts, policy};
 use ringfence_tests::workspace;
 
 /// Where our reading differs, each with its reason.
@@ -57,7 +55,7 @@ fn corpus(test: &str) -> Option<PathBuf> {
 #[test]
 fn both_hosts_read_every_message_of_the_corpus_alike() -> Result<()> {
     let Some(corpus) = corpus("both_hosts_read_every_message_of_the_corpus_alike") else { return Ok(()) };
-    let built = hosts::sample_policy()?;
+    let built = policy::sample();
     let image = inspection(&built.image, &[(5060, Transport::Udp)]);
     let mut hosts = Hosts::new(&image)?;
     let messages = messages(&corpus)?;
@@ -72,7 +70,7 @@ fn both_hosts_read_every_message_of_the_corpus_alike() -> Result<()> {
 #[test]
 fn both_hosts_read_and_judge_every_packet_of_the_corpus_alike() -> Result<()> {
     let Some(corpus) = corpus("both_hosts_read_and_judge_every_packet_of_the_corpus_alike") else { return Ok(()) };
-    let built = hosts::sample_policy()?;
+    let built = policy::sample();
     let mut judge = Hosts::new(&built.image)?;
     let mut packets = 0;
     let mut messages = 0;
@@ -142,7 +140,7 @@ fn readings_agree_with_the_other_parsers_but_where_the_list_says_why_not() -> Re
 
 /// What we read in each message, under the corpus's names.
 fn readings(corpus: &Path) -> Result<BTreeMap<String, BTreeMap<&'static str, String>>> {
-    let built = hosts::sample_policy()?;
+    let built = policy::sample();
     let image = inspection(&built.image, &[(5060, Transport::Udp)]);
     let mut engine = Engine::new(&image);
     let mut readings = BTreeMap::new();

@@ -3,8 +3,6 @@
 //! Two engines take each packet: one reads everything and decides nothing; what it read goes to the naive evaluator. The other
 //! one reads what the policy needs, and decides.
 
-mod oracle;
-
 use filter_core::{
     layout::{Attestation, Method, NumberFormat, TEXTS, Text, Verstat},
     reason::Reason,
@@ -15,12 +13,14 @@ use filter_policy::{
     compile::compile,
     engine::{Engine, inspection},
 };
-use oracle::{
-    evaluate::{Numbers, Readings, evaluate},
-    generate,
-    message::{self, Packet},
-};
 use proptest::{collection::vec, prelude::*, test_runner::Config};
+use ringfence_oracle::{
+    evaluate::{Numbers, Readings, evaluate},
+    generate::{
+        self,
+        message::{self, Packet},
+    },
+};
 
 /// Policies tried, each with 100 packets; `RINGFENCE_CASES` asks for more.
 fn policies() -> u32 {

@@ -1,13 +1,13 @@
 //! Every input that fuzzing found worth keeping, crashes of the past among them, goes through its target once more.
 
-mod oracle;
-
 use std::path::Path;
+
+use ringfence_oracle::fuzz;
 
 #[test]
 fn the_fuzz_corpora_pass() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
-    for (name, target) in oracle::fuzz::TARGETS {
+    for (name, target) in fuzz::TARGETS {
         let files = std::fs::read_dir(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         let mut inputs = 0;
         for file in files {
@@ -28,7 +28,7 @@ fn the_fuzz_corpora_pass() {
 #[ignore = "makes corpora anew"]
 fn write_example_corpora() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
-    for (name, inputs) in oracle::fuzz::examples() {
+    for (name, inputs) in fuzz::examples() {
         let folder = folder.join(name);
         std::fs::create_dir_all(&folder).expect("a folder can be made");
         for (index, input) in inputs.iter().enumerate() {

@@ -10,8 +10,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use filter_policy::{files::Table, image::Image};
+use filter_policy::image::Image;
 use ringfence::kernel::{self, Counts, Error, Filter, Instance, Mode, ModeChoice, Pins, Ring, State};
+use ringfence_hosts::policy;
 use ringfence_tests::netns::{Wire, WireOptions};
 
 const INTERFACE: &str = Wire::SERVER_INTERFACE;
@@ -228,10 +229,7 @@ action = "drop"
 
 fn image(rules: &[&str]) -> Image {
     let text = format!("version = 1\ndefault = \"pass\"\n[network]\nudp = [5060]\n{}", rules.concat());
-    match filter_policy::build(&Table(&[("policy.toml", text.as_bytes())]), filter_policy::today()) {
-        Ok(built) => built.image,
-        Err(diagnostics) => panic!("{}", diagnostics.render(false, None)),
-    }
+    policy::text(&text).image
 }
 
 fn interfaces(names: &[&str]) -> Vec<String> {

@@ -1,13 +1,11 @@
 //! Every scope of the policy language, in both hosts: packets for which a condition holds,
 //! packets for which its negation does, and that there is no scope without.
 
-mod hosts;
-
 use std::collections::BTreeMap;
 
 use filter_core::reason::Reason;
-use filter_policy::{engine::Engine, files::Table, language::scope::SCOPES};
-use hosts::Hosts;
+use filter_policy::{engine::Engine, language::scope::SCOPES};
+use ringfence_hosts::{Hosts, policy};
 use ringfence_tests::{message::Message, packet::Packet};
 use serde_json::Value;
 
@@ -371,10 +369,7 @@ fn a_condition_on_each_scope_holds_where_it_should_and_its_negation_elsewhere() 
             text += "action = \"drop\"\nmode = \"report\"\n";
         }
     }
-    let files =
-        [("policy.toml", text.as_bytes()), ("ranges.csv", RANGES.as_bytes()), ("scored.csv", SCORED.as_bytes())];
-    let mut built = filter_policy::build(&Table(&files), filter_policy::today())
-        .unwrap_or_else(|told| panic!("{}", told.render(false, None)));
+    let mut built = policy::files(&[("policy.toml", &text), ("ranges.csv", RANGES), ("scored.csv", SCORED)]);
     // A counter for each, as a loaded filter gives them.
     for (slot, rule) in (0..).zip(&mut built.image.rules) {
         rule.slot = slot;
@@ -419,11 +414,10 @@ fn no_scope_is_without_a_packet_that_it_holds_for_and_one_that_it_does_not() {
 /// What could not be read of a packet is nobody's, not the one's before.
 #[test]
 fn a_reading_shows_nothing_of_the_packet_before() {
-    let built = hosts::policy_text(
+    let built = policy::text(
         "version = 1\n[network]\nudp = [5060, 5070]\ntls = [5061]\n\
          [[rule]]\nname = \"calls\"\nmatch.method = \"INVITE\"\naction = \"continue\"\n",
-    )
-    .expect("the policy is good");
+    );
     let mut engine = Engine::new(&built.image);
     let mut shown = |packet: Packet| {
         let reason = engine.decide(&packet.frame()).reason;

@@ -1,8 +1,6 @@
 //! What the kernel's verifier makes of the program, under policies from small to large: what it walks through, the states
 //! that it keeps, and how long loading takes. `cargo xtask vm` reads the lines that this prints, on other kernels.
 
-mod hosts;
-
 use std::{
     fs,
     time::{Duration, Instant},
@@ -12,6 +10,7 @@ use aya::VerifierLogLevel;
 use filter_core::layout::Transport;
 use filter_policy::{engine::inspection, image::Image};
 use ringfence::kernel::{Error, Instance};
+use ringfence_hosts::policy;
 use ringfence_tests::say;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -21,14 +20,14 @@ const BUDGET: u32 = 250_000;
 // The only test of this file: it takes the process's descriptors away.
 #[test]
 fn the_verifier_walks_less_than_a_quarter_of_what_it_would() {
-    let sample = hosts::sample_policy().expect("the sample policy is good").image;
+    let sample = policy::sample().image;
     let inspection = inspection(&sample, &[(5060, Transport::Udp)]);
-    let image = |text| hosts::policy_text(text).expect("the policy is good").image;
-    let everything = image(include_str!("hosts/everything.toml"));
-    let addresses_only = image(
+    let everything = policy::everything().image;
+    let addresses_only = policy::text(
         "version = 1\ndefault = \"pass\"\n[network]\nudp = [5060]\n[[rule]]\nname = \"blocked\"\n\
          match.source = \"203.0.113.0/24\"\naction = \"drop\"\n",
-    );
+    )
+    .image;
     let policies = [
         ("addresses only", &addresses_only),
         ("inspection", &inspection),

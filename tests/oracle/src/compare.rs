@@ -1,0 +1,149 @@
+//! What the engine and the oracle read and decide, in one form.
+
+use std::fmt::Write as _;
+
+use filter_core::{
+    layout::{TEXTS, Text},
+    scratch::{Header, Kind, Number, NumberOf, Scratch},
+    text,
+};
+use filter_policy::engine::Decision;
+
+use crate::{
+    decide,
+    read::{self, Message},
+};
+
+/// The oracle's decision as the engine tells it.
+pub fn as_engine(decision: &decide::Decision) -> Decision {
+    let decide::Decision { reason, rule, would, matched } = decision.clone();
+    Decision { reason, rule, would, matched }
+}
+
+/// What was read, in a form that all three have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Read {
+    pub kind: Kind,
+    pub anomalies: u32,
+    pub message: Option<Box<Fields>>,
+}
+
+/// Of a request or a response.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fields {
+    pub method: u32,
+    pub written_method: String,
+    pub texts: Vec<Option<String>>,
+    pub users: Vec<String>,
+    /// The first fifteen digits, and how many there are.
+    pub numbers: Vec<Option<(String, usize)>>,
+    pub formats: [u8; 2],
+    pub attestation: u32,
+    pub verstat: u32,
+    pub privacy: bool,
+    pub content_length: Option<u32>,
+}
+
+/// Bytes that can be shown.
+pub fn escaped(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string()
+}
+
+const KINDS: [Kind; 7] =
+    [Kind::Unread, Kind::Request, Kind::Response, Kind::KeepAlive, Kind::Stun, Kind::NotSip, Kind::Empty];
+
+/// What an engine read.
+pub fn readings(scratch: &Scratch) -> Read {
+    let kind = KINDS[scratch.kind as usize];
+    let is_sip = matches!(kind, Kind::Request | Kind::Response);
+    Read { kind, anomalies: scratch.anomalies, message: is_sip.then(|| Box::new(fields(scratch, kind))) }
+}
+
+fn fields(scratch: &Scratch, kind: Kind) -> Fields {
+    let texts = (0..TEXTS as u8).map(|index| {
+        let text = ALL_TEXTS.iter().copied().find(|text| *text as u8 == index)?;
+        text::span(scratch, text).map(|span| escaped(scratch.trimmed(span)))
+    });
+    let method = if kind == Kind::Request { Header::Method } else { Header::StatusCode };
+    let number = |of: NumberOf| digits(&scratch.numbers[of as usize]);
+    let format = |of: NumberOf| scratch.numbers[of as usize].format;
+    Fields {
+        method: scratch.method,
+        written_method: escaped(scratch.bytes(scratch.header(method as u32))),
+        texts: texts.collect(),
+        users: (0..8).map(|uri| escaped(scratch.bytes(scratch.uri(uri).user))).collect(),
+        numbers: [NumberOf::Calling, NumberOf::Called, NumberOf::Forwarded, NumberOf::From, NumberOf::Asserted]
+            .map(number)
+            .to_vec(),
+        formats: [format(NumberOf::Calling), format(NumberOf::Called)],
+        attestation: scratch.attestation,
+        verstat: scratch.verstat,
+        privacy: scratch.privacy != 0,
+        content_length: (scratch.content_length != u32::MAX).then_some(scratch.content_length),
+    }
+}
+
+/// Every text there is.
+pub const ALL_TEXTS: [Text; 14] = [
+    Text::UserAgent,
+    Text::CallId,
+    Text::FromDisplay,
+    Text::FromUser,
+    Text::ToUser,
+    Text::RequestUser,
+    Text::Subject,
+    Text::Contact,
+    Text::FromHost,
+    Text::RequestHost,
+    Text::Via,
+    Text::SdpSession,
+    Text::Body,
+    Text::Server,
+];
+
+fn digits(number: &Number) -> Option<(String, usize)> {
+    let key = format!("{:016x}", number.key);
+    let length = usize::from(number.digits);
+    (number.key != 0).then(|| (key[..length.min(15)].to_owned(), length))
+}
+
+/// What the oracle read.
+pub fn of_oracle(message: &Message) -> Read {
+    let numbers = &message.numbers;
+    let number = |number: &Option<String>| {
+        number.as_ref().map(|number| (number[..number.len().min(15)].to_owned(), number.len().min(255)))
+    };
+    let fields = || Fields {
+        method: message.method as u32,
+        written_method: escaped(&message.written_method),
+        texts: message.texts.iter().map(|text| text.as_deref().map(|text| escaped(read::trimmed(text)))).collect(),
+        users: message.users.iter().map(|user| escaped(user)).collect(),
+        numbers: [&numbers.calling, &numbers.called, &numbers.forwarded, &numbers.from, &numbers.asserted]
+            .map(number)
+            .to_vec(),
+        formats: [message.calling_format as u8, message.called_format as u8],
+        attestation: message.attestation as u32,
+        verstat: message.verstat as u32,
+        privacy: message.privacy,
+        content_length: message.content_length,
+    };
+    Read { kind: message.kind, anomalies: message.anomalies, message: message.is_sip().then(|| Box::new(fields())) }
+}
+
+/// Tells what differs.
+pub fn same(name: &str, read: &Read, other_name: &str, other: &Read) -> Result<(), String> {
+    if read == other {
+        return Ok(());
+    }
+    let (one, two) = (format!("{read:#?}"), format!("{other:#?}"));
+    let mut what = String::from("readings differ:\n");
+    let (one, two): (Vec<&str>, Vec<&str>) = (one.lines().collect(), two.lines().collect());
+    if one.len() == two.len() {
+        for (index, (one, two)) in one.iter().zip(&two).enumerate().filter(|(_, (one, two))| one != two) {
+            let _ = writeln!(what, "line {index}: {name} {one}, {other_name} {two}");
+        }
+    } else {
+        let _ = writeln!(what, "{name}: {}\n{other_name}: {}", one.join("\n"), two.join("\n"));
+    }
+    Err(what)
+}

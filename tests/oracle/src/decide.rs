@@ -1,0 +1,170 @@
+//! The naive decision: from a frame to a reason, one step after the other.
+
+use std::{collections::HashSet, net::IpAddr};
+
+use filter_core::{
+    layout::{Per, Transport, anomaly},
+    reason::{Reason, Verdict},
+    scratch::Kind,
+};
+use filter_policy::model::{Policy, Rule, Test};
+
+use crate::{
+    evaluate::{self, Outcome, Readings},
+    read::{FragmentKey, Frame, Message, Packet, read_frame, read_payload},
+};
+
+/// What comes of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub reason: Reason,
+    pub rule: Option<usize>,
+    /// Rules in report mode that matched, in order.
+    pub would: Vec<usize>,
+    /// All rules that matched, in order.
+    pub matched: Vec<usize>,
+}
+
+impl Decision {
+    fn without_rule(reason: Reason) -> Self {
+        Self { reason, rule: None, would: Vec::new(), matched: Vec::new() }
+    }
+}
+
+/// What outlives a packet.
+#[derive(Debug, Default)]
+pub struct Memory {
+    fragments: HashSet<FragmentKey>,
+    flows: HashSet<FlowKey>,
+    banned: HashSet<IpAddr>,
+}
+type FlowKey = (IpAddr, IpAddr, u16, u16);
+
+/// Decides about a frame. The message is returned where the payload was looked at.
+/// `inspect` says that messages are read whether a rule asks about them or not.
+pub fn decide(policy: &Policy, inspect: bool, memory: &mut Memory, frame: &[u8]) -> (Decision, Option<Message>) {
+    let packet = match read_frame(frame, &policy.ports) {
+        Frame::Other(reason) => return (Decision::without_rule(reason), None),
+        Frame::LaterFragment(key) => {
+            let dropped = memory.fragments.contains(&key);
+            let reason = if dropped { Reason::FragmentOfDropped } else { Reason::FragmentLater };
+            return (Decision::without_rule(reason), None);
+        }
+        Frame::Packet(packet) => packet,
+    };
+    let flow = (packet.source, packet.destination, packet.source_port, packet.port);
+    let is_stream = packet.transport != Transport::Udp;
+    if is_stream && packet.opens {
+        // Another connection on the same ports: nothing is held against it.
+        memory.flows.remove(&flow);
+    }
+    if is_stream && memory.flows.contains(&flow) {
+        packet.fragment.map(|key| memory.fragments.insert(key));
+        return (Decision::without_rule(Reason::FlowOfDropped), None);
+    }
+    if memory.banned.contains(&packet.source) {
+        packet.fragment.map(|key| memory.fragments.insert(key));
+        return (Decision::without_rule(Reason::Banned), None);
+    }
+    let mut message = read_payload(policy, &packet);
+    if is_stream && !message.is_sip() && message.kind != Kind::KeepAlive {
+        // The rest of a message that began in another segment says nothing of itself.
+        message.anomalies &= anomaly::TINY_FIRST_FRAGMENT;
+    }
+    let readings = readings(&packet, &message);
+    let outcome = evaluate::evaluate(policy, &readings);
+    let before_message = outcome.rule.is_some() && !needs_message(policy, &readings, &outcome);
+    let reason = match (outcome.rule, message.kind) {
+        (Some(_), _) | (None, Kind::Request | Kind::Response) => outcome.reason,
+        // In a stream the default is for messages.
+        (None, Kind::Empty) if is_stream => Reason::StreamWithoutMessage,
+        (None, Kind::KeepAlive)
+            if is_stream && (inspect || policy.default_drop || policy.rules.iter().any(asks_message)) =>
+        {
+            Reason::StreamWithoutMessage
+        }
+        // Without a rule about messages it need not be known whether this is one.
+        (None, _) if is_stream && !inspect && !policy.default_drop && !policy.rules.iter().any(asks_message) => {
+            outcome.reason
+        }
+        (None, _) if is_stream => Reason::MidMessage,
+        (None, _) => outcome.reason,
+    };
+    if let Some(rule) = outcome.rule.filter(|_| reason == Reason::RuleBan)
+        && policy.rules[rule].argument > 0
+        && !evaluate::in_addresses(&policy.never_ban, packet.source)
+    {
+        memory.banned.insert(packet.source);
+    }
+    if reason.verdict() == Verdict::Drop {
+        packet.fragment.map(|key| memory.fragments.insert(key));
+        let is_read = !before_message && (message.is_sip() || message.kind == Kind::KeepAlive);
+        if packet.transport == Transport::Tcp && is_read {
+            memory.flows.insert(flow);
+        }
+    } else if let Some(key) = packet.fragment {
+        // The identification is in use again, for a datagram that passes.
+        memory.fragments.remove(&key);
+    }
+    let mut matched = [outcome.would.clone(), outcome.pinholes, outcome.rule.into_iter().collect()].concat();
+    matched.sort_unstable();
+    (Decision { reason, rule: outcome.rule, would: outcome.would, matched }, (!before_message).then_some(message))
+}
+
+/// True if a rule had to be asked that only a message can answer, before one decided.
+fn needs_message(policy: &Policy, readings: &Readings, outcome: &Outcome) -> bool {
+    let mut skipped: Vec<&str> = Vec::new();
+    for (index, rule) in policy.rules.iter().enumerate() {
+        if Some(index) > outcome.rule {
+            break;
+        }
+        if skipped.contains(&rule.stage.as_str()) || !packet_conditions_hold(policy, rule, readings) {
+            continue;
+        }
+        if asks_message(rule) || Some(index) == outcome.rule {
+            return asks_message(rule);
+        }
+        if outcome.pinholes.contains(&index) {
+            skipped.push(&rule.stage);
+            if rule.action == filter_core::layout::Action::BypassFraudControl {
+                skipped.push("fraud");
+            }
+        }
+    }
+    false
+}
+
+fn is_packet_test(test: &Test) -> bool {
+    matches!(test, Test::Source(_) | Test::Destination(_) | Test::Transport(_) | Test::Port(_))
+}
+
+fn packet_conditions_hold(policy: &Policy, rule: &Rule, readings: &Readings) -> bool {
+    let mut conditions = rule.conditions.iter().filter(|condition| is_packet_test(&condition.test));
+    conditions.all(|condition| evaluate::holds(policy, condition, readings))
+}
+
+fn asks_message(rule: &Rule) -> bool {
+    let of_number = |per: Per| matches!(per, Per::Called | Per::CalledPrefix | Per::Calling | Per::CallingPrefix);
+    rule.conditions.iter().any(|condition| !is_packet_test(&condition.test))
+        || rule.over.as_ref().is_some_and(|over| of_number(over.per))
+}
+
+/// What rules are asked about.
+fn readings(packet: &Packet, message: &Message) -> Readings {
+    Readings {
+        source: packet.source,
+        destination: packet.destination,
+        transport: packet.transport,
+        port: packet.port,
+        is_message: message.is_sip(),
+        anomalies: message.anomalies,
+        method: message.method,
+        texts: message.texts.clone(),
+        numbers: message.numbers.clone(),
+        calling_format: message.calling_format,
+        called_format: message.called_format,
+        attestation: message.attestation,
+        verstat: message.verstat,
+        exceeded: Vec::new(),
+    }
+}

@@ -1,0 +1,20 @@
+//! Random policies, packets and readings.
+//!
+//! Everything is drawn from small stocks, so that lists overlap, prefixes nest, and conditions hold about as often as not.
+
+pub mod frame;
+pub mod message;
+mod payload;
+mod policy;
+mod random;
+mod readings;
+pub mod seeded_policy;
+mod sip;
+mod stock;
+
+pub use payload::{message, payload};
+pub use policy::{origin, pattern_list, policy};
+pub use random::Random;
+pub use readings::{address, number, readings};
+pub use sip::{name_addr, user};
+pub use stock::{ADDRESSES, NUMBERS, PATTERNS, PORTS, TEXT_SCOPES, VALUES};

@@ -1,0 +1,284 @@
+//! Random payloads: messages that are nearly right, and what is no message.
+
+use super::{
+    random::Random,
+    sip::{field, name_addr, several, uri},
+    stock::VALUES,
+};
+
+/// Bytes that mean something to somebody.
+const SPECIAL: &[u8] = b"\0\t\n\r  \"\"<>>,,;;::@@%%\\=+(-./09AaZz\x01\x0b\x0f\x1f\x7f\x80\xff";
+
+/// A payload in pieces.
+pub fn payload(random: &mut Random) -> Vec<Vec<u8>> {
+    const OTHERS: &[&[u8]] = &[
+        b"",
+        b"\r\n\r\n",
+        b"\n",
+        b"\0\0\0\0",
+        b"  \r\n",
+        b"INVITE",
+        b"INVITE sip:a@b SIP/2.0",
+        b"\x16\x03\x01\x02\x00",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x00\x01\x00\x00\x21\x12\xa4\x42abcdefghijkl",
+        b"\x00\x01\x00\x00\x21\x12\xa4\x42abcdefghijk",
+        b"\r\n\x00\x01\x21\x12\xa4\x42abcdefghijkl",
+    ];
+    match random.below(40) {
+        0 | 1 => vec![random.pick(OTHERS).to_vec()],
+        2 => vec![(0..random.below(90)).map(|_| random.next() as u8).collect()],
+        3 => vec![(0..random.below(90)).map(|_| random.pick(SPECIAL)).collect()],
+        _ => {
+            let mut pieces = message(random);
+            if random.chance(30) {
+                mutate(random, &mut pieces);
+            }
+            pieces
+        }
+    }
+}
+
+/// Changes some bytes.
+fn mutate(random: &mut Random, pieces: &mut Vec<Vec<u8>>) {
+    for _ in 0..=random.below(3) {
+        let index = random.below(pieces.len());
+        let piece = &mut pieces[index];
+        let at = random.below(piece.len());
+        match random.below(7) {
+            0 | 1 if at < piece.len() => piece[at] = random.pick(SPECIAL),
+            2 | 3 => piece.insert(at, random.pick(SPECIAL)),
+            4 if at < piece.len() => {
+                piece.remove(at);
+            }
+            5 => {
+                let other = random.below(pieces.len());
+                pieces.swap(index, other);
+            }
+            _ => {
+                let copy = piece.clone();
+                pieces.insert(index, copy);
+            }
+        }
+    }
+    if random.chance(10) {
+        let keep = random.below(pieces.len()) + 1;
+        pieces.truncate(keep);
+        let last = &mut pieces[keep - 1];
+        let length = random.below(last.len() + 1);
+        last.truncate(length);
+    }
+}
+
+pub(super) fn text(parts: &[&str]) -> Vec<u8> {
+    parts.concat().into_bytes()
+}
+
+/// A message: start line, header fields, blank line, body; a piece each.
+pub fn message(random: &mut Random) -> Vec<Vec<u8>> {
+    let end = if random.chance(85) { "\r\n" } else { "\n" };
+    let mut pieces = Vec::new();
+    if random.chance(3) {
+        pieces.push(text(&[random.pick(&["\r\n", "\r\n\r\n", " ", "\t", "\n \n"])]));
+    }
+    let mut method = random.pick(METHODS);
+    pieces.push(if random.chance(88) {
+        let uri = uri(random);
+        let space = if random.chance(95) { " " } else { random.pick(&["  ", "\t", " x "]) };
+        let version = if random.chance(95) {
+            "SIP/2.0"
+        } else {
+            random.pick(&["sip/2.0", "SIP/3.0", "SIP/2.0 ", "SIP/2", "SIP/2.0 SIP/2.0", ""])
+        };
+        let uri = if random.chance(98) { uri } else { format!("<{uri}>") };
+        text(&[method, space, &uri, " ", version, end])
+    } else {
+        method = "";
+        text(&[
+            random.pick(&[
+                "SIP/2.0 200 OK",
+                "SIP/2.0 403 Forbidden",
+                "SIP/2.0 1800 x",
+                "SIP/2.0  200",
+                "sip/3.0 100 Trying",
+                "SIP/2.0 abc",
+                "SIP/2.0",
+            ]),
+            end,
+        ])
+    });
+    let body = body(random, method);
+    let mut fields: Vec<Vec<u8>> = Vec::new();
+    let mut common = |random: &mut Random, percent: usize, names: &[&str], value: String| {
+        if random.chance(percent) {
+            let line = field(random, names, &value, end);
+            fields.push(line);
+        }
+    };
+    let from = name_addr(random, true);
+    common(random, 96, &["From", "f"], from);
+    let to = name_addr(random, false);
+    common(random, 96, &["To", "t"], to);
+    let value = format!("{}@host", random.below(3));
+    common(random, 97, &["Call-ID", "i"], value);
+    common(random, 97, &["CSeq"], format!("1 {method}"));
+    common(random, 97, &["Via", "v"], "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1".to_owned());
+    common(random, 10, &["Via", "v"], "SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK2".to_owned());
+    let value = agent(random);
+    common(random, 60, &["User-Agent"], value);
+    let value = agent(random);
+    common(random, 20, &["Server"], value);
+    let value = agent(random);
+    common(random, 15, &["Subject", "s"], value);
+    let value = several(random);
+    common(random, 20, &["Contact", "m"], value);
+    let value = several(random);
+    common(random, 35, &["P-Asserted-Identity"], value);
+    let value = several(random);
+    common(random, 8, &["P-Asserted-Identity"], value);
+    let value = name_addr(random, true);
+    common(random, 12, &["Remote-Party-ID"], value);
+    let value = several(random);
+    common(random, 18, &["Diversion"], value);
+    let value = several(random);
+    common(random, 18, &["History-Info"], value);
+    let value = several(random);
+    common(random, 8, &["History-Info"], value);
+    let value = several(random);
+    common(random, 5, &["History-Info"], value);
+    let value = random.pick(IDENTITIES).to_string();
+    common(random, 25, &["Identity", "y"], value);
+    let value = random.pick(IDENTITIES).to_string();
+    common(random, 8, &["Identity", "y"], value);
+    let value = random
+        .pick(&["id", "none", "header;id", "ID ; user", "user;critical", "id,header", "identity", ""])
+        .to_string();
+    common(random, 12, &["Privacy"], value);
+    common(random, 20, &["Content-Type", "c"], "application/sdp".to_owned());
+    // Once more, which servers read differently.
+    let again = name_addr(random, false);
+    let names: &[&str] =
+        random.pick(&[&["From", "f"][..], &["To", "t"], &["User-Agent"], &["Call-ID", "i"], &["Content-Length", "l"]]);
+    common(random, 6, names, again);
+    if random.chance(70) {
+        let length = body.len();
+        let length = match random.below(12) {
+            0 => length + 1 + random.below(100),
+            1 => length.saturating_sub(1 + random.below(100)),
+            2 => random.pick(&[0, 4_000_000_000, 99_999_999_999]),
+            _ => length,
+        };
+        let value = if random.chance(96) {
+            length.to_string()
+        } else {
+            random.pick(&["", "1x", "1 2", "-1", "\t0"]).to_string()
+        };
+        fields.push(field(random, &["Content-Length", "l"], &value, end));
+    }
+    while random.chance(25) {
+        fields.push(text(&[random.pick(STRANGE), end]));
+    }
+    for index in (1..fields.len()).rev() {
+        if random.chance(30) {
+            let other = random.below(index);
+            fields.swap(index, other);
+        }
+    }
+    if random.chance(1) {
+        // More lines, or more bytes, than are looked at.
+        let lines = if random.chance(50) {
+            vec![text(&["k: x", end]); 240 + random.below(30)]
+        } else {
+            vec![text(&["X: ", &"x".repeat(7000 + random.below(1300)), end])]
+        };
+        let at = random.below(fields.len() + 1);
+        fields.splice(at..at, lines);
+    }
+    pieces.extend(fields);
+    if random.chance(97) {
+        pieces.push(text(&[if random.chance(97) { end } else { random.pick(&["\n", " \r\n", "\r\r\n"]) }]));
+        pieces.push(body);
+    }
+    pieces
+}
+
+/// Header lines that look like something else.
+const STRANGE: &[&str] = &[
+    "nonsense",
+    "X-Foo: bar",
+    "k: timer",
+    "From-X: <sip:911@x>",
+    "Fromm: <sip:911@x>",
+    "To\u{1}: <sip:911@x>",
+    "Bad\u{1}Name: x",
+    "Two words: x",
+    "X : y",
+    ": y",
+    "From",
+    "From ",
+    "f\t",
+    "Contact-X\t: y",
+    "Identity-Info: <https://x>",
+    "Max-Forwards: 70",
+    "  continued",
+];
+
+const METHODS: &[&str] = &[
+    "INVITE",
+    "INVITE",
+    "INVITE",
+    "OPTIONS",
+    "REGISTER",
+    "MESSAGE",
+    "MESSAGE",
+    "ACK",
+    "BYE",
+    "SUBSCRIBE",
+    "FOO",
+    "invite",
+    "Message",
+    "PRACKS",
+];
+
+const IDENTITIES: &[&str] = &[
+    "eyJhbGciOiJFUzI1NiJ9.eyJhdHRlc3QiOiJBIiwiZGVzdCI6e30.sig;info=<https://a>",
+    "eyJhbGciOiJFUzI1NiJ9.eyJhdHRlc3QiOiJCIiwiZGVzdCI6e30.sig;info=<https://a>",
+    "eyJhbGciOiJFUzI1NiJ9.eyJhdHRlc3QiOiJDIiwiZGVzdCI6e30.sig;info=<https://a>",
+    "eyJhbGciOiJFUzI1NiJ9.eyJhdHRlc3QiOiJEIiwiZGVzdCI6e30.sig;info=<https://a>",
+    "eyJhbGciOiJFUzI1NiJ9.eyJkZXN0Ijp7InRuIjpbXX0.sig",
+    "x.eyJhdHRlc3QiOiJB",
+    "x.eyJhdHRlc3QiOiJBI",
+    "..sig",
+    "",
+];
+
+fn agent(random: &mut Random) -> String {
+    if random.chance(70) {
+        String::from_utf8_lossy(random.pick(&VALUES)).into_owned()
+    } else {
+        random.pick(&[" a ", "abc  ", "Friendly-\r\n scanner", "\t\ta.c", "x123", "sipcli\t"]).to_string()
+    }
+}
+
+fn body(random: &mut Random, method: &str) -> Vec<u8> {
+    let mut body: Vec<u8> = match random.below(8) {
+        0..3 => Vec::new(),
+        3 | 4 => b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=abc \r\nt=0 0\r\n".to_vec(),
+        5 => b"v=0\ns=\nm=audio".to_vec(),
+        _ => random.pick(&VALUES).to_vec(),
+    };
+    if method.eq_ignore_ascii_case("MESSAGE") && random.chance(20) {
+        body.extend(vec![b'x'; random.below(700)]);
+        body.extend(b"friendly-scanner");
+    }
+    if random.chance(8) {
+        body.extend(random.pick(&[
+            &b"\r\n\r\n"[..],
+            b"INVITE sip:911@x SIP/2.0\r\nFrom: x\r\n\r\n",
+            b"\r\nSIP/2.0 200 OK\r\n\r\n",
+            b"ACK sip:a SIP/2.0\n",
+            b"garbage\r\n",
+        ]));
+    }
+    body
+}

@@ -1,0 +1,87 @@
+//! Readings, addresses and numbers as proptest strategies.
+
+use std::net::IpAddr;
+
+use filter_core::layout::TEXTS;
+use proptest::{
+    collection::vec,
+    option,
+    prelude::*,
+    sample::{Index, select},
+};
+
+use super::stock::{ADDRESSES, ATTESTATIONS, FORMATS, METHODS, NUMBERS, PORTS, TEXT_SCOPES, VALUES, VERSTATS};
+use crate::evaluate::{Numbers, Readings};
+
+/// A number that begins like one of the stock, of 1 to 18 digits.
+pub fn number() -> impl Strategy<Value = String> {
+    let cut = (select(&NUMBERS[..]), any::<Index>(), "[0-9]{0,11}").prop_map(|(number, length, tail)| {
+        let mut digits = number[..=length.index(number.len())].to_owned() + &tail;
+        digits.truncate(18);
+        digits
+    });
+    prop_oneof![select(&NUMBERS[..]).prop_map(str::to_owned), cut]
+}
+
+/// An address of the stock, or next to one.
+pub fn address() -> impl Strategy<Value = IpAddr> {
+    (select(&ADDRESSES[..]), select(vec![0u32, 0, 1, 2, 0xff, 0x1_0000])).prop_map(|(address, further)| {
+        match address.parse().expect("an address") {
+            IpAddr::V4(address) => IpAddr::V4(u32::from(address).wrapping_add(further).into()),
+            IpAddr::V6(address) => IpAddr::V6(u128::from(address).wrapping_add(u128::from(further)).into()),
+        }
+    })
+}
+
+/// Readings of any packet.
+pub fn readings() -> impl Strategy<Value = Readings> {
+    let numbers = (
+        option::weighted(0.8, number()),
+        option::weighted(0.8, number()),
+        option::weighted(0.3, number()),
+        option::weighted(0.8, number()),
+        option::weighted(0.3, number()),
+    )
+        .prop_map(|(calling, called, forwarded, from, asserted)| Numbers {
+            calling,
+            called,
+            forwarded,
+            from,
+            asserted,
+        });
+    let packet = (address(), address(), select(&PORTS[..]), prop::bool::weighted(0.9));
+    let anomalies = prop_oneof![6 => Just(0), 3 => 0..1u32 << 12];
+    let message = (
+        select(&METHODS[..]),
+        vec(option::weighted(0.8, select(&VALUES[..])), TEXT_SCOPES.len()),
+        numbers,
+        select(&FORMATS[..]),
+        select(&FORMATS[..]),
+        select(&ATTESTATIONS[..]),
+        select(&VERSTATS[..]),
+    );
+    (packet, anomalies, message, vec(0..20usize, 0..6)).prop_map(|(packet, anomalies, message, exceeded)| {
+        let (source, destination, (port, transport), is_message) = packet;
+        let (method, values, numbers, calling_format, called_format, attestation, verstat) = message;
+        let mut texts: [Option<Vec<u8>>; TEXTS] = std::array::from_fn(|_| None);
+        for (scope, value) in TEXT_SCOPES.iter().zip(values) {
+            texts[*scope as usize] = value.map(<[u8]>::to_vec);
+        }
+        Readings {
+            source,
+            destination,
+            transport,
+            port,
+            is_message,
+            anomalies,
+            method,
+            texts,
+            numbers,
+            calling_format,
+            called_format,
+            attestation,
+            verstat,
+            exceeded,
+        }
+    })
+}

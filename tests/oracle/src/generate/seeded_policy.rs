@@ -1,0 +1,103 @@
+//! Random policies for random packets.
+
+use filter_core::layout::{Action, Method, Text, need};
+use filter_policy::{
+    compile::compile,
+    image::Image,
+    model::{Condition, Identity, MethodName, Policy, Test},
+};
+use proptest::{
+    strategy::{Strategy, ValueTree},
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
+
+use super::{
+    policy::{origin, pattern_list, policy as strategy},
+    random::Random,
+    stock::{PATTERNS, TEXT_SCOPES},
+};
+use crate::compare::ALL_TEXTS;
+
+/// A policy of 1 to 12 rules.
+pub fn policy(random: &mut Random) -> Policy {
+    let mut bytes = [0; 32];
+    for chunk in bytes.chunks_exact_mut(8) {
+        chunk.copy_from_slice(&random.next().to_le_bytes());
+    }
+    let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let rules = 1 + random.below(12);
+    let mut policy = strategy(rules).new_tree(&mut runner).expect("a policy").current();
+    vary(random, &mut policy);
+    policy
+}
+
+/// What the policies of the compiler's own tests do not have.
+fn vary(random: &mut Random, policy: &mut Policy) {
+    // Every second rule of some policies can decide by what the first reading of a message takes in.
+    let early = random.chance(50);
+    // Other texts, but no two the same: a rule asks for a text only once.
+    let first = random.below(ALL_TEXTS.len());
+    let texts: Vec<_> = (0..TEXT_SCOPES.len()).map(|index| ALL_TEXTS[(first + 3 * index) % 14]).collect();
+    let bans = random.chance(20);
+    let default_drop = random.chance(30);
+    policy.default_drop = default_drop;
+    for (index, rule) in policy.rules.iter_mut().enumerate() {
+        // A rate depends on the clock.
+        rule.over = None;
+        rule.argument = if rule.action == Action::Ban && bans { 3600 } else { 0 };
+        for condition in &mut rule.conditions {
+            match &mut condition.test {
+                Test::Text(text, _) => {
+                    let place = TEXT_SCOPES.iter().position(|scope| scope == text).expect("one of them");
+                    *text = texts[place];
+                }
+                Test::Anomaly(bits) => *bits = 1 << random.below(12) | 1 << random.below(12),
+                Test::Method(methods) if random.chance(50) => {
+                    methods.push(MethodName(random.pick(&[
+                        Method::Ack,
+                        Method::Message,
+                        Method::Subscribe,
+                        Method::Bye,
+                    ])));
+                }
+                _ => {}
+            }
+        }
+        if early && index.is_multiple_of(2) {
+            rule.conditions.retain(|condition| {
+                matches!(condition.test, Test::Method(_) | Test::Source(_) | Test::Number(Identity::Called, _))
+            });
+            let patterns = pattern_list(&[random.pick(&PATTERNS), random.pick(&PATTERNS)]);
+            let test = Test::Text(Text::UserAgent, vec![patterns]);
+            rule.conditions.push(Condition { test, negated: random.chance(20), origin: origin() });
+        }
+    }
+    let numbering = &mut policy.numbering;
+    if random.chance(40) {
+        let (code, international, national) =
+            random.pick(&[("44", "00", "0"), ("1", "011", "1"), ("20", "00", ""), ("49", "", "0"), ("7", "810", "8")]);
+        numbering.country_code = code.to_owned();
+        numbering.international_prefix = international.to_owned();
+        numbering.national_prefix = national.to_owned();
+        numbering.bare_national = random.chance(30);
+    }
+}
+
+/// The image of a policy, ready to be loaded.
+pub fn image(policy: &Policy, inspect: bool) -> Image {
+    let mut image = compile(policy).unwrap_or_else(|errors| panic!("generated policies compile: {errors:?}"));
+    for (slot, rule) in image.rules.iter_mut().enumerate() {
+        rule.slot = slot as u16;
+    }
+    // Where no event is due, a rule may decide before the message is read whole.
+    if policy.rules.len().is_multiple_of(2) {
+        image.config.events_per_second = 0;
+    }
+    if inspect {
+        image.config.needs |= need::INSPECT;
+        if !policy.numbering.asserted_identity_from.is_empty() {
+            image.config.needs |= need::ASSERTED_IDENTITY;
+        }
+    }
+    image
+}

@@ -1,0 +1,176 @@
+//! Random header lines, URIs and user parts.
+
+use super::{payload::text, random::Random, stock::NUMBERS};
+
+/// A header line, written with the freedom of RFC 3261 section 7.3.1, and a little more.
+pub(super) fn field(random: &mut Random, names: &[&str], value: &str, end: &str) -> Vec<u8> {
+    let name: String = match random.below(6) {
+        0 => random.pick(names).to_uppercase(),
+        1 => random.pick(names).to_lowercase(),
+        2 => random
+            .pick(names)
+            .chars()
+            .map(|letter| if random.chance(50) { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() })
+            .collect(),
+        3 => random.pick(names).to_string(),
+        _ => names[0].to_owned(),
+    };
+    let colon = if random.chance(75) {
+        ": "
+    } else {
+        random.pick(&[":", " : ", "\t:\t", ":\r\n ", ":\n\t", "  :", ": \r\n  \t", "\r\n : ", " \r\n:"])
+    };
+    let mut value = value.to_owned();
+    if random.chance(8) {
+        let fold = random.pick(&["\r\n ", "\n\t", "\r\n\t\t"]);
+        let places: Vec<usize> = value.match_indices([' ', ';', '<', ',']).map(|place| place.0).collect();
+        if !places.is_empty() {
+            value.insert_str(random.pick(&places), fold);
+        }
+    }
+    text(&[&name, colon, &value, if random.chance(95) { "" } else { " \t" }, end])
+}
+
+/// Values with commas between them, some in quotes.
+pub(super) fn several(random: &mut Random) -> String {
+    let mut values = name_addr(random, false);
+    while random.chance(30) {
+        values += random.pick(&[",", ", ", " ,\r\n ", ",,"]);
+        values += &name_addr(random, false);
+    }
+    values
+}
+
+/// A name-addr or addr-spec.
+pub fn name_addr(random: &mut Random, tag: bool) -> String {
+    const DISPLAYS: &[&str] = &[
+        "",
+        "",
+        "\"Alice\" ",
+        "\"<sip:911@a>\" ",
+        "\"sip:16055621111@x, y\"",
+        "Bob ",
+        "\"a \\\" <sip:112@b>\" ",
+        "\"\" ",
+        "\"abc\"\r\n ",
+        "a \"b\" c",
+        "sip:911@x ",
+        "tel:+16055620000 ",
+        "\"unclosed ",
+        "\\\"x ",
+        "friendly-scanner",
+    ];
+    let parameters = if tag {
+        random.pick(&[";tag=1", ";tag=a@b", " ;tag=1;x=\"<sip:911@y>\"", ""])
+    } else {
+        random.pick(&["", ";reason=unconditional", ";index=1.1", "?x=y"])
+    };
+    let uri = uri(random);
+    if random.chance(80) {
+        let close = if random.chance(97) { ">" } else { random.pick(&["", " >", ">>"]) };
+        let open = if random.chance(96) { "<" } else { random.pick(&["< ", "<<", "<\t"]) };
+        format!("{}{open}{uri}{close}{parameters}", random.pick(DISPLAYS))
+    } else if random.chance(85) {
+        format!("{uri}{parameters}")
+    } else {
+        format!("{}{uri}{parameters}", random.pick(DISPLAYS))
+    }
+}
+
+pub(super) fn uri(random: &mut Random) -> String {
+    let user = user(random);
+    match random.below(24) {
+        0 | 1 => format!(
+            "tel:{user}{}",
+            random.pick(&["", ";phone-context=+1", ";verstat=TN-Validation-Passed", "?x", ",x"])
+        ),
+        2 => format!("sips:{user}@example.com:5061;transport=tls"),
+        3 => "sip:example.com".to_owned(),
+        4 => format!("sip:{user}@anonymous.invalid"),
+        5 => format!("mailto:{user}@example.com"),
+        6 => format!("SIP:{user}:password;x@[2001:db8::1]?header=value"),
+        7 => format!("sip:{user}@a@b"),
+        8 => format!("{}:{user}@host", random.pick(&["sIp", "SIPS", "TEL", "sipx", "urn", "s ip"])),
+        9 => format!("sip:{user}@host;user=phone;verstat={}", random.pick(VERSTATS)),
+        10 => "sip:@host".to_owned(),
+        11 => "sip:".to_owned(),
+        12 => format!("sip:{user}"),
+        _ => format!("sip:{user}@example.com"),
+    }
+}
+
+const VERSTATS: &[&str] = &[
+    "TN-Validation-Passed",
+    "TN-Validation-Passed-A",
+    "tn-validation-failed",
+    "No-TN-Validation",
+    "TN-Valid",
+    "TN-Validation-",
+    "other",
+    "",
+];
+
+/// A user part, mostly a number.
+pub fn user(random: &mut Random) -> String {
+    const OTHERS: &[&str] = &[
+        "alice",
+        "anonymous",
+        "Anonymous",
+        "a.c",
+        "x'--",
+        "%41bc",
+        "+",
+        "12ab",
+        "",
+        "%3",
+        "%zz1",
+        "..",
+        "1+2",
+        "unavailable",
+    ];
+    if random.chance(15) {
+        return random.pick(OTHERS).to_string();
+    }
+    let stock = random.pick(&NUMBERS);
+    let mut digits = stock[..1 + random.below(stock.len())].to_owned();
+    if random.chance(60) {
+        digits = stock.to_string();
+    }
+    while random.chance(30) {
+        digits.push(char::from(b'0' + random.below(10) as u8));
+    }
+    if random.chance(3) {
+        digits = digits.repeat(1 + random.below(4));
+    }
+    if random.chance(1) {
+        digits = "9".repeat(240 + random.below(30));
+    }
+    // As it may be dialled: with a plus, with prefixes, without the country code.
+    let mut number = match random.below(8) {
+        0..3 => format!("+{digits}"),
+        3 => format!("011{digits}"),
+        4 => format!("00{digits}"),
+        5 => format!("0{}", digits.get(2..).unwrap_or("1")),
+        6 => digits.get(1..).unwrap_or("1").to_owned(),
+        _ => digits,
+    };
+    if random.chance(20) {
+        let at = random.below(number.len() + 1);
+        number.insert_str(at, random.pick(&["-", ".", "(", ")", "%2D", "%31", "%2b", "%20", "+", "%", "x", "%3"]));
+    }
+    if random.chance(15) {
+        number += random.pick(&[
+            ";npdi;rn=+12125550100",
+            ";otg=x",
+            ";phone-context=+1",
+            ";verstat=TN-Validation-Passed",
+            ":secret",
+            ";a:b",
+            ";",
+        ]);
+        if random.chance(30) {
+            number += &format!(";verstat={}", random.pick(VERSTATS));
+        }
+    }
+    number
+}

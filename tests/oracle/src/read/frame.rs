@@ -1,0 +1,257 @@
+//! Frames: Ethernet, VLAN tags, IPv4, IPv6 with its extension headers, UDP and TCP.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use filter_core::{layout::Transport, reason::Reason};
+
+/// Identifies a fragmented datagram: source, destination, identification.
+pub type FragmentKey = (IpAddr, IpAddr, u32);
+
+/// What a frame is.
+#[derive(Clone, Debug)]
+pub enum Frame {
+    Other(Reason),
+    LaterFragment(FragmentKey),
+    Packet(Packet),
+}
+
+/// A packet for a signalling port.
+#[derive(Clone, Debug)]
+pub struct Packet {
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    pub source_port: u16,
+    pub port: u16,
+    pub transport: Transport,
+    /// The first fragment of this datagram.
+    pub fragment: Option<FragmentKey>,
+    /// A TCP segment that opens a connection.
+    pub opens: bool,
+    pub payload: Vec<u8>,
+}
+
+impl Packet {
+    /// Nothing in it can be read.
+    pub(super) fn is_closed(&self) -> bool {
+        self.transport == Transport::Tls || (self.transport == Transport::Tcp && self.payload.is_empty())
+    }
+}
+
+/// The IP header's part of a packet.
+struct Datagram<'a> {
+    source: IpAddr,
+    destination: IpAddr,
+    fragment: Option<FragmentKey>,
+    protocol: u8,
+    /// From the transport header to the end of the frame.
+    rest: &'a [u8],
+    /// Bytes of `rest` that belong to the datagram; negative if its headers claim more than it has.
+    length: isize,
+    /// Offset of `rest` in the frame.
+    offset: usize,
+}
+
+/// Reads the headers of a frame.
+pub fn read_frame(frame: &[u8], ports: &[(u16, Transport)]) -> Frame {
+    if frame.len() < 14 {
+        return Frame::Other(Reason::EthernetTruncated);
+    }
+    let is_tag = |ethertype: u16| [0x8100, 0x88a8, 0x9100].contains(&ethertype);
+    let mut ethertype = be16(&frame[12..]);
+    let mut offset = 14;
+    for _ in 0..2 {
+        if is_tag(ethertype) {
+            if frame.len() < offset + 4 {
+                return Frame::Other(Reason::EthernetTruncated);
+            }
+            ethertype = be16(&frame[offset + 2..]);
+            offset += 4;
+        }
+    }
+    let datagram = match ethertype {
+        0x0800 => read_ipv4(frame, offset),
+        0x86dd => read_ipv6(frame, offset),
+        _ if is_tag(ethertype) => return Frame::Other(Reason::VlanTooDeep),
+        _ => return Frame::Other(Reason::NotSignalling),
+    };
+    match datagram {
+        Ok(datagram) => read_transport(&datagram, ports).map_or_else(Frame::Other, Frame::Packet),
+        Err(other) => other,
+    }
+}
+
+fn be16(bytes: &[u8]) -> u16 {
+    u16::from_be_bytes([bytes[0], bytes[1]])
+}
+
+fn read_ipv4(frame: &[u8], offset: usize) -> Result<Datagram<'_>, Frame> {
+    let ip = &frame[offset..];
+    if ip.len() < 20 {
+        return Err(Frame::Other(Reason::Ipv4Truncated));
+    }
+    if ip[9] != 6 && ip[9] != 17 {
+        return Err(Frame::Other(Reason::NotSignalling));
+    }
+    let header = usize::from(ip[0] % 16) * 4;
+    let total = usize::from(be16(&ip[2..]));
+    if ip[0] / 16 != 4 || header < 20 || total < header {
+        return Err(Frame::Other(Reason::Ipv4Malformed));
+    }
+    if total > ip.len() {
+        return Err(Frame::Other(Reason::Ipv4Truncated));
+    }
+    let address = |at: usize| IpAddr::V4(Ipv4Addr::new(ip[at], ip[at + 1], ip[at + 2], ip[at + 3]));
+    let (source, destination) = (address(12), address(16));
+    let key = (source, destination, u32::from(be16(&ip[4..])));
+    let (more, place) = (ip[6] & 0x20 != 0, be16(&ip[6..]) & 0x1fff);
+    if place != 0 {
+        return Err(Frame::LaterFragment(key));
+    }
+    Ok(Datagram {
+        source,
+        destination,
+        fragment: more.then_some(key),
+        protocol: ip[9],
+        rest: &ip[header..],
+        length: (total - header) as isize,
+        offset: offset + header,
+    })
+}
+
+fn read_ipv6(frame: &[u8], offset: usize) -> Result<Datagram<'_>, Frame> {
+    const HOP_BY_HOP: u8 = 0;
+    const ROUTING: u8 = 43;
+    const FRAGMENT: u8 = 44;
+    const AUTHENTICATION: u8 = 51;
+    const DESTINATION: u8 = 60;
+    const MOBILITY: u8 = 135;
+    let is_extension =
+        |protocol| [HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION, MOBILITY].contains(&protocol);
+    let is_transport = |protocol| [6, 17].contains(&protocol);
+    let ip = &frame[offset..];
+    if ip.len() < 40 {
+        return Err(Frame::Other(Reason::Ipv6Truncated));
+    }
+    if ip[0] / 16 != 6 {
+        return Err(Frame::Other(Reason::Ipv6Malformed));
+    }
+    let mut protocol = ip[6];
+    if !is_transport(protocol) && !is_extension(protocol) {
+        return Err(Frame::Other(Reason::NotSignalling));
+    }
+    let mut length = usize::from(be16(&ip[4..]));
+    if length == 0 && protocol == HOP_BY_HOP {
+        // What Linux makes of it: the rest of the frame.
+        length = ip.len() - 40;
+    } else if length == 0 {
+        return Err(Frame::Other(Reason::Ipv6Malformed));
+    }
+    if 40 + length > ip.len() {
+        return Err(Frame::Other(Reason::Ipv6Truncated));
+    }
+    let address = |at: usize| {
+        let bytes: [u8; 16] = ip[at..at + 16].try_into().expect("sixteen bytes");
+        IpAddr::V6(Ipv6Addr::from(bytes))
+    };
+    let (source, destination) = (address(8), address(24));
+    let mut at = 40;
+    let mut fragment = None;
+    // Extension headers are followed as far as they begin in the first two kilobytes.
+    let mut followed = 0;
+    while is_extension(protocol) && followed < 256 && offset + at <= 2047 {
+        followed += 1;
+        let Some(header) = ip.get(at..at + 8) else { return Err(Frame::Other(Reason::Ipv6Truncated)) };
+        at += match protocol {
+            FRAGMENT => 8,
+            AUTHENTICATION => (usize::from(header[1]) + 2) * 4,
+            _ => (usize::from(header[1]) + 1) * 8,
+        };
+        if protocol == FRAGMENT {
+            let key = (source, destination, u32::from_be_bytes([header[4], header[5], header[6], header[7]]));
+            let (place, more) = (be16(&header[2..]) / 8, header[3] & 1 != 0);
+            if place != 0 {
+                return Err(Frame::LaterFragment(key));
+            }
+            // One that is neither followed nor preceded by others is a whole datagram (RFC 6946).
+            fragment = more.then_some(key);
+        }
+        protocol = header[0];
+    }
+    if is_extension(protocol) {
+        return Err(Frame::Other(Reason::Ipv6TooManyExtensions));
+    }
+    if !is_transport(protocol) {
+        return Err(Frame::Other(Reason::NotSignalling));
+    }
+    Ok(Datagram {
+        source,
+        destination,
+        fragment,
+        protocol,
+        rest: ip.get(at..).unwrap_or(&[]),
+        length: 40 + length as isize - at as isize,
+        offset: offset + at,
+    })
+}
+
+fn read_transport(datagram: &Datagram<'_>, ports: &[(u16, Transport)]) -> Result<Packet, Reason> {
+    if datagram.offset > 2047 {
+        return Err(Reason::Ipv6TooManyExtensions);
+    }
+    let is_udp = datagram.protocol == 17;
+    if !is_udp && datagram.fragment.is_some() && (8..20).contains(&datagram.length) {
+        // A first fragment too short for the header (RFC 1858): its ports are there, what it carries comes later.
+        let (source_port, port) = (be16(datagram.rest), be16(&datagram.rest[2..]));
+        let service = ports.iter().find(|service| service.0 == port && service.1 != Transport::Udp);
+        let &(_, transport) = service.ok_or(Reason::NotSignalling)?;
+        return Ok(Packet {
+            source: datagram.source,
+            destination: datagram.destination,
+            source_port,
+            port,
+            transport,
+            fragment: datagram.fragment,
+            opens: false,
+            payload: Vec::new(),
+        });
+    }
+    let (header, truncated) = if is_udp { (8, Reason::UdpTruncated) } else { (20, Reason::TcpTruncated) };
+    if datagram.rest.len() < header {
+        return Err(truncated);
+    }
+    let (source_port, port) = (be16(datagram.rest), be16(&datagram.rest[2..]));
+    let service = ports.iter().find(|service| service.0 == port && (service.1 == Transport::Udp) == is_udp);
+    let Some(&(_, transport)) = service else { return Err(Reason::NotSignalling) };
+    if datagram.length < header as isize {
+        return Err(truncated);
+    }
+    let bytes = &datagram.rest[..datagram.length as usize];
+    let payload = if is_udp {
+        let mut length = usize::from(be16(&bytes[4..]));
+        if length == 0 && datagram.source.is_ipv6() {
+            // What Linux makes of it: all there is.
+            length = bytes.len();
+        }
+        // A first fragment claims the length of the whole datagram.
+        if length < 8 || (length > bytes.len() && datagram.fragment.is_none()) {
+            return Err(Reason::UdpMalformed);
+        }
+        &bytes[8..length.min(bytes.len())]
+    } else {
+        let length = usize::from(bytes[12] / 16) * 4;
+        if length < 20 || length > bytes.len() {
+            return Err(Reason::TcpMalformed);
+        }
+        &bytes[length..]
+    };
+    Ok(Packet {
+        source: datagram.source,
+        destination: datagram.destination,
+        source_port,
+        port,
+        transport,
+        fragment: datagram.fragment,
+        opens: !is_udp && bytes[13] & 2 != 0,
+        payload: payload.to_vec(),
+    })
+}

@@ -1,0 +1,150 @@
+//! What the header fields and the body say: attestation, privacy, texts, lengths.
+
+use filter_core::{
+    layout::{Attestation, Method, Text, Transport, anomaly},
+    limits::INSPECTED_LENGTH,
+    scratch::{Header, Kind, UriOf},
+};
+use filter_policy::model::Policy;
+
+use super::{
+    fields::{Fields, read_lines},
+    find,
+    frame::Packet,
+    is_blank, is_line_end, lines,
+    message::Message,
+    number::read_numbers,
+    uri::{Uri, read_uris},
+    words,
+};
+
+pub(super) fn read_fields(
+    policy: &Policy,
+    packet: &Packet,
+    message: &mut Message,
+    start_line: &[u8],
+    bytes: &[u8],
+    offset: usize,
+) {
+    let fields = read_lines(bytes);
+    message.anomalies |= fields.anomalies;
+    message.seen = fields.fields.iter().map(|field| field.0).collect();
+    let mandatory = [Header::From, Header::To, Header::CallId, Header::CSeq, Header::Via];
+    if fields.body.is_some() && mandatory.iter().any(|header| fields.first(*header).is_none()) {
+        message.anomalies |= anomaly::MISSING_HEADER;
+    }
+    read_attestation(message, &fields);
+    if let Some(privacy) = fields.first(Header::Privacy) {
+        message.privacy = privacy.split(|&byte| byte == b';').take(16).any(|value| {
+            let value = &value[find(value, 0, |byte| !is_blank(byte))..];
+            let end = find(value, 0, |byte| is_blank(byte) || byte == b',');
+            value[..end].eq_ignore_ascii_case(b"id")
+        });
+    }
+    let uris = read_uris(message, start_line, &fields);
+    read_numbers(policy, packet, message, &uris);
+    read_texts(message, &fields, &uris);
+    for (user, uri) in message.users.iter_mut().zip(&uris) {
+        *user = uri.user.clone();
+    }
+    read_body(message, &fields, bytes);
+    read_content_length(packet, message, &fields, bytes, offset);
+}
+
+/// RFC 8225 section 9: the payload of a SHAKEN PASSporT begins with its attestation; in base64url these are sixteen
+/// characters behind the first full stop. Nothing else is a claim.
+fn read_attestation(message: &mut Message, fields: &Fields) {
+    for value in fields.all(Header::Identity) {
+        if matches!(message.attestation, Attestation::A | Attestation::B | Attestation::C) {
+            break;
+        }
+        message.attestation = Attestation::Unknown;
+        let Some((_, token)) = words(value).into_iter().next() else { continue };
+        let Some(dot) = token.iter().position(|&byte| byte == b'.') else { continue };
+        let payload = &token[dot + 1..];
+        if payload.len() > 16 && payload.starts_with(b"eyJhdHRlc3QiOiJ") {
+            message.attestation = match payload[15] {
+                b'B' => Attestation::A,
+                b'C' => Attestation::B,
+                b'D' => Attestation::C,
+                _ => Attestation::Unknown,
+            };
+        }
+    }
+}
+
+fn read_texts(message: &mut Message, fields: &Fields, uris: &[Uri; 8]) {
+    let kind = message.kind;
+    let mut set = |text: Text, value: Option<&[u8]>| message.texts[text as usize] = value.map(<[u8]>::to_vec);
+    let mut agent = fields.first(Header::UserAgent);
+    if kind == Kind::Response {
+        agent = agent.or(fields.first(Header::Server));
+    }
+    set(Text::UserAgent, agent);
+    set(Text::CallId, fields.first(Header::CallId));
+    set(Text::Contact, fields.first(Header::Contact));
+    set(Text::Server, fields.first(Header::Server));
+    set(Text::Subject, fields.first(Header::Subject));
+    set(Text::Via, fields.first(Header::Via));
+    let mut part = |text: Text, value: &Vec<u8>| set(text, Some(value.as_slice()).filter(|value| !value.is_empty()));
+    part(Text::FromDisplay, &uris[UriOf::From as usize].display);
+    part(Text::FromHost, &uris[UriOf::From as usize].host);
+    part(Text::FromUser, &uris[UriOf::From as usize].user);
+    part(Text::RequestHost, &uris[UriOf::Request as usize].host);
+    part(Text::RequestUser, &uris[UriOf::Request as usize].user);
+    part(Text::ToUser, &uris[UriOf::To as usize].user);
+}
+
+fn read_body(message: &mut Message, fields: &Fields, bytes: &[u8]) {
+    let Some(body) = fields.body.map(|body| &bytes[body..]).filter(|body| !body.is_empty()) else { return };
+    if message.method == Method::Message {
+        message.texts[Text::Body as usize] = Some(body[..body.len().min(512)].to_vec());
+    }
+    let session = lines(body).into_iter().take(64).find_map(|line| line.strip_prefix(b"s="));
+    message.texts[Text::SdpSession as usize] = session.map(<[u8]>::to_vec);
+}
+
+/// Content-Length against what the packet has (RFC 3261 section 18.3).
+fn read_content_length(packet: &Packet, message: &mut Message, fields: &Fields, bytes: &[u8], offset: usize) {
+    let Some(value) = fields.first(Header::ContentLength) else { return };
+    let words = words(value);
+    let is_number = |word: &[u8]| word.len() <= 9 && word.iter().all(u8::is_ascii_digit);
+    if let [(_, word)] = words[..]
+        && is_number(word)
+    {
+        message.content_length = std::str::from_utf8(word).ok().and_then(|word| word.parse().ok());
+    }
+    // The rest of a fragmented datagram is elsewhere.
+    let Some(body) = fields.body.filter(|_| packet.fragment.is_none()) else { return };
+    let available = packet.payload.len() - offset - body;
+    let Some(claimed) = message.content_length.map(|length| length as usize) else {
+        message.anomalies |= anomaly::CONTENT_LENGTH_MISMATCH;
+        return;
+    };
+    if claimed > available {
+        // In a stream the rest comes with the next segment.
+        if packet.transport == Transport::Udp {
+            message.anomalies |= anomaly::CONTENT_LENGTH_MISMATCH;
+        }
+        return;
+    }
+    if claimed == available {
+        return;
+    }
+    // Line ends behind the message are padding; a start line is another message.
+    let behind = bytes.get(body + claimed..).unwrap_or(&[]);
+    let behind = &behind[find(behind, 0, |byte| !is_line_end(byte))..];
+    if behind.is_empty() {
+        if packet.payload.len() > INSPECTED_LENGTH {
+            message.anomalies |= anomaly::CONTENT_LENGTH_MISMATCH;
+        }
+        return;
+    }
+    let line = lines(behind)[0];
+    let is_request = line.strip_suffix(b"\n").is_some_and(|line| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        line.len() > 7 && line.ends_with(b"SIP/2.0")
+    });
+    let is_message = line.starts_with(b"SIP/") || is_request;
+    message.anomalies |= if is_message { anomaly::SEVERAL_MESSAGES } else { anomaly::CONTENT_LENGTH_MISMATCH };
+}

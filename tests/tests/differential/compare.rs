@@ -1,0 +1,160 @@
+//! One run of packets through all three readers.
+
+use std::collections::BTreeMap;
+
+use filter_core::{
+    layout::{Counter, Text, address_flag, need},
+    reason::{Reason, Verdict},
+    scratch::{Header, Kind, extent},
+};
+use filter_policy::{
+    engine::{Decision, Engine},
+    model::Policy,
+};
+use ringfence::kernel::Instance;
+use ringfence_oracle::{
+    compare::{as_engine, of_oracle, readings, same},
+    decide::{Memory, decide},
+    generate::seeded_policy,
+};
+
+/// Where two of the three differ.
+#[derive(Clone, Debug)]
+pub(crate) struct Difference {
+    /// The packet; none where only the counters at the end differ.
+    pub(crate) index: Option<usize>,
+    pub(crate) what: String,
+}
+
+/// What a run has been through, so that it can tell that it was worth something.
+#[derive(Default)]
+pub(crate) struct Seen {
+    reasons: BTreeMap<&'static str, usize>,
+    rules: usize,
+    would: usize,
+    /// Messages that were decided about before they were read whole.
+    early: usize,
+    /// Packets that one rule decides about because of where they come from.
+    by_source: usize,
+    /// Messages whose reading paused behind the user agent and went on.
+    resumed: usize,
+    anomalies: BTreeMap<usize, usize>,
+}
+
+impl std::fmt::Display for Seen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (reason, count) in &self.reasons {
+            writeln!(f, "{count:>8} {reason}")?;
+        }
+        let Self { rules, would, early, by_source, resumed, anomalies, .. } = self;
+        writeln!(
+            f,
+            "decided by rules {rules}, {early} of them early, {by_source} by the source alone, {resumed} messages read on behind \
+             the user agent, report-mode matches {would}, anomalies by bit {anomalies:?}"
+        )
+    }
+}
+
+impl Seen {
+    pub(crate) fn must_be_varied(&self) {
+        let missing: Vec<&str> = Reason::ALL
+            .iter()
+            .map(|reason| reason.name())
+            .filter(|name| {
+                !["payload-unreadable", "internal", "ethernet-truncated", "ipv6-too-many-extensions"].contains(name)
+            })
+            .filter(|name| !self.reasons.contains_key(name))
+            .collect();
+        assert!(missing.is_empty(), "no packet was decided by: {missing:?}");
+        assert_eq!(self.anomalies.len(), 12, "anomalies by bit {:?}", self.anomalies);
+        let Self { rules, would, early, by_source, resumed, .. } = self;
+        assert!(*rules > 1000 && *would > 1000, "rules {rules}, would {would}");
+        assert!(*early > 500 && *resumed > 500, "early {early}, resumed {resumed}");
+        assert!(*by_source > 500, "by source {by_source}");
+    }
+}
+
+/// Runs the packets through all of them (through the kernel if wanted).
+pub(crate) fn check(
+    policy: &Policy,
+    inspect: bool,
+    frames: &[Vec<u8>],
+    kernel: bool,
+    seen: &mut Seen,
+) -> Result<(), Difference> {
+    let image = seeded_policy::image(policy, inspect);
+    let mut engine = Engine::new(&image);
+    let instance = kernel.then(|| Instance::load(&image).expect("the kernel takes the program"));
+    let mut memory = Memory::default();
+    let mut matched = vec![0u64; policy.rules.len()];
+    for (index, frame) in frames.iter().enumerate() {
+        let differ = |what: String| Difference { index: Some(index), what };
+        let (expected, message) = decide(policy, inspect, &mut memory, frame);
+        let decided = engine.decide(frame);
+        compare("user space", &decided, "oracle", &as_engine(&expected)).map_err(differ)?;
+        let user =
+            inspect.then_some(message).flatten().map(|message| (readings(engine.scratch()), of_oracle(&message)));
+        if let Some((user, oracle)) = &user {
+            same("user space", user, "oracle", oracle).map_err(differ)?;
+        }
+        decided.matched.iter().for_each(|&rule| matched[rule] += 1);
+        *seen.reasons.entry(decided.reason.name()).or_default() += 1;
+        seen.rules += usize::from(decided.rule.is_some());
+        seen.early += usize::from(engine.scratch().message_read == extent::FIRST && decided.rule.is_some());
+        let pauses = !inspect
+            && image.config.needs & need::FIRST_READING != 0
+            && image.config.texts & (1 << Text::UserAgent as u32) != 0;
+        let s = engine.scratch();
+        let class = image.address_classes.get(s.source_class as usize).copied().unwrap_or(0);
+        let decider = address_flag::decider(class).filter(|_| image.config.needs & need::SOURCE != 0);
+        seen.by_source += usize::from(decider.is_some_and(|decider| decided.rule == Some(decider as usize)));
+        let is_message = s.kind == Kind::Request as u32 || s.kind == Kind::Response as u32;
+        let has_user_agent = is_message && s.seen >> Header::UserAgent as u32 & 1 != 0;
+        seen.resumed += usize::from(pauses && has_user_agent && s.message_read == extent::WHOLE);
+        seen.would += decided.would.len();
+        if let Some((user, _)) = &user {
+            (0..12)
+                .filter(|bit| user.anomalies >> bit & 1 != 0)
+                .for_each(|bit| *seen.anomalies.entry(bit).or_default() += 1);
+        }
+        // The kernel takes no frame without an Ethernet header.
+        let Some(instance) = instance.as_ref().filter(|_| frame.len() >= 14) else { continue };
+        let (run, scratch) = instance.run_and_read(frame).expect("the kernel runs the packet");
+        let verdict = if run.action == aya_action(Verdict::Drop) { Verdict::Drop } else { Verdict::Pass };
+        if run.action != aya_action(decided.reason.verdict()) {
+            return Err(differ(format!("kernel {verdict:?} (action {}), user space {decided:?}", run.action)));
+        }
+        if let Some(rule) = decided.rule
+            && scratch.rule != rule as u32
+        {
+            return Err(differ(format!("kernel rule {}, user space {decided:?}", scratch.rule)));
+        }
+        if let Some((user, _)) = &user {
+            same("kernel", &readings(&scratch), "user space", user).map_err(differ)?;
+        }
+    }
+    if let Some(instance) = &instance {
+        let counters = instance.table("RULE_COUNTERS").expect("a map of that name");
+        for (rule, count) in matched.iter().enumerate() {
+            let counts = counters.per_cpu::<Counter>(rule as u32).expect("a counter");
+            let kernel: u64 = counts.iter().map(|counter| counter.packets).sum();
+            if kernel != *count {
+                let what = format!("rule {rule} matched {kernel} packets in the kernel, {count} in user space");
+                return Err(Difference { index: None, what });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// XDP_DROP and XDP_PASS.
+fn aya_action(verdict: Verdict) -> u32 {
+    match verdict {
+        Verdict::Drop => 1,
+        Verdict::Pass => 2,
+    }
+}
+
+fn compare(name: &str, decision: &Decision, other_name: &str, other: &Decision) -> Result<(), String> {
+    if decision == other { Ok(()) } else { Err(format!("{name}: {decision:?}\n{other_name}: {other:?}")) }
+}

@@ -1,0 +1,79 @@
+//! A failing case as text.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use filter_core::layout::Action;
+use filter_policy::model::{AddressList, NumberEntry, Policy, Test};
+use ringfence_oracle::{compare::escaped, evaluate::digits, generate::frame::Packet};
+
+use crate::compare::Difference;
+
+/// The case in words and bytes.
+pub(crate) fn fixture(policy: &Policy, inspect: bool, packets: &[Packet], difference: &Difference) -> String {
+    let mut text = String::new();
+    let numbering = &policy.numbering;
+    let _ =
+        writeln!(text, "{}\n\ndefault drop: {}, everything is read: {inspect}", difference.what, policy.default_drop);
+    let _ = writeln!(
+        text,
+        "country_code {:?}, international_prefix {:?}, national_prefix {:?}, bare national: {}, neighbours share {}",
+        numbering.country_code,
+        numbering.international_prefix,
+        numbering.national_prefix,
+        numbering.bare_national,
+        numbering.neighbor_digits
+    );
+    for range in &numbering.ranges {
+        let _ = writeln!(text, "range {range:?}");
+    }
+    let addresses = |lists: &[Arc<AddressList>]| -> Vec<String> {
+        let entries = lists.iter().flat_map(|list| &list.entries);
+        entries.map(|entry| format!("{}/{}", entry.address, entry.prefix)).collect()
+    };
+    let _ = writeln!(text, "asserted_identity_from = {:?}", addresses(&numbering.asserted_identity_from));
+    let _ = writeln!(text, "never_ban = {:?}", addresses(&policy.never_ban));
+    for rule in &policy.rules {
+        let _ = writeln!(
+            text,
+            "\n[[rule]]\nname = {:?}\nstage = {:?}\naction = {:?}{}",
+            rule.name,
+            rule.stage,
+            Action::NAMES[rule.action as usize],
+            if rule.report { "\nmode = \"report\"" } else { "" }
+        );
+        for condition in &rule.conditions {
+            let scope = condition.test.scope();
+            let not = if condition.negated { "not." } else { "" };
+            let values = match &condition.test {
+                Test::Source(lists) | Test::Destination(lists) => format!("{:?}", addresses(lists)),
+                Test::Number(_, lists) => {
+                    let entries = lists.iter().flat_map(|list| &list.entries);
+                    let entry = |entry: &NumberEntry| digits(entry) + if entry.exact { "$" } else { "" };
+                    format!("{:?}", entries.map(entry).collect::<Vec<_>>())
+                }
+                Test::Text(_, lists) => {
+                    let entries = lists.iter().flat_map(|list| &list.entries);
+                    format!("{:?}", entries.map(|entry| &entry.pattern).collect::<Vec<_>>())
+                }
+                other => format!("{other:?}"),
+            };
+            let _ = writeln!(text, "match.{not}{} = {values}", scope.name());
+        }
+    }
+    for packet in packets {
+        let hex: String = packet.frame().iter().map(|byte| format!("{byte:02x}")).collect();
+        let transport = packet.tcp.map_or("UDP".to_owned(), |flags| format!("TCP (flags {flags:#04x})"));
+        let (source, destination) = (packet.source, packet.destination);
+        let (source_port, port) = (packet.source_port, packet.port);
+        let _ = writeln!(text, "\npacket: {transport} from {source} port {source_port} to {destination} port {port}");
+        let Packet { tags, options, extensions, fragment, lies, padding, cut, flips, .. } = packet;
+        let _ = writeln!(
+            text,
+            "  VLAN tags {tags:x?}, {options} words of options, extension headers {extensions:?}, fragment {fragment:?}, \
+             lengths off by {lies:?}, {padding} bytes of padding, cut to {cut:?}, bytes replaced {flips:?}\n  payload: {}\n  \
+             frame: {hex}",
+            escaped(&packet.pieces.concat()),
+        );
+    }
+    text
+}

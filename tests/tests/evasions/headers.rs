@@ -1,0 +1,62 @@
+//! Header names.
+
+use filter_core::reason::Reason;
+use ringfence_tests::{
+    message::{CALLER, Message},
+    packet::Packet,
+};
+
+use crate::{blocked_call, blocks, call, decide, has_anomaly, passes};
+
+#[test]
+fn compact_from() {
+    blocks(blocked_call().rename("From", "f"));
+}
+
+#[test]
+fn compact_names_of_all_that_is_read() {
+    let message = call()
+        .rename("Via", "v")
+        .rename("From", "f")
+        .rename("To", "t")
+        .rename("Call-ID", "i")
+        .rename("Contact", "m")
+        .add("s", "a subject");
+    let outcome = passes(&Packet::udp(message), Reason::DefaultPass);
+    assert_eq!(outcome.field("from_user"), CALLER);
+    assert_eq!(outcome.field("call_id"), "a84b4c76e66710@192.0.2.1");
+    assert_eq!(outcome.field("contact"), "<sip:192.0.2.1:5060>");
+    assert_eq!(outcome.field("subject"), "a subject");
+    assert_eq!(outcome.field("anomalies"), "");
+}
+
+#[test]
+fn header_name_in_odd_case() {
+    blocks(blocked_call().rename("From", "fRoM"));
+    let scan = Message::request("OPTIONS").set("User-Agent", "friendly-scanner").rename("User-Agent", "uSER-aGENT");
+    assert_eq!(decide(&Packet::udp(scan)).rule.as_deref(), Some("scanner"));
+}
+
+#[test]
+fn white_space_before_the_colon() {
+    blocks(blocked_call().rename("From", "From \t\t  "));
+    blocks(blocked_call().rename("From", "f "));
+}
+
+#[test]
+fn no_white_space_behind_the_colon() {
+    let text = String::from_utf8(blocked_call().bytes()).unwrap().replace("From: ", "From:");
+    blocks(text.into_bytes());
+}
+
+#[test]
+fn a_name_that_begins_like_another() {
+    let outcome = blocks(blocked_call().add_first("From-Number", "<sip:+14155552671@h>"));
+    assert_eq!(outcome.field("anomalies"), "");
+    blocks(blocked_call().add_first("Fromage", "<sip:+14155552671@h>"));
+}
+
+#[test]
+fn control_character_in_a_header_name() {
+    has_anomaly(call().add("X\u{1}From", "<sip:a@b>"), "control-character");
+}

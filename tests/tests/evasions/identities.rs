@@ -1,0 +1,80 @@
+//! Identities, attestation and user agents.
+
+use filter_core::reason::Reason;
+use ringfence_tests::{
+    message::{CALLER, Message},
+    packet::Packet,
+};
+
+use crate::{BLOCKED, blocked_call, blocks, blocks_packet, call, decide, has_anomaly, passes};
+
+#[test]
+fn asserted_identity_of_a_stranger() {
+    let message = blocked_call().add("P-Asserted-Identity", &format!("<sip:{CALLER}@h>"));
+    blocks(message.clone());
+    let outcome = passes(&Packet::udp(message).from("192.0.2.10"), Reason::DefaultPass);
+    assert_eq!(outcome.field("calling"), &CALLER[1..]);
+}
+
+#[test]
+fn number_in_the_second_asserted_identity() {
+    for message in [
+        call().add("P-Asserted-Identity", &format!("<sip:front.desk@h>, <tel:{BLOCKED}>")),
+        call().add("P-Asserted-Identity", &format!("\"a, <b>\" <sip:front.desk@h> , <tel:{BLOCKED}>")),
+        call().add("P-Asserted-Identity", "<sip:front.desk@h>").add("P-Asserted-Identity", &format!("<tel:{BLOCKED}>")),
+    ] {
+        blocks_packet(&Packet::udp(message).from("192.0.2.10"));
+    }
+}
+
+#[test]
+fn attestation_claimed_by_anybody() {
+    let identity =
+        |payload: &str| format!("e30.{payload}IiwiZGVzdCI6e30.c2ln;info=<https://c.example>;alg=ES256;ppt=shaken");
+    for (payload, claim) in [
+        ("eyJhdHRlc3QiOiJB", "A"),
+        ("eyJhdHRlc3QiOiJC", "B"),
+        ("eyJhdHRlc3QiOiJD", "C"),
+        ("eyJhdHRlc3QiOiJh", "unknown"),
+        ("eyAiYXR0ZXN0Ijoi", "unknown"),
+    ] {
+        let outcome = decide(&Packet::udp(blocked_call().add("Identity", &identity(payload))));
+        assert_eq!(outcome.field("attestation"), claim);
+        // Whatever it claims, the number is blocked.
+        assert_eq!(outcome.rule.as_deref(), Some("calling"));
+    }
+}
+
+#[test]
+fn shaken_identity_behind_a_div_one() {
+    let div = "e30.eyJkZXN0Ijp7InRuIjpbIjEyMTI1NTUiXX0.c2ln;ppt=div";
+    let shaken = "e30.eyJhdHRlc3QiOiJDIiwiZGVzdCI6e30.c2ln;ppt=shaken";
+    for (first, second) in [(div, shaken), (shaken, div)] {
+        let outcome = decide(&Packet::udp(call().add("Identity", first).add("y", second)));
+        assert_eq!(outcome.rule.as_deref(), Some("attestation-c"), "{outcome:?}");
+    }
+}
+
+#[test]
+fn identity_in_compact_form_or_cut() {
+    for value in ["eyJhbGciOiJFUzI1NiJ9..c2ln;ppt=shaken", "e30.eyJhdHRlc3Qi", "eyJhdHRlc3QiOiJB", "\"\""] {
+        let outcome = decide(&Packet::udp(call().add("Identity", value)));
+        assert_eq!(outcome.field("attestation"), "unknown", "{value}");
+    }
+}
+
+#[test]
+fn scanner_that_hides_its_name_in_case_and_folding() {
+    for agent in ["FRIENDLY-SCANNER", "friendly-\r\n scanner", "\r\n\tx friendly-scanner/1.0", "\tsipvicious"] {
+        let scan = Message::request("OPTIONS").set("User-Agent", agent);
+        let outcome = decide(&Packet::udp(scan));
+        let broken = agent.contains("-\r\n");
+        assert_eq!(outcome.rule.as_deref() == Some("scanner"), !broken, "{agent:?}: {outcome:?}");
+    }
+}
+
+#[test]
+fn second_user_agent() {
+    let scan = Message::request("OPTIONS").add("User-Agent", "friendly-scanner");
+    has_anomaly(scan, "duplicate-header");
+}

@@ -1,0 +1,97 @@
+//! User parts: numbers, escapes, parameters.
+
+use filter_core::reason::Reason;
+use ringfence_tests::{message::Message, packet::Packet};
+
+use crate::{blocks, call, decide, from, passes};
+
+#[test]
+fn escaped_digits() {
+    blocks(from("<sip:%2B%31%36055620123@h>;tag=1"));
+    blocks(from("<sip:+1605562%30%31%32%33@h>;tag=1"));
+}
+
+#[test]
+fn visual_separators() {
+    blocks(from("<tel:+1-605.562(0123)>;tag=1"));
+    blocks(from("<sip:+1%20605%20562-0123@h>;tag=1"));
+}
+
+#[test]
+fn number_without_its_plus_or_country_code() {
+    for user in ["16055620123", "6055620123", "01116055620123"] {
+        blocks(call().calling(user));
+    }
+}
+
+#[test]
+fn parameters_in_the_user_part() {
+    blocks(from("<sip:+16055620123;npdi;rn=+14155552671@h>;tag=1"));
+    blocks(from("<sip:+16055620123;phone-context=+1415@h;user=phone>;tag=1"));
+}
+
+#[test]
+fn password_behind_the_user() {
+    blocks(from("<sip:+16055620123:+14155552671@h>;tag=1"));
+}
+
+#[test]
+fn scheme_in_odd_case() {
+    blocks(from("<SiP:+16055620123@h>;tag=1"));
+    blocks(from("<SIPS:+16055620123@h>;tag=1"));
+    blocks(from("<Tel:+16055620123>;tag=1"));
+}
+
+#[test]
+fn host_that_is_an_ipv6_reference() {
+    blocks(from("<sip:+16055620123@[2001:db8::1]:5060>;tag=1"));
+    let outcome =
+        passes(&Packet::udp(Message::request("OPTIONS").set("From", "<sip:[::1]:5060>")), Reason::DefaultPass);
+    assert_eq!(outcome.field("from_user"), "");
+}
+
+#[test]
+fn nul_in_the_user_part() {
+    let outcome = decide(&Packet::udp(from("<sip:+16055620123%00@h>;tag=1")));
+    assert_eq!(outcome.rule.as_deref(), Some("no-number"));
+    let outcome = decide(&Packet::udp(from("<sip:+1605562\u{0}0123@h>;tag=1")));
+    assert_eq!(outcome.field("calling"), "", "{outcome:?}");
+}
+
+#[test]
+fn letters_among_the_digits() {
+    for user in ["+1605562O123", "1-605-JOB-0123", "\u{ff11}605562012", "+1605562*0123"] {
+        let outcome = decide(&Packet::udp(call().calling(user)));
+        assert_eq!(outcome.field("calling_format"), "not-a-number", "{user}: {outcome:?}");
+        assert_eq!(outcome.rule.as_deref(), Some("no-number"));
+    }
+}
+
+#[test]
+fn digits_without_end() {
+    let outcome = decide(&Packet::udp(call().called(&format!("+1605567{}", "0".repeat(40)))));
+    assert_eq!(outcome.field("called_format"), "too-long");
+    assert!(outcome.is_drop(), "{outcome:?}");
+    // More separators than anybody writes: no number any more, whatever a server makes of it.
+    let outcome = decide(&Packet::udp(call().calling(&format!("+1605562{}0123", "-".repeat(300)))));
+    assert_eq!(outcome.rule.as_deref(), Some("no-number"));
+}
+
+#[test]
+fn anonymous_in_odd_forms() {
+    for value in
+        ["<sip:ANONYMOUS@x>", "\"x\" <sip:+16055620123@Anonymous.Invalid>", "<sip:+14155552671@anonymous.invalid>"]
+    {
+        let outcome = decide(&Packet::udp(from(value).set("CSeq", "1 INVITE")));
+        assert_eq!(outcome.field("calling_format"), "anonymous", "{value}: {outcome:?}");
+        assert!(outcome.is_drop());
+    }
+}
+
+#[test]
+fn injection_in_the_user_part() {
+    for (value, rule) in [("<sip:a'or'1@h>", "injection"), ("<sip:a%27or%271@h>", "injection")] {
+        let outcome = decide(&Packet::udp(Message::request("REGISTER").set("From", value)));
+        assert_eq!(outcome.rule.as_deref(), Some(rule));
+    }
+}
