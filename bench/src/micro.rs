@@ -136,7 +136,7 @@ fn count(instance: &Instance, reason: Reason) -> Result<u64> {
 fn expect_only(name: &str, instance: &Instance, reason: Reason) -> Result<()> {
     let mut all = 0;
     for other in Reason::ALL {
-        all += count(instance, *other)?;
+        all += count(instance, other)?;
     }
     let found = count(instance, reason)?;
     ensure!(found == all && all > 0, "{name}: {found} of {all} packets were decided for the reason {}", reason.name());

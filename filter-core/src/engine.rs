@@ -10,7 +10,7 @@ use crate::{
     limits::INSPECTED_LENGTH,
     message, number,
     packet::{self, Look, Read},
-    reason::{Reason, Verdict},
+    reason::Reason,
     scratch::{HEADERS, Header, Kind, NUMBERS, Number, NumberOf, Scratch, URIS, UriOf, extent, pause, uri_flag},
     text,
     trie::{self, number_key},
@@ -69,7 +69,7 @@ fn reason<'m, H: Host<'m>>(host: H, s: &mut Scratch, look: Look) -> Reason {
             s.message_read = extent::NONE;
             s.slot = NO_RULE;
             let reason = payload_reason(host, s);
-            if matches!(reason.verdict(), Verdict::Drop) {
+            if reason.verdict().drops() {
                 remember(host, s, reason);
             } else if s.fragment != 0 {
                 forget_fragment(host, s);
@@ -344,16 +344,10 @@ fn narrow_by_packet<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
 
 #[inline(always)]
 fn decided(s: &Scratch) -> Reason {
-    const WHITELIST: u32 = Reason::RuleWhitelist as u32;
-    const BAN: u32 = Reason::RuleBan as u32;
-    const REJECT: u32 = Reason::RuleReject as u32;
-    const DIVERT: u32 = Reason::RuleDivert as u32;
-    match s.reason {
-        WHITELIST => Reason::RuleWhitelist,
-        BAN => Reason::RuleBan,
-        REJECT => Reason::RuleReject,
-        DIVERT => Reason::RuleDivert,
-        _ => Reason::RuleDrop,
+    // A rule's action gave it: see `Action::reason`.
+    match Reason::from_number(s.reason as u8) {
+        Some(reason) => reason,
+        None => Reason::RuleDrop,
     }
 }
 

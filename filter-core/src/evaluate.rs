@@ -195,10 +195,10 @@ impl<'m, H: Host<'m>> Step for Walk<'_, H> {
 #[inline(always)]
 fn conclude<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) -> Reason {
     s.slot = rule.slot as u32;
-    if host.config().needs & need::BANS != 0 && rule.action == Action::Ban as u8 {
+    if host.config().needs & need::BANS != 0 && rule.action() == Action::Ban {
         ban(host, s, rule);
     }
-    reason(rule.action)
+    reason(rule)
 }
 
 /// Decides by the rule that decides about all that this source sends, if there is one. [`walk`] would find the same: long lists of
@@ -236,18 +236,11 @@ fn ban<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
     host.set_ban(&BanKey { source: s.source }, &ban);
 }
 
-/// The reason of a verdict by a rule with this action.
+/// The reason of a verdict by this rule. The walk decides by rules that end it only.
 #[inline(always)]
-pub(crate) fn reason(action: u8) -> Reason {
-    const BAN: u8 = Action::Ban as u8;
-    const REJECT: u8 = Action::Reject as u8;
-    const DIVERT: u8 = Action::Divert as u8;
-    const WHITELIST: u8 = Action::Whitelist as u8;
-    match action {
-        WHITELIST => Reason::RuleWhitelist,
-        BAN => Reason::RuleBan,
-        REJECT => Reason::RuleReject,
-        DIVERT => Reason::RuleDivert,
-        _ => Reason::RuleDrop,
+pub(crate) fn reason(rule: &Rule) -> Reason {
+    match rule.action().reason() {
+        Some(reason) => reason,
+        None => Reason::RuleDrop,
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     evaluate,
     host::Host,
-    layout::{Action, Rule, Text, rule_flag},
+    layout::{Rule, Text, rule_flag},
     limits::EVENT_TEXT,
     scratch::{Kind, NumberOf, Scratch, Span, extent},
     text,
@@ -17,7 +17,7 @@ const WINDOW_SHIFT: u32 = 30;
 #[inline(always)]
 pub fn matched<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
     let bytes = s.packet_length as u64;
-    let is_event = is_drop(rule.action);
+    let is_event = rule.action().drops();
     let is_whole = s.message_read != extent::FIRST;
     let limit = host.config().events_per_second as u64;
     let window = if is_event { s.now(host) >> WINDOW_SHIFT } else { 0 };
@@ -49,7 +49,7 @@ pub fn matched<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
 #[inline(always)]
 pub fn is_due<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) -> bool {
     let limit = host.config().events_per_second as u64;
-    if !is_drop(rule.action) || limit == 0 {
+    if !rule.action().drops() || limit == 0 {
         return false;
     }
     let window = s.now(host) >> WINDOW_SHIFT;
@@ -67,15 +67,6 @@ fn emit<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
     }
 }
 
-/// True for actions that take the packet out.
-#[inline(always)]
-const fn is_drop(action: u8) -> bool {
-    action == Action::Drop as u8
-        || action == Action::Ban as u8
-        || action == Action::Reject as u8
-        || action == Action::Divert as u8
-}
-
 #[inline(always)]
 fn fill(s: &mut Scratch, rule: &Rule, now: u64) {
     let is_message = s.kind == Kind::Request as u32 || s.kind == Kind::Response as u32;
@@ -91,7 +82,7 @@ fn fill(s: &mut Scratch, rule: &Rule, now: u64) {
     s.event.length = s.packet_length;
     s.event.anomalies = s.anomalies;
     s.event.action = rule.action;
-    s.event.reason = evaluate::reason(rule.action) as u8;
+    s.event.reason = evaluate::reason(rule).number();
     s.event.report = (rule.flags & rule_flag::REPORT != 0) as u8;
     s.event.transport = s.transport as u8;
     s.event.method = s.method as u8;

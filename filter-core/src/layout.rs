@@ -4,6 +4,7 @@
 
 use core::mem::offset_of;
 
+pub use crate::action::Action;
 use crate::limits::{DFA_TABLE, EVENT_TEXT, MAX_PORTS, RULE_WORDS};
 
 macro_rules! layout {
@@ -603,25 +604,6 @@ layout! {
     }
 }
 
-/// What a rule does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-#[expect(missing_docs, reason = "each is the action of its name in the policy language")]
-pub enum Action {
-    Drop = 0,
-    Continue = 1,
-    BypassFraudControl = 2,
-    Whitelist = 3,
-    Ban = 4,
-    Reject = 5,
-    Divert = 6,
-}
-
-impl Action {
-    /// Names in policies and output, by value.
-    pub const NAMES: [&str; 7] = ["drop", "continue", "bypass-fraud-control", "whitelist", "ban", "reject", "divert"];
-}
-
 /// Bits of [`Rule::flags`].
 pub mod rule_flag {
     /// Report mode: count and emit, and go on behind it.
@@ -675,6 +657,18 @@ layout! {
         pub over_prefix: u8,
         /// Zero.
         pub reserved: [u8; 6],
+    }
+}
+
+impl Rule {
+    /// What the rule does. (A number that no compiled policy holds counts as a drop.)
+    #[inline(always)]
+    #[must_use]
+    pub const fn action(&self) -> Action {
+        match Action::from_number(self.action) {
+            Some(action) => action,
+            None => Action::Drop,
+        }
     }
 }
 

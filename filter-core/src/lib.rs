@@ -7,6 +7,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod action;
 pub mod engine;
 pub mod evaluate;
 mod event;
@@ -18,6 +19,7 @@ mod identity;
 pub mod layout;
 pub mod limits;
 pub mod message;
+mod named;
 pub mod number;
 pub mod packet;
 pub mod rate;

@@ -120,7 +120,7 @@ fn explain(built: &Built, packet: &[u8], port: u16) -> anyhow::Result<Value> {
             let pinhole = (outcome == "skipped").then(|| pinhole(image, &decision, index)).flatten();
             json!({
                 "rule": rule.name,
-                "action": filter_core::layout::Action::NAMES[rule.action as usize],
+                "action": rule.action.name(),
                 "stage": rule.stage,
                 "mode": if rule.report { "report" } else { "enforce" },
                 "outcome": outcome,

@@ -18,7 +18,7 @@ use crate::kernel::Instance;
 use filter_policy::{
     Built,
     capture::{self, Captured},
-    engine::{Decision, Engine, Facts, decision_json, verdict},
+    engine::{Decision, Engine, Facts, decision_json},
 };
 
 /// Replay a capture against a policy: the verdict for every packet, and totals by rule
@@ -82,7 +82,7 @@ impl<'a> Candidate<'a> {
             && frame.len() >= ETHERNET_HEADER
         {
             let dropped = kernel.run(frame)?.action == XDP_DROP;
-            let expected = verdict(decision.reason) != "pass";
+            let expected = decision.reason.verdict_name() != "pass";
             if dropped != expected {
                 anyhow::bail!(
                     "packet {number}: the kernel says {}, the engine in user space {}: this is an error in ringfence, \
@@ -157,8 +157,8 @@ pub fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
                 None => None,
                 Some(against) => {
                     let other = against.decide(captured.time, captured.number, &frame)?;
-                    Some((verdict(other.reason) != verdict(decision.reason)).then(|| {
-                        (verdict(other.reason), against.rule_name(&other).map(str::to_owned), other.reason.name())
+                    Some((other.reason.verdict_name() != decision.reason.verdict_name()).then(|| {
+                        (other.reason.verdict_name(), against.rule_name(&other).map(str::to_owned), other.reason.name())
                     }))
                 }
             };
@@ -224,7 +224,7 @@ fn print(
     let scopes = reading.scopes();
     let source = scopes["source"].as_str().unwrap_or_default();
     let method = if reading.is_sip() { reading.method_class() } else { reading.kind() };
-    write!(output, "{number:>8}  {:<6} {by:<28} {source:<24} {method}", verdict(decision.reason))?;
+    write!(output, "{number:>8}  {:<6} {by:<28} {source:<24} {method}", decision.reason.verdict_name())?;
     for &would in &decision.would {
         if let Some(name) = candidate.built.image.rule_names.get(would) {
             write!(output, "  would: {name}")?;
@@ -242,7 +242,7 @@ impl Totals {
         *self.reasons.entry(decision.reason.name()).or_default() += 1;
         if decision.reason == Reason::NotSignalling {
             self.not_signalling += 1;
-        } else if verdict(decision.reason) == "pass" {
+        } else if decision.reason.verdict_name() == "pass" {
             self.passed += 1;
         } else {
             self.dropped += 1;

@@ -13,7 +13,7 @@ use super::{EXIT_NO, EXIT_USAGE, policy_or_sample, printable, udp_port};
 use filter_policy::{
     Built,
     cases::{self, Prepared},
-    engine::{Endpoints, Engine, datagram, verdict},
+    engine::{Endpoints, Engine, datagram},
 };
 
 /// Run the policy repository's own test cases, tests/*.toml
@@ -123,7 +123,7 @@ fn decide(built: &Built, case: &Prepared, port: u16) -> Outcome {
     let decision = Engine::new(&built.image).decide(&packet);
     let name = |rule: &usize| built.image.rule_names.get(*rule).cloned().unwrap_or_default();
     Outcome {
-        verdict: verdict(decision.reason),
+        verdict: decision.reason.verdict_name(),
         reason: decision.reason.name(),
         rule: decision.rule.as_ref().map(name),
         would: decision.would.iter().map(name).collect(),

@@ -64,25 +64,16 @@ impl PacketEvent {
     #[must_use]
     pub fn new(event: &Event, rule: Option<&str>, clock: &Clock) -> Self {
         let by_rule = event.slot != NO_RULE;
-        let reason = Reason::ALL.get(usize::from(event.reason));
+        let reason = Reason::from_number(event.reason);
         let action = name(&Action::NAMES, event.action);
         let report = event.report != 0;
-        let verdict = match (by_rule, action.as_str()) {
-            (true, "reject") => "reject",
-            (true, "divert") => "divert",
-            (true, "drop" | "ban") => "drop",
-            (true, _) if report => "pass",
-            _ => match reason.map(|reason| reason.verdict()) {
-                Some(filter_core::reason::Verdict::Drop) => "drop",
-                _ => "pass",
-            },
-        };
+        let verdict = reason.map_or("pass", Reason::verdict_name);
         Self {
             event: "packet".to_owned(),
             time: clock.wall(event.time),
             verdict: verdict.to_owned(),
             mode: if report { "report" } else { "enforce" }.to_owned(),
-            reason: reason.map_or("unknown", |reason| reason.name()).to_owned(),
+            reason: reason.map_or("unknown", Reason::name).to_owned(),
             rule: by_rule.then(|| rule.unwrap_or("unknown").to_owned()),
             action: by_rule.then_some(action),
             source: address(event.source),

@@ -153,13 +153,13 @@ impl Counts {
             counts.rules.push(RuleCount {
                 rule: slot.name(),
                 slot: rule.slot,
-                action: Action::NAMES.get(usize::from(rule.action)).copied().unwrap_or("unknown"),
+                action: Action::from_number(rule.action).map_or("unknown", Action::name),
                 report: rule.flags & rule_flag::REPORT != 0,
                 packets: sum.packets,
                 bytes: sum.bytes,
             });
         }
-        for &reason in Reason::ALL {
+        for reason in Reason::ALL {
             let sum = sum(&reason_counters, reason as u32)?;
             counts.events_lost += sum.events_lost;
             counts.events_suppressed += sum.events_suppressed;

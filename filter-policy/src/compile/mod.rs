@@ -198,7 +198,7 @@ fn rules(policy: &Policy, errors: &mut Vec<CompileError>) -> Vec<Rule> {
         let mut flags = 0;
         if rule.report {
             flags |= rule_flag::REPORT;
-        } else if is_final(rule.action) {
+        } else if rule.action.ends_walk() {
             flags |= rule_flag::FINAL;
         }
         if needs_message(rule) || rule.conditions.iter().any(|condition| matches!(condition.test, Test::Anomaly(_))) {
@@ -224,7 +224,7 @@ fn rules(policy: &Policy, errors: &mut Vec<CompileError>) -> Vec<Rule> {
         }
         compiled.push(Rule {
             after: after(policy, rule),
-            action: rule.action as u8,
+            action: rule.action.number(),
             flags,
             slot: 0,
             argument: rule.argument,
@@ -238,19 +238,12 @@ fn rules(policy: &Policy, errors: &mut Vec<CompileError>) -> Vec<Rule> {
     compiled
 }
 
-fn is_final(action: Action) -> bool {
-    match action {
-        Action::Ban | Action::Divert | Action::Drop | Action::Reject | Action::Whitelist => true,
-        Action::BypassFraudControl | Action::Continue => false,
-    }
-}
-
 /// The rules that remain in the walk after this one acted.
 fn after(policy: &Policy, rule: &model::Rule) -> RuleSet {
     if rule.report {
         return rule_set::ALL_BITS;
     }
-    if is_final(rule.action) {
+    if rule.action.ends_walk() {
         return rule_set::NONE;
     }
     let mut after = rule_set::ALL_BITS;
@@ -343,7 +336,7 @@ fn needs(policy: &Policy) -> (u32, RuleSet) {
         if needs_message(rule) {
             needs |= need::MESSAGE | need::METHOD;
             rule_set::insert(&mut message_rules, index);
-            if !rule.report && is_final(rule.action) && !is_late(rule) {
+            if !rule.report && rule.action.ends_walk() && !is_late(rule) {
                 needs |= need::FIRST_READING;
             }
         }

@@ -17,7 +17,7 @@ pub use frame::{Endpoints, MAX_DATAGRAM, datagram, frame};
 pub use host::{Memory, UserHost};
 pub use inspection::inspection;
 pub use reading::Reading;
-pub use verdict::{decision_json, verdict, verdict_of_action};
+pub use verdict::decision_json;
 
 use filter_core::{engine, layout::NO_RULE, reason::Reason, scratch::Scratch};
 use zerocopy::FromZeros as _;

@@ -1,37 +1,9 @@
 //! A decision in the words of the command line.
 
-use filter_core::{
-    layout::Action,
-    reason::{Reason, Verdict},
-};
 use serde_json::{Map, Value, json};
 
 use super::{Decision, Facts, Reading};
 use crate::{image::Image, model::Policy};
-
-/// `pass`, `drop`, `reject` or `divert`.
-#[must_use]
-pub fn verdict(reason: Reason) -> &'static str {
-    match reason {
-        Reason::RuleReject => "reject",
-        Reason::RuleDivert => "divert",
-        other => match other.verdict() {
-            Verdict::Drop => "drop",
-            Verdict::Pass => "pass",
-        },
-    }
-}
-
-/// What a rule would do to a packet that it decides.
-#[must_use]
-pub fn verdict_of_action(action: Action) -> &'static str {
-    match action {
-        Action::Ban | Action::Drop => "drop",
-        Action::Divert => "divert",
-        Action::Reject => "reject",
-        Action::BypassFraudControl | Action::Continue | Action::Whitelist => "pass",
-    }
-}
 
 /// The fields of `explain --json` and `replay --json`.
 #[must_use]
@@ -47,10 +19,10 @@ pub fn decision_json(
         .would
         .iter()
         .filter_map(|&rule| policy.rules.get(rule))
-        .map(|rule| json!({ "rule": rule.name, "verdict": verdict_of_action(rule.action) }))
+        .map(|rule| json!({ "rule": rule.name, "verdict": rule.action.verdict_name() }))
         .collect();
     let mut object = Map::new();
-    object.insert("verdict".to_owned(), verdict(decision.reason).into());
+    object.insert("verdict".to_owned(), decision.reason.verdict_name().into());
     object.insert("reason".to_owned(), decision.reason.name().into());
     object.insert("rule".to_owned(), decision.rule.map(name).into());
     object.insert("would".to_owned(), would.into());
