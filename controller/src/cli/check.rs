@@ -18,9 +18,16 @@ use filter_policy::{
 };
 
 /// Check a policy: every error and warning in it, with file, line and a way out
-///
-/// Exit status: 0 the policy can be used (there may be warnings), 1 it has errors, 2 there is no such directory.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit status:
+  0  the policy can be used; there may be warnings
+  1  the policy has errors
+  2  there is no such directory
+
+Examples:
+  ringfence check policies
+  ringfence check --json policies")]
 pub struct CheckArgs {
     /// The policy repository: a directory with a `policy.toml` in it
     #[arg(value_name = "DIR")]

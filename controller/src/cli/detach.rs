@@ -24,6 +24,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 ///
 /// A running daemon is asked to end first.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit status:
+  0  nothing of the filter is left in the kernel
+  3  the system refused, or the daemon did not end
+
+Examples:
+  ringfence detach")]
 pub struct DetachArgs {
     /// Print one JSON object
     #[arg(long)]

@@ -14,6 +14,15 @@ use filter_policy::language::printable;
 /// Each rule emits a limited number of events a second, so that a flood does not drown the daemon; `ringfence status` says how
 /// many were kept back.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit status:
+  0  the events were printed
+  3  no daemon answers
+
+Examples:
+  ringfence events
+  ringfence events --follow
+  ringfence events --last 100 --json")]
 pub struct EventsArgs {
     /// Go on with each event as it comes
     #[arg(short, long)]

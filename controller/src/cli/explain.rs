@@ -22,6 +22,15 @@ use filter_policy::{
 
 /// Explain the verdict for one message: each rule in order, which of its conditions held and which did not
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit status:
+  0  the verdict was printed, whatever it is
+  1  the policy has errors
+  2  the file cannot be read, or is not one message
+
+Examples:
+  ringfence explain --policy policies --source 203.0.113.9 invite.sip
+  ringfence explain --policy policies --json - < invite.sip")]
 pub struct ExplainArgs {
     /// A file with one message, exactly as one UDP payload; - for standard input
     #[arg(value_name = "FILE")]

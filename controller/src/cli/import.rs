@@ -21,10 +21,12 @@ use filter_policy::{
 /// The list goes to standard output, or with `-o` into a file of the policy repository: sorted, without duplicates and
 /// without a date, so that a review shows what has changed. Lines that cannot be read are shown, counted and left out. An
 /// input that is something else (a log-in page, half a file) leaves the file as it was.
-///
-/// Exit status: 0 the list is written, 2 the input is not what it should be.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
+Exit status:
+  0  the list is written
+  2  the input is not what it should be
+
 Examples:
   ringfence import spamhaus-drop drop_v4.json -o lists/drop.txt
   fail2ban-client banned | ringfence import fail2ban -o lists/banned.txt
@@ -39,21 +41,34 @@ pub struct ImportArgs {
 #[derive(Debug, clap::Subcommand)]
 enum Source {
     /// APIBAN's answers (JSON), for a set of `addresses`
+    #[command(
+        after_long_help = "Examples:\n  curl -sS https://apiban.org/api/$KEY/banned | ringfence import apiban -o lists/apiban.txt"
+    )]
     Apiban(Common),
     /// Addresses and CIDRs, one a line, for a set of `addresses`
+    #[command(after_long_help = "Examples:\n  ringfence import cidr blocked.txt -o lists/blocked.txt")]
     Cidr(Common),
     /// What `fail2ban-client banned`, `get JAIL banip` or `status JAIL` prints, for a set of `addresses`
+    #[command(after_long_help = "Examples:\n  fail2ban-client banned | ringfence import fail2ban -o lists/banned.txt")]
     Fail2ban(Common),
     /// NANPA's central office code records (tab-separated), or the Canadian ones (CSV), for `ranges` of `[numbering]`
     ///
     /// Codes that a report does not assign, in area codes of which it assigns others, get the format `unassigned-block`.
     /// Holders (`calling_spid` and the like) are those of the blocks, not corrected for ported numbers.
+    #[command(after_long_help = "Examples:\n  unzip -p allutlzd.zip | ringfence import nanpa -o lists/numbering.csv")]
     Nanpa(Common),
     /// Numbers, one a line or in a column, such as Do-Not-Originate lists, for a set of `numbers`
+    #[command(
+        after_long_help = "Examples:\n  ringfence import numbers dno.csv -o lists/dno.csv --column \"Telephone Number\""
+    )]
     Numbers(NumberArgs),
     /// Numbers with scores, in columns, for a set of `numbers` that `calling_reputation` looks at
+    #[command(
+        after_long_help = "Examples:\n  ringfence import scores reputation.csv -o lists/reputation.csv --max-score 5"
+    )]
     Scores(ScoreArgs),
     /// The Spamhaus DROP lists, as text or JSON lines, for a set of `addresses`
+    #[command(after_long_help = "Examples:\n  ringfence import spamhaus-drop drop_v4.json -o lists/drop.txt")]
     SpamhausDrop(Common),
 }
 

@@ -40,6 +40,16 @@ pub enum EngineChoice {
 /// Numbers are normalised by the policy's [numbering]; a source's asserted identity is believed if the policy believes it.
 /// Of a capture, the packets to every port that SIP is seen on are read.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit status:
+  0  the messages were printed
+  1  the policy has errors
+  2  a file cannot be read
+  3  the system refused (with --engine kernel)
+
+Examples:
+  ringfence inspect invite.sip
+  ringfence inspect --policy policies --json yesterday.pcap")]
 pub struct InspectArgs {
     /// Files: raw messages, each exactly as one UDP payload, or captures
     #[arg(value_name = "FILE", required = true)]

@@ -1,11 +1,13 @@
 //! The command line: one file a subcommand.
 
 pub mod check;
+pub mod completions;
 pub mod detach;
 pub mod events;
 pub mod explain;
 pub mod import;
 pub mod inspect;
+pub mod man;
 pub mod replay;
 pub mod run;
 pub mod schema;
@@ -41,7 +43,22 @@ pub const EXIT_SYSTEM: u8 = 3;
 
 /// Packet-level SIP filter: drops unwanted SIP on the network card, by a policy in git.
 #[derive(Debug, Parser)]
-#[command(name = "ringfence", version)]
+#[command(
+    name = "ringfence",
+    version,
+    after_long_help = "\
+Exit status:
+  0  success
+  1  the answer is \"no\": a policy with errors, a failed policy test
+  2  bad usage or bad input
+  3  the system refused: no permission, no interface, a kernel too old, the verifier
+
+Examples:
+  ringfence check policies
+  ringfence replay --policy policies yesterday.pcap
+  ringfence run --interface eth0 --policy policies
+  ringfence status"
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -53,11 +70,13 @@ pub struct Cli {
 #[expect(missing_docs, reason = "the help of each stands with its arguments")]
 pub enum Command {
     Check(check::CheckArgs),
+    Completions(completions::CompletionsArgs),
     Detach(detach::DetachArgs),
     Events(events::EventsArgs),
     Explain(explain::ExplainArgs),
     Import(import::ImportArgs),
     Inspect(inspect::InspectArgs),
+    Man(man::ManArgs),
     Replay(replay::ReplayArgs),
     Run(run::RunArgs),
     Schema(schema::SchemaArgs),
@@ -90,11 +109,13 @@ impl Place {
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Check(args) => check::run(args),
+        Command::Completions(args) => completions::run(args),
         Command::Detach(args) => detach::run(args),
         Command::Events(args) => events::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Import(args) => import::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Man(args) => man::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Run(args) => run::run(args),
         Command::Schema(args) => schema::run(args),

@@ -25,6 +25,17 @@ use filter_policy::{
 ///
 /// Packets that are not for a signalling port are counted, not shown.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit status:
+  0  the whole capture was replayed
+  1  a policy has errors
+  2  the capture cannot be read
+  3  the system refused (with --engine kernel)
+
+Examples:
+  ringfence replay --policy policies yesterday.pcap
+  ringfence replay --policy policies --against new yesterday.pcap
+  ringfence replay --policy policies --summary --json yesterday.pcap")]
 pub struct ReplayArgs {
     /// A pcap or pcapng file
     #[arg(value_name = "CAPTURE")]

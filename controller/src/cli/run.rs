@@ -17,6 +17,17 @@ use crate::{
 /// A change of the policy's files, or SIGHUP, puts the new policy in force in one step. One with errors is shown and
 /// changes nothing.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit status:
+  0  the daemon was asked to end, and ended
+  1  the policy has errors
+  2  bad usage or input
+  3  the system refused: no permission, no interface, a kernel too old, the verifier
+
+Examples:
+  ringfence run --interface eth0 --policy /etc/ringfence/policy
+  ringfence run --interface eth0 --interface eth1 --policy policies --json
+  ringfence run --interface eth0 --mode generic --detach-on-exit")]
 pub struct RunArgs {
     /// Network interface to filter on, by its name; may be given several times
     #[arg(short, long = "interface", value_name = "IF", required = true)]

@@ -12,6 +12,10 @@ use filter_policy::language::schema;
 /// Write it to a file, and begin the policy with a line `#:schema FILE`: Even Better TOML (VS Code) and Taplo then complete
 /// keys and mark mistakes while you type. `ringfence check` finds more than a schema can.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  ringfence schema > .policy.schema.json
+  ringfence schema --tests > .tests.schema.json")]
 pub struct SchemaArgs {
     /// The schema of the test cases in `tests/*.toml` instead
     #[arg(long)]

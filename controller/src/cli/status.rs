@@ -13,9 +13,17 @@ use filter_policy::language::printable;
 
 /// Show whether the filter is attached and a daemon runs, which policy is in force, and what it has counted
 ///
-/// Without a daemon it reads the filter's own account in the kernel. Exit status: 0 packets are being filtered, 1 they are
-/// not.
+/// Without a daemon it reads the filter's own account in the kernel.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit status:
+  0  packets are being filtered
+  1  packets are not being filtered
+  3  the system refused, or the daemon's answer cannot be read
+
+Examples:
+  ringfence status
+  ringfence status --json")]
 pub struct StatusArgs {
     /// Print one JSON object
     #[arg(long)]

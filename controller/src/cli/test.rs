@@ -18,9 +18,17 @@ use filter_policy::{
 
 /// Run the policy repository's own test cases, tests/*.toml
 ///
-/// Each case is a message, or a few fields that one is made of, and the verdict that is expected. Exit status: 0 all pass, 1
-/// one fails or the policy has errors, 2 the cases cannot be read.
+/// Each case is a message, or a few fields to make one from, and the expected verdict.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Exit status:
+  0  every case passes
+  1  a case fails, or the policy has errors
+  2  the cases cannot be read, or there are none
+
+Examples:
+  ringfence test policies
+  ringfence test --only emergency policies")]
 pub struct TestArgs {
     /// The policy repository
     #[arg(value_name = "DIR")]
