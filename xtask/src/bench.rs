@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds the bench, which is a crate of its own since it needs the BPF compiler, and runs it.
+//! `cargo xtask bench`: builds and runs the bench, a crate of its own because it needs the BPF compiler.
 
 #[path = "../../bench/src/arguments.rs"]
 mod arguments;
@@ -9,7 +9,7 @@ pub use arguments::Arguments;
 
 use crate::{setup, workspace};
 
-/// Measures.
+/// Installs what the bench needs, then builds and runs it.
 pub fn run(arguments: &Arguments) -> Result<()> {
     ringfence_tests::netns::ensure_root()?;
     let floods = arguments.parts.is_empty() || arguments.parts.contains(&arguments::Part::Flood);
@@ -23,7 +23,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     workspace::run(&mut workspace::cargo(words.into_iter().chain(words_of(arguments))))
 }
 
-/// The words that say the same to the bench itself.
+/// The same arguments for the bench itself.
 fn words_of(arguments: &Arguments) -> Vec<String> {
     let name = |part| clap::ValueEnum::to_possible_value(part).map(|value| value.get_name().to_owned());
     let mut words: Vec<String> = arguments.parts.iter().filter_map(name).collect();

@@ -1,6 +1,6 @@
-//! `cargo xtask big-policy`: a policy as large as the filter takes, and a capture to replay against it, to measure with.
+//! `cargo xtask big-policy`: the largest policy that the filter accepts, and a capture to replay against it, to measure with.
 //!
-//! The same arguments give the same files, byte for byte, so that numbers can be compared between versions:
+//! The same arguments give the same files, byte for byte, so that measurements of different versions can be compared:
 //!
 //! ```text
 //! cargo xtask big-policy target/big --packets 1000000
@@ -19,40 +19,40 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use ringfence_tests::{message::Message, packet::Packet};
 
-/// What is to be written.
+/// The arguments of `cargo xtask big-policy`.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The folder; it is made if it is not there.
+    /// The folder; it is created if it does not exist.
     #[arg(value_name = "DIR")]
     directory: PathBuf,
-    /// Rules.
+    /// Number of rules.
     #[arg(long, value_name = "N", default_value_t = 512)]
     rules: u32,
-    /// Source addresses and networks in the lists.
+    /// Number of source addresses and networks in the lists.
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     addresses: u32,
-    /// Numbers in the lists.
+    /// Number of telephone numbers in the lists.
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     numbers: u32,
-    /// Packets of a capture `traffic.pcap`; none is written for 0.
+    /// Number of packets in the capture `traffic.pcap`; 0 writes no capture.
     #[arg(long, value_name = "N", default_value_t = 0)]
     packets: u32,
 }
 
-/// Rules that every such policy begins with.
+/// The rules that every such policy begins with.
 const FIXED_RULES: u32 = 2;
 
-/// Writes the policy.
+/// Writes the policy and the capture.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    ensure!(arguments.rules >= FIXED_RULES, "a policy has at least {FIXED_RULES} rules here");
+    ensure!(arguments.rules >= FIXED_RULES, "--rules must be at least {FIXED_RULES}");
     let lists = arguments.directory.join("lists");
-    fs::create_dir_all(&lists).with_context(|| format!("failed to make {}", lists.display()))?;
+    fs::create_dir_all(&lists).with_context(|| format!("failed to create {}", lists.display()))?;
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     write(&arguments.directory.join("policy.toml"), |file| Ok(file.write_all(policy(arguments.rules).as_bytes())?))?;
     write(&lists.join("trunks.txt"), |file| {
         (0..32).try_for_each(|host| Ok(writeln!(file, "198.51.100.{}", host * 4 + 1)?))
     })?;
-    // One in eight is a network; a list of the kind that feeds publish holds both.
+    // One IPv4 entry in eight is a network, and one entry in eight is IPv6: published block lists hold all of these.
     write(&lists.join("blocked.txt"), |file| {
         (0..arguments.addresses).try_for_each(|index| {
             let address = random.address();
@@ -125,7 +125,7 @@ fn policy(rules: u32) -> String {
     text
 }
 
-/// INVITEs of ordinary size from everywhere, as a pcap file of Ethernet frames.
+/// Writes INVITEs of ordinary size from random addresses, as a pcap file of Ethernet frames.
 fn capture(file: &mut impl std::io::Write, packets: u32, random: &mut Random) -> Result<()> {
     const MAGIC_MICROSECONDS: u32 = 0xa1b2_c3d4;
     const SNAPSHOT_LENGTH: u32 = 65_535;
@@ -146,7 +146,7 @@ fn capture(file: &mut impl std::io::Write, packets: u32, random: &mut Random) ->
     Ok(())
 }
 
-/// A generator of the xorshift family: fast, and the same everywhere.
+/// A xorshift generator: fast, and with the same output on every machine.
 struct Random(u64);
 
 impl Random {
@@ -180,7 +180,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let directory = folder.path().join("policy");
         run(&Arguments { directory: directory.clone(), rules: 64, addresses: 100, numbers: 80, packets: 5 })
-            .expect("it is ours");
+            .expect("the folder is writable");
         ["policy.toml", "lists/blocked.txt", "lists/dno.csv", "lists/scores.csv", "lists/trunks.txt", "traffic.pcap"]
             .map(|name| (name.to_owned(), fs::read(directory.join(name)).expect("it is written")))
             .to_vec()

@@ -1,11 +1,11 @@
-//! `cargo xtask fuzz`: the targets of `fuzz/`, built with coverage counters and run, two at a time.
+//! `cargo xtask fuzz`: builds the targets in `fuzz/` with coverage counters, and runs them two at a time.
 //!
-//! The pinned stable compiler does it: LLVM's coverage pass and libFuzzer (from crates.io, compiled here) need nothing of a
-//! nightly. There is no sanitizer, because what is fuzzed holds no unsafe code: what could go wrong is a panic. The layout is
-//! cargo-fuzz's, so that `cargo +nightly fuzz run TARGET` works too, where somebody has it.
+//! A stable compiler will do: LLVM's coverage pass and libFuzzer (from crates.io) need no nightly. There is no sanitizer,
+//! because the fuzzed code has no unsafe blocks: a bug shows as a panic. The layout is cargo-fuzz's, so that
+//! `cargo +nightly fuzz run TARGET` works too, if cargo-fuzz is installed.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Mutex,
@@ -15,16 +15,16 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{bpf, setup, stages::Outcome, workspace};
 
-/// The targets, see `fuzz/fuzz_targets`.
+/// The targets: see `fuzz/fuzz_targets`.
 const TARGETS: [&str; 6] = ["message", "number", "oracle", "packet", "policy", "uri"];
 
-/// Longest input that libFuzzer makes.
+/// Length of the longest input that libFuzzer generates.
 const MAX_LENGTH: u32 = 4096;
 
-/// Megabytes that a target may take: the random policies of `oracle` are kept compiled.
+/// Megabytes that a target may use: `oracle` keeps its random policies compiled.
 const MEMORY: u32 = 2048;
 
-/// LLVM's instrumentation as libFuzzer wants it.
+/// The instrumentation that libFuzzer needs.
 const INSTRUMENTATION: [&str; 7] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -35,16 +35,16 @@ const INSTRUMENTATION: [&str; 7] = [
     "--cfg=fuzzing",
 ];
 
-/// What to fuzz, and for how long.
+/// The arguments of `cargo xtask fuzz`.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Fuzz this target only; can be given several times.
+    /// Fuzz only this target; can be given several times.
     #[arg(long, value_name = "TARGET")]
     target: Vec<String>,
-    /// Seconds that each target runs.
+    /// How many seconds to run each target.
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: u64,
-    /// Then reduce what was found, and the checked-in corpus, to what covers the same, and check it in.
+    /// Afterwards, reduce the new inputs and the checked-in corpus to a set with the same coverage, and put it into fuzz/corpus.
     #[arg(long)]
     minimise: bool,
 }
@@ -52,7 +52,7 @@ pub struct Arguments {
 /// Runs the targets.
 pub fn run(arguments: &Arguments) -> Result<()> {
     if let Some(unknown) = arguments.target.iter().find(|name| !TARGETS.contains(&name.as_str())) {
-        bail!("no target {unknown:?}; there are: {}", TARGETS.join(", "));
+        bail!("no target {unknown:?}; the targets are: {}", TARGETS.join(", "));
     }
     let wanted = |name: &&str| arguments.target.is_empty() || arguments.target.iter().any(|target| target == name);
     let targets: Vec<&str> = TARGETS.into_iter().filter(wanted).collect();
@@ -64,7 +64,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// A minute of each target, for the test run: from the same seed each time, so that it is no game of chance.
+/// Runs each target for a minute, as a stage of the tests: always from the same seed, so that the result is reproducible.
 pub fn smoke() -> Result<Outcome> {
     fuzz(&build()?, &TARGETS, 60, Some(1)).map(Outcome::Done)
 }
@@ -73,15 +73,15 @@ fn folder() -> PathBuf {
     workspace::root().join("fuzz")
 }
 
-/// Where what a run finds is put.
+/// Where a run puts its findings.
 fn findings() -> PathBuf {
     workspace::target().join("fuzz")
 }
 
-/// Builds all targets; returns the folder they are in.
+/// Builds all targets. Returns the folder that they are in.
 fn build() -> Result<PathBuf> {
-    setup::ensure(&[setup::Group::Build, setup::Group::Fuzz])?;
-    // With a target named, cargo keeps the instrumentation out of build scripts and procedural macros.
+    setup::ensure(&[setup::Group::Fuzz])?;
+    // With `--target`, cargo does not apply the instrumentation to build scripts and procedural macros.
     let host = workspace::run_silently(
         Command::new("rustc").args(["--print", "host-tuple"]).env("PATH", bpf::path_with_cargo_bin()),
     )?;
@@ -93,16 +93,11 @@ fn build() -> Result<PathBuf> {
         .arg("--target-dir")
         .arg(&target)
         .env("CARGO_ENCODED_RUSTFLAGS", INSTRUMENTATION.join("\x1f"));
-    // The targets do not run the XDP program, but the crate has it inside: the one that is built already will do.
-    let object = workspace::target().join("bpf").join(bpf::TARGET).join("release").join(bpf::FILTER.binary);
-    if env::var_os(bpf::ENV_OBJECT).is_none() && object.exists() {
-        cargo.env(bpf::ENV_OBJECT, object);
-    }
     workspace::run(&mut cargo)?;
     Ok(target.join(host).join("release"))
 }
 
-/// Runs the targets, two at a time; all of them, also when one has failed.
+/// Runs the targets, two at a time. After a failure, the others still run.
 fn fuzz(binaries: &Path, targets: &[&str], seconds: u64, seed: Option<u32>) -> Result<String> {
     let queue = Mutex::new(targets.iter());
     let results = Mutex::new(Vec::new());
@@ -110,14 +105,16 @@ fn fuzz(binaries: &Path, targets: &[&str], seconds: u64, seed: Option<u32>) -> R
         for _ in 0..2 {
             scope.spawn(|| {
                 loop {
-                    let Some(target) = queue.lock().expect("nobody panics with it").next() else { break };
+                    let Some(target) = queue.lock().expect("no thread panics while it holds the lock").next() else {
+                        break;
+                    };
                     let result = fuzz_one(binaries, target, seconds, seed);
-                    results.lock().expect("nobody panics with it").push((*target, result));
+                    results.lock().expect("no thread panics while it holds the lock").push((*target, result));
                 }
             });
         }
     });
-    let mut results = results.into_inner().expect("nobody panics with it");
+    let mut results = results.into_inner().expect("no thread panics while it holds the lock");
     results.sort_by_key(|(target, _)| *target);
     let mut summary = Vec::new();
     let mut failures = Vec::new();
@@ -133,7 +130,8 @@ fn fuzz(binaries: &Path, targets: &[&str], seconds: u64, seed: Option<u32>) -> R
     Ok(format!("{seconds} s each, executions: {}", summary.join(", ")))
 }
 
-/// Runs a target from its corpus on; returns how often it ran. With a seed it starts from the checked-in corpus alone.
+/// Runs a target. Returns the number of executions. With a seed, it starts from the checked-in corpus alone, otherwise also from
+/// earlier findings.
 fn fuzz_one(binaries: &Path, target: &str, seconds: u64, seed: Option<u32>) -> Result<u64> {
     let found = match seed {
         None => findings().join("corpus").join(target),
@@ -163,8 +161,8 @@ fn fuzz_one(binaries: &Path, target: &str, seconds: u64, seed: Option<u32>) -> R
         let lines: Vec<&str> = log.lines().filter(|line| !line.starts_with('#')).collect();
         let end = lines[lines.len().saturating_sub(40)..].join("\n");
         bail!(
-            "the fuzz target {target} failed ({}):\n{end}\nWhen it is mended, put the input from {} into fuzz/corpus/{target}: \
-             the tests run it from then on",
+            "the fuzz target {target} failed ({}):\n{end}\nAfter fixing the bug, put the input from {} into fuzz/corpus/{target} as \
+             regression-NAME: the tests then run it every time",
             output.status,
             artifacts.display()
         );
@@ -172,10 +170,10 @@ fn fuzz_one(binaries: &Path, target: &str, seconds: u64, seed: Option<u32>) -> R
     let executed = log.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
     executed
         .and_then(|count| count.trim().parse().ok())
-        .with_context(|| format!("{target} did not say how often it ran"))
+        .with_context(|| format!("{target} did not print the number of its executions"))
 }
 
-/// Reduces the checked-in corpus and what was found to the inputs that cover as much.
+/// Reduces the checked-in corpus and the findings to a set of inputs with the same coverage.
 fn minimise(binaries: &Path, target: &str) -> Result<()> {
     let checked_in = folder().join("corpus").join(target);
     let merged = findings().join("merged").join(target);
@@ -192,7 +190,7 @@ fn minimise(binaries: &Path, target: &str) -> Result<()> {
         .arg(&checked_in)
         .arg(findings().join("corpus").join(target));
     workspace::run_silently(&mut merge)?;
-    // Crashes of the past stay, whatever they cover.
+    // Inputs that once crashed a target stay, whatever they cover.
     let mut kept = 0;
     for file in fs::read_dir(&checked_in)? {
         let path = file?.path();
@@ -206,7 +204,7 @@ fn minimise(binaries: &Path, target: &str) -> Result<()> {
         fs::copy(file.path(), checked_in.join(file.file_name()))?;
         kept += 1;
     }
-    ensure!(kept > 0, "nothing is left of the corpus of {target}");
+    ensure!(kept > 0, "the reduced corpus of {target} is empty");
     println!("{target}: {kept} inputs");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: what is checked without running anything.
+//! `cargo xtask lint`: the checks that run nothing.
 
 use std::env;
 
@@ -18,19 +18,9 @@ const STAGES: &[Stage] = &[
         run: || setup::ensure(&[setup::Group::Build, setup::Group::Lint]).map(Outcome::Done),
     },
     Stage { name: "format", about: "cargo fmt --check", needed_by_the_rest: false, run: format },
-    Stage { name: "clippy", about: "clippy on the crates of the host", needed_by_the_rest: false, run: clippy },
-    Stage {
-        name: "clippy-bpf",
-        about: "clippy on the programs for the kernel",
-        needed_by_the_rest: false,
-        run: clippy_bpf,
-    },
-    Stage {
-        name: "deny",
-        about: "licences, sources and duplicates of dependencies",
-        needed_by_the_rest: false,
-        run: deny,
-    },
+    Stage { name: "clippy", about: "clippy on the host crates", needed_by_the_rest: false, run: clippy },
+    Stage { name: "clippy-bpf", about: "clippy on the XDP programs", needed_by_the_rest: false, run: clippy_bpf },
+    Stage { name: "deny", about: "licences and sources of dependencies", needed_by_the_rest: false, run: deny },
 ];
 
 /// Runs the stages that `only` names, or all.
@@ -38,20 +28,26 @@ pub fn run(only: &[String]) -> Result<()> {
     stages::run("lint", STAGES, only)
 }
 
-fn format() -> Result<Outcome> {
+pub(crate) fn format() -> Result<Outcome> {
     workspace::run(&mut workspace::cargo(["fmt", "--all", "--check"]))?;
     Ok(Outcome::Done(String::new()))
 }
 
 fn clippy() -> Result<Outcome> {
-    let hosts = ["--workspace", "--exclude", "bench-ebpf", "--exclude", "filter-ebpf"];
-    let checks = ["--all-targets", "--keep-going", "--", "-D", "warnings"];
-    workspace::run(&mut workspace::cargo(["clippy"].iter().chain(&hosts).chain(&checks)))?;
+    run_clippy(&[])?;
     Ok(Outcome::Done(String::new()))
 }
 
-/// `cargo clippy` would be the host toolchain's, which cannot build `core`: this is what it does, with the compiler of the
-/// XDP program.
+/// Runs clippy on the host crates but these.
+pub(crate) fn run_clippy(left_out: &[&str]) -> Result<()> {
+    let mut clippy = workspace::cargo(["clippy", "--workspace"]);
+    for package in ["bench-ebpf", "filter-ebpf"].iter().chain(left_out) {
+        clippy.args(["--exclude", package]);
+    }
+    workspace::run(clippy.args(["--all-targets", "--keep-going", "--", "-D", "warnings"]))
+}
+
+/// `cargo clippy` would use the host toolchain, which cannot build `core`. This does the same with the BPF compiler.
 fn clippy_bpf() -> Result<Outcome> {
     let compiler = bpf::Compiler::find()?;
     let driver = compiler.clippy_driver();
@@ -61,9 +57,9 @@ fn clippy_bpf() -> Result<Outcome> {
     for object in [bpf::FILTER, bpf::BENCH] {
         let mut check = compiler
             .cargo("check", object, workspace::root(), &workspace::target().join("bpf"), env::consts::ARCH)
-            .context("failed to prepare the check")?;
-        // The separator is clippy-driver's own. Arguments for the workspace's crates alone: in RUSTFLAGS they would turn a
-        // warning inside `core` into an error.
+            .context("failed to set up the check")?;
+        // clippy-driver splits CLIPPY_ARGS at this separator. The arguments apply to the workspace's crates only: in RUSTFLAGS,
+        // they would turn a warning inside `core` into an error.
         check
             .env("RUSTC_WORKSPACE_WRAPPER", &driver)
             .env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__");
@@ -74,10 +70,10 @@ fn clippy_bpf() -> Result<Outcome> {
 
 fn deny() -> Result<Outcome> {
     if workspace::run_silently(&mut workspace::cargo(["deny", "--version"])).is_err() {
-        return Ok(Outcome::Skipped("cargo-deny is not installed (see the set-up above)".into()));
+        return Ok(Outcome::Skipped("cargo-deny is not installed (see the setup stage above)".into()));
     }
-    // Not `advisories`: their database is fetched from a git host, which not every builder can reach. Run
-    // `cargo deny check advisories` where it can be.
+    // Not `advisories`: cargo-deny fetches their database from a git host, which not every builder can reach. Where it can,
+    // run `cargo deny check advisories`.
     workspace::run(&mut workspace::cargo(["deny", "check", "bans", "licenses", "sources"]))?;
     Ok(Outcome::Done(String::new()))
 }

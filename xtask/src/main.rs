@@ -1,10 +1,11 @@
-//! `cargo xtask`: everything about this repository that is more than one cargo command.
+//! `cargo xtask`: the jobs of this repository that take more than one cargo command.
 
 mod bench;
 mod bench_policy;
 #[path = "../../controller/build/bpf.rs"]
-#[expect(dead_code, reason = "some of it serves only the build script")]
+#[expect(dead_code, reason = "the build script uses the rest")]
 mod bpf;
+mod check;
 mod demo;
 mod fuzz;
 mod lint;
@@ -25,7 +26,7 @@ use clap::{Parser, Subcommand};
 #[command(
     name = "cargo xtask",
     bin_name = "cargo xtask",
-    about = "Set-up, build, demo, tests and measurements of Ringfence"
+    about = "Set up, build, demonstrate, test and measure Ringfence"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -34,17 +35,22 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Measure what the filter costs, beside what one would use instead.
+    /// Measure what the filter costs, next to its alternatives.
     Bench(bench::Arguments),
-    /// Write a policy as large as the filter takes, and a capture for it, to measure with.
+    /// Write the largest policy that the filter accepts, and a capture for it, to measure with.
     BigPolicy(bench_policy::Arguments),
     /// Build everything, optimised.
     Build,
-    /// Watch scanner and Do-Not-Originate traffic being dropped while ordinary calls go through.
+    /// Check formatting and lints, and run the tests that need no root.
+    ///
+    /// This is the loop for everyday work: nothing is installed, nothing is loaded into the kernel. Without the BPF compiler
+    /// (see `cargo xtask setup`) it leaves out the crates that embed the XDP program, and says so.
+    Check(StageArguments),
+    /// Watch the filter drop a scan and Do-Not-Originate calls while ordinary calls go through.
     Demo(demo::Arguments),
-    /// Fuzz what reads packets, messages, numbers, URIs and policies.
+    /// Fuzz the parsers of packets, messages, numbers, URIs and policies.
     Fuzz(fuzz::Arguments),
-    /// Check formatting, lints (the XDP program's too), licences and sources of dependencies.
+    /// Check formatting, lints (also those of the XDP program), and licences and sources of dependencies.
     Lint(StageArguments),
     /// Regenerate the built-in numbering tables from libphonenumber's metadata.
     Numbering,
@@ -52,20 +58,20 @@ enum Task {
     Setup(setup::Arguments),
     /// Set up, build and run every test.
     Test(StageArguments),
-    /// Boot other kernels, and run the engine's tests on each.
+    /// Boot other kernels, and run the engine's tests on each of them.
     Vm(vm::Arguments),
 }
 
 /// Which stages of a job to run.
 #[derive(clap::Args)]
 struct StageArguments {
-    /// Run this stage only; can be given several times.
+    /// Run only this stage; can be given several times.
     #[arg(long, value_name = "STAGE")]
     only: Vec<String>,
 }
 
 fn main() -> ExitCode {
-    // The message alone: a backtrace would push the summary out of sight.
+    // Only the message: a backtrace would push the summary off the screen.
     match run(Cli::parse().task) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -80,6 +86,7 @@ fn run(task: Task) -> Result<()> {
         Task::Bench(arguments) => bench::run(&arguments),
         Task::BigPolicy(arguments) => bench_policy::run(&arguments),
         Task::Build => build(),
+        Task::Check(arguments) => check::run(&arguments.only),
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Lint(arguments) => lint::run(&arguments.only),

@@ -1,4 +1,4 @@
-//! A job made of named stages: each one's wall time is printed, and a summary ends the whole.
+//! A job made of named stages. Each stage's wall time is printed, and a summary comes last.
 
 use std::time::{Duration, Instant};
 
@@ -6,30 +6,29 @@ use anyhow::{Result, bail};
 
 /// One part of a job.
 pub struct Stage {
-    /// What `--only` calls it.
+    /// Its name for `--only`.
     pub name: &'static str,
-    /// What it does, in half a line.
+    /// What it does, in a few words.
     pub about: &'static str,
-    /// Whether the stages behind it make no sense when it fails.
+    /// If it fails, the stages after it are not run.
     pub needed_by_the_rest: bool,
-    /// Does it.
     pub run: fn() -> Result<Outcome>,
 }
 
-/// How a stage ended that did not fail.
+/// How a stage ended, unless it failed.
 pub enum Outcome {
-    /// It did its job; the text says with which result, and may be empty.
+    /// It ran. The text is its result, and may be empty.
     Done(String),
-    /// It could not be done here; the text says why.
+    /// It cannot run here. The text says why.
     Skipped(String),
 }
 
-/// Runs the stages that `only` names, or all, in order, and prints a summary. A stage that fails does not keep the others
-/// from running, unless they need it.
+/// Runs the stages that `only` names, or all, in order, and prints a summary. After a failure the other stages still run, unless
+/// they need the stage that failed.
 pub fn run(job: &str, stages: &[Stage], only: &[String]) -> Result<()> {
     let known: Vec<_> = stages.iter().map(|stage| stage.name).collect();
     if let Some(unknown) = only.iter().find(|name| !known.contains(&name.as_str())) {
-        bail!("no stage {unknown:?}; there are: {}", known.join(", "));
+        bail!("no stage {unknown:?}; the stages are: {}", known.join(", "));
     }
     let start = Instant::now();
     let mut rows = Vec::new();
@@ -52,7 +51,7 @@ pub fn run(job: &str, stages: &[Stage], only: &[String]) -> Result<()> {
                 eprintln!("== {job}: {} FAILED: {error:#}", stage.name);
                 failed.push(stage.name);
                 left_out = stage.needed_by_the_rest;
-                // The whole of it stands above; the summary names it.
+                // The full error is printed above. The summary has its first line.
                 ("FAILED", format!("{error:#}").lines().next().unwrap_or_default().to_owned())
             }
         };

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test there is.
 
 use std::{
+    ffi::OsStr,
     io::{BufRead, BufReader, Write},
     process::Stdio,
 };
@@ -36,26 +37,27 @@ pub fn run(only: &[String]) -> Result<()> {
     stages::run("test", STAGES, only)
 }
 
-/// Builds everything and tells the sizes of what is made.
+/// Builds everything, and reports the sizes of the results.
 fn build() -> Result<Outcome> {
     workspace::run(&mut workspace::cargo(["build"]))?;
     workspace::run(&mut workspace::cargo(["test", "--no-run", "--quiet"]))?;
     let target = workspace::target();
     let object = target.join("bpf").join(bpf::TARGET).join("release").join(bpf::FILTER.binary);
     let mut sizes = vec![format!("ringfence {}", workspace::size_of_file(&target.join("debug/ringfence"))?)];
-    // There is none when the environment names a program built elsewhere.
+    // There is none if the environment names an object built elsewhere.
     if object.exists() {
         sizes.push(format!("XDP object {}", workspace::size_of_file(&object)?));
     }
     Ok(Outcome::Done(sizes.join(", ")))
 }
 
-/// Runs cargo test, and adds up the results of all its test binaries.
 fn test() -> Result<Outcome> {
-    let mut cargo = workspace::cargo(["test", "--no-fail-fast"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("failed to start cargo test")?;
+    run_cargo(&["test", "--no-fail-fast"]).map(Outcome::Done)
+}
+
+/// Runs `cargo test` with these arguments, and adds up the results of all its test binaries.
+pub(crate) fn run_cargo<S: AsRef<OsStr>>(arguments: &[S]) -> Result<String> {
+    let mut cargo = workspace::cargo(arguments).stdout(Stdio::piped()).spawn().context("failed to start cargo test")?;
     let mut totals = Totals::default();
     let mut out = std::io::stdout().lock();
     for line in BufReader::new(cargo.stdout.take().context("cargo test has no output")?).split(b'\n') {
@@ -72,10 +74,10 @@ fn test() -> Result<Outcome> {
             if totals.names.is_empty() { "(see above)".into() } else { totals.names.join(", ") }
         );
     }
-    Ok(Outcome::Done(result))
+    Ok(result)
 }
 
-/// What the test binaries said, added up.
+/// The results of the test binaries, added up.
 #[derive(Default, Debug, PartialEq)]
 struct Totals {
     passed: u64,

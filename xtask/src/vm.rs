@@ -1,8 +1,8 @@
-//! `cargo xtask vm`: the engine on other kernels.
+//! `cargo xtask vm`: runs the engine's tests on other kernels.
 //!
-//! Each kernel boots in QEMU, without hardware virtualisation, from an initramfs that holds busybox, the test programs
-//! built on this host and their libraries. There they load the program with several policies, run packets through it, and
-//! put it on an interface. What the verifier made of the program is compared with a table in the repository.
+//! Each kernel boots in QEMU, without hardware virtualisation, from an initramfs with busybox, the test programs built on this
+//! host, and their libraries. The tests load the XDP program with several policies, run packets through it, and attach it to an
+//! interface. The verifier's counts are compared with a table in the repository.
 
 mod guest;
 mod kernels;
@@ -22,30 +22,30 @@ use guest::{Bundle, Report, Run};
 use kernels::{Freshness, SERIES, Series};
 use table::Table;
 
-/// What can be told.
+/// The arguments of `cargo xtask vm`.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Boot the newest kernel of this series only; can be given several times.
+    /// Boot only the newest kernel of this series; can be given several times.
     #[arg(long = "kernel", value_name = "SERIES", value_parser = SERIES.map(|series| series.name))]
     kernels: Vec<String>,
-    /// Only load the programs and run the packet fixtures, on the oldest kernel unless others are named.
+    /// Only load the programs and run the packet fixtures, on the oldest kernel unless --kernel names others.
     #[arg(long)]
     quick: bool,
-    /// Only load the programs: what the verifier makes of them.
+    /// Only load the programs, for the verifier's counts.
     #[arg(long, conflicts_with = "quick")]
     load_only: bool,
-    /// Write what the verifier walked through into the table, instead of comparing with it.
+    /// Write the verifier's counts into the table, instead of comparing with it.
     #[arg(long)]
     record: bool,
-    /// One JSON object a kernel.
+    /// Print one JSON object per kernel.
     #[arg(long)]
     json: bool,
 }
 
-/// The series that a quick run boots: the oldest kernel, whose verifier knows least.
+/// The series that a quick run boots: the oldest kernel, with the weakest verifier.
 const QUICK_SERIES: &str = "6.1";
 
-/// What runs in a guest.
+/// All that runs in a guest.
 const FULL: Slice = Slice {
     runs: &[
         Run::of("verifier"),
@@ -53,30 +53,30 @@ const FULL: Slice = Slice {
         Run::of("evasions"),
         Run { filters: &["user_space_kernel_and_oracle_agree"], cases: 2_000, ..Run::of("differential") },
         Run { needs_binary: true, attaches: true, ..Run::of("jumbo") },
-        // Not all: each loads a program several times, which is slow here. And not swaps under traffic: see `attaches`.
+        // Only some of them: each loads a program several times, which is slow here. And no swaps under traffic: see `attaches`.
         Run {
             filters: &["the_filter_outlives_its_process", "without_native_mode", "events_name_what_was_dropped"],
             attaches: true,
             ..Run::of("kernel_filter")
         },
     ],
-    // All of it takes minutes on an idle machine, and several times that on a busy one.
+    // Minutes on an idle machine, and several times that on a busy one.
     limit: Duration::from_secs(2_400),
 };
 
-/// What runs in a guest of a quick run.
+/// For `--quick`.
 const QUICK: Slice = Slice { runs: &[Run::of("verifier"), Run::of("fixtures")], limit: Duration::from_secs(900) };
 
-/// What runs in a guest where nothing but the verifier is asked.
+/// For `--load-only`.
 const LOAD_ONLY: Slice = Slice { runs: &[Run::of("verifier")], limit: Duration::from_secs(900) };
 
-/// Some of the tests, and how long a guest may take for them before it is taken for hung.
+/// Some of the tests, and the time after which a guest that runs them is considered hung.
 struct Slice {
     runs: &'static [Run],
     limit: Duration,
 }
 
-/// Boots the kernels of these arguments, and compares or records.
+/// Boots the kernels that the arguments name, and compares or records.
 pub fn run(arguments: &Arguments) -> Result<()> {
     ensure_x86_64()?;
     setup::ensure(&[setup::Group::Build, setup::Group::Kernels])?;
@@ -111,11 +111,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if arguments.record {
         eprintln!("vm: recorded in {}", table::PATH);
     }
-    ensure!(failures.is_empty(), "not passed on {}", failures.join(", "));
+    ensure!(failures.is_empty(), "failed on {}", failures.join(", "));
     Ok(())
 }
 
-/// The oldest kernel, loading and fixtures only: a stage of the tests. Says why where it cannot be done here.
+/// A stage of the tests: loads the programs and runs the fixtures on the oldest kernel. Skipped, with the reason, where that is
+/// not possible.
 pub fn quick_stage() -> Result<Outcome> {
     let possible = ensure_x86_64().and_then(|()| setup::ensure(&[setup::Group::Kernels]));
     if let Err(error) = possible {
@@ -137,15 +138,15 @@ pub fn quick_stage() -> Result<Outcome> {
     }
 }
 
-/// What became of a kernel.
+/// The result for a kernel.
 enum Answer {
     Passed(Report),
-    /// A test failed, or the verifier walked through more than it may: then there is a report.
+    /// A test failed, or the verifier processed more instructions than the budget. In the latter case there is a report.
     Failed {
         error: anyhow::Error,
         report: Option<Report>,
     },
-    /// No such kernel can be had here.
+    /// No kernel of the series is available.
     Unavailable(anyhow::Error),
 }
 
@@ -193,7 +194,7 @@ impl Answer {
         }
     }
 
-    /// For people: a line for the kernel, one for each policy.
+    /// As text: a line for the kernel, and one for each policy.
     fn describe(&self, series: &str, text: &mut String) -> Result<()> {
         write!(text, "{series:<7} {:<8}", self.word())?;
         if let Some(report) = self.report() {
@@ -246,10 +247,10 @@ impl Answer {
     }
 }
 
-/// The guests are x86-64 and run what is built on this host.
+/// The guests are x86-64, and run programs built on this host.
 fn ensure_x86_64() -> Result<()> {
     if !cfg!(target_arch = "x86_64") {
-        bail!("the kernels are booted on x86-64 hosts only");
+        bail!("kernels can be booted on x86-64 hosts only");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Where things lie, and how cargo and other programs are run.
+//! The folders of the repository, and running cargo and other programs.
 
 use std::{
     env,
@@ -13,15 +13,15 @@ use crate::bpf;
 
 /// The root of the repository.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the workspace")
 }
 
-/// Where cargo puts what it builds.
+/// Cargo's target directory.
 pub fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |folder| root().join(folder))
 }
 
-/// Where the set-up puts what it installs for this working copy alone.
+/// Where the set-up installs tools that only this working copy uses.
 pub fn tools() -> PathBuf {
     root().join("target/tools")
 }
@@ -29,12 +29,12 @@ pub fn tools() -> PathBuf {
 /// The cargo that runs this program, in the root of the repository, without standard input.
 pub fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // With a distribution's rustc first in PATH, cargo would take that one, and rustup's clippy beside it.
+    // If a distribution's rustc came first in PATH, cargo would use it together with rustup's clippy.
     cargo.current_dir(root()).env("PATH", bpf::path_with_cargo_bin()).args(arguments).stdin(Stdio::null());
     cargo
 }
 
-/// Runs a command whose output goes where this program's goes. An error says what was run.
+/// Runs a command with this program's output streams. An error names the command.
 pub fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("failed to start {}", shown(command)))?;
     if !status.success() {
@@ -43,7 +43,7 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command in silence; the end of what it printed is part of the error if it fails.
+/// Runs a command and returns its output. If it fails, the error has the end of the output.
 pub fn run_silently(command: &mut Command) -> Result<String> {
     let output =
         command.stdin(Stdio::null()).output().with_context(|| format!("failed to start {}", shown(command)))?;
@@ -57,14 +57,14 @@ pub fn run_silently(command: &mut Command) -> Result<String> {
     Ok(text(&output.stdout))
 }
 
-/// A command as one would type it.
+/// A command as it would be typed.
 pub fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let words = std::iter::once(program).chain(command.get_args()).map(|word| word.to_string_lossy());
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Where a program is: in PATH, or where only root's PATH leads.
+/// Where a program is: in PATH, or in a folder that is only in root's PATH.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
@@ -73,7 +73,7 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// A number of bytes for people.
+/// The size of a file, in words.
 pub fn size_of_file(path: &Path) -> Result<String> {
     let bytes = path.metadata().with_context(|| format!("failed to read {}", path.display()))?.len();
     Ok(if bytes < 10_000_000 { format!("{} kB", bytes / 1000) } else { format!("{} MB", bytes / 1_000_000) })

@@ -1,4 +1,4 @@
-//! A guest: a kernel in QEMU, with a file system in memory that holds the test programs.
+//! A guest: a kernel in QEMU, with the test programs in an initramfs.
 
 use std::{
     collections::BTreeMap,
@@ -22,85 +22,85 @@ use super::{
     run_silently, workspace,
 };
 
-/// A test program, and what of it runs.
+/// A test program, and which of its tests to run.
 pub struct Run {
     /// Its file in `tests/tests`.
     pub name: &'static str,
-    /// Tests with one of these in their names; all of them where there is none.
+    /// Runs only the tests with one of these in their names. If empty, all of them.
     pub filters: &'static [&'static str],
-    /// Random packets to make, of programs that make some.
+    /// Number of random packets, for programs that generate them.
     pub cases: u32,
     /// It starts `ringfence`.
     pub needs_binary: bool,
-    /// It puts programs on interfaces: one test at a time. Kernels patch a jump for each XDP program, and an emulated guest
-    /// whose other processor ran traffic meanwhile has died on the breakpoint of that.
+    /// It attaches programs to interfaces: then its tests run one at a time. Kernels patch a jump for each XDP program, and emulated
+    /// guests have crashed on the breakpoint used for patching while the other processor handled traffic.
     pub attaches: bool,
 }
 
 impl Run {
-    /// All of a test program.
+    /// All tests of a program.
     pub const fn of(name: &'static str) -> Self {
         Self { name, filters: &[], cases: 0, needs_binary: false, attaches: false }
     }
 }
 
-/// What a kernel made of the program.
+/// The results on a kernel.
 #[derive(Debug, Default, PartialEq)]
 pub struct Report {
-    /// As `uname -r` says: `6.1.0-56-cloud-amd64`.
+    /// As `uname -r` prints it: `6.1.0-56-cloud-amd64`.
     pub release: String,
-    /// The package's: `6.1.158-1`.
+    /// The version of its package: `6.1.158-1`.
     pub version: String,
     pub seconds: u64,
-    /// By test program, in the order that they ran.
+    /// By test program, in the order in which they ran.
     pub tests: Vec<(String, Tests)>,
     /// By policy.
     pub costs: BTreeMap<String, Cost>,
 }
 
-/// How a test program ended.
+/// The results of a test program.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Tests {
     pub passed: u64,
     pub seconds: u64,
 }
 
-/// What a policy's program cost when it was loaded.
+/// The cost of loading a policy's program.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cost {
-    /// Instructions that the verifier walked through.
+    /// Instructions that the verifier processed.
     pub instructions: u64,
-    /// States that it made, and how many of them it held at once.
+    /// States that it created, and the most that it held at once.
     pub states: u64,
     pub peak_states: u64,
-    /// Making and filling the maps, and the verifier, in the guest: emulated, some ten times of what it takes otherwise.
+    /// Time to create and fill the maps and to verify, in the guest: about ten times as long as on real hardware.
     pub load_ms: u64,
 }
 
 impl Report {
-    /// Tests that passed.
+    /// The number of tests that passed.
     pub fn passed(&self) -> u64 {
         self.tests.iter().map(|(_, tests)| tests.passed).sum()
     }
 }
 
-/// A guest's file system but for the kernel's modules, packed.
+/// The guests' file system, packed, without the kernel's modules.
 pub struct Bundle {
     place: TempDir,
     limit: Duration,
 }
 
-/// Programs of this host that tests start.
+/// Programs of this host that the tests start.
 const TOOLS: [&str; 3] = ["ip", "nsenter", "setpriv"];
 
-/// Where `ringfence` is in a guest.
+/// The path of `ringfence` in a guest.
 const BINARY: &str = "/bin/ringfence";
 
-/// What the folder of a run begins with; the id of its process follows.
+/// The folder of a run is named after this prefix and the run's process id.
 const PLACE: &str = "guest-";
 
 impl Bundle {
-    /// Builds the test programs and packs them. A guest that takes longer than `limit` for them hangs.
+    /// Builds the test programs and packs them. A guest that takes longer than `limit` is considered hung.
     pub fn new(runs: &[Run], limit: Duration) -> Result<Self> {
         let programs = test_programs(runs)?;
         remove_leftovers();
@@ -109,9 +109,10 @@ impl Bundle {
         let root = Root::new(place.path().join("root"))?;
         let mut commands = String::new();
         for run in runs {
-            let path = programs.get(run.name).with_context(|| format!("cargo did not say where {} is", run.name))?;
+            let path =
+                programs.get(run.name).with_context(|| format!("cargo did not print the path of {}", run.name))?;
             root.add_program(path, &format!("/tests/{}", run.name))?;
-            // Its own limit leaves time to say so.
+            // A shorter limit than the guest's, so that the guest can still report a timeout.
             let seconds = limit.as_secs() * 3 / 4;
             let cases = if run.cases == 0 { String::new() } else { format!("RINGFENCE_CASES={} ", run.cases) };
             let threads = if run.attaches { 1 } else { 2 };
@@ -134,7 +135,7 @@ impl Bundle {
         for path in ["policies", "docs"] {
             root.add_tree(&workspace::root().join(path))?;
         }
-        // Test programs name files from their package's folder on.
+        // Test programs open files relative to their package's folder.
         fs::create_dir_all(root.inside(workspace::root().join("tests").to_str().context("a path is not UTF-8")?))?;
         fs::write(root.inside("/commands"), commands)?;
         let init = root.inside("/init");
@@ -145,7 +146,7 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// Boots a kernel with it, and waits for what the test programs say.
+    /// Boots a kernel, and waits for the results of the test programs.
     pub fn boot(&self, kernel: &Kernel) -> Result<Report> {
         let start = Instant::now();
         let place = TempDir::new_in(self.place.path())?;
@@ -155,9 +156,9 @@ impl Bundle {
         let [console, printed, state] = ["console", "printed", "state"].map(|name| place.path().join(name));
         let mut command = Command::new("setpriv");
         command
-            // Whatever becomes of this process, the guest ends with it.
+            // If this process ends, so does the guest.
             .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
-            // Always emulated: a /dev/kvm that is there need not work.
+            // Always emulated: even where /dev/kvm exists, it may not work.
             .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1536", "-smp", "2", "-machine", "q35"])
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
             .args([&console, &printed, &state].into_iter().flat_map(|path| serial(path)))
@@ -165,7 +166,7 @@ impl Bundle {
             .arg(&kernel.image)
             .arg("-initrd")
             .arg(&initramfs)
-            // On a busy host an emulated timer can be too late for the check that interrupts arrive.
+            // On a busy host, emulated timer interrupts can arrive too late for the kernel's timer check.
             .args(["-append", "console=ttyS0 quiet panic=-1 oops=panic no_timer_check"]);
         let mut qemu = Spawned::start("qemu", command, place.path())?;
         let ended = follow(&mut qemu, &state, self.limit)?;
@@ -187,7 +188,7 @@ impl Bundle {
         self.place.path().join("archive")
     }
 
-    /// The archive, and behind it one with the kernel's modules: it unpacks one after the other.
+    /// Concatenates the archive and one with the kernel's modules: the kernel unpacks both.
     fn write_initramfs(&self, kernel: &Kernel, to: &Path) -> Result<()> {
         let root = Root(to.with_extension("modules"));
         fs::create_dir(&root.0)?;
@@ -200,16 +201,16 @@ impl Bundle {
     }
 }
 
-/// Builds the test programs, and finds them.
+/// Builds the test programs, and returns their paths.
 fn test_programs(runs: &[Run]) -> Result<BTreeMap<String, PathBuf>> {
-    // Not by package: cargo would choose other features of the dependencies, and build all of them once more.
+    // Not with `--package`: cargo would choose other features of the dependencies, and build all of them again.
     let mut cargo = workspace::cargo(["test", "--no-run", "--message-format=json-render-diagnostics"]);
     let output = cargo
         .args(runs.iter().flat_map(|run| ["--test", run.name]))
         .stderr(Stdio::inherit())
         .output()
         .context("failed to start cargo")?;
-    ensure!(output.status.success(), "the test programs do not build");
+    ensure!(output.status.success(), "the test programs failed to build");
     let messages = String::from_utf8_lossy(&output.stdout);
     let program = |line: &str| {
         let message: Value = serde_json::from_str(line).ok()?;
@@ -224,29 +225,29 @@ fn remove_leftovers() {
         let name = entry.file_name();
         let owner = name.to_str().and_then(|name| name.strip_prefix(PLACE)?.split('-').next());
         if owner.is_some_and(|owner| !Path::new("/proc").join(owner).exists()) {
-            // Another run may be doing the same.
+            // Another run may remove it at the same time.
             let _ = fs::remove_dir_all(entry.path());
         }
     }
 }
 
-/// Waits until QEMU ends, and says how far the guest is; false if it took too long.
+/// Waits until QEMU ends, and prints the guest's progress. False if it took too long.
 fn follow(qemu: &mut Spawned, state: &Path, limit: Duration) -> Result<bool> {
     let start = Instant::now();
-    let mut told = 0;
+    let mut reported = 0;
     loop {
         let ended = qemu.poll()?.is_some();
         let text = read(state);
-        // The last line may be half written.
+        // The last line may be incomplete.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let lines: Vec<_> = whole.lines().collect();
-        for line in &lines[told..] {
+        for line in &lines[reported..] {
             if let [name, status, seconds] = line.split(' ').collect::<Vec<_>>()[..] {
                 let result = if status == "0" { "ok".to_owned() } else { format!("FAILED ({status})") };
                 eprintln!("vm:   {name}: {result} in {seconds} s");
             }
         }
-        told = lines.len();
+        reported = lines.len();
         if ended || start.elapsed() > limit {
             return Ok(ended);
         }
@@ -268,7 +269,7 @@ fn tail(text: &str, count: usize) -> String {
 }
 
 impl Report {
-    /// Reads what a guest has left behind.
+    /// Reads the output of a guest.
     fn read(kernel: &Kernel, state: &str, printed: &str, time: Duration) -> Result<Self> {
         let mut report = Self { release: kernel.release.clone(), seconds: time.as_secs(), ..Self::default() };
         let mut failures = Vec::new();
@@ -291,12 +292,15 @@ impl Report {
         }
         ensure!(failures.is_empty(), "{}", failures.join("\n"));
         report.costs = printed.lines().filter_map(cost).collect();
-        ensure!(!report.version.is_empty() && !report.costs.is_empty(), "the guest did not say all\n{state}{printed}");
+        ensure!(
+            !report.version.is_empty() && !report.costs.is_empty(),
+            "the output of the guest is incomplete\n{state}{printed}"
+        );
         Ok(report)
     }
 }
 
-/// What one of the programs printed.
+/// The output of one of the programs.
 fn section<'a>(printed: &'a str, name: &str) -> &'a str {
     let start = format!("== {name}\n");
     let Some(at) = printed.find(&start) else { return "" };
@@ -304,7 +308,7 @@ fn section<'a>(printed: &'a str, name: &str) -> &'a str {
     rest.find("\n== ").map_or(rest, |end| &rest[..end])
 }
 
-/// Tests that passed, by the line that ends a test program's output.
+/// The number of tests that passed, from the last line of a test program's output.
 fn passed(printed: &str) -> u64 {
     let numbers = printed
         .lines()
@@ -312,7 +316,7 @@ fn passed(printed: &str) -> u64 {
     numbers.sum()
 }
 
-/// Reads `verifier: POLICY: N instructions, N states, N at once, loaded in N ms`. The harness may have begun the line.
+/// Reads `verifier: POLICY: N instructions, N states, N at once, loaded in N ms`. The test harness may have written to the same line before.
 fn cost(line: &str) -> Option<(String, Cost)> {
     let (_, text) = line.split_once("verifier: ")?;
     let (policy, text) = text.split_once(": ")?;
@@ -322,7 +326,7 @@ fn cost(line: &str) -> Option<(String, Cost)> {
     Some((policy.to_owned(), Cost { instructions, states, peak_states, load_ms }))
 }
 
-/// A file system, while it is put together.
+/// The folder in which a file system is assembled.
 struct Root(PathBuf);
 
 impl Root {
@@ -333,19 +337,19 @@ impl Root {
         Ok(Self(path))
     }
 
-    /// Where a path of the guest is on this host.
+    /// The path on this host of a path in the guest.
     fn inside(&self, path: &str) -> PathBuf {
         self.0.join(path.trim_start_matches('/'))
     }
 
     fn add_file(&self, from: &Path, to: &str) -> Result<()> {
         let to = self.inside(to);
-        fs::create_dir_all(to.parent().context("a file is in a folder")?)?;
+        fs::create_dir_all(to.parent().context("the path has no parent")?)?;
         fs::copy(from, &to).with_context(|| format!("failed to copy {}", from.display()))?;
         Ok(())
     }
 
-    /// A file or a folder at the path it has on this host: test programs know where the repository was.
+    /// Adds a file or a folder at the same path as on this host: the test programs contain the path of the repository.
     fn add_tree(&self, path: &Path) -> Result<()> {
         if !path.is_dir() {
             return self.add_file(path, path.to_str().context("a path is not UTF-8")?);
@@ -353,10 +357,10 @@ impl Root {
         fs::read_dir(path)?.try_for_each(|entry| self.add_tree(&entry?.path()))
     }
 
-    /// A program without its symbols, and the libraries it is linked to.
+    /// Adds a program without its symbols, and the libraries that it is linked to.
     fn add_program(&self, from: &Path, to: &str) -> Result<()> {
         self.add_file(from, to)?;
-        // Debug information is most of a test program; where there is no strip the guest has to hold it.
+        // Debug information is most of a test program. Without `strip`, the guest needs the memory for it.
         let _ = run_silently(Command::new("strip").arg("--strip-all").arg(self.inside(to)));
         let libraries = run_silently(Command::new("ldd").arg(from))?;
         libraries.split_whitespace().filter(|word| word.starts_with('/')).try_for_each(|library| {
@@ -364,13 +368,13 @@ impl Root {
         })
     }
 
-    /// A module that depends on no other one.
+    /// Adds a module. It must not depend on another one.
     fn add_module(&self, kernel: &Kernel, name: &str) -> Result<()> {
         let [plain, packed] = [format!("{name}.ko"), format!("{name}.ko.xz")];
         let path = find_file(&kernel.modules, &|file| file == plain || file == packed)
             .with_context(|| format!("{} has no module {name}", kernel.release))?;
         let to =
-            format!("/modules/{}", path.file_name().and_then(|name| name.to_str()).context("a module has a name")?);
+            format!("/modules/{}", path.file_name().and_then(|name| name.to_str()).context("the module has no name")?);
         self.add_file(&path, &to)?;
         if to.ends_with(".xz") {
             run_silently(Command::new("xz").arg("--decompress").arg(self.inside(&to)))?;
@@ -378,7 +382,7 @@ impl Root {
         Ok(())
     }
 
-    /// Packs it as the kernel unpacks it.
+    /// Packs the folder as an initramfs.
     fn pack(&self, archive: &Path) -> Result<()> {
         let mut names = String::new();
         list(&self.0, &self.0, &mut names)?;
@@ -389,14 +393,14 @@ impl Root {
             .stdout(File::create(archive)?)
             .spawn()
             .context("failed to start cpio")?;
-        // Dropped at the end of the statement, which ends its input.
-        cpio.stdin.take().ok_or_else(|| anyhow!("cpio takes no input"))?.write_all(names.as_bytes())?;
+        // Dropped at the end of the statement, which closes the pipe.
+        cpio.stdin.take().ok_or_else(|| anyhow!("cpio has no standard input"))?.write_all(names.as_bytes())?;
         ensure!(cpio.wait()?.success(), "cpio failed");
         Ok(())
     }
 }
 
-/// The paths below a folder, parents first, a line each.
+/// Appends the paths below a folder, one per line, parents first.
 fn list(folder: &Path, root: &Path, names: &mut String) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -429,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_guest_leaves_behind_is_read() {
+    fn the_output_of_a_guest_is_read() {
         let report = report(STATE, PRINTED).unwrap();
         assert_eq!(report.version, "6.1.158-1");
         assert_eq!(report.passed(), 3);
@@ -440,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_failed_is_named_with_its_own_output_and_so_is_one_that_ran_nothing() {
+    fn a_program_that_failed_or_ran_no_test_is_reported_with_its_output() {
         let error = report(&STATE.replace("jumbo 0", "jumbo 101"), PRINTED).unwrap_err().to_string();
         assert!(error.contains("jumbo failed (101)") && error.contains("4.01s") && !error.contains("8.01s"), "{error}");
         let error = report(STATE, &PRINTED.replace("2 passed", "0 passed")).unwrap_err().to_string();

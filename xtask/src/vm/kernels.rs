@@ -1,5 +1,5 @@
-//! Kernels to boot: Debian's for virtual machines, which have BPF, BTF and the serial ports built in. They are downloaded
-//! through an apt of their own under `target/vm`; the system's package lists and packages stay as they are.
+//! Kernels to boot: Debian's kernels for virtual machines, with BPF, BTF and serial ports built in. A separate apt configuration
+//! under `target/vm` downloads them; the system's package lists and packages stay as they are.
 
 use std::{
     fmt::Write as _,
@@ -13,18 +13,18 @@ use tempfile::TempDir;
 
 use super::{run_silently, workspace};
 
-/// Kernels of one line of development.
+/// A kernel series.
 pub struct Series {
-    /// What the command line and the table call it.
+    /// Its name on the command line and in the table.
     pub name: &'static str,
-    /// How its versions begin; none for whatever is newer than those of the other series.
+    /// The prefix of its versions. None means: newer than all other series.
     prefix: Option<&'static str>,
-    /// Where Debian has it, and of those with a security archive also there.
+    /// The Debian suite that has it, and whether the suite has a security archive.
     suite: &'static str,
     has_security: bool,
 }
 
-/// The kernels that must take the program: Debian's stable ones, and what its backports have of newer ones.
+/// The kernels that must accept the program: Debian's stable ones, and newer ones from its backports.
 pub const SERIES: [Series; 4] = [
     Series { name: "6.1", prefix: Some("6.1."), suite: "bookworm", has_security: true },
     Series { name: "6.12", prefix: Some("6.12."), suite: "trixie", has_security: true },
@@ -32,28 +32,28 @@ pub const SERIES: [Series; 4] = [
     Series { name: "newest", prefix: None, suite: "trixie-backports", has_security: false },
 ];
 
-/// Behind this version everything is the newest.
+/// Every version after this one belongs to the series `newest`.
 const NEWEST_KNOWN: [u64; 2] = [6, 18];
 
-/// Whether only the newest kernel of a series will do.
+/// Whether any kernel of a series will do, or only the newest.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Freshness {
-    /// One that is here is as good: nothing is asked for over the network then.
+    /// A kernel that was downloaded before will do. Then nothing is fetched.
     Any,
-    /// The archive is asked; what is here is for when it does not answer.
+    /// The archive is asked for the newest kernel. A kernel that was downloaded before is used if the archive does not answer.
     Newest,
 }
 
-/// A kernel's files.
+/// The files of a kernel.
 pub struct Kernel {
-    /// As `uname -r` says: `6.1.0-56-cloud-amd64`.
+    /// As `uname -r` prints it: `6.1.0-56-cloud-amd64`.
     pub release: String,
     pub image: PathBuf,
     /// `lib/modules/RELEASE/kernel`.
     pub modules: PathBuf,
 }
 
-/// A kernel of this series, downloaded if need be.
+/// A kernel of this series, downloaded if necessary.
 pub fn obtain(series: &Series, freshness: Freshness) -> Result<Kernel> {
     let here = || newest_unpacked(series).and_then(|folder| unpacked(&folder).ok());
     if freshness == Freshness::Any
@@ -63,23 +63,23 @@ pub fn obtain(series: &Series, freshness: Freshness) -> Result<Kernel> {
     }
     match fetch(series) {
         Ok(kernel) => Ok(kernel),
-        // An older kernel of the series is worth more than none, as long as it is said.
+        // An older kernel of the series is better than none, with a warning.
         Err(error) => match here() {
             Some(kernel) => {
-                eprintln!("WARNING: {error:#}\nWARNING: going on with {}, which is here", kernel.release);
+                eprintln!("WARNING: {error:#}\nWARNING: using {}, which was downloaded before", kernel.release);
                 Ok(kernel)
             }
-            None => Err(error.context(format!("no kernel {} can be had", series.name))),
+            None => Err(error.context(format!("no kernel of the series {} is available", series.name))),
         },
     }
 }
 
-/// Where kernels, apt's files and the guests' are.
+/// The folder of the kernels, apt's files and the guests' files.
 pub fn folder() -> PathBuf {
     workspace::root().join("target/vm")
 }
 
-/// Held by one run at a time, until it is dropped.
+/// A lock that one run at a time can hold. Dropping it releases it.
 pub fn lock() -> Result<File> {
     fs::create_dir_all(folder())?;
     let path = folder().join("lock");
@@ -88,12 +88,12 @@ pub fn lock() -> Result<File> {
     Ok(file)
 }
 
-/// The numbers in a release, by which releases are put in order.
+/// The numbers in a release, to sort releases by.
 pub fn version_key(release: &str) -> Vec<u64> {
     release.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
 }
 
-/// The folder of the newest kernel of a series that has been unpacked.
+/// The folder of the newest unpacked kernel of a series.
 fn newest_unpacked(series: &Series) -> Option<PathBuf> {
     let names =
         fs::read_dir(folder().join("kernels")).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -102,7 +102,7 @@ fn newest_unpacked(series: &Series) -> Option<PathBuf> {
 }
 
 impl Series {
-    /// Whether a release such as `6.1.0-56-cloud-amd64` belongs to it.
+    /// Whether a release such as `6.1.0-56-cloud-amd64` belongs to the series.
     fn has(&self, release: &str) -> bool {
         release.ends_with("-cloud-amd64")
             && match self.prefix {
@@ -114,9 +114,9 @@ impl Series {
     }
 }
 
-/// Downloads the newest kernel of a series, if it is not here, and unpacks it.
+/// Downloads the newest kernel of a series, unless it has been downloaded before, and unpacks it.
 fn fetch(series: &Series) -> Result<Kernel> {
-    // Another run may be at it, and apt waits for nobody.
+    // Another run may be downloading, and apt does not wait for it.
     let _lock = lock()?;
     let apt = Apt::new(series)?;
     apt.run("apt-get", &["-qq", "update"])?;
@@ -125,10 +125,10 @@ fn fetch(series: &Series) -> Result<Kernel> {
     let release = releases
         .filter(|release| series.has(release))
         .max_by_key(|release| version_key(release))
-        .with_context(|| format!("Debian's {} has none, or its mirror does not answer", series.suite))?;
+        .with_context(|| format!("Debian's {} has no such kernel, or its mirror does not answer", series.suite))?;
     let destination = folder().join("kernels").join(release);
     if !destination.exists() {
-        // From 6.19 on the image's package is empty, and two others hold the kernel and its modules.
+        // From 6.19 on, the image package is empty, and two other packages have the kernel and its modules.
         let split = [format!("linux-binary-{release}"), format!("linux-modules-{release}")];
         let exists = apt.run("apt-cache", &["show", &split[0]]).is_ok_and(|text| !text.is_empty());
         let packages = if exists { split.to_vec() } else { vec![format!("linux-image-{release}")] };
@@ -144,15 +144,15 @@ fn fetch(series: &Series) -> Result<Kernel> {
                 run_silently(Command::new("dpkg-deb").arg("--extract").args([&path, &files]))?;
             }
         }
-        // It appears whole or not at all.
+        // Renaming makes it appear completely or not at all.
         fs::create_dir_all(folder().join("kernels"))?;
-        fs::rename(&files, &destination).with_context(|| format!("failed to make {}", destination.display()))?;
+        fs::rename(&files, &destination).with_context(|| format!("failed to create {}", destination.display()))?;
     }
     unpacked(&destination)
 }
 
 fn unpacked(folder: &Path) -> Result<Kernel> {
-    let release = folder.file_name().and_then(|name| name.to_str()).context("a folder is named after its kernel")?;
+    let release = folder.file_name().and_then(|name| name.to_str()).context("the folder has no name")?;
     let image =
         find_file(folder, &|name| name.starts_with("vmlinuz")).with_context(|| format!("no kernel in {release}"))?;
     let modules = ["lib/modules", "usr/lib/modules"]
@@ -163,7 +163,7 @@ fn unpacked(folder: &Path) -> Result<Kernel> {
     Ok(Kernel { release: release.to_owned(), image, modules })
 }
 
-/// The first file below a folder whose name is one of these.
+/// The first file below a folder whose name satisfies the predicate.
 pub fn find_file(folder: &Path, is_it: &dyn Fn(&str) -> bool) -> Option<PathBuf> {
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -180,7 +180,7 @@ pub fn find_file(folder: &Path, is_it: &dyn Fn(&str) -> bool) -> Option<PathBuf>
     None
 }
 
-/// An apt with lists and sources of its own; it installs nothing.
+/// An apt configuration with its own lists and sources. It installs nothing.
 struct Apt {
     configuration: PathBuf,
 }
@@ -188,7 +188,7 @@ struct Apt {
 impl Apt {
     fn new(series: &Series) -> Result<Self> {
         const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-        ensure!(Path::new(KEYRING).exists(), "there is no {KEYRING}: kernels are downloaded on Debian only");
+        ensure!(Path::new(KEYRING).exists(), "there is no {KEYRING}: kernels can be downloaded on Debian only");
         let mirror = mirror_of("debian").context("no Debian mirror in /etc/apt")?;
         let root = folder().join("apt").join(series.suite);
         for path in ["etc/apt.conf.d", "etc/preferences.d", "state/lists/partial", "cache/archives/partial"] {
@@ -212,7 +212,7 @@ impl Apt {
             ("Dir::Cache", path("cache")),
             ("Acquire::Languages", "none".into()),
             ("Acquire::Retries", "3".into()),
-            // apt's own user may not write here.
+            // apt's own user may not be able to write here.
             ("APT::Sandbox::User", "root".into()),
             ("APT::Architecture", "amd64".into()),
         ];
@@ -232,7 +232,7 @@ impl Apt {
     }
 }
 
-/// Where this system's apt gets an archive (`debian`, `debian-security`) from.
+/// The mirror from which this system's apt gets an archive (`debian`, `debian-security`).
 fn mirror_of(archive: &str) -> Option<String> {
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     files.extend(fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten().map(|entry| entry.path()));
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mirror_is_found_in_both_forms_of_sources() {
+    fn the_mirror_is_found_in_both_formats_of_sources() {
         let classic =
             "# deb http://old.test/debian sid main\ndeb [arch=amd64] http://mirror.test/debian/ bookworm main\n";
         assert_eq!(mirror_in(classic, "debian").as_deref(), Some("http://mirror.test/debian"));

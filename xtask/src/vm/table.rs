@@ -1,4 +1,4 @@
-//! What the verifier made of the program, as checked in.
+//! The checked-in table of the verifier's counts.
 
 use std::{
     collections::BTreeMap,
@@ -14,23 +14,23 @@ use super::{
     workspace,
 };
 
-/// Where it is in the repository.
+/// Its path in the repository.
 pub const PATH: &str = "tests/data/kernels.tsv";
 
-/// Where it is shown to people, between two lines.
+/// The document that shows the table, between two marker lines.
 const DOCUMENT: &str = "docs/kernels.md";
 const MARK: &str = "<!-- written by `cargo xtask vm --record` -->\n";
 const END: &str = "<!-- end -->\n";
 
 const HEADING: &str = "series\tkernel\tpolicy\tverified_instructions\tstates\tpeak_states\tload_ms\n";
 
-/// Instructions the verifier may walk through: a quarter of where kernels give up.
+/// The most instructions that the verifier may process: a quarter of the kernel's limit.
 const BUDGET: u64 = 250_000;
 
-/// Percent that they may grow over the table.
+/// The growth over the table, in percent, that is accepted.
 const GROWTH: u64 = 10;
 
-/// What was recorded: by series, the kernel, and by policy what its program cost.
+/// By series: the kernel that was measured, and the cost of each policy's program.
 #[derive(Debug, Default, PartialEq)]
 pub struct Table(BTreeMap<String, Recorded>);
 
@@ -41,7 +41,7 @@ struct Recorded {
 }
 
 impl Table {
-    /// The one that is checked in.
+    /// Reads the checked-in table.
     pub fn read() -> Result<Self> {
         let path = workspace::root().join(PATH);
         if !path.exists() {
@@ -50,7 +50,7 @@ impl Table {
         Self::parse(&fs::read_to_string(&path)?).with_context(|| format!("failed to read {PATH}"))
     }
 
-    /// Puts it where the checked-in one is, and into the document.
+    /// Writes the table into its file and into the document.
     fn write(&self) -> Result<()> {
         let root = workspace::root();
         fs::write(root.join(PATH), self.to_string()).with_context(|| format!("failed to write {PATH}"))?;
@@ -59,7 +59,7 @@ impl Table {
         fs::write(&document, self.shown_in(&text)?).with_context(|| format!("failed to write {DOCUMENT}"))
     }
 
-    /// The document's text with this table in its place.
+    /// The document's text with this table in it.
     fn shown_in(&self, text: &str) -> Result<String> {
         let (front, rest) = text.split_once(MARK).with_context(|| format!("{DOCUMENT} has no line {MARK:?}"))?;
         let (_, back) = rest.split_once(END).with_context(|| format!("{DOCUMENT} has no line {END:?}"))?;
@@ -83,16 +83,16 @@ impl Table {
         Ok(format!("{front}{MARK}{table}{END}{back}"))
     }
 
-    /// From the oldest kernel to the newest.
+    /// Sorted from the oldest kernel to the newest.
     fn by_kernel(&self) -> Vec<(&String, &Recorded)> {
         let mut series: Vec<_> = self.0.iter().collect();
         series.sort_by_key(|(_, recorded)| version_key(&recorded.kernel));
         series
     }
 
-    /// Takes what was measured on a kernel into the checked-in table, in place of what was recorded for its series.
+    /// Records the measurements on a kernel, in place of those of its series.
     pub fn record(series: &str, report: &Report) -> Result<()> {
-        // Two runs may record at once.
+        // Two runs may record at the same time.
         let _lock = lock()?;
         let mut table = Self::read()?;
         table.insert(series, report)?;
@@ -106,8 +106,8 @@ impl Table {
         Ok(())
     }
 
-    /// Compares what was measured on a kernel with what is recorded for its series. Patch versions come and go: they may
-    /// differ.
+    /// Compares the measurements on a kernel with those recorded for its series. The patch version may differ: new ones appear
+    /// all the time.
     pub fn check(&self, series: &str, report: &Report) -> Result<()> {
         within_budget(report)?;
         let nothing = Recorded::default();
@@ -118,7 +118,7 @@ impl Table {
                 None => problems.push(format!("{policy} is not in {PATH} for {series}")),
                 Some(known) if cost.instructions * 100 > known.instructions * (100 + GROWTH) => {
                     problems.push(format!(
-                        "{policy}: {} instructions verified, {} when it was recorded: over {GROWTH} % more",
+                        "{policy}: {} instructions verified, {} in the table: growth of more than {GROWTH} %",
                         cost.instructions, known.instructions
                     ));
                 }
@@ -129,19 +129,19 @@ impl Table {
         problems.extend(missing.map(|policy| format!("{policy} is in {PATH}, but was not measured")));
         ensure!(
             problems.is_empty(),
-            "{} (if that is right, `cargo xtask vm --load-only --record` takes it into the table)",
+            "{} (if that is intended, `cargo xtask vm --load-only --record` updates the table)",
             problems.join("; "),
         );
         Ok(())
     }
 
     fn parse(text: &str) -> Result<Self> {
-        let rows = text.strip_prefix(HEADING).context("its first line is another one")?;
+        let rows = text.strip_prefix(HEADING).context("its first line is not the expected heading")?;
         let mut table = Self::default();
         for line in rows.lines() {
             let columns: Vec<_> = line.split('\t').collect();
             let [series, kernel, policy, instructions, states, peak_states, load_ms] = columns[..] else {
-                bail!("a line of {} columns: {line:?}", columns.len());
+                bail!("a line with {} columns: {line:?}", columns.len());
             };
             let number = |text: &str| text.parse().with_context(|| format!("{text:?} is not a number"));
             let cost = Cost {
@@ -170,13 +170,13 @@ impl fmt::Display for Table {
     }
 }
 
-/// Whatever is recorded: no kernel may come near to giving up.
+/// Whatever the table says, no kernel may come close to its limit.
 fn within_budget(report: &Report) -> Result<()> {
     let over: Vec<_> = report
         .costs
         .iter()
         .filter(|(_, cost)| cost.instructions > BUDGET)
-        .map(|(policy, cost)| format!("{policy}: {} instructions verified, of {BUDGET}", cost.instructions))
+        .map(|(policy, cost)| format!("{policy}: {} instructions verified, the budget is {BUDGET}", cost.instructions))
         .collect();
     ensure!(over.is_empty(), "{}", over.join("; "));
     Ok(())
@@ -196,22 +196,22 @@ mod tests {
     }
 
     #[test]
-    fn growth_over_a_tenth_fails_and_so_does_what_was_never_recorded() {
+    fn growth_over_a_tenth_fails_and_so_does_a_series_that_was_never_recorded() {
         let mut table = Table::default();
         assert!(table.check("6.1", &report(1000)).is_err());
         table.insert("6.1", &report(1000)).unwrap();
         assert!(table.check("6.1", &report(1100)).is_ok());
         assert!(table.check("6.1", &report(1101)).is_err());
-        assert!(table.check("6.12", &report(1000)).is_err(), "each series is by itself");
+        assert!(table.check("6.12", &report(1000)).is_err(), "each series is compared with its own record");
     }
 
     #[test]
-    fn a_policy_that_was_recorded_and_is_not_measured_any_more_fails() {
+    fn a_recorded_policy_that_is_no_longer_measured_fails() {
         let mut table = Table::default();
         table.insert("6.1", &report(1000)).unwrap();
         assert!(table.check("6.1", &Report::default()).is_err());
         table.insert("6.1", &Report::default()).unwrap();
-        assert!(table.check("6.1", &Report::default()).is_ok(), "recording forgets what is gone");
+        assert!(table.check("6.1", &Report::default()).is_ok(), "recording removes policies that are gone");
     }
 
     #[test]
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_reads_back_as_written_in_the_order_of_kernels() {
+    fn the_table_can_be_read_back_and_is_sorted_by_kernel() {
         let mut table = Table::default();
         for (series, version) in [("newest", "7.3.4-1~bpo13+1"), ("6.12", "6.12.57-1"), ("6.1", "6.1.158-1")] {
             table.insert(series, &Report { version: version.to_owned(), ..report(9) }).unwrap();
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_in_the_repository_is_whole() {
+    fn the_table_in_the_repository_has_every_series() {
         let table = Table::read().unwrap();
         for series in super::super::SERIES {
             assert!(table.0.contains_key(series.name), "no {}", series.name);

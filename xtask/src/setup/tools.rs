@@ -1,0 +1,133 @@
+//! The tools that the set-up installs, and where each of them comes from.
+
+use std::fs;
+
+use super::{Group, python::sipvicious_is_installed};
+use crate::{
+    bpf, versions,
+    workspace::{self, find_program, run_silently},
+};
+
+/// A tool that must be installed.
+pub(super) struct Tool {
+    pub(super) name: &'static str,
+    pub(super) group: Group,
+    pub(super) needed_for: &'static str,
+    pub(super) is_there: fn() -> bool,
+    pub(super) source: Source,
+    /// Without an optional tool the set-up succeeds, and reports what will be left out.
+    pub(super) optional: bool,
+}
+
+/// Where a tool comes from.
+#[derive(Clone, Copy)]
+pub(super) enum Source {
+    /// Debian packages.
+    Apt(&'static [&'static str]),
+    /// A crate with a binary, and the time that it takes to compile.
+    Cargo { package: &'static str, version: &'static str, minutes: u32 },
+    /// Not installed by the set-up. This command installs it.
+    Manual(&'static str),
+    /// From PyPI, into a virtual environment of this working copy.
+    Sipvicious,
+}
+
+use Source::{Apt, Cargo, Manual, Sipvicious};
+
+pub(super) const TOOLS: &[Tool] = &[
+    Tool {
+        name: "BPF compiler",
+        group: Group::Build,
+        needed_for: "compiling the XDP program",
+        is_there: || bpf::Compiler::find().is_ok(),
+        source: Apt(&["rustc-web", "rust-web-src"]),
+        optional: false,
+    },
+    Tool {
+        name: "bpf-linker",
+        group: Group::Build,
+        needed_for: "linking the XDP program",
+        is_there: || bpf::linker().is_ok(),
+        source: if cfg!(target_arch = "x86_64") {
+            Cargo { package: "bpf-linker", version: versions::BPF_LINKER, minutes: 1 }
+        } else {
+            Manual(versions::BPF_LINKER_WITH_LLVM)
+        },
+        optional: false,
+    },
+    Tool {
+        name: "BPF compiler's clippy",
+        group: Group::Lint,
+        needed_for: "linting the XDP program",
+        is_there: || bpf::Compiler::find().is_ok_and(|compiler| compiler.clippy_driver().exists()),
+        source: Apt(&["rust-web-clippy"]),
+        optional: false,
+    },
+    Tool {
+        name: "rustfmt",
+        group: Group::Lint,
+        needed_for: "checking the formatting",
+        is_there: || run_silently(&mut workspace::cargo(["fmt", "--version"])).is_ok(),
+        source: Manual("rustup component add rustfmt"),
+        optional: false,
+    },
+    Tool {
+        name: "clippy",
+        group: Group::Lint,
+        needed_for: "linting",
+        is_there: || run_silently(&mut workspace::cargo(["clippy", "--version"])).is_ok(),
+        source: Manual("rustup component add clippy"),
+        optional: false,
+    },
+    Tool {
+        name: "cargo-deny",
+        group: Group::Lint,
+        needed_for: "checking licences and sources of dependencies",
+        is_there: || run_silently(&mut workspace::cargo(["deny", "--version"])).is_ok(),
+        source: Cargo { package: "cargo-deny", version: versions::CARGO_DENY, minutes: 4 },
+        optional: true,
+    },
+    program("ip", &["iproute2"], Group::Traffic, "making network namespaces", || has("ip")),
+    program("nsenter", &["util-linux"], Group::Traffic, "entering network namespaces", || has("nsenter")),
+    program("sipp", &["sip-tester"], Group::Traffic, "making calls", || has("sipp")),
+    program("kamailio", &["kamailio"], Group::Traffic, "the SIP server that the filter protects", || has("kamailio")),
+    program("tshark", &["tshark"], Group::Traffic, "a second opinion on captures", || has("tshark")),
+    Tool {
+        name: "sipvicious",
+        group: Group::Traffic,
+        needed_for: "scanning, as an attacker would",
+        is_there: sipvicious_is_installed,
+        source: Sipvicious,
+        optional: false,
+    },
+    program("c++", &["g++"], Group::Fuzz, "compiling libFuzzer", || has("c++")),
+    program("trafgen", &["netsniff-ng"], Group::Bench, "sending a flood", || has("trafgen")),
+    program("iptables", &["iptables"], Group::Bench, "a filter to compare with", || has("iptables")),
+    program("nft", &["nftables"], Group::Bench, "a filter to compare with", || has("nft")),
+    program("xdp-filter", &["xdp-tools"], Group::Bench, "a filter to compare with", || has("xdp-filter")),
+    program("qemu", &["qemu-system-x86"], Group::Kernels, "booting kernels", || has("qemu-system-x86_64")),
+    program("busybox", &["busybox-static"], Group::Kernels, "the guests' user space", || is_static("busybox")),
+    program("cpio", &["cpio"], Group::Kernels, "packing the guests' initramfs", || has("cpio")),
+    program("xz", &["xz-utils"], Group::Kernels, "unpacking kernel modules", || has("xz")),
+];
+
+const fn program(
+    name: &'static str,
+    packages: &'static [&'static str],
+    group: Group,
+    needed_for: &'static str,
+    is_there: fn() -> bool,
+) -> Tool {
+    Tool { name, group, needed_for, is_there, source: Apt(packages), optional: false }
+}
+
+fn has(program: &str) -> bool {
+    find_program(program).is_some()
+}
+
+/// Whether a program is installed and statically linked: its first page has no path of an ELF interpreter.
+fn is_static(program: &str) -> bool {
+    let Some(content) = find_program(program).and_then(|path| fs::read(path).ok()) else { return false };
+    let start = &content[..content.len().min(4096)];
+    !start.windows(3).any(|bytes| bytes == b"/ld")
+}
