@@ -18,7 +18,7 @@ const STAGES: &[Stage] = &[
 
 /// Packages whose build embeds the XDP program, and so needs the BPF compiler. The tests of `ringfence-tests` do; its library
 /// does not.
-const EMBED_PROGRAM: [&str; 3] = ["ringfence", "ringfence-bench", "ringfence-tests"];
+const EMBED_PROGRAM: [&str; 4] = ["ringfence", "ringfence-bench", "ringfence-hosts", "ringfence-tests"];
 
 /// Files in `tests/tests` that need root: they load programs into the kernel, or use network namespaces.
 const NEED_ROOT: [&str; 10] = [
@@ -81,9 +81,8 @@ fn test_files(folder: &str) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(&path).with_context(|| format!("failed to read {folder}"))? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "rs")
-            && let Some(name) = path.file_stem()
-        {
+        let is_test = path.extension().is_some_and(|extension| extension == "rs") || path.join("main.rs").exists();
+        if is_test && let Some(name) = path.file_stem() {
             names.push(name.to_string_lossy().into_owned());
         }
     }
@@ -99,7 +98,7 @@ mod tests {
     fn every_test_that_is_said_to_need_root_exists_under_one_name() {
         let files = test_files("tests/tests").unwrap();
         for name in NEED_ROOT {
-            assert!(files.contains(&name.to_owned()), "there is no tests/tests/{name}.rs");
+            assert!(files.contains(&name.to_owned()), "there is no test {name} in tests/tests");
             for folder in ["controller/tests", "filter-core/tests", "filter-policy/tests"] {
                 assert!(!test_files(folder).unwrap().contains(&name.to_owned()), "{folder} has a {name}, too");
             }
