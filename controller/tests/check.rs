@@ -19,7 +19,7 @@ fn sample() -> PathBuf {
 }
 
 fn broken(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broken-policies").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../filter-policy/tests/broken-policies").join(name)
 }
 
 fn objects(output: &Output) -> Vec<serde_json::Value> {

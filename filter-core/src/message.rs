@@ -121,7 +121,7 @@ fn is_sip(s: &Scratch, at: u32) -> bool {
 /// a line feed end the headers for the former, a line for the latter. Here every one of them ends a line, and none of the odd
 /// forms ends the headers: so no header that any server sees is missed.
 #[inline(always)]
-pub fn behind_line_end<'m, H: Host<'m>>(host: H, s: &mut Scratch, at: u32) -> u32 {
+fn behind_line_end<'m, H: Host<'m>>(host: H, s: &mut Scratch, at: u32) -> u32 {
     if s.byte(at) == b'\n' {
         return at + 1;
     }
@@ -318,7 +318,7 @@ impl Function for ReadHeaders {
             // The packet, or what is inspected of it, ends within the headers.
             s.anomalies |= anomaly::HEADERS_BEYOND_INSPECTED_LENGTH;
             let end = if s.cursor < s.length { s.cursor } else { s.length };
-            close_header(s, end);
+            close_header(host, s, end);
         }
         0
     }
@@ -364,7 +364,7 @@ impl<'m, H: Host<'m>> Step for Lines<'_, H> {
         }
         let line = behind_line_end(self.host, s, end);
         if s.open_header == s.pause && line < s.length && !is_folded(s.byte(line)) {
-            close_header(s, line);
+            close_header(self.host, s, line);
             // This line end is found again when the reading goes on.
             s.pause = pause::UNFINISHED;
             return true;
@@ -377,7 +377,7 @@ impl<'m, H: Host<'m>> Step for Lines<'_, H> {
 
 /// True for a byte that a line begins with that belongs to the header before (RFC 3261 section 7.3.1).
 #[inline(always)]
-pub const fn is_folded(byte: u8) -> bool {
+const fn is_folded(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
@@ -392,7 +392,7 @@ fn begin_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) -> bool {
     if is_folded(byte) {
         return false;
     }
-    close_header(s, line);
+    close_header(host, s, line);
     if byte == b'\n' || byte == b'\r' {
         s.body = line + if word as u16 == u16::from_le_bytes(*b"\r\n") { 2 } else { 1 };
         return true;
@@ -415,7 +415,7 @@ fn begin_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) -> bool {
     // White space before the colon is allowed (RFC 3261 section 7.3.1), another line is not.
     let colon = if byte == b':' { name_end } else { find::<NotSpace, H>(host, s, name_end, s.length) };
     if s.byte(colon) == b':' {
-        open_header(host, s, s.name, colon + 1);
+        open_header(s, s.name, colon + 1);
     } else {
         s.anomalies |= anomaly::MALFORMED_HEADER;
     }
@@ -470,22 +470,15 @@ const MULTIPLE: u32 = 1 << Header::Via as u32
 
 /// Begins a header whose value starts at `start`. The first of its kind counts, except where noted.
 #[inline(always)]
-fn open_header<'m, H: Host<'m>>(host: H, s: &mut Scratch, header: u32, start: u32) {
+fn open_header(s: &mut Scratch, header: u32, start: u32) {
     let bit = 1u32 << (header & 31);
     let again = s.seen & bit != 0;
     s.seen |= bit;
     let mut place = header;
-    if header == Header::Identity as u32 {
-        if host.config().needs & (need::ATTESTATION | need::INSPECT) != 0 {
-            identity::read(host, s, start);
-        }
-        if again {
-            return;
-        }
-    } else if header == Header::HistoryInfo as u32 {
+    if header == Header::HistoryInfo as u32 {
         // The last line and the one before it are kept.
         s.headers[Header::EarlierHistoryInfo as usize] = s.headers[Header::HistoryInfo as usize];
-    } else if again {
+    } else if again && header != Header::Identity as u32 {
         if header == Header::AssertedIdentity as u32 && s.seen & (1 << Header::SecondAssertedIdentity as u32) == 0 {
             s.seen |= 1 << Header::SecondAssertedIdentity as u32;
             place = Header::SecondAssertedIdentity as u32;
@@ -502,10 +495,14 @@ fn open_header<'m, H: Host<'m>>(host: H, s: &mut Scratch, header: u32, start: u3
 
 /// Ends the header that is open, at the start of the next line.
 #[inline(always)]
-fn close_header(s: &mut Scratch, end: u32) {
+fn close_header<'m, H: Host<'m>>(host: H, s: &mut Scratch, end: u32) {
     let header = s.open_header;
     if header != Header::Other as u32 {
         s.headers[header as usize & 31].end = end as u16;
         s.open_header = Header::Other as u32;
+        // A message can hold several, and only now is it known where this one ends.
+        if header == Header::Identity as u32 && host.config().needs & (need::ATTESTATION | need::INSPECT) != 0 {
+            identity::read(host, s, s.header(header).start as u32, end);
+        }
     }
 }
