@@ -1,74 +1,74 @@
-//! What is known from the last time a policy was built, so that the next time only what changed takes time.
+//! What one build of a policy leaves for the next, so that only what changed takes time.
 //!
-//! Of a policy with millions of entries, mostly one list changes at a time. Everything here is a pure function of the key that
-//! it is kept under, and the keys hold all that goes into it: a list's key has its whole content (as SHA-256), a trie's key the
-//! entries themselves. Names, sizes and times of files are in no key, so that no change of a file can be missed.
+//! In a policy with millions of entries, usually one list changes at a time. Everything cached here is a pure function of its
+//! key, and the key holds every input: a list's key has its whole content (as SHA-256), a trie's key the entries themselves.
+//! File names, sizes and times alone decide nothing, so no change to a file can be missed.
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    compile,
+    compile::CompileCache,
     language::diagnostics::Diagnostics,
     language::source::{Set, SetKind},
     lists::{Day, NumberForm},
     model::{AddressList, NumberList},
 };
 
-/// What the last build left for the next one: the lists and tries of the last policy. Takes about as much memory as these.
+/// The lists and tries of the last policy that was built. Takes about as much memory as these do.
 #[derive(Default)]
-pub struct Known {
-    pub(super) lists: KnownLists,
-    pub(super) compiled: compile::Known,
+pub struct BuildCache {
+    pub(super) lists: ListCache,
+    pub(super) compiled: CompileCache,
 }
 
 /// The lists of the last policy, as they were read.
 #[derive(Default)]
-pub(super) struct KnownLists {
-    last: HashMap<Key, ReadList>,
+pub(super) struct ListCache {
+    last: HashMap<ListKey, CachedList>,
     /// Those of the policy that is being read.
-    next: HashMap<Key, ReadList>,
+    next: HashMap<ListKey, CachedList>,
 }
 
-impl KnownLists {
-    /// The list that is kept under the key.
-    pub(super) fn find(&mut self, key: &Key) -> Option<ReadList> {
+impl ListCache {
+    /// The list with this key. It is now in use by the policy that is being read.
+    pub(super) fn get(&mut self, key: &ListKey) -> Option<CachedList> {
         if let Some(list) = self.last.remove(key) {
             self.next.insert(key.clone(), list);
         }
         self.next.get(key).cloned()
     }
 
-    /// Keeps a list that was read.
-    pub(super) fn keep(&mut self, key: Key, list: ReadList) {
+    /// Adds a list that was read.
+    pub(super) fn insert(&mut self, key: ListKey, list: CachedList) {
         self.next.insert(key, list);
     }
 
-    /// Ends the reading of a policy: what it did not have is let go.
-    pub(super) fn finish(&mut self) {
+    /// Ends the reading of a policy: lists that it did not use are dropped.
+    pub(super) fn evict_unused(&mut self) {
         self.last = std::mem::take(&mut self.next);
     }
 }
 
-/// A list that was read, and what was said of it.
+/// A list that was read, with the diagnostics about it.
 #[derive(Clone)]
-pub(super) struct ReadList {
-    pub(super) entries: ReadEntries,
-    pub(super) told: Diagnostics,
+pub(super) struct CachedList {
+    pub(super) entries: CachedEntries,
+    pub(super) diagnostics: Diagnostics,
 }
 
 #[derive(Clone)]
-pub(super) enum ReadEntries {
+pub(super) enum CachedEntries {
     Addresses(Arc<AddressList>),
     Numbers { list: Arc<NumberList>, scored: bool },
 }
 
-/// All that reading a list depends on.
+/// Everything that reading a list depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
+pub(super) struct ListKey {
     content: [u8; 32],
-    /// Its ending says what it is, and what is told names it.
+    /// Its extension decides the format, and diagnostics name it.
     file: String,
     kind: SetKind,
     name: String,
@@ -76,11 +76,11 @@ pub(super) struct Key {
     national: bool,
     country_code: String,
     national_prefix: String,
-    /// Decides what has expired.
+    /// Decides which entries have expired.
     today: Day,
 }
 
-impl Key {
+impl ListKey {
     pub(super) fn new(set: &Set, file: &Path, content: &[u8], form: &NumberForm<'_>, today: Day) -> Self {
         Self {
             content: Sha256::digest(content).into(),

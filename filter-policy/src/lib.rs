@@ -23,7 +23,7 @@ mod cache;
 use std::{path::Path, time::Instant};
 
 pub use self::{
-    cache::Known,
+    cache::BuildCache,
     resolve::{load, load_from, today},
 };
 use self::{
@@ -51,19 +51,19 @@ pub struct Built {
 ///
 /// Everything that is wrong with it, warnings included.
 pub fn build(files: &dyn Files, today: Day) -> Result<Built, Diagnostics> {
-    build_knowing(files, today, &mut Known::default())
+    build_cached(files, today, &mut BuildCache::default())
 }
 
-/// As [`build`], with what is known from the build before: the outcome is the same, sooner.
+/// As [`build`], reusing what the build before left in `cache`: the outcome is the same, sooner.
 ///
 /// # Errors
 ///
 /// As for [`build`].
-pub fn build_knowing(files: &dyn Files, today: Day, known: &mut Known) -> Result<Built, Diagnostics> {
+pub fn build_cached(files: &dyn Files, today: Day, cache: &mut BuildCache) -> Result<Built, Diagnostics> {
     let start = Instant::now();
-    let (policy, mut diagnostics) = resolve::load_knowing(files, today, &mut known.lists)?;
+    let (policy, mut diagnostics) = resolve::load_cached(files, today, &mut cache.lists)?;
     tracing::debug!(after = ?start.elapsed(), "policy read");
-    let compiled = compile::compile_knowing(&policy, &mut known.compiled);
+    let compiled = compile::compile_cached(&policy, &mut cache.compiled);
     tracing::debug!(after = ?start.elapsed(), "policy compiled");
     match compiled {
         Ok(image) => Ok(Built { policy, image, diagnostics }),

@@ -1,6 +1,6 @@
-//! A policy built with what is known from the build before is the policy that is built without.
+//! A build that reuses a cache has the same outcome as one without.
 
-use filter_policy::{Known, files::Table, lists::Day};
+use filter_policy::{BuildCache, files::Table, lists::Day};
 
 const TODAY: Day = (2026, 11, 22);
 
@@ -84,10 +84,10 @@ fn with(path: &str, from: &str, to: &str) -> Vec<(&'static str, String)> {
 }
 
 /// The hash over the whole image, and what was said.
-fn outcome(files: &[(&'static str, String)], today: Day, known: &mut Known) -> Result<(String, String), String> {
+fn outcome(files: &[(&'static str, String)], today: Day, cache: &mut BuildCache) -> Result<(String, String), String> {
     let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
-    let built = filter_policy::build_knowing(&Table(&files), today, known);
-    built.map(|built| (built.image.hash, built.diagnostics.to_string())).map_err(|told| told.to_string())
+    let built = filter_policy::build_cached(&Table(&files), today, cache);
+    built.map(|built| (built.image.hash, built.diagnostics.to_string())).map_err(|diagnostics| diagnostics.to_string())
 }
 
 /// Every file changed in turn, back to the first state between the changes.
@@ -141,21 +141,21 @@ fn changes() -> Vec<(&'static str, Vec<(&'static str, String)>)> {
 }
 
 #[test]
-fn what_is_known_changes_nothing_about_the_outcome() {
-    let mut known = Known::default();
+fn the_cache_does_not_change_the_outcome() {
+    let mut cache = BuildCache::default();
     for (what, files) in changes() {
-        let alone = outcome(&files, TODAY, &mut Known::default());
-        assert_eq!(outcome(&files, TODAY, &mut known), alone, "{what}");
-        assert_eq!(outcome(&files, TODAY, &mut known), alone, "{what}, a second time");
+        let alone = outcome(&files, TODAY, &mut BuildCache::default());
+        assert_eq!(outcome(&files, TODAY, &mut cache), alone, "{what}");
+        assert_eq!(outcome(&files, TODAY, &mut cache), alone, "{what}, a second time");
     }
 }
 
 #[test]
 fn every_change_changes_the_image() {
-    let mut known = Known::default();
+    let mut cache = BuildCache::default();
     let mut last = None;
     for (what, files) in changes() {
-        let Ok((hash, _)) = outcome(&files, TODAY, &mut known) else { continue };
+        let Ok((hash, _)) = outcome(&files, TODAY, &mut cache) else { continue };
         // These are the same policy in other words.
         if !matches!(what, "nothing" | "an address list's order" | "a set's label") {
             assert_ne!(Some(&hash), last.as_ref(), "{what}");
@@ -167,19 +167,19 @@ fn every_change_changes_the_image() {
 #[test]
 fn an_entry_expires_though_its_file_stays_the_same() {
     let files = with("policy.toml", "", "");
-    let mut known = Known::default();
+    let mut cache = BuildCache::default();
     let days = [(2026, 12, 1), (2026, 12, 2)];
-    let hashes = days.map(|today| outcome(&files, today, &mut known).unwrap().0);
-    let alone = days.map(|today| outcome(&files, today, &mut Known::default()).unwrap().0);
+    let hashes = days.map(|today| outcome(&files, today, &mut cache).unwrap().0);
+    let alone = days.map(|today| outcome(&files, today, &mut BuildCache::default()).unwrap().0);
     assert_eq!(hashes, alone);
     assert_ne!(hashes[0], hashes[1]);
 }
 
 #[test]
-fn a_mistake_is_told_each_time() {
+fn a_mistake_is_reported_each_time() {
     let files = with("blocked.txt", "203.0.113.2", "203.0.113.x");
-    let mut known = Known::default();
-    let first = outcome(&files, TODAY, &mut known).unwrap_err();
+    let mut cache = BuildCache::default();
+    let first = outcome(&files, TODAY, &mut cache).unwrap_err();
     assert!(first.contains("203.0.113.x"), "{first}");
-    assert_eq!(outcome(&files, TODAY, &mut known).unwrap_err(), first);
+    assert_eq!(outcome(&files, TODAY, &mut cache).unwrap_err(), first);
 }

@@ -38,7 +38,7 @@ use self::{
 };
 use crate::kernel::{self, Counts, Filter, Installed, ModeChoice, Pins, Ring, State};
 use filter_policy::{
-    Known,
+    BuildCache,
     language::diagnostics::{Diagnostics, plural},
 };
 
@@ -135,7 +135,7 @@ struct Daemon {
 struct Loader {
     filter: Filter,
     /// From the last policy, so that only what changed is read and compiled anew.
-    known: Known,
+    cache: BuildCache,
 }
 
 /// A policy that came in force.
@@ -159,7 +159,7 @@ impl Daemon {
     fn start(options: Options) -> Result<Self, Error> {
         let output = Output::new(options.json);
         let fingerprint = options.source.fingerprint();
-        let mut loader = Loader { filter: Filter::open(options.pins.clone())?, known: Known::default() };
+        let mut loader = Loader { filter: Filter::open(options.pins.clone())?, cache: BuildCache::default() };
         let adopted = loader.filter.is_attached()?;
         let result = loader.put_in_force(&options, || true);
         let mut daemon = Self {
@@ -484,7 +484,7 @@ impl Loader {
         is_current: impl FnOnce() -> bool,
     ) -> Result<Option<InForce>, Refusal> {
         let start = Instant::now();
-        let built = options.source.build_knowing(&mut self.known);
+        let built = options.source.build_cached(&mut self.cache);
         tracing::debug!(after = ?start.elapsed(), "policy built");
         if !is_current() {
             tracing::debug!("the policy's files changed while they were read");

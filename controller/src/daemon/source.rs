@@ -8,7 +8,7 @@ use std::{
 };
 
 use filter_policy::{
-    Built, Known,
+    BuildCache, Built,
     files::{Directory, Files, Table},
     language::diagnostics::Diagnostics,
     sample_policy,
@@ -29,18 +29,18 @@ impl Source {
     /// # Errors
     /// What is wrong with it.
     pub fn build(&self) -> Result<Built, Diagnostics> {
-        self.build_knowing(&mut Known::default())
+        self.build_cached(&mut BuildCache::default())
     }
 
-    /// Reads and compiles it, with what is known from the last time.
+    /// Reads and compiles it, reusing what the last build left in `cache`.
     ///
     /// # Errors
     /// As for [`Source::build`].
-    pub fn build_knowing(&self, known: &mut Known) -> Result<Built, Diagnostics> {
+    pub fn build_cached(&self, cache: &mut BuildCache) -> Result<Built, Diagnostics> {
         let today = filter_policy::today();
         match self {
-            Self::Directory(directory) => filter_policy::build_knowing(&open(directory)?, today, known),
-            Self::Sample => filter_policy::build_knowing(&Table(sample_policy::FILES), today, known),
+            Self::Directory(directory) => filter_policy::build_cached(&open(directory)?, today, cache),
+            Self::Sample => filter_policy::build_cached(&Table(sample_policy::FILES), today, cache),
         }
     }
 

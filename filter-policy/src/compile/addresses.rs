@@ -25,8 +25,8 @@ pub struct AddressClass {
     pub flags: u32,
 }
 
-/// The address tries, with what they were made of.
-pub struct Known {
+/// The address tries, with what they were built from.
+pub struct AddressCache {
     /// By id.
     lists: Vec<Arc<AddressList>>,
     /// The lists that hold an address, for all that are in some.
@@ -37,10 +37,10 @@ pub struct Known {
     pub tries: Tries,
 }
 
-/// Makes the address tries known, unless they are; returns what each class stands for.
+/// Puts the address tries into the cache, unless it has them already; returns what each class stands for.
 pub fn compile(
     policy: &Policy,
-    known: &mut Option<Known>,
+    cache: &mut Option<AddressCache>,
     errors: &mut Vec<CompileError>,
 ) -> Result<Vec<AddressClass>, CompileErrorKind> {
     let mut lists = Lists::<AddressList>::default();
@@ -59,14 +59,14 @@ pub fn compile(
     let never_banned = lists.ids(&policy.never_ban);
 
     let conditions = Conditions { rules: policy.rules.len(), sources, destinations, believed, never_banned };
-    // What is known is let go before anything new is made, which takes as much memory again.
-    if let Some(mut last) = known.take()
+    // The cached tries are dropped before new ones are built, which take as much memory again.
+    if let Some(mut last) = cache.take()
         && same(last.lists.iter(), lists.lists.iter(), |list| &list.entries)
     {
         let (classes, class_of_set) = conditions.classes(&last.sets, &last.used)?;
         if class_of_set == last.class_of_set {
             last.lists = lists.lists;
-            *known = Some(last);
+            *cache = Some(last);
             return Ok(classes);
         }
     }
@@ -105,9 +105,9 @@ pub fn compile(
         tries.build(*trie, stretches);
     }
     tries.finish();
-    // An entry that was left out is told each time.
+    // Without errors only: a rejected entry is reported on every build.
     if errors.is_empty() {
-        *known = Some(Known { lists: lists.lists, sets, used, class_of_set, tries });
+        *cache = Some(AddressCache { lists: lists.lists, sets, used, class_of_set, tries });
     }
     Ok(classes)
 }

@@ -27,7 +27,13 @@ use filter_core::{
 };
 
 pub use self::error::{CompileError, CompileErrorKind};
-use self::{addresses::AddressClass, numbers::Numbers, rows::Rows, texts::Texts, trie::Tries};
+use self::{
+    addresses::{AddressCache, AddressClass},
+    numbers::{NumberCache, Numbers},
+    rows::Rows,
+    texts::Texts,
+    trie::Tries,
+};
 use crate::{
     image::Image,
     model::{self, Condition, Identity, Policy, Test},
@@ -51,22 +57,22 @@ const FRAUD_STAGE: &str = "fraud";
 ///
 /// Everything that keeps the policy from being compiled, in the order of the rules as far as possible.
 pub fn compile(policy: &Policy) -> Result<Image, Vec<CompileError>> {
-    compile_knowing(policy, &mut Known::default())
+    compile_cached(policy, &mut CompileCache::default())
 }
 
-/// What the last compilation left for the next one: its tries, with all that they were made of.
+/// What one compilation leaves for the next: its tries, with everything that they were built from.
 #[derive(Default)]
-pub struct Known {
-    addresses: Option<addresses::Known>,
-    numbers: Option<numbers::Known>,
+pub struct CompileCache {
+    addresses: Option<AddressCache>,
+    numbers: Option<NumberCache>,
 }
 
-/// As [`compile`], with what is known from the compilation before: the image is the same, sooner.
+/// As [`compile`], reusing what the compilation before left in `cache`: the image is the same, sooner.
 ///
 /// # Errors
 ///
 /// As for [`compile`].
-pub fn compile_knowing(policy: &Policy, known: &mut Known) -> Result<Image, Vec<CompileError>> {
+pub fn compile_cached(policy: &Policy, cache: &mut CompileCache) -> Result<Image, Vec<CompileError>> {
     let mut errors = limits(policy);
     if !errors.is_empty() {
         // The rest could not even be written down.
@@ -79,8 +85,8 @@ pub fn compile_knowing(policy: &Policy, known: &mut Known) -> Result<Image, Vec<
     // Lists of millions of each: one takes about as long as the other.
     let mut number_errors = Vec::new();
     let (addresses, numbers) = thread::scope(|scope| {
-        let numbers = scope.spawn(|| numbers::compile(policy, &mut known.numbers, &mut number_errors));
-        let addresses = addresses::compile(policy, &mut known.addresses, &mut errors);
+        let numbers = scope.spawn(|| numbers::compile(policy, &mut cache.numbers, &mut number_errors));
+        let addresses = addresses::compile(policy, &mut cache.addresses, &mut errors);
         (addresses, numbers.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
     let addresses = note(addresses, &mut errors);
@@ -109,8 +115,8 @@ pub fn compile_knowing(policy: &Policy, known: &mut Known) -> Result<Image, Vec<
         return Err(errors);
     };
     let mut tries = Tries::new();
-    tries.append(&known.addresses.as_ref().expect("without errors it is kept").tries, &[Trie::Ipv4, Trie::Ipv6]);
-    tries.append(&known.numbers.as_ref().expect("without errors it is kept").tries, &[Trie::Number]);
+    tries.append(&cache.addresses.as_ref().expect("without errors it is cached").tries, &[Trie::Ipv4, Trie::Ipv6]);
+    tries.append(&cache.numbers.as_ref().expect("without errors it is cached").tries, &[Trie::Number]);
     let Texts { texts, text_rows, text_dfas, dfas } = texts;
     let mut config = Config {
         needs,

@@ -46,8 +46,8 @@ pub struct Numbers {
     pub regions: Vec<String>,
 }
 
-/// The number trie, with what it was made of.
-pub struct Known {
+/// The number trie, with what it was built from.
+pub struct NumberCache {
     /// Lists and the scores that are asked of them, by atom.
     atoms: Vec<(Arc<NumberList>, u32)>,
     ranges: Vec<NumberRange>,
@@ -59,8 +59,9 @@ pub struct Known {
     pub tries: Tries,
 }
 
-impl Known {
-    fn holds(&self, scopes: &Scopes, ranges: &[NumberRange]) -> bool {
+impl NumberCache {
+    /// True if the trie was built from these lists, scores, ranges and names.
+    fn is_built_from(&self, scopes: &Scopes, ranges: &[NumberRange]) -> bool {
         let atoms = scopes.atoms.values();
         let lists: Vec<_> = atoms.iter().map(|atom| &scopes.lists.lists[atom.list as usize]).collect();
         same(self.atoms.iter().map(|(list, _)| list), lists.into_iter(), |list| &list.entries)
@@ -70,22 +71,22 @@ impl Known {
     }
 }
 
-/// Makes the number trie known, unless it is; returns what each class stands for.
+/// Puts the number trie into the cache, unless it has it already; returns what each class stands for.
 pub fn compile(
     policy: &Policy,
-    known: &mut Option<Known>,
+    cache: &mut Option<NumberCache>,
     errors: &mut Vec<CompileError>,
 ) -> Result<Numbers, CompileErrorKind> {
     let scopes = Scopes::new(policy);
     let ranges = &policy.numbering.ranges;
-    // What is known is let go before anything new is made, which takes as much memory again.
-    if let Some(mut last) = known.take()
-        && last.holds(&scopes, ranges)
+    // The cached trie is dropped before a new one is built, which takes as much memory again.
+    if let Some(mut last) = cache.take()
+        && last.is_built_from(&scopes, ranges)
     {
         let (classes, class_of_state) = last.states.classes(&last.used, &scopes, policy.rules.len())?;
         if class_of_state == last.class_of_state {
             last.atoms = scopes.lists_of_atoms();
-            *known = Some(last);
+            *cache = Some(last);
             return Ok(Numbers::new(&classes, scopes.names));
         }
     }
@@ -137,10 +138,10 @@ pub fn compile(
     let mut tries = Tries::new();
     tries.build(Trie::Number, &stretches);
     tries.finish();
-    // An entry that was left out is told each time.
+    // Without errors only: a rejected entry is reported on every build.
     if errors.is_empty() {
         let (atoms, ranges, names) = (scopes.lists_of_atoms(), ranges.clone(), scopes.names.clone());
-        *known = Some(Known { atoms, ranges, names, states, used, class_of_state, tries });
+        *cache = Some(NumberCache { atoms, ranges, names, states, used, class_of_state, tries });
     }
     Ok(Numbers::new(&classes, scopes.names))
 }

@@ -14,7 +14,7 @@ use filter_core::{
 };
 
 use crate::{
-    cache::{Key, KnownLists, ReadEntries, ReadList},
+    cache::{CachedEntries, CachedList, ListCache, ListKey},
     files::{Directory, Files, stays_inside},
     language::diagnostics::{Code, Diagnostic, Diagnostics, Severity, SourceFile, mend_name},
     language::scope::Scope,
@@ -60,14 +60,14 @@ pub fn load(directory: &Path) -> Result<(Policy, Diagnostics), Diagnostics> {
 ///
 /// Everything that is wrong with it, warnings included.
 pub fn load_from(files: &dyn Files, today: Day) -> Result<(Policy, Diagnostics), Diagnostics> {
-    load_knowing(files, today, &mut KnownLists::default())
+    load_cached(files, today, &mut ListCache::default())
 }
 
-/// As [`load_from`]; lists that are known need not be read again.
-pub(super) fn load_knowing(
+/// As [`load_from`]; lists in `cache` are not read again.
+pub(super) fn load_cached(
     files: &dyn Files,
     today: Day,
-    known: &mut KnownLists,
+    cache: &mut ListCache,
 ) -> Result<(Policy, Diagnostics), Diagnostics> {
     let mut diagnostics = Diagnostics::default();
     let path = Path::new(POLICY_FILE);
@@ -97,7 +97,7 @@ pub(super) fn load_knowing(
         file: &file,
         files,
         today,
-        known,
+        cache,
         diagnostics: &mut diagnostics,
         sets: BTreeMap::new(),
         broken_sets: &source.broken_sets,
@@ -151,7 +151,7 @@ struct Resolver<'a> {
     file: &'a SourceFile,
     files: &'a dyn Files,
     today: Day,
-    known: &'a mut KnownLists,
+    cache: &'a mut ListCache,
     diagnostics: &'a mut Diagnostics,
     sets: BTreeMap<String, SetState>,
     broken_sets: &'a [String],
@@ -161,7 +161,7 @@ impl Resolver<'_> {
     fn policy(mut self, source: &Source) -> Policy {
         let mut numbering = self.numbering(source);
         self.read_sets(source, &numbering);
-        self.known.finish();
+        self.cache.evict_unused();
         if let Some(values) = &source.numbering.asserted_identity_from {
             numbering.asserted_identity_from = self.addresses("asserted_identity_from", values);
         }
@@ -374,26 +374,26 @@ impl Resolver<'_> {
             let entries = lists::patterns(&file, content, &mut told);
             return (List::Patterns(Arc::new(PatternList { name, entries, origin })), told);
         }
-        let key = Key::new(set, path, content, form, self.today);
-        let read = self.known.find(&key).unwrap_or_else(|| {
+        let key = ListKey::new(set, path, content, form, self.today);
+        let read = self.cache.get(&key).unwrap_or_else(|| {
             let entries = if set.kind == SetKind::Addresses {
                 let label = set.label.as_ref().map(|label| label.value.clone());
                 let entries = lists::addresses(&file, content, &mut told);
-                ReadEntries::Addresses(Arc::new(AddressList { name, label, entries, origin }))
+                CachedEntries::Addresses(Arc::new(AddressList { name, label, entries, origin }))
             } else {
                 let read = lists::numbers(&file, content, form, self.today, &mut told);
                 let list = Arc::new(NumberList { name, entries: read.entries, origin });
-                ReadEntries::Numbers { list, scored: read.scored }
+                CachedEntries::Numbers { list, scored: read.scored }
             };
-            let read = ReadList { entries, told };
-            self.known.keep(key, read.clone());
+            let read = CachedList { entries, diagnostics: told };
+            self.cache.insert(key, read.clone());
             read
         });
         let list = match read.entries {
-            ReadEntries::Addresses(list) => List::Addresses(list),
-            ReadEntries::Numbers { list, scored } => List::Numbers { list, scored },
+            CachedEntries::Addresses(list) => List::Addresses(list),
+            CachedEntries::Numbers { list, scored } => List::Numbers { list, scored },
         };
-        (list, read.told)
+        (list, read.diagnostics)
     }
 
     /// Tells what is wrong with a list. As many entries as its set allows may be: those are left out with a warning. A list
