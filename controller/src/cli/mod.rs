@@ -152,7 +152,7 @@ pub fn help(error: &anyhow::Error) -> Option<String> {
             return error.help();
         }
         if let Some(error) = cause.downcast_ref::<ImportError>() {
-            return error.way_out().map(ToOwned::to_owned);
+            return error.help().map(ToOwned::to_owned);
         }
         match cause.downcast_ref::<daemon::Error>()? {
             daemon::Error::Kernel(error) => error.help(),

@@ -1,4 +1,4 @@
-//! Lists of addresses: what all their formats end in, and the plainest of them.
+//! Address lists: the output that all address formats share, and the plainest input format, `cidr`.
 
 use std::{collections::BTreeSet, fmt::Write as _, net::IpAddr};
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::lists;
 
-/// Addresses as they are read.
+/// The addresses read so far.
 #[derive(Default)]
 pub struct Addresses {
     entries: Vec<(IpAddr, u8, Option<String>)>,
@@ -18,11 +18,11 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// Adds an address or CIDR, with what is known of it. What is none is noted.
+    /// Adds an address or CIDR with its comment, or reports it as a problem.
     pub fn add(&mut self, line: u32, text: &[u8], comment: Option<String>) {
         match lists::address(text) {
             Ok(entry) if entry.prefix == 0 => {
-                self.problems.add(line, text, "this is every address: no list can mean that");
+                self.problems.add(line, text, "this is every address, which no list can mean");
             }
             Ok(entry) => self.entries.push((entry.address, entry.prefix, comment)),
             Err(mistake) => {
@@ -32,9 +32,9 @@ impl Addresses {
         }
     }
 
-    /// The list file: sorted, without what others cover.
+    /// Writes the list file: sorted, without entries that others cover.
     pub fn finish(mut self, format: &str, may_be_empty: bool) -> Imported {
-        // In this order a network comes directly before everything that it covers.
+        // In this order, a network comes directly before everything that it covers.
         self.entries.sort_by_key(|(address, prefix, _)| (*address, *prefix));
         let read = self.entries.len();
         let mut kept: Vec<(IpAddr, u8, BTreeSet<String>)> = Vec::with_capacity(read);
@@ -45,7 +45,7 @@ impl Addresses {
                 _ => kept.push((address, prefix, comment.into_iter().collect())),
             }
         }
-        let mut content = heading(format, "An address or CIDR a line.");
+        let mut content = heading(format, "One address or CIDR a line.");
         for (address, prefix, comments) in &kept {
             let _ = write!(content, "{address}");
             if *prefix < if address.is_ipv4() { 32 } else { 128 } {
@@ -61,11 +61,12 @@ impl Addresses {
     }
 }
 
-/// Addresses and CIDRs, one a line; what stands behind `#` or `;` is a comment and stays.
+/// Reads addresses and CIDRs, one a line. Text after `#` or `;` is a comment, which is kept.
 pub fn import(content: &[u8]) -> Result<Imported, ImportError> {
     if is_json(content) {
-        return Err(ImportError::new("the input is JSON, not a list of addresses")
-            .help("`ringfence import` reads JSON as `apiban` or `spamhaus-drop`, fail2ban's output as `fail2ban`"));
+        return Err(ImportError::new("the input is JSON, not a list of addresses").with_help(
+            "use the format `apiban` or `spamhaus-drop` for JSON, and `fail2ban` for the output of fail2ban",
+        ));
     }
     let mut addresses = Addresses::default();
     for (number, line) in lists::lines(content) {

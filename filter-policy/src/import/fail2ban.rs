@@ -1,8 +1,8 @@
-//! What fail2ban-client prints about banned addresses:
+//! The output of fail2ban-client about banned addresses:
 //!
-//! - `banned`: `[{'sshd': ['192.0.2.1']}, {'asterisk': []}]`, which is Python and not JSON;
+//! - `banned`: `[{'sshd': ['192.0.2.1']}, {'asterisk': []}]`, which is Python, not JSON;
 //! - `get JAIL banned`: `['192.0.2.1']`;
-//! - `get JAIL banip`: the addresses, and with `--with-time` the time of each behind it, one a line;
+//! - `get JAIL banip`: the addresses; with `--with-time`, one a line, each followed by its time;
 //! - `status JAIL`: a tree whose last line is `` `- Banned IP list: 192.0.2.1 192.0.2.2``.
 
 use super::{
@@ -12,21 +12,21 @@ use super::{
 };
 use crate::lists;
 
-/// Reads any of the forms. That nobody is banned is no error.
+/// Reads any of these forms. It is not an error if nothing is banned.
 pub fn import(content: &[u8]) -> Result<Imported, ImportError> {
     let mut addresses = Addresses::default();
-    let mut nobody = true;
+    let mut is_complete = true;
     if is_json(content) {
         let literal = Reader { content, at: 0, line: 1 }.whole()?;
         collect(&literal, None, &mut addresses);
     } else if content.starts_with(b"Status for the jail") {
-        nobody = status(content, &mut addresses)?;
+        is_complete = status(content, &mut addresses)?;
     } else {
         for (number, line) in lists::lines(content) {
             let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).peekable();
             while let Some(word) = words.next() {
                 addresses.add(number, word, None);
-                // With `--with-time`, a date stands behind the address, and the line is about that one.
+                // With `--with-time`, a date follows the only address of the line.
                 let date = |word: &&[u8]| word.len() == 10 && word[4] == b'-' && word[7] == b'-';
                 if words.peek().is_some_and(date) {
                     break;
@@ -34,11 +34,11 @@ pub fn import(content: &[u8]) -> Result<Imported, ImportError> {
             }
         }
     }
-    let may_be_empty = nobody && addresses.problems.count == 0;
+    let may_be_empty = is_complete && addresses.problems.count == 0;
     Ok(addresses.finish("fail2ban", may_be_empty))
 }
 
-/// Reads the tree of `status JAIL`; true if it has the line that it is read for.
+/// Reads the tree of `status JAIL`; true once the line with the addresses was found.
 fn status(content: &[u8], addresses: &mut Addresses) -> Result<bool, ImportError> {
     const MARK: &[u8] = b"IP list:";
     let mut jail = None;
@@ -53,20 +53,20 @@ fn status(content: &[u8], addresses: &mut Addresses) -> Result<bool, ImportError
         }
     }
     Err(ImportError::new("the status of the jail has no line `Banned IP list`")
-        .help("`fail2ban-client status JAIL` prints it last: see whether the input is complete"))
+        .with_help("`fail2ban-client status JAIL` prints it last: check that the input is complete"))
 }
 
-/// A Python literal, as far as lists of addresses need it.
+/// A Python literal, as far as address lists need it.
 enum Literal {
     List(Vec<Literal>),
     Map(Vec<(Literal, Literal)>),
-    /// A string, with its line.
+    /// A string, and its line.
     Text(u32, Vec<u8>),
     /// A number, None, True, False.
     Word(u32, Vec<u8>),
 }
 
-/// Adds the strings of a literal; those below a key with the key as comment.
+/// Adds the strings of a literal. Those under a key get the key as their comment.
 fn collect(literal: &Literal, jail: Option<&str>, addresses: &mut Addresses) {
     match literal {
         Literal::List(items) => items.iter().for_each(|item| collect(item, jail, addresses)),
@@ -164,7 +164,7 @@ impl Reader<'_> {
         Ok(text)
     }
 
-    /// True behind the end of a list or map, which is then behind us.
+    /// True if a list or map ends here; its closing bracket is then consumed.
     fn ends(&mut self, end: u8) -> Result<bool, ImportError> {
         self.skip_blanks();
         match self.peek() {
@@ -201,12 +201,12 @@ impl Reader<'_> {
     fn unexpected(&self) -> ImportError {
         match self.peek() {
             None => self.error("the input ends in the middle of the list"),
-            Some(byte) => self.error(&format!("`{}` is not expected here", byte.escape_ascii())),
+            Some(byte) => self.error(&format!("unexpected `{}`", byte.escape_ascii())),
         }
     }
 
     fn error(&self, what: &str) -> ImportError {
         ImportError::new(format!("line {}: {what}", self.line))
-            .help("give the output of `fail2ban-client banned` as it is")
+            .with_help("pass the output of `fail2ban-client banned` unchanged")
     }
 }

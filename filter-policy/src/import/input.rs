@@ -1,53 +1,53 @@
-//! What any input must be: text, complete, and a list.
+//! Checks common to all formats: the input must be text, and a list.
 
 use super::ImportError;
 use crate::language::printable;
 
-/// Bytes of the largest input that is read.
+/// Largest input that is read, in bytes.
 pub const MOST_BYTES: u64 = 1 << 30;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The input without its byte order mark, if it can be a list.
+/// Returns the input without its byte order mark, if it could be a list.
 pub fn accept(content: &[u8]) -> Result<&[u8], ImportError> {
     if content.len() as u64 > MOST_BYTES {
-        return Err(ImportError::new("the input is larger than a gibibyte").help("cut it into several lists"));
+        return Err(ImportError::new("the input is larger than a gibibyte").with_help("split it into several lists"));
     }
     for (magic, what, help) in [
         (&b"PK\x03\x04"[..], "a ZIP archive or spreadsheet", "unpack it first: `unzip -p FILE | ringfence import ...`"),
         (b"\x1f\x8b", "compressed (gzip)", "unpack it first: `zcat FILE | ringfence import ...`"),
         (b"BZh", "compressed (bzip2)", "unpack it first: `bzcat FILE | ringfence import ...`"),
         (b"\xfd7zXZ", "compressed (xz)", "unpack it first: `xzcat FILE | ringfence import ...`"),
-        (b"%PDF", "a PDF", "look for the same list as text or CSV"),
+        (b"%PDF", "a PDF", "look for the same list in text or CSV form"),
         (b"\xff\xfe", "UTF-16 text", "convert it first: `iconv -f UTF-16 -t UTF-8 FILE | ringfence import ...`"),
         (b"\xfe\xff", "UTF-16 text", "convert it first: `iconv -f UTF-16 -t UTF-8 FILE | ringfence import ...`"),
     ] {
         if content.starts_with(magic) {
-            return Err(ImportError::new(format!("the input is {what}")).help(help));
+            return Err(ImportError::new(format!("the input is {what}")).with_help(help));
         }
     }
     let content = content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(content);
     let start = content.trim_ascii_start();
     if start.is_empty() {
-        return Err(ImportError::new("the input is empty").help("see whether the download failed"));
+        return Err(ImportError::new("the input is empty").with_help("check whether the download failed"));
     }
     let begins = |tag: &[u8]| start.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
     if begins(b"<!doctype") || begins(b"<html") || begins(b"<head") || begins(b"<body") || begins(b"<?xml") {
         return Err(ImportError::new("the input is a web page, not a list")
-            .help("open it in a browser: it may ask to log in, or say why there is no list"));
+            .with_help("open it in a browser: it may ask you to log in, or say why there is no list"));
     }
     if content.contains(&0) {
-        return Err(ImportError::new("the input is binary, not text").help("see what `file FILE` calls it"));
+        return Err(ImportError::new("the input is binary, not text").with_help("find out what it is with `file FILE`"));
     }
     Ok(content)
 }
 
-/// True if the input is JSON by its first character.
+/// True if the first character suggests JSON.
 pub fn is_json(content: &[u8]) -> bool {
     matches!(content.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
-/// Splits a line at the first of the characters that begin a comment; the comment is none if it is empty.
+/// Splits a line at the first of the characters that begin a comment. An empty comment is None.
 pub fn split_comment<'a>(line: &'a [u8], marks: &[u8]) -> (&'a [u8], Option<String>) {
     match line.iter().position(|byte| marks.contains(byte)) {
         None => (line.trim_ascii(), None),
@@ -55,7 +55,7 @@ pub fn split_comment<'a>(line: &'a [u8], marks: &[u8]) -> (&'a [u8], Option<Stri
     }
 }
 
-/// A comment that can stand behind an entry of a list file.
+/// The text in a form that can follow an entry of a list file as its comment; None if nothing is left of it.
 pub fn comment(text: &[u8]) -> Option<String> {
     const LONGEST: usize = 120;
     let text: String = String::from_utf8_lossy(text)

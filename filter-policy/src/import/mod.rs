@@ -1,8 +1,8 @@
-//! Lists and numbering tables, from the forms that they are published in to the forms that a policy reads.
+//! Converts lists and numbering tables from the formats in which they are published to those that a policy reads.
 //!
-//! The same input gives the same output, byte for byte: sorted, without duplicates, without a date, so that a pull request
-//! shows what has changed and nothing else. A line that cannot be read is noted and left out. An input that is something
-//! else altogether (a log-in page, an archive, half a file) is an error, so that it never takes the place of a list.
+//! The same input gives the same output, byte for byte: sorted, without duplicates and without a date, so that a pull request
+//! shows what has changed and nothing else. A line that cannot be read is reported and left out. An input that is something
+//! else altogether (a login page, an archive, half a file) is an error, so that it never replaces a list.
 
 mod addresses;
 mod apiban;
@@ -19,16 +19,16 @@ pub use self::{
     numbers::{NumberOptions, ScoreOptions},
 };
 
-/// A form that lists are published in.
+/// A format that lists are published in.
 #[derive(Clone, Debug)]
 pub enum Format {
-    /// The answers of APIBAN's API: JSON objects with an array `ipaddress`.
+    /// Responses of APIBAN's API: JSON objects with an array `ipaddress`.
     Apiban,
     /// Addresses and CIDRs, one a line.
     Cidr,
-    /// What `fail2ban-client banned`, `get JAIL banip` and `status JAIL` print.
+    /// The output of `fail2ban-client banned`, `get JAIL banip` or `status JAIL`.
     Fail2ban,
-    /// Central office codes as NANPA reports them (tab-separated), or the Canadian administrator (CSV).
+    /// Central office codes as reported by NANPA (tab-separated) or by the Canadian administrator (CSV).
     Nanpa,
     /// Numbers, one a line or in a column.
     Numbers(NumberOptions),
@@ -39,7 +39,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// Its name on the command line.
+    /// The name of its subcommand.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -54,30 +54,30 @@ impl Format {
     }
 }
 
-/// Why an input is not imported at all.
+/// Why an input is rejected as a whole.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct ImportError {
     /// What is wrong with it.
     message: String,
-    /// The way out.
+    /// How to fix it.
     help: Option<String>,
 }
 
 impl ImportError {
     fn new(message: impl Into<String>) -> Self {
-        // It may quote the input, which anybody may have written.
+        // The message may quote the input, which is untrusted.
         Self { message: printable::escaped(&message.into()), help: None }
     }
 
-    fn help(mut self, help: impl Into<String>) -> Self {
+    fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// The way out, if one is known.
+    /// How to fix it, if known.
     #[must_use]
-    pub fn way_out(&self) -> Option<&str> {
+    pub fn help(&self) -> Option<&str> {
         self.help.as_deref()
     }
 }
@@ -87,23 +87,23 @@ impl ImportError {
 pub struct Problem {
     /// Line of the input, from 1.
     pub line: u32,
-    /// What stands there, or the beginning of it.
+    /// The text of the entry, possibly truncated.
     pub text: String,
     /// Why it could not be read.
     pub reason: String,
 }
 
-/// What could not be read: counted all, listed as far as anybody would read on.
+/// The entries that could not be read. All are counted, only the first ones are listed.
 #[derive(Debug, Default)]
 pub struct Problems {
     /// How many there are.
     pub count: u64,
-    /// The first of them.
+    /// The first ones.
     pub listed: Vec<Problem>,
 }
 
 impl Problems {
-    /// Entries that are listed.
+    /// The most entries that are listed.
     const LISTED: usize = 100;
 
     fn add(&mut self, line: u32, text: &[u8], reason: impl Into<String>) {
@@ -116,25 +116,25 @@ impl Problems {
     }
 }
 
-/// What came of an input.
+/// The result of an import.
 #[derive(Debug)]
 pub struct Imported {
-    /// The list file.
+    /// Content of the list file.
     pub content: String,
     /// Entries in it.
     pub entries: u64,
-    /// Entries left out since others say the same, or more.
+    /// Entries left out because others say the same, or more.
     pub duplicates: u64,
-    /// What could not be read.
+    /// Entries that could not be read.
     pub problems: Problems,
-    /// True if there may be nothing in it: nobody is banned at the moment.
+    /// True if an empty list is plausible: at the moment, nothing is banned.
     may_be_empty: bool,
 }
 
-/// Reads an input of a format into the content of a list file. At most `max_errors` entries may be unreadable.
+/// Converts an input to the content of a list file. At most `max_errors` entries may be unreadable.
 ///
 /// # Errors
-/// The input is none of this format, holds nothing, or has too many errors.
+/// The input is not of this format, has no entries, or has too many errors.
 pub fn import(format: &Format, content: &[u8], max_errors: u64) -> Result<Imported, ImportError> {
     let content = input::accept(content)?;
     let imported = match format {
@@ -151,28 +151,30 @@ pub fn import(format: &Format, content: &[u8], max_errors: u64) -> Result<Import
     if imported.entries == 0 && !imported.may_be_empty {
         return Err(match first {
             None => ImportError::new("the input has no entries, only blank lines and comments"),
-            Some(first) => ImportError::new(format!("nothing in the input could be read; {first}"))
-                .help(format!("is this the format `{}`? `ringfence import --help` lists the others", format.name())),
+            Some(first) => ImportError::new(format!("nothing in the input could be read; {first}")).with_help(format!(
+                "is this input in the format `{}`? `ringfence import --help` lists the other formats",
+                format.name()
+            )),
         });
     }
     if problems.count > max_errors {
         let message = format!(
-            "{} entries could not be read, more than the {max_errors} that are allowed; {}",
+            "{} entries could not be read, more than the {max_errors} allowed; {}",
             problems.count,
             first.unwrap_or_default()
         );
         return Err(ImportError::new(message)
-            .help("see whether the input is complete and of this format; `--max-errors` allows more"));
+            .with_help("check that the input is complete and in this format; `--max-errors` allows more"));
     }
     Ok(imported)
 }
 
-/// The comment that a list file begins with.
+/// The comment at the start of a list file.
 fn heading(format: &str, what: &str) -> String {
-    format!("# Made by `ringfence import {format}`: import anew instead of editing it. {what}\n")
+    format!("# Made by `ringfence import {format}`: import again instead of editing it. {what}\n")
 }
 
-/// How [`heading`] begins.
+/// The start of every [`heading`], by which an input is recognized as our own output.
 const HEADING: &[u8] = b"# Made by `ringfence import ";
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 //!
 //! NANPA's "Central Office Code Assignment Records" are tab-separated, with the columns `State`, `NPA-NXX`, `OCN`, `Company`,
 //! `RateCenter`, `EffectiveDate`, `Use` (AS assigned, PR protected, RV reserved, UA unassignable, VC vacant), `AssignDate`,
-//! `Initial/Growth` and `Pooled Code`. The report of available codes has the first two alone. The Canadian administrator's
+//! `Initial/Growth` and `Pooled Code`. The report of available codes has only the first two. The Canadian administrator's
 //! "CO Code Status" is CSV with `NPA`, `CO Code (NXX)`, `Status` (`In Service`, `Assigned`, `Available`, ...), `Province`,
-//! `OCN` and others. Columns are found by their names.
+//! `OCN` and others. Columns are found by name.
 //!
-//! In an area code of which the report names assigned codes, all others are unassigned: that is one row for the area code,
-//! and one for each assigned code. Of an area code of which it names none, the codes that it names are unassigned.
+//! If the report lists assigned codes in an area code, all other codes in it are unassigned: the output has one row for the
+//! area code and one for each assigned code. If it lists no assigned code in an area code, the codes that it does list are
+//! unassigned.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -23,7 +24,7 @@ struct Columns {
     usage: Option<usize>,
 }
 
-/// What is said of a code.
+/// What the report says about a code.
 #[derive(Clone, PartialEq, Eq)]
 struct Code {
     assigned: bool,
@@ -48,12 +49,12 @@ pub fn import(content: &[u8]) -> Result<Imported, ImportError> {
                     codes.insert(code, read);
                 }
                 Some(known) if *known == read => duplicates += 1,
-                Some(_) => problems.add(number, line, "another line says something else of this code"),
+                Some(_) => problems.add(number, line, "another line contradicts this one"),
             },
             Err(reason) => problems.add(number, line, reason),
         }
     }
-    Ok(written(&codes, duplicates, problems))
+    Ok(output(&codes, duplicates, problems))
 }
 
 fn columns(header: &[u8]) -> Result<Columns, ImportError> {
@@ -81,21 +82,18 @@ fn columns(header: &[u8]) -> Result<Columns, ImportError> {
         }
     }
     let shown: String = String::from_utf8_lossy(header).chars().take(80).collect();
-    Err(ImportError::new(format!("the first line names no column `NPA-NXX`: {}", shown.escape_debug())).help(
-        "give the text file of NANPA's \"Central Office Code Assignment Records\" with its header row, tabs as they are",
+    Err(ImportError::new(format!("the first line has no column `NPA-NXX`: {}", shown.escape_debug())).with_help(
+        "pass the text file of NANPA's \"Central Office Code Assignment Records\" unchanged, with its header row and tabs",
     ))
 }
 
-/// A row's code, as a number of six digits; none for a row without one, such as the Canadian file's date.
+/// A row's code, as a six-digit number. None for a row without one, such as the date in the Canadian file.
 fn row(line: &[u8], columns: &Columns) -> Result<Option<(u32, Code)>, String> {
-    let mut fields = Vec::with_capacity(12);
-    for field in lists::Fields::new(line, columns.delimiter) {
-        let span = lists::unquoted_span(line, field.map_err(|mistake| mistake.message)?);
-        fields.push(line[lists::trimmed(line, span)].to_ascii_uppercase());
-    }
+    let mut spans = Vec::with_capacity(12);
+    lists::split_row(line, columns.delimiter, &mut spans).map_err(|mistake| mistake.message)?;
     let field = |column: Option<usize>| {
-        let bytes = column.and_then(|column| fields.get(column)).map_or(&[][..], Vec::as_slice);
-        String::from_utf8_lossy(bytes).into_owned()
+        let bytes = column.and_then(|column| spans.get(column)).map_or(&[][..], |span| &line[span.clone()]);
+        String::from_utf8_lossy(&bytes.to_ascii_uppercase()).into_owned()
     };
     let (first, second) = columns.code;
     let written = field(Some(first)) + &field(second);
@@ -108,24 +106,24 @@ fn row(line: &[u8], columns: &Columns) -> Result<Option<(u32, Code)>, String> {
     let code = code.filter(|code| *code >= 200_000).ok_or_else(|| format!("`{written}` is not an NPA-NXX"))?;
 
     let ocn = field(columns.ocn);
-    // Codes that nobody holds have blanks, zeros or a word in their place.
+    // Codes without a holder have blanks, zeros or a word in this column.
     let ocn = if lists::is_spid(&ocn) && ocn != "0000" { ocn } else { String::new() };
     let usage = field(columns.usage);
     let assigned = match (usage.as_str(), columns.usage) {
         ("AS" | "ASSIGNED" | "IN SERVICE", _) => true,
         ("", None) => !ocn.is_empty(),
         ("", Some(_)) => false,
-        // Words of the two administrators: two letters, or a sentence such as `Available` or `Special Use`.
-        (word, _) if KNOWN_STATES.contains(&word) => false,
+        // The administrators' terms: two letters, or words such as `Available` or `Special Use`.
+        (word, _) if UNASSIGNED_STATES.contains(&word) => false,
         (word, _) => return Err(format!("unknown use `{word}`")),
     };
     let ocn = if assigned { ocn } else { String::new() };
     Ok(Some((code, Code { assigned, state: field(columns.state), ocn })))
 }
 
-/// States of codes that nobody's numbers are in: NANPA's (protected, reserved, unavailable, available or vacant), and the Canadian
+/// States of codes without subscribers: NANPA's (protected, reserved, unassignable, unavailable, vacant) and the Canadian
 /// administrator's.
-const KNOWN_STATES: [&str; 17] = [
+const UNASSIGNED_STATES: [&str; 17] = [
     "PR",
     "RV",
     "UA",
@@ -145,8 +143,8 @@ const KNOWN_STATES: [&str; 17] = [
     "HELD",
 ];
 
-fn written(codes: &BTreeMap<u32, Code>, duplicates: u64, problems: Problems) -> Imported {
-    let mut content = heading("nanpa", "Holders are those of the blocks, not corrected for ported numbers.");
+fn output(codes: &BTreeMap<u32, Code>, duplicates: u64, problems: Problems) -> Imported {
+    let mut content = heading("nanpa", "Holders are those of the blocks; ported numbers are not taken into account.");
     content.push_str("prefix,country,region,ocn,assigned\n");
     let mut entries = 0;
     let mut rest = codes.iter().peekable();
@@ -157,7 +155,7 @@ fn written(codes: &BTreeMap<u32, Code>, duplicates: u64, problems: Problems) -> 
             .collect();
         let reported = block.iter().any(|(_, code)| code.assigned);
         if reported {
-            // What the report does not name, it does not assign.
+            // Codes that the report does not list are not assigned.
             let (country, region) = place(area, common_state(&block));
             let _ = writeln!(content, "1{area},{country},{region},,no");
             entries += 1;
@@ -172,16 +170,16 @@ fn written(codes: &BTreeMap<u32, Code>, duplicates: u64, problems: Problems) -> 
     Imported { content, entries, duplicates, problems, may_be_empty: false }
 }
 
-/// The state of all assigned codes; empty if they are in several.
+/// The state that all assigned codes are in; empty if they are in several.
 fn common_state<'a>(block: &[(u32, &'a Code)]) -> &'a str {
     let mut states = block.iter().filter(|(_, code)| code.assigned).map(|(_, code)| code.state.as_str());
     let first = states.next().unwrap_or_default();
     if states.all(|state| state == first) { first } else { "" }
 }
 
-/// Country and region of a code, as far as its state and area code say.
+/// Country and region of a code, as far as they follow from its state and area code.
 fn place(area: u32, state: &str) -> (String, String) {
-    // The administrator's own names for the Northern Mariana Islands, Newfoundland, Quebec, the Yukon.
+    // The administrators' own abbreviations for the Northern Mariana Islands, Newfoundland, Quebec and the Yukon.
     let state = match state {
         "CM" => "MP",
         "NF" => "NL",

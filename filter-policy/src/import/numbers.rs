@@ -1,7 +1,7 @@
 //! Lists of telephone numbers: Do-Not-Originate lists, one number a line or in a column of a CSV file, and reputation lists
-//! with a score beside each number.
+//! with a score for each number.
 //!
-//! Written out is E.164 with its plus, so that no `format` is needed to read it, with `$` behind what is a whole number.
+//! The output is E.164 with its plus, so that reading it needs no `format`, and with a `$` after each complete number.
 
 use std::{fmt::Write as _, ops::Range};
 
@@ -15,13 +15,13 @@ use crate::{
 /// How the numbers of an input are written.
 #[derive(Clone, Debug)]
 pub struct NumberOptions {
-    /// The calling code that numbers without `+` belong to, digits.
+    /// Calling code of the numbers without `+`, as digits.
     pub country_code: String,
-    /// What is dialled before a national number, digits; may be empty.
+    /// National prefix, as digits; may be empty.
     pub national_prefix: String,
-    /// True: numbers without `+` are E.164 all the same.
+    /// True if numbers without `+` are E.164 too.
     pub e164: bool,
-    /// The column of the numbers, where it is not called by a usual name.
+    /// Name of the column with the numbers, if it is not one of the usual ones.
     pub column: Option<String>,
 }
 
@@ -34,9 +34,9 @@ impl Default for NumberOptions {
 /// How the scores of an input are written.
 #[derive(Clone, Debug)]
 pub struct ScoreOptions {
-    /// The column of the scores, where it is not called by a usual name.
+    /// Name of the column with the scores, if it is not one of the usual ones.
     pub column: Option<String>,
-    /// The score that becomes 100.
+    /// The score that is converted to 100.
     pub most: f64,
 }
 
@@ -46,7 +46,7 @@ impl Default for ScoreOptions {
     }
 }
 
-/// What columns of numbers are called, in small letters without blanks and signs.
+/// Usual names of the column with the numbers: lower case, letters and digits only.
 const NUMBER_COLUMNS: &[&str] = &[
     "number",
     "phone",
@@ -69,29 +69,29 @@ const NUMBER_COLUMNS: &[&str] = &[
     "from",
     "companyphonenumber",
 ];
-/// Likewise of scores.
+/// Usual names of the column with the scores.
 const SCORE_COLUMNS: &[&str] =
     &["score", "reputation", "reputationscore", "risk", "riskscore", "spamscore", "fraudscore", "rating", "confidence"];
-/// Likewise of expiry dates.
+/// Usual names of the column with the expiry dates.
 const EXPIRY_COLUMNS: &[&str] = &["expires", "expiry", "expirydate", "expirationdate", "validuntil", "enddate"];
 
-/// Digits of the shortest number that a whole subscriber has in North America, without the area code: names of columns have
-/// fewer.
+/// Digits of a North American subscriber number without its area code. A field with at least as many is an entry, not the
+/// name of a column.
 const LOCAL_NUMBER: usize = 7;
 
-/// A number, with what goes with it.
+/// A number with its score and expiry date.
 #[derive(Clone, Debug)]
 struct Listed {
     digits: u64,
     length: u8,
     exact: bool,
     score: u32,
-    /// None for no end.
+    /// None if it does not expire.
     expires: Option<Day>,
 }
 
 impl Listed {
-    /// True if everything that `other` says is said by this prefix.
+    /// True if this entry makes `other` redundant.
     fn covers(&self, other: &Self) -> bool {
         let lasts = self.expires.is_none_or(|end| other.expires.is_some_and(|other| other <= end));
         let begins =
@@ -101,16 +101,16 @@ impl Listed {
     }
 }
 
-/// Numbers without scores; what a prefix covers is left out.
+/// Imports numbers without scores. Numbers that a prefix covers are left out.
 pub fn import(content: &[u8], options: &NumberOptions) -> Result<Imported, ImportError> {
     let (mut listed, problems) = read(content, options, None)?;
     let found = listed.len();
-    // Prefixes come before what they cover; of equals, the one that lasts longest comes first.
+    // Prefixes come before what they cover; among equal ones, the one that lasts longest comes first.
     listed.sort_by_key(|one| {
         (one.digits, one.length, one.exact, one.expires.is_some(), one.expires.map(|(y, m, d)| (!y, !m, !d)))
     });
     let mut kept: Vec<Listed> = Vec::with_capacity(found);
-    // The prefixes that the current number begins with, outermost first.
+    // The prefixes of the current number, outermost first.
     let mut open: Vec<Listed> = Vec::new();
     for one in listed {
         open.retain(|prefix| {
@@ -122,13 +122,13 @@ pub fn import(content: &[u8], options: &NumberOptions) -> Result<Imported, Impor
         open.push(one.clone());
         kept.push(one);
     }
-    Ok(written("numbers", &kept, found, problems, false))
+    Ok(output("numbers", &kept, found, problems, false))
 }
 
-/// Numbers with scores; of several scores for one number the highest stays, as in a policy.
+/// Imports numbers with scores. If a number has several scores, the highest is kept, as in a policy.
 pub fn import_scores(content: &[u8], options: &NumberOptions, scores: &ScoreOptions) -> Result<Imported, ImportError> {
     if !(scores.most.is_finite() && scores.most > 0.0) {
-        return Err(ImportError::new("the highest score is a number above 0"));
+        return Err(ImportError::new("the highest score must be a number above 0"));
     }
     let (mut listed, problems) = read(content, options, Some(scores))?;
     let found = listed.len();
@@ -137,17 +137,18 @@ pub fn import_scores(content: &[u8], options: &NumberOptions, scores: &ScoreOpti
         (one.digits, one.length, one.exact, !one.score, lasts)
     });
     listed.dedup_by_key(|one| (one.digits, one.length, one.exact));
-    Ok(written("scores", &listed, found, problems, true))
+    Ok(output("scores", &listed, found, problems, true))
 }
 
-fn written(format: &str, kept: &[Listed], found: usize, problems: Problems, scored: bool) -> Imported {
+fn output(format: &str, kept: &[Listed], found: usize, problems: Problems, scored: bool) -> Imported {
     let expiry = kept.iter().any(|one| one.expires.is_some());
-    let mut content = heading(format, "`$`: exactly this number; without it, every number that begins so.");
+    let mut content =
+        heading(format, "`$`: exactly this number; without it, every number that begins with these digits.");
     content.push_str("number");
     content.push_str(if scored { ",score" } else { "" });
     content.push_str(if expiry { ",expires\n" } else { "\n" });
     for one in kept {
-        // A short code is no E.164 number and has no plus.
+        // A short code is not an E.164 number and has no plus.
         if !(one.exact && one.length <= SHORT_CODE) {
             content.push('+');
         }
@@ -170,7 +171,7 @@ fn written(format: &str, kept: &[Listed], found: usize, problems: Problems, scor
     Imported { content, entries, duplicates: found as u64 - entries, problems, may_be_empty: false }
 }
 
-/// Digits of the longest number that is a short code.
+/// Digits of the longest short code.
 const SHORT_CODE: u8 = filter_core::trie::SHORT_CODE_DIGITS as u8;
 
 /// Where the columns are.
@@ -187,10 +188,11 @@ fn read(
     scores: Option<&ScoreOptions>,
 ) -> Result<(Vec<Listed>, Problems), ImportError> {
     if is_json(content) {
-        return Err(ImportError::new("the input is JSON, not a list of numbers")
-            .help("write its numbers one a line, such as with `jq -r '.[].number' FILE | ringfence import numbers`"));
+        return Err(ImportError::new("the input is JSON, not a list of numbers").with_help(
+            "write its numbers one a line, for example with `jq -r '.[].number' FILE | ringfence import numbers`",
+        ));
     }
-    // In lists of this program's own making nothing is guessed: what has no `$` is a prefix.
+    // In our own output nothing is guessed: an entry without `$` is a prefix.
     let own = content.starts_with(HEADING);
     let mut rows = lists::lines(content).filter(|(_, line)| !is_comment(line)).peekable();
     let Some(&(_, first)) = rows.peek() else { return Ok((Vec::new(), Problems::default())) };
@@ -216,7 +218,8 @@ fn is_comment(line: &[u8]) -> bool {
     line.is_empty() || line.starts_with(b"#") || line.starts_with(b"//") || line.starts_with(b";")
 }
 
-/// The columns that the first line names; if it names none, the first one holds numbers and the second one scores.
+/// Finds the columns by the names in the first line; true if it is a header row. Otherwise the first column holds numbers
+/// and the second one scores.
 fn columns(
     first: &[u8],
     options: &NumberOptions,
@@ -235,7 +238,7 @@ fn columns(
             Some(wanted) => names.iter().position(|name| plain(name) == plain(wanted.as_bytes())),
             None => usual.iter().find_map(|usual| names.iter().position(|name| plain(name) == *usual)),
         };
-        // `2025550100,DNO` is an entry with a remark.
+        // `2025550100,DNO` is an entry with a comment, although `dno` is a usual name.
         let is_entry =
             names.iter().any(|name| name.iter().filter(|byte| byte.is_ascii_digit()).count() >= LOCAL_NUMBER);
         if let Some(number) = column(options.column.as_ref(), NUMBER_COLUMNS).filter(|_| !is_entry) {
@@ -268,11 +271,11 @@ fn no_column(of: &str, option: &str, names: &[Vec<u8>]) -> ImportError {
         .take(SHOWN)
         .map(|name| format!("`{}`", String::from_utf8_lossy(name).chars().take(40).collect::<String>()))
         .collect();
-    ImportError::new(format!("no column of {of}: the first line holds {}", names.join(", ")))
-        .help(format!("name the column with `{option} NAME`"))
+    ImportError::new(format!("no column with {of}: the first line has {}", names.join(", ")))
+        .with_help(format!("name the column with `{option} NAME`"))
 }
 
-/// A row's entry; none for a row whose number is empty and that holds nothing else.
+/// A row's entry; None if all fields are empty.
 fn row(
     line: &[u8],
     columns: &Columns,
@@ -281,17 +284,13 @@ fn row(
     own: bool,
     spans: &mut Vec<Range<usize>>,
 ) -> Result<Option<Listed>, String> {
-    spans.clear();
-    for field in lists::Fields::new(line, columns.delimiter) {
-        let field = field.map_err(|mistake| mistake.message)?;
-        spans.push(lists::trimmed(line, lists::unquoted_span(line, field)));
-    }
+    lists::split_row(line, columns.delimiter, spans).map_err(|mistake| mistake.message)?;
     let field = |column: Option<usize>| column.and_then(|column| spans.get(column)).map(|span| &line[span.clone()]);
     let Some(text) = field(Some(columns.number)).filter(|text| !text.is_empty()) else {
-        let blank = spans.iter().all(Range::is_empty);
-        return if blank { Ok(None) } else { Err("this row has no number".to_owned()) };
+        let is_blank = spans.iter().all(Range::is_empty);
+        return if is_blank { Ok(None) } else { Err("this row has no number".to_owned()) };
     };
-    // Behind a number, text lists have comments.
+    // In text lists, a comment may follow the number.
     let text = text.split(|&byte| byte == b'#').next().unwrap_or_default().trim_ascii();
     let entry = number(text, options, own)?;
     if let Some(mistake) = lists::impossible(&entry, 0..text.len()) {
@@ -317,24 +316,24 @@ fn score(text: &[u8], most: f64) -> Result<u32, String> {
     let shown = String::from_utf8_lossy(text);
     let value: f64 = shown.trim_end_matches('%').trim().parse().map_err(|_| format!("`{shown}` is not a score"))?;
     if !(0.0..=most).contains(&value) {
-        return Err(format!("the score {shown} is not between 0 and {most} (`--max-score` sets the highest one)"));
+        return Err(format!("the score {shown} is not between 0 and {most} (`--max-score` sets the highest score)"));
     }
     Ok((value * 100.0 / most).round() as u32)
 }
 
-/// A number in any of the ways in which lists write it.
+/// Parses a number in any notation that lists use.
 fn number(text: &[u8], options: &NumberOptions, own: bool) -> Result<NumberEntry, String> {
     let (body, dollar) = match text.strip_suffix(b"$") {
         Some(body) => (body, true),
         None => (text, false),
     };
-    // `202555XXXX` is every number that begins so.
+    // `202555XXXX` is every number that begins with 202555.
     let digits_end =
         body.len() - body.iter().rev().take_while(|byte| matches!(byte, b'x' | b'X' | b'*' | b'?')).count();
     let placeholder = digits_end < body.len();
     let body = body[..digits_end].trim_ascii_end();
     let body = body.strip_suffix(b"-").unwrap_or(body);
-    // Letters, a date or what a spreadsheet makes of a number must not become the prefix that their digits are.
+    // Letters, dates and numbers that a spreadsheet has mangled must not become the prefix made of their digits.
     if !body.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b' ' | b'(' | b')')) {
         return Err(format!("`{}` is not a number", body.escape_ascii()));
     }
@@ -352,30 +351,32 @@ fn number(text: &[u8], options: &NumberOptions, own: bool) -> Result<NumberEntry
         &plain
     } else if north_american && plain.len() > 10 {
         return Err(format!(
-            "{} digits: no North American number, and without a plus it is not known to be another one's",
+            "{} digits: not a North American number, and without a plus its country is unknown",
             plain.len()
         ));
     } else {
         national = true;
         body
     };
-    // Ten digits are a number; three, six and seven an area code, an exchange and a block. Anything else is a number that lost
-    // digits on its way, and would stand for many.
+    // Ten digits are a number; three, six and seven are an area code, an exchange and a block. Anything else is a number that
+    // has lost digits, and as a prefix it would cover many numbers.
     let digits = plain.len() - usize::from(north_american && !national && plain.first() == Some(&b'1'));
     let is_north_american = north_american && (national || plain.first() == Some(&b'1'));
     if is_north_american && !(own || dollar || placeholder || options.e164 || matches!(digits, 3 | 6 | 7 | 10 | 11..)) {
-        return Err(format!("{digits} digits: neither a number, nor an area code (3), an exchange (6) or a block (7)"));
+        return Err(format!(
+            "{digits} digits: neither a number (10), an area code (3), an exchange (6) nor a block (7)"
+        ));
     }
     let form = NumberForm { national, country_code: &options.country_code, national_prefix: &options.national_prefix };
     let mut entry = lists::number(read, &form).map_err(|mistake| mistake.message)?;
-    entry.exact = dollar || !(own || placeholder) && is_whole(&entry);
+    entry.exact = dollar || !(own || placeholder) && is_complete(&entry);
     if entry.exact && placeholder {
-        return Err("both `$` and placeholders".to_owned());
+        return Err("it has both `$` and placeholders".to_owned());
     }
     Ok(entry)
 }
 
-/// True if an E.164 number has as many digits as a whole number of its country.
-fn is_whole(entry: &NumberEntry) -> bool {
+/// True if an E.164 number has enough digits for a complete number in its country.
+fn is_complete(entry: &NumberEntry) -> bool {
     numbering::lengths(entry.digits, entry.length).is_some_and(|(_, fewest, _)| entry.length >= fewest)
 }

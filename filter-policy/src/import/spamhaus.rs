@@ -1,5 +1,5 @@
-//! The Spamhaus DROP lists: as text, `1.10.16.0/20 ; SBL256894`, and as JSON, an object a line with `cidr` and `sblid`, the
-//! last one with `"type":"metadata"` and the number of `records`.
+//! The Spamhaus DROP lists: as text, `1.10.16.0/20 ; SBL256894`, or as JSON with one object a line. Each object has `cidr` and
+//! `sblid`, except the last, which has `"type":"metadata"` and the number of `records`.
 
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ pub fn import(content: &[u8]) -> Result<Imported, ImportError> {
 }
 
 fn json_lines(content: &[u8], addresses: &mut Addresses) -> Result<(), ImportError> {
-    let again = "download it again: it is not complete";
+    let again = "download it again: it is incomplete";
     let mut records = 0_u64;
     for (number, line) in lists::lines(content) {
         let text = line.trim_ascii();
@@ -37,7 +37,7 @@ fn json_lines(content: &[u8], addresses: &mut Addresses) -> Result<(), ImportErr
         let object: Value = match serde_json::from_slice(text) {
             Ok(object) => object,
             Err(error) if error.is_eof() => {
-                return Err(ImportError::new(format!("line {number} ends in the middle of its JSON")).help(again));
+                return Err(ImportError::new(format!("line {number} ends in the middle of its JSON")).with_help(again));
             }
             Err(error) => {
                 addresses.problems.add(number, text, format!("not JSON: {error}"));
@@ -45,10 +45,10 @@ fn json_lines(content: &[u8], addresses: &mut Addresses) -> Result<(), ImportErr
             }
         };
         if object["type"] == "metadata" {
-            // Each list ends in one of these, so that several lists one behind the other have several.
+            // Each list ends with one of these, so concatenated lists have several.
             if let Some(expected) = object["records"].as_u64().filter(|expected| *expected != records) {
-                let message = format!("line {number} says that there are {expected} records, and there are {records}");
-                return Err(ImportError::new(message).help(again));
+                let message = format!("line {number} announces {expected} records, and there are {records}");
+                return Err(ImportError::new(message).with_help(again));
             }
             records = 0;
             continue;
@@ -63,8 +63,8 @@ fn json_lines(content: &[u8], addresses: &mut Addresses) -> Result<(), ImportErr
         }
     }
     if records > 0 {
-        let message = "the list has no last line with `\"type\":\"metadata\"`";
-        return Err(ImportError::new(message).help(again));
+        let message = "the list does not end with a line that has `\"type\":\"metadata\"`";
+        return Err(ImportError::new(message).with_help(again));
     }
     Ok(())
 }

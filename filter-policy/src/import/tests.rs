@@ -15,13 +15,13 @@ fn read(format: &Format, content: &str) -> (Vec<String>, Vec<u32>) {
     (entries, imported.problems.listed.iter().map(|problem| problem.line).collect())
 }
 
-/// Message and way out of the error that an input is.
+/// The message and help of the error for an input that is refused.
 fn refused(format: &Format, content: &[u8]) -> (String, String) {
     let error = match import(format, content, 100) {
         Ok(imported) => panic!("{}: imported as {}", String::from_utf8_lossy(content), imported.content),
         Err(error) => error,
     };
-    (error.to_string(), error.way_out().unwrap_or_default().to_owned())
+    (error.to_string(), error.help().unwrap_or_default().to_owned())
 }
 
 fn numbers() -> Format {
@@ -37,7 +37,7 @@ fn formats() -> [Format; 7] {
 }
 
 #[test]
-fn no_format_takes_what_is_no_list() {
+fn no_format_accepts_an_input_that_is_not_a_list() {
     for format in formats() {
         for (content, says) in [
             (&b""[..], "empty"),
@@ -53,7 +53,7 @@ fn no_format_takes_what_is_no_list() {
             assert!(message.contains(says), "{}: {message}", format.name());
             assert!(!help.is_empty(), "{}: {message}", format.name());
         }
-        // Text, and nothing of the format in it.
+        // Text, but nothing in this format.
         refused(&format, b"404 page not found\n");
         refused(&format, b"{\"error\": \"invalid key\"}");
     }
@@ -101,7 +101,7 @@ fn spamhaus_lists_are_read_as_text_and_as_json() {
     let expected = (vec!["1.10.16.0/20 # SBL256894".to_owned(), "223.254.0.0/16 # SBL212803".to_owned()], vec![]);
     assert_eq!(read(&Format::SpamhausDrop, text), expected);
     assert_eq!(read(&Format::SpamhausDrop, json), expected);
-    // The lists of both families, one behind the other.
+    // The lists of both families, concatenated.
     let both =
         format!("{json}{{\"cidr\":\"2a06:e480::/29\",\"sblid\":\"SBL1\"}}\n{{\"type\":\"metadata\",\"records\":1}}\n");
     assert_eq!(read(&Format::SpamhausDrop, &both).0.len(), 3);
@@ -117,7 +117,7 @@ fn a_spamhaus_list_that_is_cut_off_is_refused() {
 }
 
 #[test]
-fn apiban_answers_are_read_page_behind_page() {
+fn apiban_pages_are_read_in_sequence() {
     let pages = "{\"ipaddress\":[\"192.0.2.7\",\"192.0.2.1\"],\"ID\":\"1690000000\"}\n\
                  {\"ipaddress\":[\"2001:db8::1\",\"x\"],\"ID\":\"1690000100\"}{\"ipaddress\":[\"no new bans\"],\"ID\":\"none\"}";
     assert_eq!(
@@ -127,13 +127,13 @@ fn apiban_answers_are_read_page_behind_page() {
 }
 
 #[test]
-fn an_apiban_answer_that_is_no_list_says_why() {
+fn an_apiban_response_without_a_list_gives_the_reason() {
     for (content, says) in [
         ("{\"ipaddress\":[\"rate limit exceeded\"],\"ID\":\"unauthorized\"}", "rate limit exceeded"),
         ("{\"ipaddress\":[\"no new bans\"],\"ID\":\"none\"}", "nothing new"),
         ("{\"ipaddress\":[\"192.0.2.1\",\"192.0", "middle"),
         ("{\"error\":\"bad key\"}", "`ipaddress`"),
-        ("192.0.2.1\n", "no JSON"),
+        ("192.0.2.1\n", "not JSON"),
     ] {
         let (message, help) = refused(&Format::Apiban, content.as_bytes());
         assert!(message.contains(says) && help.contains("apiban.org"), "{content}: {message}");
@@ -177,7 +177,7 @@ fn fail2ban_output_that_is_cut_off_or_an_error_is_refused() {
     for (content, says) in [
         ("[{'sshd': ['192.0.2.1', '192.", "middle of the list"),
         ("[{'sshd': ['192.0.2.1'", "middle of the list"),
-        ("[{'sshd': ['192.0.2.1']}] x", "not expected"),
+        ("[{'sshd': ['192.0.2.1']}] x", "unexpected"),
         ("Status for the jail: sshd\n|- Filter\n", "Banned IP list"),
         ("Sorry but the jail 'sshd' does not exist\n", "nothing in the input could be read"),
     ] {
@@ -280,7 +280,7 @@ fn scores_are_brought_to_the_scale_of_policies() {
 
 #[test]
 fn central_office_codes_become_a_numbering_table() {
-    // In Latin-1, as company names come, with CRLF and blanks behind values.
+    // In Latin-1 (company names), with CRLF and trailing blanks.
     let report =
         b"State \tNPA-NXX\tOCN\tCompany\tRateCenter\tEffectiveDate\tUse\tAssignDate\tInitial/Growth\tPooled Code\r\n\
         SD \t605-562\t6529\tMARTIN TEL\xc9PHONE\tMARTIN\t\tAS\t01/01/1990\t\tN\r\n\
@@ -334,7 +334,7 @@ fn comments_cannot_steer_a_terminal_or_begin_a_line() {
 
 proptest! {
     #[test]
-    fn what_is_imported_is_imported_as_it_is(
+    fn imported_lists_are_imported_unchanged(
         addresses in proptest::collection::vec((any::<u32>(), 1..=32_u8), 1..60),
         six in proptest::collection::vec((any::<u128>(), 1..=128_u8), 0..20),
         listed in proptest::collection::vec(("(\\+?[1-9]|20|605)[0-9]{0,9}[$X]?", 0..=100_u32, any::<bool>()), 1..60),
@@ -353,7 +353,7 @@ proptest! {
             column += &format!("{number},{score},{}\n", if expires { "2026-12-31" } else { "" });
         }
         for (format, content) in [(Format::Cidr, &text), (numbers(), &column), (scores(), &column)] {
-            // A list of nothing that can be a number is an error, and that is all right.
+            // A list in which nothing can be a number is an error, which is fine.
             let Ok(first) = import(&format, content.as_bytes(), u64::MAX) else { continue };
             let second = import(&format, first.content.as_bytes(), 0).expect("its own output can be read");
             prop_assert_eq!(&first.content, &second.content);
@@ -374,17 +374,17 @@ proptest! {
         for format in formats() {
             if let Ok(imported) = import(&format, &content, u64::MAX) {
                 let name = std::sync::Arc::new(std::path::PathBuf::from("list.csv"));
-                let mut told = crate::language::diagnostics::Diagnostics::default();
+                let mut diagnostics = crate::language::diagnostics::Diagnostics::default();
                 let bytes = imported.content.as_bytes();
                 let form = crate::lists::NumberForm { national: false, country_code: "1", national_prefix: "" };
                 let entries = match format {
-                    Format::Nanpa => crate::lists::ranges(&name, bytes, &mut told).len(),
+                    Format::Nanpa => crate::lists::ranges(&name, bytes, &mut diagnostics).len(),
                     Format::Numbers(_) | Format::Scores(..) => {
-                        crate::lists::numbers(&name, bytes, &form, (0, 0, 0), &mut told).entries.len()
+                        crate::lists::numbers(&name, bytes, &form, (0, 0, 0), &mut diagnostics).entries.len()
                     }
-                    _ => crate::lists::addresses(&name, bytes, &mut told).len(),
+                    _ => crate::lists::addresses(&name, bytes, &mut diagnostics).len(),
                 };
-                prop_assert!(told.is_empty(), "{}\n{}", imported.content, told);
+                prop_assert!(diagnostics.is_empty(), "{}\n{}", imported.content, diagnostics);
                 prop_assert_eq!(entries as u64, imported.entries);
             }
         }

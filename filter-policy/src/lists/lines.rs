@@ -1,0 +1,23 @@
+//! The lines of a list file, and the comments in them.
+
+/// The lines of a list: numbers from 1, and bytes without the line ending. A byte order mark is skipped.
+pub(crate) fn lines(content: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+    const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+    let content = content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(content);
+    let content = content.strip_suffix(b"\n").unwrap_or(content);
+    (1..)
+        .zip(content.split(|&byte| byte == b'\n'))
+        .map(|(number, line)| (number, line.strip_suffix(b"\r").unwrap_or(line)))
+}
+
+/// The part of a line before a `#`, without surrounding white space, and its offset in the line.
+pub(super) fn without_comment(line: &[u8]) -> (usize, &[u8]) {
+    let end = line.iter().position(|&byte| byte == b'#').unwrap_or(line.len());
+    let start = line[..end].iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(end);
+    (start, line[start..end].trim_ascii_end())
+}
+
+/// The lines that are neither blank nor a comment.
+pub(super) fn rows(content: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+    lines(content).filter(|(_, line)| !without_comment(line).1.is_empty())
+}

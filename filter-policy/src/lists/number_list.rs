@@ -1,0 +1,311 @@
+//! Number lists: one number a line, or CSV with scores and expiry dates.
+
+use std::{ops::Range, path::PathBuf, sync::Arc};
+
+use super::{
+    Day, NumberForm,
+    csv::{DELIMITERS, column_names, day, split_row},
+    lines::{rows, without_comment},
+    numbers::{impossible, number},
+    report::{LISTED_WARNINGS, Mistake, Reporter},
+};
+use crate::{
+    language::diagnostics::{Code, Diagnostics, plural},
+    model::NumberEntry,
+};
+
+/// What a number list holds.
+#[derive(Debug, Default)]
+pub struct Numbers {
+    /// The entries that have not expired.
+    pub entries: Vec<NumberEntry>,
+    /// True if the list has a column `score`.
+    pub scored: bool,
+}
+
+/// Reads a number list: text with one number a line, or CSV with a header row and a column `number`. The columns `score` and
+/// `expires` are read too, others are ignored. `#` begins a comment; in CSV only at the start of a line.
+pub fn numbers(
+    file: &Arc<PathBuf>,
+    content: &[u8],
+    form: &NumberForm<'_>,
+    today: Day,
+    diagnostics: &mut Diagnostics,
+) -> Numbers {
+    let mut reporter = Reporter::new(file, diagnostics);
+    let mut rows = rows(content).peekable();
+    let header = rows.peek().and_then(|(_, line)| Header::of(line));
+    let is_csv = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+    let mut list = Numbers { entries: Vec::with_capacity(content.len() / 12), scored: false };
+    let mut check = FormCheck::new(form);
+    match header {
+        Some(header) => {
+            rows.next();
+            list.scored = header.score.is_some();
+            csv_rows(&header, rows, form, today, &mut list.entries, &mut check, &mut reporter);
+        }
+        None if is_csv => {
+            if let Some((line, text)) = rows.next() {
+                let mistake = Mistake::new(Code::BadCsv, 0..text.len(), "the first row has no column `number`")
+                    .help("begin a .csv file with a header row such as `number,comment`, or name the file .txt");
+                reporter.error(line, text, mistake);
+            }
+        }
+        None => text_rows(rows, form, &mut list.entries, &mut check, &mut reporter),
+    }
+    check.finish(&mut reporter);
+    list
+}
+
+fn csv_rows<'a>(
+    header: &Header,
+    rows: impl Iterator<Item = (u32, &'a [u8])>,
+    form: &NumberForm<'_>,
+    today: Day,
+    entries: &mut Vec<NumberEntry>,
+    check: &mut FormCheck<'a>,
+    reporter: &mut Reporter<'_>,
+) {
+    let mut expired = 0_u64;
+    let mut first_expired = None;
+    let mut spans = Vec::new();
+    for (line, text) in rows {
+        match header.row(text, form, today, &mut spans) {
+            Ok(Row::Entry(entry, span)) => {
+                let entry = NumberEntry { line, ..entry };
+                check.entry(&entry, text, span, reporter);
+                entries.push(entry);
+            }
+            Ok(Row::Expired(span)) => {
+                expired += 1;
+                first_expired.get_or_insert((line, text, span));
+            }
+            Err(mistake) => reporter.error(line, text, mistake),
+        }
+    }
+    if let Some((line, text, span)) = first_expired {
+        let subject = plural(expired, "entry has", "entries have");
+        let message = format!("{expired} {subject} expired in this list");
+        let mistake = Mistake::new(Code::ExpiredEntries, span, message)
+            .help("entries after their `expires` date are left out: remove them, or renew the date");
+        reporter.warning(line, text, mistake);
+    }
+}
+
+fn text_rows<'a>(
+    rows: impl Iterator<Item = (u32, &'a [u8])>,
+    form: &NumberForm<'_>,
+    entries: &mut Vec<NumberEntry>,
+    check: &mut FormCheck<'a>,
+    reporter: &mut Reporter<'_>,
+) {
+    for (line, text) in rows {
+        let (start, written) = without_comment(text);
+        match number(written, form) {
+            Ok(entry) => {
+                let entry = NumberEntry { line, ..entry };
+                check.entry(&entry, text, start..start + written.len(), reporter);
+                entries.push(entry);
+            }
+            Err(mistake) => {
+                let mut mistake = mistake.shifted(start);
+                if mistake.help.is_some() && written.iter().any(|byte| matches!(byte, b',' | b';')) {
+                    mistake.help = Some("a list with several columns needs a header row with a column `number`".into());
+                }
+                reporter.error(line, text, mistake);
+            }
+        }
+    }
+}
+
+/// Detects a list of ten-digit national numbers that is read as E.164: `2125551234` would be a number in Morocco.
+struct FormCheck<'a> {
+    /// False if the list says that its numbers are national.
+    is_on: bool,
+    national: u64,
+    other: u64,
+    /// The first entry that looks national.
+    first: Option<(u32, &'a [u8])>,
+    /// Warnings about entries that look national: they are reported only if the list as a whole turns out not to be.
+    deferred: Vec<(u32, &'a [u8], Mistake)>,
+}
+
+impl<'a> FormCheck<'a> {
+    fn new(form: &NumberForm<'_>) -> Self {
+        let is_on = !form.national && form.country_code == "1";
+        Self { is_on, national: 0, other: 0, first: None, deferred: Vec::new() }
+    }
+
+    /// Checks the entry at `span` of a line, and reports what is wrong with it.
+    fn entry(&mut self, entry: &NumberEntry, line: &'a [u8], span: Range<usize>, reporter: &mut Reporter<'_>) {
+        let digit = |index: u32| (entry.digits >> (60 - 4 * index)) & 15;
+        let plus = line.get(span.start) == Some(&b'+');
+        let national = self.is_on && entry.length == 10 && !plus && digit(0) >= 2 && digit(3) >= 2;
+        if national {
+            self.national += 1;
+            self.first.get_or_insert((entry.line, line));
+        } else if entry.length > 10 {
+            self.other += 1;
+        }
+        match impossible(entry, span) {
+            Some(mistake) if national && (self.deferred.len() as u64) < LISTED_WARNINGS => {
+                self.deferred.push((entry.line, line, mistake));
+            }
+            Some(mistake) if !national => reporter.warning(entry.line, line, mistake),
+            Some(_) | None => {}
+        }
+    }
+
+    fn finish(self, reporter: &mut Reporter<'_>) {
+        // A mixed list holds foreign numbers; one that has only ten-digit numbers is a national one.
+        let Some((line, text)) = self.first.filter(|_| self.other == 0) else {
+            for (line, text, mistake) in self.deferred {
+                reporter.warning(line, text, mistake);
+            }
+            return;
+        };
+        let message = match self.national {
+            1 => "the one full number of this list has ten digits, and is read as E.164 without its plus".to_owned(),
+            count => format!(
+                "all {count} full numbers of this list have ten digits, and are read as E.164 without their plus"
+            ),
+        };
+        let mistake = Mistake::new(Code::NationalLooking, 0..text.len(), message)
+            .help("if they are national numbers, set `format = \"national\"` in the set");
+        reporter.warning(line, text, mistake);
+    }
+}
+
+/// The columns of a CSV list.
+#[derive(Debug)]
+struct Header {
+    delimiter: u8,
+    number: usize,
+    score: Option<usize>,
+    expires: Option<usize>,
+}
+
+/// What a row holds, and where.
+enum Row {
+    Entry(NumberEntry, Range<usize>),
+    Expired(Range<usize>),
+}
+
+impl Header {
+    /// The columns of a header row: one with a field `number`. None if the line is not one.
+    fn of(line: &[u8]) -> Option<Self> {
+        DELIMITERS.into_iter().find_map(|delimiter| {
+            let names = column_names(line, delimiter)?;
+            let column = |wanted: &[u8]| names.iter().position(|name| name == wanted);
+            let number = column(b"number")?;
+            Some(Self { delimiter, number, score: column(b"score"), expires: column(b"expires") })
+        })
+    }
+
+    fn row(
+        &self,
+        line: &[u8],
+        form: &NumberForm<'_>,
+        today: Day,
+        spans: &mut Vec<Range<usize>>,
+    ) -> Result<Row, Mistake> {
+        split_row(line, self.delimiter, spans)?;
+        let Some(span) = spans.get(self.number).cloned().filter(|span| !span.is_empty()) else {
+            return Err(Mistake::new(Code::BadCsv, 0..line.len(), "this row has no number")
+                .help("fill in its column `number`, or remove the row"));
+        };
+        if let Some(expires) = self.expires.and_then(|column| spans.get(column)).filter(|span| !span.is_empty()) {
+            let day = day(&line[expires.clone()]).ok_or_else(|| {
+                Mistake::new(Code::BadDate, expires.clone(), "this is not a date").help("write it as 2027-01-31")
+            })?;
+            if day < today {
+                return Ok(Row::Expired(expires.clone()));
+            }
+        }
+        let mut entry = number(&line[span.clone()], form).map_err(|mistake| mistake.shifted(span.start))?;
+        if let Some(score) = self.score.and_then(|column| spans.get(column)) {
+            let digits = &line[score.clone()];
+            entry.score = std::str::from_utf8(digits)
+                .ok()
+                .and_then(|text| text.parse().ok())
+                .filter(|score| *score <= 100)
+                .ok_or_else(|| {
+                    let shown = String::from_utf8_lossy(digits);
+                    Mistake::new(Code::BadScore, score.clone(), format!("`{shown}` is not a score"))
+                        .help("a whole number from 0 to 100")
+                })?;
+        }
+        Ok(Row::Entry(entry, span))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lists::test_lists::{E164, TODAY, digits, file};
+
+    /// The entries of a list, and the codes and lines that are reported.
+    fn read(name: &str, content: &str, form: &NumberForm<'_>) -> (Vec<String>, Vec<String>) {
+        let mut diagnostics = Diagnostics::default();
+        let numbers = numbers(&file(name), content.as_bytes(), form, TODAY, &mut diagnostics);
+        let reported = diagnostics
+            .iter()
+            .map(|diagnostic| {
+                let line = diagnostic.place.as_ref().map_or(0, |place| place.line);
+                format!("{}:{line}", diagnostic.code.name())
+            })
+            .collect();
+        (numbers.entries.iter().map(digits).collect(), reported)
+    }
+
+    #[test]
+    fn a_text_list_has_comments_blank_lines_and_any_line_ending() {
+        let (entries, reported) =
+            read("x.txt", "\u{feff}# DNO\r\n\r\n12025550100$ # bank\r\n  1605562  \n+44 20 7946\n", &E164);
+        assert_eq!(entries, ["12025550100$", "1605562", "44207946"]);
+        assert!(reported.is_empty(), "{reported:?}");
+    }
+
+    #[test]
+    fn a_csv_list_has_its_columns_in_any_order() {
+        for content in [
+            "number,comment\n12025550100$,\"bank, \"\"fraud\"\" line\"\n1605562,\n",
+            "comment,number\n\"bank, fraud\",\"12025550100$\"\n,1605562\n",
+            "# list\nComment; Number \nx;12025550100$\ny; 1605562\n",
+            "\u{feff}number\tcomment\r\n12025550100$\tx\r\n1605562\ty\r\n",
+            "number\n12025550100$\n1605562",
+        ] {
+            let (entries, reported) = read("x.csv", content, &E164);
+            assert_eq!(entries, ["12025550100$", "1605562"], "{content}");
+            assert!(reported.is_empty(), "{content}: {reported:?}");
+        }
+    }
+
+    #[test]
+    fn scores_and_expiry_dates_are_read() {
+        let content =
+            "number,score,expires\n12025550100$,80,\n12025550101$,0,2026-11-21\n12025550102$,100,2026-11-20\n";
+        let mut diagnostics = Diagnostics::default();
+        let numbers = numbers(&file("x.csv"), content.as_bytes(), &E164, TODAY, &mut diagnostics);
+        assert!(numbers.scored);
+        let read: Vec<_> = numbers.entries.iter().map(|entry| (digits(entry), entry.score, entry.line)).collect();
+        assert_eq!(read, [("12025550100$".to_owned(), 80, 2), ("12025550101$".to_owned(), 0, 3)]);
+        let codes: Vec<_> = diagnostics.iter().map(|diagnostic| diagnostic.code).collect();
+        assert_eq!(codes, [Code::ExpiredEntries]);
+    }
+
+    #[test]
+    fn reading_continues_after_a_mistake_and_reports_its_line() {
+        let (entries, reported) = read("x.csv", "number\n12025550100$\nx\n\n12025550101$\n\"1\n", &E164);
+        assert_eq!(entries, ["12025550100$", "12025550101$"]);
+        assert_eq!(reported, ["bad-number:3", "bad-csv:6"]);
+    }
+
+    #[test]
+    fn ten_digit_numbers_in_a_mixed_list_are_foreign() {
+        let reported = |content| read("x.txt", content, &E164).1;
+        assert_eq!(reported("2025550100$\n3035550100$\n"), ["national-looking:1"]);
+        assert_eq!(reported("3035550100$\n442079460123$\n"), ["impossible-number:1"]);
+        assert!(reported("+2025550100\n").is_empty());
+    }
+}
