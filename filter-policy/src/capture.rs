@@ -1,4 +1,4 @@
-//! Reading captures: pcap and pcapng, any of the link types that SIP is captured on, as Ethernet frames.
+//! Reads captures (pcap and pcapng, any link type that SIP is captured on) as Ethernet frames.
 
 use std::{fs::File, io::Read, path::Path};
 
@@ -16,8 +16,8 @@ pub enum CaptureError {
         #[source]
         source: std::io::Error,
     },
-    /// It is no capture, or a broken one.
-    #[error("{file} is no readable pcap or pcapng file: {message}")]
+    /// It is not a capture, or a broken one.
+    #[error("{file} is not a readable pcap or pcapng file: {message}")]
     Format {
         /// The file.
         file: String,
@@ -26,20 +26,20 @@ pub enum CaptureError {
     },
 }
 
-/// A packet of a capture.
+/// A packet from a capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Captured {
+pub struct CapturedPacket {
     /// Its number in the capture, from 1.
     pub number: u64,
-    /// Nanoseconds since the epoch; 0 where the capture has no times.
+    /// Nanoseconds since the epoch; 0 if the capture has no timestamp for it.
     pub time: u64,
-    /// Bytes of the file in front of it, for those who show how far they are.
+    /// Its offset in the file, for progress reports.
     pub position: u64,
-    /// The packet as an Ethernet frame; none for a link type that carries no IP we know how to find.
+    /// The packet as an Ethernet frame. None if its link type is one in which we cannot find an IP packet.
     pub frame: Option<Vec<u8>>,
 }
 
-/// First bytes of the kinds of captures.
+/// The magic numbers of all capture formats, in either byte order.
 const MAGICS: [[u8; 4]; 5] = [
     [0xd4, 0xc3, 0xb2, 0xa1],
     [0xa1, 0xb2, 0xc3, 0xd4],
@@ -48,10 +48,10 @@ const MAGICS: [[u8; 4]; 5] = [
     [0x0a, 0x0d, 0x0d, 0x0a],
 ];
 
-/// True if the file begins like a capture.
+/// True if the file starts with the magic number of a capture.
 ///
 /// # Errors
-/// It cannot be opened or read.
+/// The file cannot be opened or read.
 pub fn is_capture(path: &Path) -> Result<bool, CaptureError> {
     let io = |source| CaptureError::Io { file: path.display().to_string(), source };
     let mut start = Vec::new();
@@ -59,11 +59,11 @@ pub fn is_capture(path: &Path) -> Result<bool, CaptureError> {
     Ok(MAGICS.iter().any(|magic| start == magic))
 }
 
-/// Calls `packet` with each packet of the capture until it returns false.
+/// Calls `visit` with each packet of the capture until it returns false.
 ///
 /// # Errors
-/// The file cannot be read, or is broken somewhere; packets before that have been handed over.
-pub fn read(path: &Path, mut packet: impl FnMut(Captured) -> bool) -> Result<(), CaptureError> {
+/// The file cannot be read, or is corrupt; `visit` has then seen the packets before that point.
+pub fn for_each_packet(path: &Path, mut visit: impl FnMut(CapturedPacket) -> bool) -> Result<(), CaptureError> {
     let file = || path.display().to_string();
     let input = File::open(path).map_err(|source| CaptureError::Io { file: file(), source })?;
     let format = |message: String| CaptureError::Format { file: file(), message };
@@ -78,7 +78,7 @@ pub fn read(path: &Path, mut packet: impl FnMut(Captured) -> bool) -> Result<(),
             Err(PcapError::Eof) => return Ok(()),
             Err(PcapError::Incomplete(_)) if !stalled => {
                 reader.refill().map_err(|error| format(describe(&error)))?;
-                // A block that a second attempt finds incomplete is longer than the file or the buffer.
+                // If the block is still incomplete after this, it is longer than the file or the buffer.
                 stalled = reader.reader_exhausted();
                 continue;
             }
@@ -87,7 +87,7 @@ pub fn read(path: &Path, mut packet: impl FnMut(Captured) -> bool) -> Result<(),
         };
         if let Some((time, frame)) = captured {
             number += 1;
-            if !packet(Captured { number, time, position, frame }) {
+            if !visit(CapturedPacket { number, time, position, frame }) {
                 return Ok(());
             }
         }
@@ -98,7 +98,7 @@ pub fn read(path: &Path, mut packet: impl FnMut(Captured) -> bool) -> Result<(),
 
 fn describe<E: std::fmt::Debug>(error: &PcapError<E>) -> String {
     match error {
-        PcapError::HeaderNotRecognized => "its header is not of that kind".to_owned(),
+        PcapError::HeaderNotRecognized => "its header is not recognized".to_owned(),
         PcapError::UnexpectedEof | PcapError::Incomplete(_) => "it is cut off".to_owned(),
         PcapError::BufferTooSmall => "a block in it is larger than a mebibyte".to_owned(),
         PcapError::ReadError => "reading failed".to_owned(),
@@ -108,12 +108,13 @@ fn describe<E: std::fmt::Debug>(error: &PcapError<E>) -> String {
 
 struct Interface {
     link: Linktype,
-    /// Nanoseconds of a unit of its time stamps, as a fraction.
+    /// Resolution of its timestamps.
     units_per_second: u64,
+    /// pcap only: the fraction of a second is in nanoseconds, not microseconds.
     nanoseconds: bool,
 }
 
-/// The packet in a block, if it holds one: its time, and the frame.
+/// The packet in a block, if it holds one: its time and frame.
 fn convert(block: PcapBlockOwned<'_>, interfaces: &mut Vec<Interface>) -> Option<(u64, Option<Vec<u8>>)> {
     match block {
         PcapBlockOwned::LegacyHeader(header) => {
@@ -156,14 +157,14 @@ fn convert(block: PcapBlockOwned<'_>, interfaces: &mut Vec<Interface>) -> Option
     }
 }
 
-/// An Ethernet header in front of an IP packet.
-const HEADER: [u8; 12] = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
+/// Destination and source address for packets captured without an Ethernet header.
+const ETHERNET_ADDRESSES: [u8; 12] = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
 
 /// The packet as an Ethernet frame.
 fn ethernet(data: &[u8], link: Linktype) -> Option<Vec<u8>> {
     let with_type = |ethertype: [u8; 2], packet: &[u8]| {
         let mut frame = Vec::with_capacity(14 + packet.len());
-        frame.extend_from_slice(&HEADER);
+        frame.extend_from_slice(&ETHERNET_ADDRESSES);
         frame.extend_from_slice(&ethertype);
         frame.extend_from_slice(packet);
         frame
@@ -190,13 +191,13 @@ mod tests {
         file
     }
 
-    fn packets(content: &[u8]) -> Result<Vec<Captured>, CaptureError> {
+    fn packets(content: &[u8]) -> Result<Vec<CapturedPacket>, CaptureError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("capture");
         std::fs::write(&path, content).unwrap();
         assert!(is_capture(&path).unwrap());
         let mut packets = Vec::new();
-        read(&path, |packet| {
+        for_each_packet(&path, |packet| {
             packets.push(packet);
             true
         })?;
@@ -204,10 +205,13 @@ mod tests {
     }
 
     #[test]
-    fn an_ethernet_frame_comes_as_it_is_with_its_time() {
+    fn an_ethernet_frame_is_returned_unchanged_with_its_time() {
         let frame = [1u8; 60];
         let read = packets(&pcap(1, &frame)).unwrap();
-        assert_eq!(read, [Captured { number: 1, time: 7_000_009_000, position: 24, frame: Some(frame.to_vec()) }]);
+        assert_eq!(
+            read,
+            [CapturedPacket { number: 1, time: 7_000_009_000, position: 24, frame: Some(frame.to_vec()) }]
+        );
     }
 
     #[test]
@@ -220,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_capture_that_is_cut_off_says_so() {
+    fn a_truncated_capture_is_reported() {
         let mut file = pcap(1, &[1u8; 60]);
         file.truncate(file.len() - 10);
         let error = packets(&file).unwrap_err().to_string();

@@ -102,7 +102,7 @@ pub enum CaseError {
 
 /// A case with its file and the payload it stands for.
 #[derive(Clone, Debug)]
-pub struct Prepared {
+pub struct PreparedCase {
     /// The file, relative to the policy directory.
     pub file: PathBuf,
     /// The case.
@@ -120,7 +120,7 @@ fn default_source() -> IpAddr {
 ///
 /// # Errors
 /// Everything that is wrong with its files.
-pub fn read(directory: &Path) -> Result<Vec<Prepared>, Vec<CaseError>> {
+pub fn read(directory: &Path) -> Result<Vec<PreparedCase>, Vec<CaseError>> {
     let folder = directory.join("tests");
     let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,
@@ -140,7 +140,7 @@ pub fn read(directory: &Path) -> Result<Vec<Prepared>, Vec<CaseError>> {
             Ok(cases) => {
                 for case in cases {
                     match payload(&path, &file, &case) {
-                        Ok(payload) => prepared.push(Prepared { file: file.clone(), case, payload }),
+                        Ok(payload) => prepared.push(PreparedCase { file: file.clone(), case, payload }),
                         Err(error) => errors.push(error),
                     }
                 }

@@ -240,7 +240,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 /// A capture's packets as Ethernet frames, numbered.
 fn frames(file: &Path) -> Result<Vec<(u64, Vec<u8>)>> {
     let mut frames = Vec::new();
-    capture::read(file, |captured| {
+    capture::for_each_packet(file, |captured| {
         frames.extend(captured.frame.map(|frame| (captured.number, frame)));
         true
     })?;

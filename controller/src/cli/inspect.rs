@@ -158,7 +158,7 @@ fn inspect_message(file: &Path, args: &InspectArgs, host: &mut Host<'_>, output:
 
 fn inspect_capture(file: &Path, host: &mut Host<'_>, json: bool, output: &mut dyn Write) -> anyhow::Result<()> {
     let mut failed = None;
-    capture::read(file, |captured| {
+    capture::for_each_packet(file, |captured| {
         let Some(frame) = captured.frame else { return true };
         let result = host.read(&frame).and_then(|reading| match reading {
             // A segment without payload says nothing.
@@ -182,7 +182,7 @@ fn inspect_capture(file: &Path, host: &mut Host<'_>, json: bool, output: &mut dy
 fn signalling_ports(file: &Path) -> anyhow::Result<Vec<(u16, Transport)>> {
     use etherparse::TransportSlice;
     let mut ports = BTreeSet::from([(5060, 0), (5060, 1)]);
-    capture::read(file, |captured| {
+    capture::for_each_packet(file, |captured| {
         let Some(frame) = captured.frame else { return true };
         let Ok(packet) = etherparse::SlicedPacket::from_ethernet(&frame) else { return true };
         let (port, transport, payload) = match packet.transport {

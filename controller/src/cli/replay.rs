@@ -17,7 +17,7 @@ use super::{inspect::EngineChoice, policy_or_sample};
 use crate::kernel::Instance;
 use filter_policy::{
     Built,
-    capture::{self, Captured},
+    capture::{self, CapturedPacket},
     engine::{Decision, Engine, Facts, decision_json},
 };
 
@@ -155,7 +155,7 @@ pub fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let mut output = BufWriter::new(io::stdout().lock());
     let mut failed = None;
     let mut progress = Progress::new(&args);
-    let read = capture::read(&args.capture, |captured| {
+    let read = capture::for_each_packet(&args.capture, |captured| {
         totals.packets += 1;
         progress.show(&captured);
         let Some(frame) = captured.frame else {
@@ -319,7 +319,7 @@ impl Progress {
         Self { length, started, shown: wanted.then_some(started) }
     }
 
-    fn show(&mut self, captured: &Captured) {
+    fn show(&mut self, captured: &CapturedPacket) {
         if let Some(shown) = &mut self.shown
             && captured.number.is_multiple_of(1024)
             && shown.elapsed() > PROGRESS

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{EXIT_NO, EXIT_USAGE, policy_or_sample, printable, udp_port};
 use filter_policy::{
     Built,
-    cases::{self, Prepared},
+    cases::{self, PreparedCase},
     engine::{Endpoints, Engine, datagram},
 };
 
@@ -72,7 +72,7 @@ pub fn run(args: TestArgs) -> anyhow::Result<ExitCode> {
         eprintln!("ringfence: {} has no test cases in tests/*.toml", args.directory.display());
         return Ok(ExitCode::from(EXIT_USAGE));
     }
-    let cases: Vec<&Prepared> =
+    let cases: Vec<&PreparedCase> =
         cases.iter().filter(|case| args.only.as_ref().is_none_or(|only| case.case.name.contains(only))).collect();
     if cases.is_empty() {
         eprintln!("ringfence: no test case has {:?} in its name", args.only.unwrap_or_default());
@@ -126,7 +126,7 @@ pub fn run(args: TestArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Runs a case with an engine that has seen nothing before.
-fn decide(built: &Built, case: &Prepared, port: u16) -> Outcome {
+fn decide(built: &Built, case: &PreparedCase, port: u16) -> Outcome {
     let packet = datagram(&Endpoints::from_source(case.case.source, port), &case.payload);
     let decision = Engine::new(&built.image).decide(&packet);
     let name = |rule: &usize| built.image.rule_names.get(*rule).cloned().unwrap_or_default();
@@ -139,7 +139,7 @@ fn decide(built: &Built, case: &Prepared, port: u16) -> Outcome {
 }
 
 /// What is not as expected.
-fn complaint(case: &Prepared, outcome: &Outcome) -> Option<String> {
+fn complaint(case: &PreparedCase, outcome: &Outcome) -> Option<String> {
     let expect = &case.case.expect;
     let rule = outcome.rule.as_deref();
     let by = rule.map_or_else(|| outcome.reason.to_owned(), |rule| format!("rule {rule}"));
