@@ -2,6 +2,7 @@
 
 use std::{fs::File, io::Read, path::Path};
 
+use crate::engine::ETHERNET_ADDRESSES;
 use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError, create_reader, data::PacketData};
 
 /// Why a capture cannot be read.
@@ -96,14 +97,15 @@ pub fn for_each_packet(path: &Path, mut visit: impl FnMut(CapturedPacket) -> boo
     }
 }
 
-fn describe<E: std::fmt::Debug>(error: &PcapError<E>) -> String {
-    match error {
-        PcapError::HeaderNotRecognized => "its header is not recognized".to_owned(),
-        PcapError::UnexpectedEof | PcapError::Incomplete(_) => "it is cut off".to_owned(),
-        PcapError::BufferTooSmall => "a block in it is larger than a mebibyte".to_owned(),
-        PcapError::ReadError => "reading failed".to_owned(),
-        other => format!("{other:?}"),
-    }
+fn describe<E>(error: &PcapError<E>) -> String {
+    let message = match error {
+        PcapError::HeaderNotRecognized => "its header is not recognized",
+        PcapError::Eof | PcapError::UnexpectedEof | PcapError::Incomplete(_) => "it is cut off",
+        PcapError::BufferTooSmall => "a block in it is larger than a mebibyte",
+        PcapError::ReadError => "reading failed",
+        PcapError::NomError(..) | PcapError::OwnedNomError(..) => "a block in it is malformed",
+    };
+    message.to_owned()
 }
 
 struct Interface {
@@ -156,9 +158,6 @@ fn convert(block: PcapBlockOwned<'_>, interfaces: &mut Vec<Interface>) -> Option
         PcapBlockOwned::NG(_) => None,
     }
 }
-
-/// Destination and source address for packets captured without an Ethernet header.
-const ETHERNET_ADDRESSES: [u8; 12] = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
 
 /// The packet as an Ethernet frame.
 fn ethernet(data: &[u8], link: Linktype) -> Option<Vec<u8>> {

@@ -1,4 +1,4 @@
-//! Source and destination addresses: lists to classes.
+//! Source and destination addresses: from lists to classes.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -10,13 +10,14 @@ use super::{
     error::{CompileError, CompileErrorKind},
     rule_set,
     sets::{Interned, Sets},
-    trie::{Entry, Stretch, Tries, flatten, relabel, values_of},
+    stretches::{Entry, Stretch, flatten, relabel, values_of},
+    trie::Tries,
 };
 use crate::model::{AddressList, Policy, Test};
 
-/// What the engine can know of an address: all that its class stands for.
+/// Everything that the engine can learn about an address: the meaning of a class.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct AddressClass {
+pub(super) struct AddressClass {
     /// Rules that it satisfies as a source.
     pub source: RuleSet,
     /// Rules that it satisfies as a destination.
@@ -26,19 +27,19 @@ pub struct AddressClass {
 }
 
 /// The address tries, with what they were built from.
-pub struct AddressCache {
-    /// By id.
+pub(super) struct AddressCache {
+    /// The lists, by id.
     lists: Vec<Arc<AddressList>>,
-    /// The lists that hold an address, for all that are in some.
+    /// Sets of lists that have an address in common.
     sets: Sets,
-    /// Those that some address has.
+    /// The sets that occur.
     used: Vec<u32>,
     class_of_set: Vec<u32>,
     pub tries: Tries,
 }
 
 /// Puts the address tries into the cache, unless it has them already; returns what each class stands for.
-pub fn compile(
+pub(super) fn compile(
     policy: &Policy,
     cache: &mut Option<AddressCache>,
     errors: &mut Vec<CompileError>,
@@ -48,11 +49,25 @@ pub fn compile(
     let mut destinations = Vec::new();
     for (rule, conditions) in policy.rules.iter().enumerate() {
         for condition in &conditions.conditions {
-            match &condition.test {
-                Test::Source(values) => sources.push((rule, lists.ids(values), condition.negated)),
-                Test::Destination(values) => destinations.push((rule, lists.ids(values), condition.negated)),
-                _ => {}
-            }
+            let (scope, values) = match &condition.test {
+                Test::Source(values) => (&mut sources, values),
+                Test::Destination(values) => (&mut destinations, values),
+                Test::Anomaly(_)
+                | Test::Attestation(_)
+                | Test::Country(..)
+                | Test::Format(..)
+                | Test::Method(_)
+                | Test::Neighbor(_)
+                | Test::Number(..)
+                | Test::Port(_)
+                | Test::Region(..)
+                | Test::Reputation(..)
+                | Test::Spid(..)
+                | Test::Text(..)
+                | Test::Transport(_)
+                | Test::Verstat(_) => continue,
+            };
+            scope.push((rule, lists.ids(values), condition.negated));
         }
     }
     let believed = lists.ids(&policy.numbering.asserted_identity_from);
@@ -71,7 +86,7 @@ pub fn compile(
         }
     }
 
-    // Nearly all are IPv4 in the lists there are; room that is not used takes no memory.
+    // In practice nearly all are IPv4; capacity that stays unused takes no memory.
     let count = lists.lists.iter().map(|list| list.entries.len()).sum();
     let (mut ipv4, mut ipv6) = (Vec::with_capacity(count), Vec::new());
     for (id, list) in lists.lists.iter().enumerate() {
@@ -81,7 +96,7 @@ pub fn compile(
                 IpAddr::V6(address) => (&mut ipv6, 128, u128::from(address)),
             };
             if entry.prefix > width || address & u128::MAX.checked_shr(u32::from(entry.prefix)).unwrap_or(0) != 0 {
-                let what = "not a network: bits are set behind its prefix length";
+                let what = "not a network: bits are set after its prefix length";
                 errors.push(CompileError {
                     origin: Some(list.origin.clone()),
                     kind: CompileErrorKind::BadEntry { line: entry.line, what },
@@ -112,7 +127,7 @@ pub fn compile(
     Ok(classes)
 }
 
-/// All conditions on addresses: rule, ids of lists, whether it is negated.
+/// All conditions on addresses: rule, ids of its lists, whether it is negated.
 struct Conditions {
     rules: usize,
     sources: Vec<(usize, Vec<u32>, bool)>,
@@ -122,12 +137,12 @@ struct Conditions {
 }
 
 impl Conditions {
-    /// The classes of the sets that are used, and by set the class (0 for one that is not used).
+    /// The classes of the sets in `used`, and the class of each set (0 for unused ones).
     fn classes(&self, sets: &Sets, used: &[u32]) -> Result<(Vec<AddressClass>, Vec<u32>), CompileErrorKind> {
         let all = rule_set::first(self.rules);
         let mut classes = Interned::new();
         let mut class_of_set = vec![0; sets.len()];
-        // The empty set comes first, whether anything has it or not: class 0 is "in no list".
+        // The empty set comes first, whether it occurs or not: class 0 is "in no list".
         for set in std::iter::once(0).chain(used.iter().copied()) {
             let items = sets.items(set);
             let is_in = |ids: &[u32]| ids.iter().any(|id| items.binary_search(id).is_ok());

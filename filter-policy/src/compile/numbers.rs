@@ -1,6 +1,6 @@
-//! Telephone numbers: lists, scores and number ranges to classes.
+//! Telephone numbers: from lists, scores and number ranges to classes.
 //!
-//! Everything that a rule can ask of a number is a property of the number's class, so that one look-up answers it all.
+//! Everything that a rule can ask about a number is a property of the number's class, so one look-up answers all of it.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -16,15 +16,19 @@ use super::{
     error::{CompileError, CompileErrorKind},
     rule_set,
     sets::{Interned, Sets},
-    trie::{Entry, Tries, flatten, relabel, values_of},
+    stretches::{Entry, flatten, relabel, values_of},
+    trie::Tries,
 };
-use crate::model::{Comparison, Identity, NumberEntry, NumberList, NumberRange, Policy, Test};
+use crate::{
+    model::{Comparison, Identity, NumberEntry, NumberList, NumberRange, Policy, Test},
+    numbering::bcd,
+};
 
-/// How many numbers of a message rules can ask about.
-pub const IDENTITIES: usize = 5;
+/// The number of [`Identity`] variants.
+pub(super) const IDENTITIES: usize = 5;
 
-/// The place of an identity among the rows.
-pub fn place(identity: Identity) -> usize {
+/// The index of an identity in [`Numbers::rows`].
+pub(super) fn place(identity: Identity) -> usize {
     match identity {
         Identity::Calling => 0,
         Identity::Called => 1,
@@ -34,9 +38,9 @@ pub fn place(identity: Identity) -> usize {
     }
 }
 
-/// What came out.
-pub struct Numbers {
-    /// By class: class 0 is an absent number, class 1 one of which nothing is known.
+/// The result of the compilation.
+pub(super) struct Numbers {
+    /// By class. Class 0 is an absent number, class 1 a number about which nothing is known.
     pub classes: Vec<NumberClass>,
     /// By class: the rules that the number satisfies, for each identity.
     pub rows: Vec<[RuleSet; IDENTITIES]>,
@@ -47,13 +51,13 @@ pub struct Numbers {
 }
 
 /// The number trie, with what it was built from.
-pub struct NumberCache {
-    /// Lists and the scores that are asked of them, by atom.
+pub(super) struct NumberCache {
+    /// By atom: a list, and the score that its entries must have.
     atoms: Vec<(Arc<NumberList>, u32)>,
     ranges: Vec<NumberRange>,
     names: Names,
     states: States,
-    /// States that some number has.
+    /// The states that occur.
     used: Vec<u32>,
     class_of_state: Vec<u32>,
     pub tries: Tries,
@@ -72,7 +76,7 @@ impl NumberCache {
 }
 
 /// Puts the number trie into the cache, unless it has it already; returns what each class stands for.
-pub fn compile(
+pub(super) fn compile(
     policy: &Policy,
     cache: &mut Option<NumberCache>,
     errors: &mut Vec<CompileError>,
@@ -106,8 +110,8 @@ pub fn compile(
     }
     let first_range = scopes.atoms.values().len() as u32;
     for (index, range) in ranges.iter().enumerate() {
-        match packed(&range.prefix) {
-            // Facts about ranges hold for E.164 numbers, not for short codes.
+        match bcd::pack(&range.prefix) {
+            // Ranges are about E.164 numbers, not short codes.
             Some(digits) => entries.push(Entry {
                 key: u128::from(digits) << 64,
                 length: 4 * range.prefix.len() as u8,
@@ -157,8 +161,8 @@ impl Numbers {
     }
 }
 
-/// What is known of numbers before rules are looked at: a state is the set of atoms that hold the number, with the facts of
-/// its range.
+/// What is known about numbers before rules are considered. A state is the set of atoms that contain a number, with the facts
+/// about its range.
 struct States {
     sets: Sets,
     facts: Interned<Facts>,
@@ -166,7 +170,7 @@ struct States {
 }
 
 impl States {
-    /// The classes of the states that are used, and by state the class (0 for one that is not used).
+    /// The classes of the states in `used`, and the class of each state (0 for unused ones).
     fn classes(&self, used: &[u32], scopes: &Scopes, rules: usize) -> Result<(Vec<Class>, Vec<u32>), CompileErrorKind> {
         let all = rule_set::first(rules);
         let evaluate = |items: &[u32], facts: &Facts| -> Class {
@@ -176,7 +180,7 @@ impl States {
                     rule_set::remove(&mut rows[condition.identity], condition.rule);
                 }
             }
-            // A holder is of interest to the rules alone.
+            // Only rules look at the holder.
             Class { rows, facts: Facts { spid: 0, ..*facts } }
         };
         let mut classes = Interned::new();
@@ -194,19 +198,19 @@ impl States {
     }
 }
 
-/// Puts a list entry into both key spaces that it can match in, see [`filter_core::trie::number_key`].
+/// Adds a list entry to both key spaces in which it can match, see [`filter_core::trie::number_key`].
 fn add_entry(entries: &mut Vec<Entry>, entry: &NumberEntry, item: u32) -> Result<(), &'static str> {
     let digits = u32::from(entry.length);
     if digits == 0 || digits > MAX_DIGITS {
         return Err("not a number of 1 to 15 digits");
     }
-    let behind = 64 - 4 * digits;
-    if entry.digits & ((1 << behind) - 1) != 0 {
-        return Err("not a number: digits are set behind its length");
+    let unused = 64 - 4 * digits;
+    if entry.digits & ((1 << unused) - 1) != 0 {
+        return Err("not a number: digits are set after its length");
     }
-    // An exact number is its digits with the terminator behind.
+    // An exact number is its digits, then the terminator.
     let (key, nibbles) =
-        if entry.exact { (entry.digits | (0xF << (behind - 4)), digits + 1) } else { (entry.digits, digits) };
+        if entry.exact { (entry.digits | (0xF << (unused - 4)), digits + 1) } else { (entry.digits, digits) };
     if digits <= SHORT_CODE_DIGITS {
         let key = (key >> 4) | (SHORT_CODE << 60);
         entries.push(Entry { key: u128::from(key) << 64, length: 4 * (nibbles as u8 + 1), item });
@@ -217,28 +221,16 @@ fn add_entry(entries: &mut Vec<Entry>, entry: &NumberEntry, item: u32) -> Result
     Ok(())
 }
 
-/// Digits as BCD, the first in the top nibble; none if they are not 1 to 15 ASCII digits.
-pub fn packed(digits: &str) -> Option<u64> {
-    if digits.is_empty() || digits.len() > MAX_DIGITS as usize {
-        return None;
-    }
-    let mut packed = 0;
-    for (index, digit) in digits.bytes().enumerate() {
-        packed |= u64::from(digit.is_ascii_digit().then(|| digit - b'0')?) << (60 - 4 * index);
-    }
-    Some(packed)
-}
-
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Class {
     rows: [RuleSet; IDENTITIES],
     facts: Facts,
 }
 
-/// What is known of a number by its range.
+/// What is known about a number from its range.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Facts {
-    /// Index of the country among those that rules name; 0 for any other.
+    /// Index of the country among those that rules name; 0 for any other. Likewise `region` and `spid`.
     country: u16,
     region: u16,
     spid: u16,
@@ -248,10 +240,10 @@ struct Facts {
 }
 
 impl Facts {
-    /// Of a number that is not there.
+    /// The facts about an absent number.
     const ABSENT: Self =
         Self { country: 0, region: 0, spid: 0, min_digits: 0, max_digits: 0, format: NumberFormat::Missing as u8 };
-    /// Of a number in no range: E.164's greatest length; what has six digits or fewer is a short code.
+    /// The facts about a number in no range: up to E.164's maximum length; with six digits or fewer it would be a short code.
     const UNKNOWN: Self = Self {
         country: 0,
         region: 0,
@@ -261,6 +253,7 @@ impl Facts {
         format: NumberFormat::Valid as u8,
     };
 
+    /// The facts in a more specific range.
     fn overridden(mut self, range: &NumberRange, names: &Names) -> Self {
         let index = |known: &HashMap<String, u16>, name: &Arc<str>| known.get(&**name).copied().unwrap_or(0);
         if let Some(country) = &range.country {
@@ -326,12 +319,12 @@ struct NumberCondition {
 enum Values {
     /// In one of these atoms.
     Any(Vec<u32>),
-    /// In one of the first atoms and in none of the second ones.
+    /// In one of the first atoms and none of the second ones.
     Between(Vec<u32>, Vec<u32>),
     Country(Vec<u16>),
     Region(Vec<u16>),
     Spid(Vec<u16>),
-    /// No number has that score.
+    /// No number has such a score.
     Never,
 }
 
@@ -367,7 +360,17 @@ impl Scopes {
                         (*identity, Values::Region(indices(&mut scopes.names.regions, codes)))
                     }
                     Test::Spid(identity, codes) => (*identity, Values::Spid(indices(&mut scopes.names.spids, codes))),
-                    _ => continue,
+                    Test::Anomaly(_)
+                    | Test::Attestation(_)
+                    | Test::Destination(_)
+                    | Test::Format(..)
+                    | Test::Method(_)
+                    | Test::Neighbor(_)
+                    | Test::Port(_)
+                    | Test::Source(_)
+                    | Test::Text(..)
+                    | Test::Transport(_)
+                    | Test::Verstat(_) => continue,
                 };
                 let (identity, negated) = (place(identity), condition.negated);
                 scopes.conditions.push(NumberCondition { rule, identity, negated, values });
@@ -385,8 +388,8 @@ impl Scopes {
         lists.iter().map(|list| self.atoms.intern(Atom { list: self.lists.id(list), at_least })).collect()
     }
 
-    /// The highest score of the entries that hold a number reaches a threshold if any of those entries does, so that every
-    /// comparison is one of being in sets of entries. A number that no list holds has no score, and no comparison holds.
+    /// The highest score among a number's entries reaches a threshold if any of these entries does. So every comparison comes down
+    /// to membership in sets of entries. A number in no list has no score, and no comparison holds for it.
     fn reputation(&mut self, lists: &[Arc<NumberList>], comparison: Comparison, score: u32) -> Values {
         let least = match comparison {
             Comparison::AtLeast | Comparison::Equal => Some(score),
@@ -406,7 +409,7 @@ impl Scopes {
     }
 }
 
-/// Indices of names, from 1; new names get the next one.
+/// Indices of names, from 1. New names get the next index.
 fn indices(known: &mut HashMap<String, u16>, names: &[String]) -> Vec<u16> {
     let mut index = |name: &String| {
         let next = known.len() as u16 + 1;
@@ -415,7 +418,7 @@ fn indices(known: &mut HashMap<String, u16>, names: &[String]) -> Vec<u16> {
     names.iter().map(&mut index).collect()
 }
 
-/// Names by index, with an empty one for index 0.
+/// Names by index, with an empty name for index 0.
 fn by_index(indices: HashMap<String, u16>) -> Vec<String> {
     let mut names = vec![String::new(); indices.len() + 1];
     for (name, index) in indices {

@@ -1,19 +1,19 @@
-//! Sets of small numbers, each stored once and named by an index.
+//! Interned sets and values: each is stored once and identified by an index.
 
 use rustc_hash::FxHashMap;
 
 /// Interned sets of list ids. Set 0 is the empty one.
-pub struct Sets {
+pub(super) struct Sets {
     sets: Vec<Box<[u32]>>,
     index: FxHashMap<Box<[u32]>, u32>,
     /// (set, item) -> the set with the item.
     added: FxHashMap<(u32, u32), u32>,
-    /// The last answer: neighbouring list entries mostly ask the same.
+    /// The last question and its answer: neighbouring list entries usually ask the same.
     last: Option<((u32, u32), u32)>,
 }
 
 impl Sets {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let empty: Box<[u32]> = Box::default();
         Self {
             sets: vec![empty.clone()],
@@ -23,8 +23,8 @@ impl Sets {
         }
     }
 
-    /// The set with one item more.
-    pub fn with(&mut self, set: u32, item: u32) -> u32 {
+    /// The set with one more item.
+    pub(super) fn with(&mut self, set: u32, item: u32) -> u32 {
         if let Some((question, answer)) = self.last
             && question == (set, item)
         {
@@ -43,12 +43,12 @@ impl Sets {
     }
 
     /// The items of a set, ascending.
-    pub fn items(&self, set: u32) -> &[u32] {
+    pub(super) fn items(&self, set: u32) -> &[u32] {
         &self.sets[set as usize]
     }
 
     /// How many sets there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.sets.len()
     }
 
@@ -70,27 +70,27 @@ impl Sets {
     }
 }
 
-/// Values of any kind, each stored once and named by an index.
-pub struct Interned<T> {
+/// Interned values.
+pub(super) struct Interned<T> {
     values: Vec<T>,
     index: FxHashMap<T, u32>,
 }
 
 impl<T: Clone + Eq + std::hash::Hash> Interned<T> {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { values: Vec::new(), index: FxHashMap::default() }
     }
 
     /// The value's index.
-    pub fn intern(&mut self, value: T) -> u32 {
+    pub(super) fn intern(&mut self, value: T) -> u32 {
         match self.index.get(&value) {
             Some(&index) => index,
             None => self.push(value),
         }
     }
 
-    /// Gives the value an index of its own even if an equal one has one; later equal values share the newest.
-    pub fn push(&mut self, value: T) -> u32 {
+    /// Gives the value a new index even if an equal value has one. Later equal values get the newest index.
+    pub(super) fn push(&mut self, value: T) -> u32 {
         let index = self.values.len() as u32;
         self.values.push(value.clone());
         self.index.insert(value, index);
@@ -98,12 +98,12 @@ impl<T: Clone + Eq + std::hash::Hash> Interned<T> {
     }
 
     /// The value of an index.
-    pub fn value(&self, index: u32) -> &T {
+    pub(super) fn value(&self, index: u32) -> &T {
         &self.values[index as usize]
     }
 
     /// All values, by index.
-    pub fn values(&self) -> &[T] {
+    pub(super) fn values(&self) -> &[T] {
         &self.values
     }
 }

@@ -1,4 +1,4 @@
-//! Texts: the patterns of all rules over one text to one table, with the rules that each match is about.
+//! Texts: from the patterns of all rules on a text to one table, with the rules that each match concerns.
 
 use std::collections::HashMap;
 
@@ -12,8 +12,8 @@ use super::{
 };
 use crate::model::{Origin, PatternEntry, PatternList, Policy, Test};
 
-/// What came out, as in the configuration.
-pub struct Texts {
+/// The result of the compilation, as in [`filter_core::layout::Config`].
+pub(super) struct Texts {
     pub texts: u32,
     pub text_rows: [u32; TEXTS],
     pub text_dfas: [u32; TEXTS],
@@ -21,7 +21,7 @@ pub struct Texts {
 }
 
 /// The texts in order, with their names in policies.
-pub const NAMES: [(Text, &str); 14] = [
+pub(super) const NAMES: [(Text, &str); 14] = [
     (Text::UserAgent, "user_agent"),
     (Text::CallId, "header.call-id"),
     (Text::FromDisplay, "header.from-display"),
@@ -38,8 +38,8 @@ pub const NAMES: [(Text, &str); 14] = [
     (Text::Server, "header.server"),
 ];
 
-/// Compiles every text that rules name.
-pub fn compile(policy: &Policy, rows: &mut Rows, errors: &mut Vec<CompileError>) -> Texts {
+/// Compiles the patterns of every text that rules name.
+pub(super) fn compile(policy: &Policy, rows: &mut Rows, errors: &mut Vec<CompileError>) -> Texts {
     let mut texts = Texts { texts: 0, text_rows: [0; TEXTS], text_dfas: [0; TEXTS], dfas: Vec::new() };
     for (text, name) in NAMES {
         let Some(mut collected) = Collected::new(policy, text, name, errors) else { continue };
@@ -71,11 +71,11 @@ pub fn compile(policy: &Policy, rows: &mut Rows, errors: &mut Vec<CompileError>)
     texts
 }
 
-/// The patterns over one text.
+/// The patterns on one text.
 struct Collected<'a> {
-    /// Rules that hold while nothing matched.
+    /// Rules that hold if nothing matches.
     base: RuleSet,
-    /// In the order of the policy: each pattern once, with the rules that ask for it and those that exclude it.
+    /// Each pattern once, in the order of the policy, with the rules that require it and those that exclude it.
     patterns: Vec<Pattern<'a>>,
     group_rules: Vec<(RuleSet, RuleSet)>,
 }
@@ -93,7 +93,7 @@ impl Pattern<'_> {
 }
 
 impl<'a> Collected<'a> {
-    /// None if no rule looks at the text.
+    /// None if no rule looks at this text.
     fn new(policy: &'a Policy, text: Text, name: &'static str, errors: &mut Vec<CompileError>) -> Option<Self> {
         let mut base = rule_set::first(policy.rules.len());
         let mut patterns: Vec<Pattern<'a>> = Vec::new();
@@ -155,7 +155,7 @@ impl<'a> Collected<'a> {
         }
     }
 
-    /// The first `count` patterns, grouped by the rules that they serve.
+    /// The first `count` patterns, grouped by the rules that they concern.
     fn groups(&self, count: usize) -> (Vec<Vec<&'a str>>, Vec<(RuleSet, RuleSet)>) {
         let mut groups: Vec<Vec<&str>> = Vec::new();
         let mut rules = Vec::new();
@@ -171,7 +171,7 @@ impl<'a> Collected<'a> {
         (groups, rules)
     }
 
-    /// Finds the pattern with which the table became too large.
+    /// Finds the first pattern with which the table is too large.
     fn blame(&self, name: &'static str, error: &DfaError) -> CompileError {
         let attempt = |count: usize| dfa::compile(&self.groups(count).0);
         // Invariant: `fits` patterns fit, `too_many` do not.
@@ -187,7 +187,7 @@ impl<'a> Collected<'a> {
         let pattern = &self.patterns[too_many - 1];
         let text = pattern.entry.pattern.clone();
         let kind = match need {
-            DfaError::Pattern { reason, .. } => CompileErrorKind::BadPattern { pattern: text, reason },
+            DfaError::Pattern(reason) => CompileErrorKind::BadPattern { pattern: text, reason },
             DfaError::TooLarge(need) => {
                 CompileErrorKind::PatternsTooLarge { pattern: text, text: name, count: too_many, need, without }
             }

@@ -1,6 +1,4 @@
-//! Building the tries: prefixes to stretches of equal value, stretches to a poptrie.
-//!
-//! Keys of all tries are left-aligned in 128 bits here, so that one builder serves addresses and numbers.
+//! Building the tries: from stretches of equal value to a poptrie.
 
 use std::{
     hash::{Hash, Hasher},
@@ -14,107 +12,23 @@ use filter_core::{
 use rustc_hash::{FxHashMap, FxHasher};
 use zerocopy::FromZeros as _;
 
-/// One prefix that holds one item (a list, a fact about a number range).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entry {
-    /// The prefix's bits, left-aligned; zero behind its length.
-    pub key: u128,
-    /// Bits of the prefix.
-    pub length: u8,
-    /// What it holds.
-    pub item: u32,
-}
-
-/// From `start` on, up to the next stretch's start, every key has this value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stretch {
-    /// First key.
-    pub start: u128,
-    /// Value.
-    pub value: u32,
-}
-
-/// Cuts the key space into stretches of equal state.
-///
-/// The state of a key is what `add` makes of `initial` by adding the items of all prefixes that cover it, shorter prefixes
-/// first, the items of one prefix in ascending order.
-pub fn flatten(mut entries: Vec<Entry>, initial: u32, mut add: impl FnMut(u32, u32) -> u32) -> Vec<Stretch> {
-    // In this order a prefix comes directly before everything that it covers.
-    entries.sort_unstable();
-    entries.dedup();
-    let mut stretches = Stretches { stretches: Vec::with_capacity(entries.len() + 1) };
-    stretches.push(0, initial);
-    // The prefixes that cover the current key, outermost first: last key and state.
-    let mut open: Vec<(u128, u32)> = Vec::new();
-    for group in entries.chunk_by(|a, b| (a.key, a.length) == (b.key, b.length)) {
-        let Entry { key, length, .. } = group[0];
-        close(&mut open, &mut stretches, initial, Some(key));
-        let outer = open.last().map_or(initial, |&(_, state)| state);
-        let state = group.iter().fold(outer, |state, entry| add(state, entry.item));
-        stretches.push(key, state);
-        open.push((key | u128::MAX.checked_shr(u32::from(length)).unwrap_or(0), state));
-    }
-    close(&mut open, &mut stretches, initial, None);
-    stretches.stretches
-}
-
-/// Ends the open prefixes that lie wholly before `key` (all if there is none).
-fn close(open: &mut Vec<(u128, u32)>, stretches: &mut Stretches, initial: u32, key: Option<u128>) {
-    while let Some(&(last, _)) = open.last() {
-        if key.is_some_and(|key| last >= key) {
-            return;
-        }
-        open.pop();
-        if let Some(next) = last.checked_add(1) {
-            stretches.push(next, open.last().map_or(initial, |&(_, state)| state));
-        }
-    }
-}
-
-/// The values of stretches, each once, in the order of their first appearance. They are less than `count`.
-pub fn values_of<'a>(stretches: impl Iterator<Item = &'a Stretch>, count: usize) -> Vec<u32> {
-    let mut seen = vec![false; count];
-    let unseen = |value: &u32| !std::mem::replace(&mut seen[*value as usize], true);
-    stretches.map(|stretch| stretch.value).filter(unseen).collect()
-}
-
-/// Gives every stretch a new value and unites neighbours that became equal.
-pub fn relabel(stretches: &mut Vec<Stretch>, value: impl Fn(u32) -> u32) {
-    stretches.iter_mut().for_each(|stretch| stretch.value = value(stretch.value));
-    stretches.dedup_by_key(|stretch| stretch.value);
-}
-
-struct Stretches {
-    stretches: Vec<Stretch>,
-}
-
-impl Stretches {
-    /// Begins a stretch; one that begins at the same key was empty and goes.
-    fn push(&mut self, start: u128, value: u32) {
-        if self.stretches.last().is_some_and(|last| last.start == start) {
-            self.stretches.pop();
-        }
-        if self.stretches.last().is_none_or(|last| last.value != value) {
-            self.stretches.push(Stretch { start, value });
-        }
-    }
-}
+use super::stretches::Stretch;
 
 /// The tables of all tries.
-pub struct Tries {
+pub(super) struct Tries {
     pub roots: Box<Roots>,
     pub nodes: Vec<Node>,
     pub leaves: Vec<u32>,
-    /// Hash of a run of leaves -> where it lies.
+    /// Hash of a run of leaves -> its index.
     known_leaves: FxHashMap<u64, u32>,
-    /// Hash of a run of nodes -> where it lies.
+    /// Hash of a run of nodes -> its index.
     known_nodes: FxHashMap<u64, u32>,
-    /// Nodes built whose siblings are not all there yet: a stack of runs.
+    /// Nodes whose siblings are not complete yet: a stack of runs.
     pending: Vec<Node>,
 }
 
 impl Tries {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             roots: Roots::new_box_zeroed().expect("there is memory for the root tables"),
             nodes: Vec::new(),
@@ -126,7 +40,7 @@ impl Tries {
     }
 
     /// Fills a trie. The first stretch must begin at key 0.
-    pub fn build(&mut self, trie: Trie, stretches: &[Stretch]) {
+    pub(super) fn build(&mut self, trie: Trie, stretches: &[Stretch]) {
         let bits = trie.root_bits();
         let entries = 1usize << bits;
         let first_of = |index: usize| (index as u128) << (128 - bits);
@@ -135,7 +49,7 @@ impl Tries {
             if stretches.get(at + 1).is_some_and(|next| next.start == first_of(index)) {
                 at += 1;
             }
-            // Up to the entry in which the next stretch begins, all are of this one.
+            // All entries up to the one in which the next stretch begins belong to this stretch.
             let changes = stretches.get(at + 1).map_or(entries, |next| (next.start >> (128 - bits)) as usize);
             root_of(&mut self.roots, trie)[index..changes].fill(stretches[at].value);
             index = changes;
@@ -148,8 +62,8 @@ impl Tries {
         }
     }
 
-    /// Builds what the keys have that share their first `depth` bits with `first`: one class, or a node of their own. `at` is
-    /// the stretch that holds `first`; returns the one that holds the last of the keys, too.
+    /// Builds the entry for the keys that share their first `depth` bits with `first`: a class, or a node. `at` is the stretch
+    /// that holds `first`; the one that holds the last of the keys is returned with the entry.
     fn entry(&mut self, stretches: &[Stretch], at: usize, first: u128, depth: u32) -> (u32, usize) {
         if !begins_within(stretches, at, last_of(first, depth)) {
             return (stretches[at].value, at);
@@ -159,8 +73,8 @@ impl Tries {
         (self.place_nodes(pending) | IS_NODE, end)
     }
 
-    /// Builds the node for the keys that share their first `depth` bits with `first`, which are of different values, and puts
-    /// it onto the pending ones. `at` is the stretch that holds `first`; returns the one that holds the last of the keys.
+    /// Builds the node for the keys that share their first `depth` bits with `first` and differ in value, and pushes it onto the
+    /// pending ones. `at` is the stretch that holds `first`; returns the one that holds the last of the keys.
     fn push_node(&mut self, stretches: &[Stretch], at: usize, first: u128, depth: u32) -> usize {
         let end = last_begin(stretches, at, last_of(first, depth));
         match Path::find(stretches, at..=end, first, depth) {
@@ -180,7 +94,7 @@ impl Tries {
         end
     }
 
-    /// Builds a node with 64 children, as [`Self::push_node`] says.
+    /// Builds a node with 64 children, as described at [`Self::push_node`].
     fn push_branch(&mut self, stretches: &[Stretch], mut at: usize, first: u128, depth: u32) {
         const CHILDREN: u32 = 1 << STRIDE;
         let last = last_of(first, depth);
@@ -188,14 +102,14 @@ impl Tries {
         let mut leaves = [0; CHILDREN as usize];
         let mut leaf_count = 0;
         let pending = self.pending.len();
-        // All children before this one are done; `at` is the stretch that holds its first key.
+        // All children before this one are done; `at` is the stretch that holds this one's first key.
         let mut child = 0;
         while child < CHILDREN {
             let next = stretches.get(at + 1).filter(|next| next.start <= last);
             let changes = next.map_or(CHILDREN, |next| child_of(next.start, depth));
             if child < changes {
                 let value = stretches[at].value;
-                // Inner children in between do not end a run.
+                // Inner children do not end a run.
                 if leaf_count == 0 || leaves[leaf_count - 1] != value {
                     leaf_starts |= 1 << child;
                     leaves[leaf_count] = value;
@@ -217,13 +131,13 @@ impl Tries {
         }
         let nodes = self.place_nodes(pending) | IS_NODE;
         let leaves = self.place_leaves(&leaves[..leaf_count]);
-        // The first run needs no mark; the others' are one child early, so that those before a leaf are its index.
+        // The first run needs no mark. The others are marked one child early, so that the marks before a leaf count to its index.
         let leaf_starts = (leaf_starts & leaf_starts.wrapping_sub(1)) >> 1;
         self.pending.push(Node { inner, leaf_starts, leaves, nodes });
     }
 
-    /// Takes over these tries of another, which must not be filled here.
-    pub fn append(&mut self, other: &Self, tries: &[Trie]) {
+    /// Copies these tries from `other`. They must be empty here.
+    pub(super) fn append(&mut self, other: &Self, tries: &[Trie]) {
         let (nodes, leaves) = (self.nodes.len() as u32, self.leaves.len() as u32);
         let moved = |entry: u32| if entry & IS_NODE == 0 { entry } else { entry + nodes };
         self.nodes.extend(other.nodes.iter().map(|node| {
@@ -238,15 +152,15 @@ impl Tries {
         }
     }
 
-    /// Lets go of what only filling needs.
-    pub fn finish(&mut self) {
+    /// Drops what only building needs.
+    pub(super) fn finish(&mut self) {
         (self.known_leaves, self.known_nodes, self.pending) = Default::default();
     }
 
-    /// Moves the pending nodes from `from` on to where they stay; returns the index of the first one.
+    /// Moves the pending nodes from `from` on to their final place; returns the index of the first one.
     ///
-    /// Equal runs are stored once. Long lists of single values end in chains of nodes with one child, of which there are
-    /// millions but few different ones, so this makes the tables several times smaller.
+    /// Equal runs are stored once. Long lists of single values end in chains of nodes with one child: there are millions of
+    /// these but few different ones, so the tables become several times smaller.
     fn place_nodes(&mut self, from: usize) -> u32 {
         let run = &self.pending[from..];
         if run.is_empty() {
@@ -264,7 +178,7 @@ impl Tries {
         index
     }
 
-    /// The same for leaves.
+    /// Stores a run of leaves, or finds an equal one; returns the index of the first leaf.
     fn place_leaves(&mut self, run: &[u32]) -> u32 {
         let index = *self.known_leaves.entry(hash(run.iter())).or_insert(self.leaves.len() as u32);
         if self.leaves.get(index as usize..index as usize + run.len()) == Some(run) {
@@ -275,30 +189,30 @@ impl Tries {
     }
 }
 
-/// A way on that all keys take which are not of one and the same value.
+/// A run of bits shared by all keys except those of one common value.
 struct Path {
-    /// Its bits.
+    /// How many bits.
     bits: u32,
-    /// First key behind it, and the stretch that holds this one.
+    /// First key with these bits, and the stretch that holds it.
     first: u128,
     at: usize,
-    /// The value of all keys that are not behind it.
+    /// The value of all keys without these bits.
     otherwise: u32,
 }
 
 impl Path {
-    /// The longest path for the keys that share their first `depth` bits with `first`, which are of the given stretches (two
-    /// or more), if a path is shorter than branches would be.
+    /// The longest path for the keys that share their first `depth` bits with `first`, if a path is shorter than branches would
+    /// be. The keys are in the given stretches, of which there are at least two.
     fn find(stretches: &[Stretch], within: RangeInclusive<usize>, first: u128, depth: u32) -> Option<Self> {
         let (at, end) = within.into_inner();
-        let (before, behind) = (stretches[at].value, stretches[end].value);
-        // The keys of other values, from the first to the last. Stretches that abut differ, so that these bounds are strict.
+        let (before, after) = (stretches[at].value, stretches[end].value);
+        // The first and last key of another value. Adjacent stretches differ in value, so these bounds are exact.
         let lowest = stretches[at + 1].start;
         let highest = stretches[end].start - 1;
-        let candidates = if before == behind {
+        let candidates = if before == after {
             [(lowest, highest, before); 2]
         } else {
-            [(first, highest, behind), (lowest, last_of(first, depth), before)]
+            [(first, highest, after), (lowest, last_of(first, depth), before)]
         };
         let common = |(low, high, _): &(u128, u128, u32)| (low ^ high).leading_zeros();
         let (low, high, otherwise) = candidates.into_iter().max_by_key(common)?;
@@ -324,10 +238,10 @@ fn content(node: &Node) -> [u64; 3] {
     [node.inner, node.leaf_starts, u64::from(node.leaves) << 32 | u64::from(node.nodes)]
 }
 
-/// Two runs of one hash are only stored twice, so that any hash will do.
+/// A collision only stores a run twice, so any hash will do.
 fn hash(run: impl ExactSizeIterator<Item = impl Hash>) -> u64 {
     let mut hasher = FxHasher::default();
-    // This hash would not see zeros in front.
+    // FxHasher ignores leading zeros.
     hasher.write_usize(run.len());
     run.for_each(|item| item.hash(&mut hasher));
     hasher.finish()
@@ -338,12 +252,12 @@ fn child_of(key: u128, depth: u32) -> u32 {
     (key << depth >> (128 - STRIDE)) as u32
 }
 
-/// The bits that choose a child of a node at `depth`. The last step of IPv6 reaches two bits past the key's end, where the
-/// look-up reads zeros: children that differ only there are alike.
+/// The bits that select a child of a node at `depth`. The last step of IPv6 reaches two bits past the key's end, where the
+/// look-up reads zeros: children that differ only there are equal.
 fn child_bits(child: u32, depth: u32) -> u128 {
     let child = u128::from(child);
     match 128u32.checked_sub(depth + STRIDE) {
-        Some(behind) => child << behind,
+        Some(remaining) => child << remaining,
         None => child >> (depth + STRIDE - 128),
     }
 }
@@ -358,9 +272,9 @@ fn begins_within(stretches: &[Stretch], at: usize, last: u128) -> bool {
     stretches.get(at + 1).is_some_and(|next| next.start <= last)
 }
 
-/// The last stretch that begins at or before `last`; `at` is one that does.
+/// The last stretch that begins at or before `last`, given one (`at`) that does.
 fn last_begin(stretches: &[Stretch], at: usize, last: u128) -> usize {
-    // Mostly a few on: the distance is doubled until it is too far, then halved.
+    // It is usually near: double the distance until it is too far, then bisect.
     let mut distance = 1;
     while begins_within(stretches, at + distance - 1, last) {
         distance *= 2;
@@ -377,7 +291,10 @@ mod tests {
     use filter_core::trie::{Tables, lookup};
     use proptest::{collection::vec, prelude::*, sample::Index, test_runner::TestRunner};
 
-    use super::*;
+    use super::{
+        super::stretches::{Entry, flatten},
+        *,
+    };
 
     impl Tables for &Tries {
         fn root(&self, trie: Trie, index: usize) -> u32 {
@@ -419,7 +336,7 @@ mod tests {
         })
     }
 
-    /// Keys in, just before and just behind the entries, and others.
+    /// Keys in, just before and just after the entries, and others.
     fn keys(entries: &[Entry], width: u32, others: &[(u128, Index)]) -> Vec<u128> {
         let unit = 1u128 << (128 - width);
         let mut keys = vec![0, mask(width as u8)];
@@ -441,7 +358,7 @@ mod tests {
         // The last item that is added wins.
         let stretches = flatten(entries.clone(), 0, |_, item| item);
         let mut tries = Tries::new();
-        // Another trie in the same tables must not be in the way.
+        // Another trie in the same tables must not interfere.
         tries.build(Trie::Ipv4, &flatten(vec![Entry { key: 1 << 96, length: 32, item: 9 }], 7, |_, item| item));
         tries.build(trie, &stretches);
         for key in keys(&entries, width, &others) {
@@ -496,14 +413,14 @@ mod tests {
         node.leaves & IS_PATH != 0
     }
 
-    /// One entry, in a trie of its own.
+    /// A trie with a single entry.
     fn single(trie: Trie, key: u128, length: u8) -> Tries {
         let mut tries = Tries::new();
         tries.build(trie, &flatten(vec![Entry { key, length, item: 1 }], 5, |_, item| item));
         tries
     }
 
-    /// A key, and entries that leave its way at some bit or not at all: chains, branches at every bit, and classes that
+    /// A key, and entries that diverge from it at some bit or not at all: chains, branches at every bit, and classes that
     /// change on the way.
     fn chains(width: u32, unit: u32) -> impl Strategy<Value = (u128, Vec<Entry>)> {
         let units = width / unit;
@@ -519,20 +436,20 @@ mod tests {
         })
     }
 
-    /// What was met in the nodes of generated tries.
+    /// The kinds of nodes that occurred in generated tries.
     #[derive(Default)]
     struct Seen {
         to_a_class: Cell<u32>,
         to_a_branch: Cell<u32>,
         to_a_path: Cell<u32>,
         longest: Cell<u32>,
-        /// Mismatches that are not of the class that holds everywhere else.
+        /// Paths whose mismatches have a class other than the default one.
         otherwise: Cell<u32>,
     }
 
     impl Seen {
-        fn note(&self, nodes: &[Node]) {
-            let add = |count: &Cell<u32>| count.set(count.get() + 1);
+        fn count(&self, nodes: &[Node]) {
+            let add = |counter: &Cell<u32>| counter.set(counter.get() + 1);
             for path in nodes.iter().filter(|node| is_path(node)) {
                 match path.nodes & IS_NODE != 0 {
                     false => add(&self.to_a_class),
@@ -547,19 +464,19 @@ mod tests {
         }
     }
 
-    /// Every key that differs from the chain's in one bit, and with anything behind that bit.
+    /// Looks up every key that differs from the chain's in one bit, with the original and with random bits after it.
     fn chains_agree(trie: Trie, unit: u32, cases: u32) -> Seen {
         let (width, seen) = (trie.key_bits(), Seen::default());
         let mut runner = TestRunner::new(ProptestConfig::with_cases(cases));
         let result = runner.run(&(chains(width, unit), any::<u128>()), |((key, entries), random)| {
             let mut tries = Tries::new();
             tries.build(trie, &flatten(entries.clone(), 0, |_, item| item));
-            seen.note(&tries.nodes);
+            seen.count(&tries.nodes);
             let leaving = (0..width).flat_map(|bit| {
                 let leaving = key ^ 1 << (127 - bit);
                 [leaving, leaving ^ random & !mask(bit as u8 + 1) & mask(width as u8)]
             });
-            // Behind other tables, its nodes and leaves lie elsewhere.
+            // After other tables, its nodes and leaves have other indices.
             let mut moved = Tries::new();
             moved.nodes.resize(3, Node { inner: 0, leaf_starts: 0, leaves: 0, nodes: 0 });
             moved.leaves.resize(5, 9);
@@ -578,11 +495,11 @@ mod tests {
     fn a_look_up_leaves_a_chain_at_every_bit() {
         for (trie, unit) in [(Trie::Ipv4, 1), (Trie::Ipv6, 1), (Trie::Number, 4)] {
             let seen = chains_agree(trie, unit, 400);
-            // The test is worth something only if its tries are of all these shapes.
+            // The test is only meaningful if its tries have all these shapes.
             assert!(seen.to_a_class.get() > 100, "{trie:?}");
             assert!(seen.otherwise.get() > 100, "{trie:?}");
             if trie != Trie::Ipv4 {
-                // An IPv4 key has too few bits behind the root table.
+                // An IPv4 key has too few bits after the root table.
                 assert!(seen.to_a_branch.get() > 20, "{trie:?}");
                 assert!(seen.to_a_path.get() > 20, "{trie:?}");
             }
@@ -607,8 +524,8 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_cut_where_the_class_of_what_leaves_it_changes() {
-        // A number, in a block of another class, in the class of all: two paths, one behind the other.
+    fn a_path_ends_where_the_class_of_mismatches_changes() {
+        // A number in a block of another class, in the default class: two paths in a row.
         let (block, number) = (0x1212_5550 << 96, 0x1212_5550_123f_0000_u128 << 64);
         let entries = vec![Entry { key: block, length: 32, item: 1 }, Entry { key: number, length: 48, item: 2 }];
         let mut tries = Tries::new();

@@ -1,7 +1,7 @@
-//! Why a verdict is what it is, condition by condition.
+//! The explanation of a verdict, condition by condition.
 //!
-//! No second evaluator: each condition is compiled as a rule of its own, in report mode, and the engine is asked which of them
-//! match. What it says of a condition is what it makes of it in the policy.
+//! This is not a second evaluator: each condition is compiled as its own rule, in report mode, and the engine reports which of
+//! them match. So the explanation of a condition is what the engine makes of it in the policy.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -10,38 +10,40 @@ use filter_core::{
     limits::MAX_RULES,
     scratch::{NumberOf, Scratch},
 };
-use regex_automata::{meta, util::syntax};
+use regex_automata::meta;
 
 use super::{Engine, Facts, Reading};
 use crate::{
     compile::{CompileError, compile},
     image::Image,
+    lists,
     model::{AddressList, Condition, Identity, NumberList, Origin, PatternList, Policy, Rule, Test},
+    numbering::bcd,
 };
 
 /// A policy's conditions, compiled one by one.
 pub struct Explainer {
     images: Vec<Image>,
-    /// For each condition in turn, its rule and its place in it.
+    /// For each condition in order, the index of its rule and its index in the rule.
     conditions: Vec<(usize, usize)>,
 }
 
-/// Which entry of which list held a value.
+/// The list entry that contains a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The set's name, none for values written in the rule.
+    /// The name of the set; None for values in the rule itself.
     pub set: Option<String>,
     /// File and line.
     pub origin: Origin,
-    /// The entry, as a person would write it.
+    /// The entry as it would be written in a list.
     pub text: String,
 }
 
 impl Explainer {
-    /// Compiles the conditions of a policy that compiles.
+    /// Compiles the conditions of a policy, which must itself compile.
     ///
     /// # Errors
-    /// A condition by itself does not compile.
+    /// A condition does not compile by itself.
     pub fn new(policy: &Policy) -> Result<Self, Vec<CompileError>> {
         let conditions: Vec<(usize, usize)> = policy
             .rules
@@ -71,7 +73,7 @@ impl Explainer {
         Ok(Self { images, conditions })
     }
 
-    /// For each rule, for each of its conditions, whether it holds for this packet.
+    /// For each condition of each rule, whether it holds for this packet.
     #[must_use]
     pub fn conditions(&self, policy: &Policy, packet: &[u8]) -> Vec<Vec<bool>> {
         let mut holds: Vec<Vec<bool>> = policy.rules.iter().map(|rule| vec![false; rule.conditions.len()]).collect();
@@ -86,7 +88,7 @@ impl Explainer {
     }
 }
 
-/// The entry of a condition's lists that holds the message's value, where it has one.
+/// The entry in a condition's lists that contains the message's value, if any.
 #[must_use]
 pub fn entry(condition: &Condition, scratch: &Scratch) -> Option<Entry> {
     match &condition.test {
@@ -95,11 +97,21 @@ pub fn entry(condition: &Condition, scratch: &Scratch) -> Option<Entry> {
         Test::Number(identity, lists) => number_entry(lists, scratch, *identity),
         Test::Reputation(lists, _, _) => number_entry(lists, scratch, Identity::Calling),
         Test::Text(text, lists) => pattern_entry(lists, scratch, *text),
-        _ => None,
+        Test::Anomaly(_)
+        | Test::Attestation(_)
+        | Test::Country(..)
+        | Test::Format(..)
+        | Test::Method(_)
+        | Test::Neighbor(_)
+        | Test::Port(_)
+        | Test::Region(..)
+        | Test::Spid(..)
+        | Test::Transport(_)
+        | Test::Verstat(_) => None,
     }
 }
 
-/// The value that a condition looks at, in words. Of what a number stands for, the number too.
+/// The value that a condition looks at, as text. For facts about a number (country, score, ...), with the number.
 #[must_use]
 pub fn value(test: &Test, scratch: &Scratch, facts: &Facts<'_>) -> Option<String> {
     let reading = Reading::new(scratch);
@@ -159,7 +171,7 @@ fn number_of(identity: Identity) -> NumberOf {
     }
 }
 
-/// An address as it lies in the working memory.
+/// An address, from its form in the scratch.
 #[must_use]
 pub fn address(bytes: &[u8; 16], version: u32) -> IpAddr {
     match (version, bytes) {
@@ -172,7 +184,7 @@ fn at(origin: &Origin, line: u32) -> Origin {
     Origin { file: Arc::clone(&origin.file), line }
 }
 
-/// The longest prefix that holds the address.
+/// The entry with the longest prefix that contains the address.
 fn address_entry(lists: &[Arc<AddressList>], address: IpAddr) -> Option<Entry> {
     lists
         .iter()
@@ -186,7 +198,7 @@ fn address_entry(lists: &[Arc<AddressList>], address: IpAddr) -> Option<Entry> {
         })
 }
 
-/// The longest entry that holds the number.
+/// The longest entry that contains the number.
 fn number_entry(lists: &[Arc<NumberList>], scratch: &Scratch, identity: Identity) -> Option<Entry> {
     let number = scratch.numbers[number_of(identity) as usize];
     if number.key == 0 {
@@ -203,8 +215,7 @@ fn number_entry(lists: &[Arc<NumberList>], scratch: &Scratch, identity: Identity
         })
         .max_by_key(|(_, entry)| (entry.length, entry.exact))
         .map(|(list, entry)| {
-            let digits = format!("{:016x}", entry.digits);
-            let digits = digits.get(..entry.length as usize).unwrap_or(&digits);
+            let digits = bcd::text(entry.digits, entry.length);
             Entry {
                 set: list.name.clone(),
                 origin: at(&list.origin, entry.line),
@@ -213,7 +224,7 @@ fn number_entry(lists: &[Arc<NumberList>], scratch: &Scratch, identity: Identity
         })
 }
 
-/// The first pattern that matches the text by itself.
+/// The first pattern that matches the text.
 fn pattern_entry(lists: &[Arc<PatternList>], scratch: &Scratch, text: Text) -> Option<Entry> {
     let span = filter_core::text::span(scratch, text)?;
     let value: Vec<u8> = scratch
@@ -223,10 +234,7 @@ fn pattern_entry(lists: &[Arc<PatternList>], scratch: &Scratch, text: Text) -> O
         .map(|&byte| if byte == b'\t' { b' ' } else { byte })
         .collect();
     let matches = |pattern: &str| {
-        meta::Regex::builder()
-            .syntax(syntax::Config::new().unicode(false).utf8(false).case_insensitive(true))
-            .build(pattern)
-            .is_ok_and(|regex| regex.is_match(&value))
+        meta::Regex::builder().syntax(lists::syntax()).build(pattern).is_ok_and(|regex| regex.is_match(&value))
     };
     lists
         .iter()

@@ -1,5 +1,5 @@
-//! What a policy's tables say of the values that were read: countries, regions, holders and scores of numbers, labels of
-//! sources. The engine has only classes of these.
+//! What a policy's tables say about the values that were read: countries, regions, holders and scores of numbers, and labels of
+//! sources. The engine only has classes of these.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
@@ -7,23 +7,26 @@ use filter_core::scratch::{NumberOf, Scratch};
 use serde_json::{Map, Value, json};
 
 use super::{Reading, explanation::address};
-use crate::model::{AddressList, Condition, NumberRange, Policy, Test};
+use crate::{
+    model::{AddressList, Condition, NumberRange, Policy, Test},
+    numbering::bcd,
+};
 
-/// Short codes have as many digits at most: they are in no country.
+/// Digits of the longest short code. Short codes are in no country.
 const SHORT_CODE: usize = filter_core::trie::SHORT_CODE_DIGITS as usize;
 
 /// The tables of a policy, by prefix.
 #[derive(Debug)]
 pub struct Facts<'a> {
-    /// Sorted by prefix; of equal ones the later overrides.
+    /// Sorted by prefix. Among equal prefixes, later ranges override earlier ones.
     ranges: Vec<&'a NumberRange>,
-    /// The highest score of a prefix, and of exactly that number.
+    /// The highest score of an entry, by digits, length, and whether the entry is exact.
     scores: HashMap<(u64, u8, bool), u32>,
-    /// Lists of sources with a label.
+    /// The lists of sources that have a label.
     labelled: Vec<&'a AddressList>,
 }
 
-/// What is known of a number.
+/// What is known about a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place<'a> {
     pub country: Option<&'a str>,
@@ -39,18 +42,17 @@ impl<'a> Facts<'a> {
         ranges.sort_by(|one, other| one.prefix.cmp(&other.prefix));
         let conditions = || policy.rules.iter().flat_map(|rule| &rule.conditions);
         let mut scores = HashMap::new();
-        // Rules on reputation all ask the same lists.
-        let scored = conditions().find_map(|condition| match &condition.test {
-            Test::Reputation(lists, ..) => Some(lists),
-            _ => None,
+        // All rules on reputation use the same lists.
+        let scored = conditions().find_map(|condition| {
+            let Test::Reputation(lists, ..) = &condition.test else { return None };
+            Some(lists)
         });
         for entry in scored.into_iter().flatten().flat_map(|list| &list.entries) {
             let score: &mut u32 = scores.entry((entry.digits, entry.length, entry.exact)).or_default();
             *score = entry.score.max(*score);
         }
-        let sources = |condition: &'a Condition| match &condition.test {
-            Test::Source(lists) => lists.as_slice(),
-            _ => &[],
+        let sources = |condition: &'a Condition| -> &'a [Arc<AddressList>] {
+            if let Test::Source(lists) = &condition.test { lists } else { &[] }
         };
         let lists = conditions().flat_map(sources);
         let lists = lists.chain(&policy.never_ban).chain(&policy.numbering.asserted_identity_from).map(Arc::as_ref);
@@ -60,7 +62,7 @@ impl<'a> Facts<'a> {
         Self { ranges, scores, labelled }
     }
 
-    /// The scopes that the reading by itself does not have.
+    /// The scopes that cannot be read in the packet alone.
     pub(super) fn scopes(&self, reading: &Reading<'_>, scratch: &Scratch) -> Map<String, Value> {
         let mut scopes = Map::new();
         let numbers =
@@ -94,19 +96,16 @@ impl<'a> Facts<'a> {
         place
     }
 
-    /// The highest score of the entries that hold the number.
+    /// The highest score among the entries that contain the number.
     pub(super) fn score(&self, number: &str) -> Option<u32> {
-        let digits = number.bytes().zip(0u32..16).fold(0u64, |packed, (digit, place)| {
-            packed | u64::from(digit.wrapping_sub(b'0') & 0xf) << (60 - 4 * place)
-        });
-        let lengths = 1..=u8::try_from(number.len().min(15)).unwrap_or(15);
+        let digits = bcd::pack(number)?;
         let of = |length: u8| {
             let prefix = digits & (!0u64 << (64 - 4 * u32::from(length)));
             let whole = usize::from(length) == number.len();
             let exact = self.scores.get(&(prefix, length, true)).filter(|_| whole);
             self.scores.get(&(prefix, length, false)).max(exact).copied()
         };
-        lengths.filter_map(of).max()
+        (1..=number.len() as u8).filter_map(of).max()
     }
 
     fn labels(&self, source: IpAddr) -> Vec<&'a str> {

@@ -1,21 +1,24 @@
-//! Frames around messages that come without: from a file, or out of a capture of another link type.
+//! Builds frames for messages that have none: from a file, or from a capture of another link type.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// Bytes that fit into a UDP datagram over IPv4.
+/// The most bytes in a UDP datagram over IPv4.
 pub const MAX_DATAGRAM: usize = 65_507;
 
-/// Who sends to whom.
+/// Destination and source address of made-up Ethernet headers: locally administered.
+pub(crate) const ETHERNET_ADDRESSES: [u8; 12] = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
+
+/// Source and destination of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoints {
     /// Source address and port.
     pub source: SocketAddr,
-    /// Destination address and port; of the source's address family.
+    /// Destination address and port, in the source's address family.
     pub destination: SocketAddr,
 }
 
 impl Default for Endpoints {
-    /// From 192.0.2.1 to 192.0.2.2 (documentation addresses, RFC 5737), port 5060 on both ends.
+    /// From 192.0.2.1 to 192.0.2.2 (documentation addresses, RFC 5737), port 5060 at both ends.
     fn default() -> Self {
         let host = |last| SocketAddr::from((Ipv4Addr::new(192, 0, 2, last), 5060));
         Self { source: host(1), destination: host(2) }
@@ -23,7 +26,7 @@ impl Default for Endpoints {
 }
 
 impl Endpoints {
-    /// From `source`, port 5060, to a documentation address of the same family.
+    /// From port 5060 of `source` to `port` of a documentation address in the same family.
     #[must_use]
     pub fn from_source(source: IpAddr, port: u16) -> Self {
         let destination = match source {
@@ -34,7 +37,7 @@ impl Endpoints {
     }
 }
 
-/// A UDP datagram in an Ethernet frame. A payload longer than [`MAX_DATAGRAM`] is cut.
+/// A UDP datagram in an Ethernet frame. A payload longer than [`MAX_DATAGRAM`] is truncated.
 #[must_use]
 pub fn datagram(endpoints: &Endpoints, payload: &[u8]) -> Vec<u8> {
     let payload = &payload[..payload.len().min(MAX_DATAGRAM)];
@@ -43,17 +46,17 @@ pub fn datagram(endpoints: &Endpoints, payload: &[u8]) -> Vec<u8> {
     udp.extend_from_slice(&endpoints.source.port().to_be_bytes());
     udp.extend_from_slice(&endpoints.destination.port().to_be_bytes());
     udp.extend_from_slice(&length.to_be_bytes());
-    // No checksum: the engine does not look at it, and for IPv4 that means there is none (RFC 768).
+    // No checksum: the engine does not look at it, and over IPv4 zero means that there is none (RFC 768).
     udp.extend_from_slice(&[0, 0]);
     udp.extend_from_slice(payload);
     frame(endpoints, 17, &udp)
 }
 
-/// An IP packet of this protocol in an Ethernet frame.
+/// An IP packet with this protocol in an Ethernet frame.
 #[must_use]
 pub fn frame(endpoints: &Endpoints, protocol: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(54 + payload.len());
-    frame.extend_from_slice(&[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1]);
+    frame.extend_from_slice(&ETHERNET_ADDRESSES);
     match (endpoints.source.ip(), endpoints.destination.ip()) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             frame.extend_from_slice(&[0x08, 0x00, 0x45, 0]);

@@ -12,14 +12,14 @@ use crate::lists;
 
 /// The addresses read so far.
 #[derive(Default)]
-pub struct Addresses {
+pub(super) struct Addresses {
     entries: Vec<(IpAddr, u8, Option<String>)>,
     pub problems: Problems,
 }
 
 impl Addresses {
     /// Adds an address or CIDR with its comment, or reports it as a problem.
-    pub fn add(&mut self, line: u32, text: &[u8], comment: Option<String>) {
+    pub(super) fn add(&mut self, line: u32, text: &[u8], comment: Option<String>) {
         match lists::address(text) {
             Ok(entry) if entry.prefix == 0 => {
                 self.problems.add(line, text, "this is every address, which no list can mean");
@@ -33,7 +33,7 @@ impl Addresses {
     }
 
     /// Writes the list file: sorted, without entries that others cover.
-    pub fn finish(mut self, format: &str, may_be_empty: bool) -> Imported {
+    pub(super) fn finish(mut self, format: &str, may_be_empty: bool) -> Imported {
         // In this order, a network comes directly before everything that it covers.
         self.entries.sort_by_key(|(address, prefix, _)| (*address, *prefix));
         let read = self.entries.len();
@@ -62,7 +62,7 @@ impl Addresses {
 }
 
 /// Reads addresses and CIDRs, one a line. Text after `#` or `;` is a comment, which is kept.
-pub fn import(content: &[u8]) -> Result<Imported, ImportError> {
+pub(super) fn import(content: &[u8]) -> Result<Imported, ImportError> {
     if is_json(content) {
         return Err(ImportError::new("the input is JSON, not a list of addresses").with_help(
             "use the format `apiban` or `spamhaus-drop` for JSON, and `fail2ban` for the output of fail2ban",

@@ -6,7 +6,7 @@ use serde_json::{Deserializer, Value};
 use super::{ImportError, Imported, addresses::Addresses, input::is_json};
 
 /// Reads one or more responses.
-pub fn import(content: &[u8]) -> Result<Imported, ImportError> {
+pub(super) fn import(content: &[u8]) -> Result<Imported, ImportError> {
     let download = "request the whole list again: `curl -sS https://apiban.org/api/KEY/banned`";
     if !is_json(content) {
         return Err(ImportError::new("the input is not JSON").with_help(download));

@@ -13,7 +13,7 @@ use super::{
 use crate::lists;
 
 /// Reads any of these forms. It is not an error if nothing is banned.
-pub fn import(content: &[u8]) -> Result<Imported, ImportError> {
+pub(super) fn import(content: &[u8]) -> Result<Imported, ImportError> {
     let mut addresses = Addresses::default();
     let mut is_complete = true;
     if is_json(content) {

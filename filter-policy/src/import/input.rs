@@ -1,15 +1,13 @@
 //! Checks common to all formats: the input must be text, and a list.
 
 use super::ImportError;
-use crate::language::printable;
+use crate::{language::printable, lists::BYTE_ORDER_MARK};
 
 /// Largest input that is read, in bytes.
 pub const MOST_BYTES: u64 = 1 << 30;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
 /// Returns the input without its byte order mark, if it could be a list.
-pub fn accept(content: &[u8]) -> Result<&[u8], ImportError> {
+pub(super) fn accept(content: &[u8]) -> Result<&[u8], ImportError> {
     if content.len() as u64 > MOST_BYTES {
         return Err(ImportError::new("the input is larger than a gibibyte").with_help("split it into several lists"));
     }
@@ -43,20 +41,25 @@ pub fn accept(content: &[u8]) -> Result<&[u8], ImportError> {
 }
 
 /// True if the first character suggests JSON.
-pub fn is_json(content: &[u8]) -> bool {
+pub(super) fn is_json(content: &[u8]) -> bool {
     matches!(content.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
 /// Splits a line at the first of the characters that begin a comment. An empty comment is None.
-pub fn split_comment<'a>(line: &'a [u8], marks: &[u8]) -> (&'a [u8], Option<String>) {
+pub(super) fn split_comment<'a>(line: &'a [u8], marks: &[u8]) -> (&'a [u8], Option<String>) {
     match line.iter().position(|byte| marks.contains(byte)) {
         None => (line.trim_ascii(), None),
         Some(at) => (line[..at].trim_ascii(), comment(&line[at + 1..])),
     }
 }
 
+/// The name of a column in lower case, reduced to letters and digits.
+pub(super) fn column_key(name: &[u8]) -> String {
+    name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(|&byte| char::from(byte.to_ascii_lowercase())).collect()
+}
+
 /// The text in a form that can follow an entry of a list file as its comment; None if nothing is left of it.
-pub fn comment(text: &[u8]) -> Option<String> {
+pub(super) fn comment(text: &[u8]) -> Option<String> {
     const LONGEST: usize = 120;
     let text: String = String::from_utf8_lossy(text)
         .chars()

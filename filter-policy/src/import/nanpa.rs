@@ -12,7 +12,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use super::{ImportError, Imported, Problems, heading};
+use super::{ImportError, Imported, Problems, heading, input::column_key};
 use crate::{lists, numbering};
 
 struct Columns {
@@ -33,7 +33,7 @@ struct Code {
 }
 
 /// Reads a report.
-pub fn import(content: &[u8]) -> Result<Imported, ImportError> {
+pub(super) fn import(content: &[u8]) -> Result<Imported, ImportError> {
     let mut rows = lists::lines(content).filter(|(_, line)| !line.trim_ascii().is_empty());
     let Some((_, header)) = rows.next() else { return Err(ImportError::new("the input is empty")) };
     let columns = columns(header)?;
@@ -58,12 +58,9 @@ pub fn import(content: &[u8]) -> Result<Imported, ImportError> {
 }
 
 fn columns(header: &[u8]) -> Result<Columns, ImportError> {
-    let plain = |name: &Vec<u8>| -> String {
-        name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(|&byte| char::from(byte)).collect()
-    };
     for delimiter in [b'\t', b',', b';'] {
         let Some(names) = lists::column_names(header, delimiter) else { continue };
-        let names: Vec<String> = names.iter().map(plain).collect();
+        let names: Vec<String> = names.iter().map(|name| column_key(name)).collect();
         let column = |wanted: &[&str]| wanted.iter().find_map(|wanted| names.iter().position(|name| name == wanted));
         let code = match column(&["npanxx", "cocode", "centralofficecode"]) {
             Some(code) => Some((code, None)),

@@ -5,11 +5,14 @@
 
 use std::{fmt::Write as _, ops::Range};
 
-use super::{HEADING, ImportError, Imported, Problems, heading, input::is_json};
+use super::{
+    HEADING, ImportError, Imported, Problems, heading,
+    input::{column_key, is_json},
+};
 use crate::{
     lists::{self, Day, NumberForm},
     model::NumberEntry,
-    numbering,
+    numbering::{self, bcd},
 };
 
 /// How the numbers of an input are written.
@@ -102,7 +105,7 @@ impl Listed {
 }
 
 /// Imports numbers without scores. Numbers that a prefix covers are left out.
-pub fn import(content: &[u8], options: &NumberOptions) -> Result<Imported, ImportError> {
+pub(super) fn import(content: &[u8], options: &NumberOptions) -> Result<Imported, ImportError> {
     let (mut listed, problems) = read(content, options, None)?;
     let found = listed.len();
     // Prefixes come before what they cover; among equal ones, the one that lasts longest comes first.
@@ -126,7 +129,11 @@ pub fn import(content: &[u8], options: &NumberOptions) -> Result<Imported, Impor
 }
 
 /// Imports numbers with scores. If a number has several scores, the highest is kept, as in a policy.
-pub fn import_scores(content: &[u8], options: &NumberOptions, scores: &ScoreOptions) -> Result<Imported, ImportError> {
+pub(super) fn import_scores(
+    content: &[u8],
+    options: &NumberOptions,
+    scores: &ScoreOptions,
+) -> Result<Imported, ImportError> {
     if !(scores.most.is_finite() && scores.most > 0.0) {
         return Err(ImportError::new("the highest score must be a number above 0"));
     }
@@ -152,7 +159,7 @@ fn output(format: &str, kept: &[Listed], found: usize, problems: Problems, score
         if !(one.exact && one.length <= SHORT_CODE) {
             content.push('+');
         }
-        (0..one.length).for_each(|at| content.push(char::from(b'0' + ((one.digits >> (60 - 4 * at)) & 15) as u8)));
+        content.push_str(&bcd::text(one.digits, one.length));
         if one.exact {
             content.push('$');
         }
@@ -225,18 +232,12 @@ fn columns(
     options: &NumberOptions,
     scores: Option<&ScoreOptions>,
 ) -> Result<(Columns, bool), ImportError> {
-    let plain = |name: &[u8]| -> String {
-        name.iter()
-            .filter(|byte| byte.is_ascii_alphanumeric())
-            .map(|&byte| char::from(byte.to_ascii_lowercase()))
-            .collect()
-    };
     let mut widest: Vec<Vec<u8>> = Vec::new();
     for delimiter in lists::DELIMITERS {
         let Some(names) = lists::column_names(first, delimiter) else { continue };
         let column = |wanted: Option<&String>, usual: &[&str]| match wanted {
-            Some(wanted) => names.iter().position(|name| plain(name) == plain(wanted.as_bytes())),
-            None => usual.iter().find_map(|usual| names.iter().position(|name| plain(name) == *usual)),
+            Some(wanted) => names.iter().position(|name| column_key(name) == column_key(wanted.as_bytes())),
+            None => usual.iter().find_map(|usual| names.iter().position(|name| column_key(name) == *usual)),
         };
         // `2025550100,DNO` is an entry with a comment, although `dno` is a usual name.
         let is_entry =

@@ -11,7 +11,7 @@ use super::{
 use crate::lists;
 
 /// Reads either form.
-pub fn import(content: &[u8]) -> Result<Imported, ImportError> {
+pub(super) fn import(content: &[u8]) -> Result<Imported, ImportError> {
     let mut addresses = Addresses::default();
     if is_json(content) {
         json_lines(content, &mut addresses)?;

@@ -382,7 +382,7 @@ proptest! {
                     Format::Numbers(_) | Format::Scores(..) => {
                         crate::lists::numbers(&name, bytes, &form, (0, 0, 0), &mut diagnostics).entries.len()
                     }
-                    _ => crate::lists::addresses(&name, bytes, &mut diagnostics).len(),
+                    Format::Apiban | Format::Cidr | Format::Fail2ban | Format::SpamhausDrop => crate::lists::addresses(&name, bytes, &mut diagnostics).len(),
                 };
                 prop_assert!(diagnostics.is_empty(), "{}\n{}", imported.content, diagnostics);
                 prop_assert_eq!(entries as u64, imported.entries);

@@ -1,8 +1,10 @@
 //! The lines of a list file, and the comments in them.
 
+/// UTF-8's, which some editors write at the start of a file.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// The lines of a list: numbers from 1, and bytes without the line ending. A byte order mark is skipped.
 pub(crate) fn lines(content: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
-    const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
     let content = content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(content);
     let content = content.strip_suffix(b"\n").unwrap_or(content);
     (1..)

@@ -20,10 +20,10 @@ pub use self::{
 pub(crate) use self::{
     addresses::{address, covers_everything},
     csv::{DELIMITERS, column_names, day, split_row},
-    lines::lines,
+    lines::{BYTE_ORDER_MARK, lines},
     numbering_table::{is_spid, ranges},
     numbers::{impossible, number},
-    patterns::{pattern, patterns},
+    patterns::{parse, pattern, patterns, syntax},
     report::Mistake,
 };
 
@@ -40,7 +40,7 @@ mod test_lists {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{language::diagnostics::Diagnostics, model::NumberEntry};
+    use crate::{language::diagnostics::Diagnostics, model::NumberEntry, numbering::bcd};
 
     pub(super) const E164: NumberForm<'_> = NumberForm { national: false, country_code: "1", national_prefix: "" };
     pub(super) const NATIONAL: NumberForm<'_> = NumberForm { national: true, country_code: "1", national_prefix: "" };
@@ -52,8 +52,7 @@ mod test_lists {
     }
 
     pub(super) fn digits(entry: &NumberEntry) -> String {
-        let digits = (0..entry.length).map(|at| char::from(b'0' + ((entry.digits >> (60 - 4 * at)) & 15) as u8));
-        digits.chain(entry.exact.then_some('$')).collect()
+        bcd::text(entry.digits, entry.length) + if entry.exact { "$" } else { "" }
     }
 
     proptest! {

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     language::diagnostics::{Code, Diagnostics, plural},
     model::NumberEntry,
+    numbering::bcd,
 };
 
 /// What a number list holds.
@@ -138,7 +139,7 @@ impl<'a> FormCheck<'a> {
 
     /// Checks the entry at `span` of a line, and reports what is wrong with it.
     fn entry(&mut self, entry: &NumberEntry, line: &'a [u8], span: Range<usize>, reporter: &mut Reporter<'_>) {
-        let digit = |index: u32| (entry.digits >> (60 - 4 * index)) & 15;
+        let digit = |index| bcd::digit(entry.digits, index);
         let plus = line.get(span.start) == Some(&b'+');
         let national = self.is_on && entry.length == 10 && !plus && digit(0) >= 2 && digit(3) >= 2;
         if national {

@@ -5,7 +5,11 @@ use std::ops::Range;
 use filter_core::{limits::MAX_DIGITS, trie::SHORT_CODE_DIGITS};
 
 use super::Mistake;
-use crate::{language::diagnostics::Code, model::NumberEntry, numbering};
+use crate::{
+    language::diagnostics::Code,
+    model::NumberEntry,
+    numbering::{self, bcd},
+};
 
 /// How the numbers of a list are written.
 #[derive(Clone, Debug)]
@@ -109,8 +113,7 @@ pub(crate) fn impossible(entry: &NumberEntry, span: Range<usize>) -> Option<Mist
         return None;
     }
     let warning = |message: String| Mistake::new(Code::ImpossibleNumber, span.clone(), message);
-    let first = entry.digits >> 60;
-    if first == 0 {
+    if bcd::digit(entry.digits, 0) == 0 {
         return Some(warning("no E.164 number begins with 0".into()).help(
             "write the country code, without a national or international prefix; or set `format = \"national\"` in the set",
         ));

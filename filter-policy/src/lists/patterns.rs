@@ -2,6 +2,9 @@
 
 use std::{ops::Range, path::PathBuf, sync::Arc};
 
+use regex_automata::util::syntax;
+use regex_syntax::hir::Hir;
+
 use super::{
     lines::lines,
     report::{Mistake, Reporter},
@@ -34,8 +37,23 @@ pub(crate) fn patterns(file: &Arc<PathBuf>, content: &[u8], diagnostics: &mut Di
     entries
 }
 
-/// Checks a regular expression in the form that the compiler reads: over bytes, ASCII case-insensitive, without Unicode
-/// classes. Returns it, with a warning if it is valid but probably not what was meant.
+/// How patterns are read: over bytes and case-insensitive. Classes and word boundaries are ASCII, since Unicode's do not fit
+/// into a table that is walked byte by byte.
+pub(crate) fn syntax() -> syntax::Config {
+    syntax::Config::new().case_insensitive(true).unicode(false).utf8(false).nest_limit(64)
+}
+
+/// Parses a pattern.
+///
+/// # Errors
+///
+/// What the parser says.
+#[expect(clippy::result_large_err, reason = "the parser's own error, which every caller turns into a text at once")]
+pub(crate) fn parse(pattern: &str) -> Result<Hir, regex_syntax::Error> {
+    syntax::parse_with(pattern, &syntax())
+}
+
+/// Checks a pattern. Returns it, with a warning if it is valid but probably not what was meant.
 ///
 /// # Errors
 ///
@@ -49,14 +67,7 @@ pub(crate) fn pattern(text: &[u8]) -> Result<(String, Option<Mistake>), Mistake>
         return Err(Mistake::new(Code::Empty, 0..0, "an empty pattern matches every value")
             .help("leave the condition out to match any value; `^$` matches an empty one"));
     }
-    let parsed = regex_syntax::ParserBuilder::new()
-        .unicode(false)
-        .utf8(false)
-        .case_insensitive(true)
-        .nest_limit(64)
-        .build()
-        .parse(text);
-    let parsed = parsed.map_err(|error| {
+    let parsed = parse(text).map_err(|error| {
         let (span, reason) = match &error {
             regex_syntax::Error::Parse(error) => (*error.span(), error.kind().to_string()),
             regex_syntax::Error::Translate(error) => (*error.span(), error.kind().to_string()),

@@ -1,8 +1,10 @@
-//! What is known of the world's telephone numbers: country calling codes, lengths, North American area codes.
+//! Facts about the world's telephone numbers: country calling codes, lengths, North American area codes.
 //!
 //! The two tables beside this file come from libphonenumber's metadata: `cargo xtask numbering` writes them, with source and
-//! date. What the metadata does not enforce of the North American Numbering Plan is written down here: which area codes and
-//! exchanges cannot exist, and which numbers are kept for fiction.
+//! date. Rules of the North American Numbering Plan that the metadata does not enforce are written down here: which area codes
+//! and exchanges cannot exist, and which numbers are reserved for fiction.
+
+pub(crate) mod bcd;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -19,7 +21,7 @@ const AREA_CODES: &str = include_str!("nanp.tsv");
 /// Digits of a North American number, country code included.
 const NANP_DIGITS: u8 = 11;
 
-/// Parts of the USA and Canada that share their area codes with others, so that the table does not hold them (ISO 3166-2).
+/// Regions of the USA and Canada (ISO 3166-2) that share their area codes with others, so the table does not have them.
 const OTHER_REGIONS: [&str; 5] = ["CA-NS", "CA-NT", "CA-NU", "CA-PE", "CA-YT"];
 
 struct Country {
@@ -34,7 +36,7 @@ struct AreaCode {
     region: &'static str,
 }
 
-/// The tables are checked in, and a test reads every row: a row that does not parse is left out instead of panicking.
+/// Reads a table. The tables are checked in and a test reads every row, so a row that does not parse is skipped, without a panic.
 fn rows<const COLUMNS: usize>(table: &'static str) -> impl Iterator<Item = [&'static str; COLUMNS]> {
     table
         .lines()
@@ -51,7 +53,7 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| {
     let area_codes: Vec<AreaCode> =
         rows::<4>(AREA_CODES).map(|[code, country, region, _kind]| AreaCode { code, country, region }).collect();
 
-    // No calling code is the beginning of another one (E.164), so that sorting brings each before what extends it.
+    // No calling code is a prefix of another (E.164), so sorting puts each one directly before the prefixes that extend it.
     let mut sorted: Vec<&Country> = countries.iter().collect();
     sorted.sort_by_key(|country| country.prefix);
     let mut calling_codes = HashMap::from([(1, (NANP_DIGITS, NANP_DIGITS))]);
@@ -81,21 +83,21 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| {
 struct Tables {
     countries: Vec<Country>,
     area_codes: Vec<AreaCode>,
-    /// Calling code -> fewest and most digits, of all countries that share it.
+    /// Calling code -> fewest and most digits, over all countries that share it.
     calling_codes: HashMap<u16, (u8, u8)>,
     known_countries: BTreeSet<&'static str>,
     known_regions: BTreeSet<&'static str>,
 }
 
-/// The first `count` digits of a BCD number (first digit in the top nibble) as a value.
+/// The first `count` digits of a BCD number as a value.
 fn leading(digits: u64, count: u8) -> u16 {
-    (0..count).fold(0, |value, index| value * 10 + ((digits >> (60 - 4 * index)) & 15) as u16)
+    (0..count).fold(0, |value, index| value * 10 + u16::from(bcd::digit(digits, index)))
 }
 
-/// The calling code a number begins with, and the fewest and most digits that its numbers have, calling code included.
+/// The calling code that a number begins with, and the fewest and most digits of its numbers, calling code included.
 ///
-/// `digits` is BCD with the first digit in the top nibble, `length` the count of digits. None where no calling code is
-/// assigned, or where there are too few digits to tell.
+/// `digits` is BCD, `length` the number of digits. None if no such calling code is assigned, or if there are too few digits to
+/// tell.
 #[must_use]
 pub fn lengths(digits: u64, length: u8) -> Option<(u16, u8, u8)> {
     (1..=length.min(3)).find_map(|count| {
@@ -104,7 +106,7 @@ pub fn lengths(digits: u64, length: u8) -> Option<(u16, u8, u8)> {
     })
 }
 
-/// True if the digits (BCD, first in the top nibble) are the beginning of some calling code, or begin with one.
+/// True if the digits (BCD) begin with a calling code, or are the beginning of one.
 #[must_use]
 pub fn may_begin_with(digits: u64, length: u8) -> bool {
     if lengths(digits, length).is_some() {
@@ -130,7 +132,7 @@ pub fn is_country_code(code: &str) -> bool {
     plain && code.parse().is_ok_and(|code: u16| TABLES.calling_codes.contains_key(&code))
 }
 
-/// The calling code of a country (ISO 3166-1, capitals).
+/// The calling code of a country (ISO 3166-1, upper case).
 #[must_use]
 pub fn country_code_of(country: &str) -> Option<&'static str> {
     if TABLES.area_codes.iter().any(|area| area.country == country) {
@@ -140,13 +142,13 @@ pub fn country_code_of(country: &str) -> Option<&'static str> {
     (1..=3).map(|digits| &found.prefix[..digits.min(found.prefix.len())]).find(|code| is_country_code(code))
 }
 
-/// True for an ISO 3166-1 code (two capitals) of a country that has telephone numbers.
+/// True for the ISO 3166-1 code (two upper-case letters) of a country that has telephone numbers.
 #[must_use]
 pub fn is_country(country: &str) -> bool {
     TABLES.known_countries.contains(country)
 }
 
-/// True for an ISO 3166-2 code. Only the USA's and Canada's are known one by one; others are judged by their form.
+/// True for an ISO 3166-2 code. Only those of the USA and Canada are known individually; for others the form decides.
 #[must_use]
 pub fn is_region(region: &str) -> bool {
     if matches!(region.get(..3), Some("US-" | "CA-")) {
@@ -157,20 +159,20 @@ pub fn is_region(region: &str) -> bool {
     })
 }
 
-/// Country and region of an area code in use; the region is empty where it has none, or several.
+/// Country and region of an area code that is in use. The region is empty if the area code has none, or several.
 #[must_use]
 pub fn area_code(code: &str) -> Option<(&'static str, &'static str)> {
     let area = TABLES.area_codes.iter().find(|area| area.code == code)?;
     Some((area.country, area.region))
 }
 
-/// True if numbers of a region are in the built-in table.
+/// True if the built-in table has numbers of this region.
 #[must_use]
 pub fn has_numbers_of(region: &str) -> bool {
     TABLES.area_codes.iter().any(|area| area.region == region)
 }
 
-/// The built-in table, more specific prefixes behind the ones they extend.
+/// The built-in table. Longer prefixes come after the ones that they extend.
 #[must_use]
 pub fn ranges() -> Vec<NumberRange> {
     let mut texts: HashMap<&'static str, Arc<str>> = HashMap::new();
@@ -188,7 +190,7 @@ pub fn ranges() -> Vec<NumberRange> {
         .collect();
 
     let assigned: HashMap<&str, &AreaCode> = TABLES.area_codes.iter().map(|area| (area.code, area)).collect();
-    // Short of a known area code, a number of the plan is not assigned to anybody; 0 and 1 do not begin an area code.
+    // Default for the whole plan: an area code that the loop below does not name cannot exist. None begins with 0 or 1.
     ranges.push(NumberRange {
         digits: Some((NANP_DIGITS, NANP_DIGITS)),
         ..range("1", Some(NumberFormat::InvalidAreaCode))
@@ -196,7 +198,7 @@ pub fn ranges() -> Vec<NumberRange> {
     for code in 200..1000_u16 {
         let prefix = format!("1{code}");
         if is_impossible_area_code(code) {
-            // It keeps what the whole plan has.
+            // The default of the whole plan applies.
             continue;
         }
         let Some(area) = assigned.get(&prefix[1..]) else {
@@ -217,15 +219,16 @@ pub fn ranges() -> Vec<NumberRange> {
     ranges
 }
 
-/// Exchanges that no subscriber has: those that begin with 0 or 1, service codes (N11), and 950, 958 and 959, which serve
-/// carriers' access and tests.
+/// Exchanges without subscribers: those that begin with 0 or 1, service codes (N11), and 950, 958 and 959, which are for carrier
+/// access and tests.
 const UNASSIGNABLE_EXCHANGES: [&str; 13] =
     ["0", "1", "211", "311", "411", "511", "611", "711", "811", "911", "950", "958", "959"];
 
-/// 555-0100 to 555-0199 are kept for fiction (ATIS-0300115).
+/// 555-0100 to 555-0199 are reserved for fiction (ATIS-0300115).
 const FICTIONAL: &str = "55501";
 
-/// Area codes that the plan cannot assign: service codes (N11), N9X kept for longer numbers, and 37X and 96X kept whole.
+/// Area codes that the plan cannot assign: service codes (N11), N9X (reserved for longer numbers), and 37X and 96X (reserved as
+/// blocks).
 fn is_impossible_area_code(code: u16) -> bool {
     let (first_two, last_two) = (code / 10, code % 100);
     last_two == 11 || first_two % 10 == 9 || first_two == 37 || first_two == 96
@@ -242,7 +245,7 @@ mod tests {
     /// Country, region, format, fewest and most digits.
     type Facts = (Option<String>, Option<String>, Option<NumberFormat>, Option<(u8, u8)>);
 
-    /// What the longest matching prefixes say of a number.
+    /// What the longest matching prefixes say about a number.
     fn facts(number: &str) -> Facts {
         let mut facts = (None, None, None, None);
         for range in ranges().into_iter().filter(|range| number.starts_with(&range.prefix)) {
@@ -303,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn calling_codes_are_told_from_digits_that_are_none() {
+    fn only_calling_codes_are_accepted_as_such() {
         for code in ["1", "7", "44", "49", "371", "599", "590"] {
             assert!(is_country_code(code), "{code}");
         }
@@ -318,9 +321,7 @@ mod tests {
 
     #[test]
     fn a_prefix_may_be_shorter_than_a_calling_code() {
-        let packed = |digits: &str| {
-            digits.bytes().enumerate().fold(0, |all, (at, digit)| all | u64::from(digit - b'0') << (60 - 4 * at))
-        };
+        let packed = |digits: &str| bcd::pack(digits).expect("they are digits");
         for digits in ["1", "2", "37", "371", "4420"] {
             assert!(may_begin_with(packed(digits), digits.len() as u8), "{digits}");
         }
@@ -330,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn countries_and_regions_are_known_by_their_codes() {
+    fn countries_and_regions_are_recognized_by_their_codes() {
         assert!(is_country("US") && is_country("LV") && !is_country("UK") && !is_country("us"));
         assert!(is_region("US-SD") && is_region("CA-NS") && !is_region("US-XX") && !is_region("SD"));
         assert!(has_numbers_of("US-SD") && !has_numbers_of("CA-NS"));

@@ -1,0 +1,192 @@
+//! Rules as the engine walks them, and what they need read.
+
+use filter_core::layout::{Action, Per, Rule, RuleSet, Text, Transport, need, rule_flag};
+
+use super::{CompileError, CompileErrorKind, rule_set};
+use crate::model::{self, Condition, Identity, Policy, Test};
+
+/// The stage that `bypass-fraud-control` skips.
+const FRAUD_STAGE: &str = "fraud";
+
+/// The rules without their conditions, which are bits in rows.
+pub(super) fn rules(policy: &Policy, errors: &mut Vec<CompileError>) -> Vec<Rule> {
+    let mut compiled = Vec::with_capacity(policy.rules.len());
+    for rule in &policy.rules {
+        let mut flags = 0;
+        if rule.report {
+            flags |= rule_flag::REPORT;
+        } else if rule.action.ends_walk() {
+            flags |= rule_flag::FINAL;
+        }
+        if needs_message(rule) || rule.conditions.iter().any(|condition| matches!(condition.test, Test::Anomaly(_))) {
+            flags |= rule_flag::MESSAGE;
+        }
+        if is_late(rule) {
+            flags |= rule_flag::LATE;
+        }
+        let (mut over_interval, mut over_burst, mut over_per, mut over_prefix) = (0, 0, 0, 0);
+        if let Some(over) = &rule.over {
+            flags |= rule_flag::OVER;
+            match over.period.checked_div(u64::from(over.count)) {
+                Some(interval) if interval > 0 => {
+                    over_interval = interval;
+                    over_burst = interval.saturating_mul(u64::from(over.burst));
+                }
+                _ => errors.push(CompileError {
+                    origin: Some(rule.origin.clone()),
+                    kind: CompileErrorKind::ZeroRate(rule.name.clone()),
+                }),
+            }
+            (over_per, over_prefix) = (over.per as u8, over.prefix);
+        }
+        compiled.push(Rule {
+            after: after(policy, rule),
+            action: rule.action.number(),
+            flags,
+            slot: 0,
+            argument: rule.argument,
+            over_interval,
+            over_burst,
+            over_per,
+            over_prefix,
+            reserved: [0; 6],
+        });
+    }
+    compiled
+}
+
+/// The rules that remain in the walk after this one has acted.
+fn after(policy: &Policy, rule: &model::Rule) -> RuleSet {
+    if rule.report {
+        return rule_set::ALL_BITS;
+    }
+    if rule.action.ends_walk() {
+        return rule_set::NONE;
+    }
+    let mut after = rule_set::ALL_BITS;
+    for (index, other) in policy.rules.iter().enumerate() {
+        let skipped =
+            other.stage == rule.stage || (rule.action == Action::BypassFraudControl && other.stage == FRAUD_STAGE);
+        if skipped {
+            rule_set::remove(&mut after, index);
+        }
+    }
+    after
+}
+
+/// True if the rule can only match a message: it has a condition (other than an anomaly) or a rate on a message's content.
+fn needs_message(rule: &model::Rule) -> bool {
+    let condition = |condition: &Condition| match condition.test {
+        Test::Anomaly(_) | Test::Destination(_) | Test::Port(_) | Test::Source(_) | Test::Transport(_) => false,
+        Test::Attestation(_)
+        | Test::Country(..)
+        | Test::Format(..)
+        | Test::Method(_)
+        | Test::Neighbor(_)
+        | Test::Number(..)
+        | Test::Region(..)
+        | Test::Reputation(..)
+        | Test::Spid(..)
+        | Test::Text(..)
+        | Test::Verstat(_) => true,
+    };
+    rule.conditions.iter().any(condition) || rule.over.as_ref().is_some_and(|over| per_number(over.per).is_some())
+}
+
+/// True if the first reading of a message does not answer everything that the rule asks, see [`rule_flag::LATE`].
+fn is_late(rule: &model::Rule) -> bool {
+    let condition = |condition: &Condition| match &condition.test {
+        Test::Destination(_) | Test::Method(_) | Test::Port(_) | Test::Source(_) | Test::Transport(_) => false,
+        Test::Country(identity, _)
+        | Test::Format(identity, _)
+        | Test::Number(identity, _)
+        | Test::Region(identity, _)
+        | Test::Spid(identity, _) => *identity != Identity::Called,
+        Test::Text(text, _) => *text != Text::UserAgent,
+        Test::Anomaly(_) | Test::Attestation(_) | Test::Neighbor(_) | Test::Reputation(..) | Test::Verstat(_) => true,
+    };
+    let rate = rule.over.as_ref().and_then(|over| per_number(over.per));
+    rule.conditions.iter().any(condition) || rate.is_some_and(|identity| identity != Identity::Called)
+}
+
+/// The number that a rate is counted by.
+fn per_number(per: Per) -> Option<Identity> {
+    match per {
+        Per::Called | Per::CalledPrefix => Some(Identity::Called),
+        Per::Calling | Per::CallingPrefix => Some(Identity::Calling),
+        Per::Destination | Per::Rule | Per::Source | Per::SourcePrefix => None,
+    }
+}
+
+/// The policy's [`need`] bits, and the rules that need the message read.
+pub(super) fn needs(policy: &Policy) -> (u32, RuleSet) {
+    let mut needs = 0;
+    let mut message_rules = rule_set::NONE;
+    for (index, rule) in policy.rules.iter().enumerate() {
+        for condition in &rule.conditions {
+            needs |= match &condition.test {
+                Test::Anomaly(_) => need::ANOMALY | need::MESSAGE,
+                Test::Attestation(_) => need::ATTESTATION,
+                Test::Country(identity, _)
+                | Test::Number(identity, _)
+                | Test::Region(identity, _)
+                | Test::Spid(identity, _) => number_need(*identity),
+                Test::Destination(_) => need::DESTINATION,
+                // A format is a property of the number's class, so the number is looked up.
+                Test::Format(Identity::Called, _) => need::CALLED_FORMAT | need::CALLED,
+                Test::Format(..) => need::CALLING_FORMAT | need::CALLING,
+                Test::Method(_) => need::METHOD,
+                Test::Neighbor(_) => need::NEIGHBOR | need::CALLING | need::CALLED,
+                Test::Port(_) | Test::Transport(_) => need::SERVICE,
+                Test::Reputation(..) => need::CALLING,
+                Test::Source(_) => need::SOURCE,
+                Test::Text(..) => 0,
+                Test::Verstat(_) => need::VERSTAT,
+            };
+        }
+        if let Some(over) = &rule.over {
+            needs |= need::RATES | per_number(over.per).map_or(0, number_need);
+        }
+        if rule.action == Action::Ban {
+            needs |= need::BANS;
+        }
+        if needs_message(rule) {
+            needs |= need::MESSAGE | need::METHOD;
+            rule_set::insert(&mut message_rules, index);
+            if !rule.report && rule.action.ends_walk() && !is_late(rule) {
+                needs |= need::FIRST_READING;
+            }
+        }
+    }
+    if needs & (need::CALLING | need::VERSTAT) != 0 && !policy.numbering.asserted_identity_from.is_empty() {
+        // Whether it is believed is a property of the source.
+        needs |= need::ASSERTED_IDENTITY | need::SOURCE;
+    }
+    if needs & need::BANS != 0 && !policy.never_ban.is_empty() {
+        needs |= need::SOURCE;
+    }
+    if policy.ports.iter().any(|&(_, transport)| transport != Transport::Udp) {
+        needs |= need::TCP;
+    }
+    (needs, message_rules)
+}
+
+/// The [`need`] bit of a number.
+pub(super) fn number_need(identity: Identity) -> u32 {
+    match identity {
+        Identity::Asserted => need::ASSERTED_NUMBER,
+        Identity::Called => need::CALLED,
+        Identity::Calling => need::CALLING,
+        Identity::Forwarded => need::FORWARDED,
+        Identity::From => need::FROM_NUMBER,
+    }
+}
+
+/// The value of [`filter_core::layout::address_flag::DECIDER`] for a source that satisfies these rules.
+pub(super) fn decider(policy: &Policy, rules: &[Rule], satisfied: &RuleSet) -> u32 {
+    let Some(first) = rule_set::lowest(satisfied) else { return 0 };
+    let asks_for_more =
+        policy.rules[first].conditions.iter().any(|condition| !matches!(condition.test, Test::Source(_)));
+    let decides = rules[first].flags & (rule_flag::FINAL | rule_flag::REPORT | rule_flag::OVER) == rule_flag::FINAL;
+    if decides && !asks_for_more { first as u32 + 1 } else { 0 }
+}

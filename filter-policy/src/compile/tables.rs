@@ -1,0 +1,129 @@
+//! The tables of rows: for each dimension, the rules that each class of its values satisfies.
+
+use filter_core::layout::{Attestation, DIMENSIONS, Dimension, Method, NumberFormat, Verstat, anomaly, need};
+
+use super::{
+    CompileError, CompileErrorKind,
+    addresses::AddressClass,
+    numbers::{self, Numbers},
+    rows::Rows,
+    rule_set,
+    rules::number_need,
+};
+use crate::model::{Condition, Identity, Policy, Test};
+
+pub(super) fn address_rows(classes: &[AddressClass], needs: u32, rows: &mut Rows, tables: &mut [u32; DIMENSIONS]) {
+    if needs & need::SOURCE != 0 {
+        tables[Dimension::Source as usize] = rows.push_table(classes.iter().map(|class| class.source));
+    }
+    if needs & need::DESTINATION != 0 {
+        tables[Dimension::Destination as usize] = rows.push_table(classes.iter().map(|class| class.destination));
+    }
+}
+
+pub(super) fn number_rows(numbers: &Numbers, needs: u32, rows: &mut Rows, tables: &mut [u32; DIMENSIONS]) {
+    let dimensions = [
+        (Identity::Calling, Dimension::Calling),
+        (Identity::Called, Dimension::Called),
+        (Identity::Forwarded, Dimension::Forwarded),
+        (Identity::From, Dimension::FromNumber),
+        (Identity::Asserted, Dimension::AssertedNumber),
+    ];
+    for (identity, dimension) in dimensions {
+        if needs & number_need(identity) != 0 {
+            let place = numbers::place(identity);
+            tables[dimension as usize] = rows.push_table(numbers.rows.iter().map(|rows| rows[place]));
+        }
+    }
+}
+
+/// The tables of scopes that have few values and need no look-up.
+pub(super) fn value_rows(
+    policy: &Policy,
+    rows: &mut Rows,
+    tables: &mut [u32; DIMENSIONS],
+    errors: &mut Vec<CompileError>,
+) {
+    for rule in &policy.rules {
+        for condition in &rule.conditions {
+            if matches!(&condition.test, Test::Format(identity, _) if !matches!(identity, Identity::Called | Identity::Calling))
+            {
+                let kind = CompileErrorKind::NoFormat(rule.name.clone());
+                errors.push(CompileError { origin: Some(condition.origin.clone()), kind });
+            }
+        }
+    }
+    // Adds a table of `count` rows. `holds`: whether a test of this dimension holds for the value with an index; None for tests
+    // of other dimensions.
+    let mut table = |dimension: Dimension, count: usize, holds: &dyn Fn(&Test, usize) -> Option<bool>| {
+        tables[dimension as usize] = rows.push_table((0..count).map(|value| {
+            let mut row = rule_set::first(policy.rules.len());
+            for (index, rule) in policy.rules.iter().enumerate() {
+                let fails = |condition: &Condition| holds(&condition.test, value) == Some(condition.negated);
+                if rule.conditions.iter().any(fails) {
+                    rule_set::remove(&mut row, index);
+                }
+            }
+            row
+        }));
+    };
+    table(Dimension::Service, policy.ports.len(), &|test, service| {
+        let (port, transport) = policy.ports[service];
+        if let Test::Port(ports) = test {
+            Some(ports.contains(&port))
+        } else if let Test::Transport(transports) = test {
+            Some(transports.contains(&transport))
+        } else {
+            None
+        }
+    });
+    table(Dimension::Method, Method::COUNT, &|test, method| {
+        let Test::Method(methods) = test else { return None };
+        Some(methods.iter().any(|name| name.0 as usize == method))
+    });
+    table(Dimension::CallingFormat, NumberFormat::COUNT, &|test, format| {
+        let Test::Format(Identity::Calling, formats) = test else { return None };
+        Some(formats.iter().any(|&named| named as usize == format))
+    });
+    table(Dimension::CalledFormat, NumberFormat::COUNT, &|test, format| {
+        let Test::Format(Identity::Called, formats) = test else { return None };
+        Some(formats.iter().any(|&named| named as usize == format))
+    });
+    table(Dimension::Attestation, Attestation::COUNT, &|test, attestation| {
+        let Test::Attestation(named) = test else { return None };
+        Some(named.iter().any(|&named| named as usize == attestation))
+    });
+    table(Dimension::Verstat, Verstat::COUNT, &|test, verstat| {
+        let Test::Verstat(named) = test else { return None };
+        Some(named.iter().any(|&named| named as usize == verstat))
+    });
+    table(Dimension::Neighbor, 2, &|test, neighbor| {
+        let Test::Neighbor(wanted) = test else { return None };
+        Some(usize::from(*wanted) == neighbor)
+    });
+}
+
+/// Adds the rows of anomalies, see [`filter_core::layout::Config::anomaly_row`]; returns the first one's index.
+pub(super) fn anomaly_rows(policy: &Policy, rows: &mut Rows, errors: &mut Vec<CompileError>) -> u32 {
+    let mut table = vec![rule_set::NONE; 1 + 2 * anomaly::COUNT as usize];
+    table[0] = rule_set::first(policy.rules.len());
+    for (index, rule) in policy.rules.iter().enumerate() {
+        let mut asked = false;
+        for condition in &rule.conditions {
+            let Test::Anomaly(bits) = condition.test else { continue };
+            if !condition.negated {
+                if asked {
+                    let kind = CompileErrorKind::SeveralPositive { rule: rule.name.clone(), scope: "anomaly" };
+                    errors.push(CompileError { origin: Some(condition.origin.clone()), kind });
+                    continue;
+                }
+                asked = true;
+                rule_set::remove(&mut table[0], index);
+            }
+            for bit in (0..anomaly::COUNT as usize).filter(|bit| bits & (1 << bit) != 0) {
+                rule_set::insert(&mut table[1 + 2 * bit + usize::from(condition.negated)], index);
+            }
+        }
+    }
+    rows.push_table(table)
+}
