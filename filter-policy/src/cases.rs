@@ -1,7 +1,7 @@
 //! The test cases of a policy repository: `tests/*.toml`.
 //!
-//! A case is a message, or a few fields that one is made of, and the verdict that is expected. Files are read in the order of
-//! their names.
+//! A case is a message, or a few fields from which one is built, and the verdict that is expected. Files are read in the order
+//! of their names.
 
 use std::{
     fs, io,
@@ -10,6 +10,8 @@ use std::{
 };
 
 use serde::Deserialize;
+
+use crate::language::printable;
 
 /// A file of test cases.
 #[derive(Debug, Deserialize)]
@@ -23,16 +25,16 @@ struct File {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// What it shows, as a sentence.
+    /// What the case shows, as a sentence.
     pub name: String,
     /// The source address.
     #[serde(default = "default_source")]
     pub source: IpAddr,
-    /// The signalling port it is sent to; the policy's first one if not given.
+    /// The signalling port that the message is sent to; by default the policy's first one.
     pub port: Option<u16>,
-    /// A file with the whole message, relative to the file of the case; the fields below then stay away.
+    /// A file with the whole message, relative to the file of the case. The fields below must then be absent.
     pub message: Option<PathBuf>,
-    /// The method; INVITE if not given.
+    /// The method; INVITE by default.
     pub method: Option<String>,
     /// From's user part, as on the wire.
     pub calling: Option<String>,
@@ -44,26 +46,26 @@ pub struct Case {
     pub forwarded: Option<String>,
     /// User-Agent.
     pub user_agent: Option<String>,
-    /// The attestation claimed by an Identity header: A, B or C.
+    /// The attestation claimed in an Identity header: A, B or C.
     pub attestation: Option<String>,
     /// From's display name.
     pub from_display: Option<String>,
-    /// Further header lines, each `Name: value`.
+    /// Additional header lines, each `Name: value`.
     #[serde(default)]
     pub headers: Vec<String>,
     /// The body.
     pub body: Option<String>,
-    /// What must come of it.
+    /// The expected outcome.
     pub expect: Expectation,
 }
 
-/// The verdict that a case expects. What is not given may be anything.
+/// The verdict that a case expects. Fields that are not given match anything.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expectation {
     /// `pass`, `drop`, `reject` or `divert`.
     pub verdict: String,
-    /// The rule that decides; `""` for none.
+    /// The rule that decides; `""` for no rule.
     pub rule: Option<String>,
     /// The report-mode rules that match, in order.
     pub would: Option<Vec<String>>,
@@ -77,10 +79,10 @@ pub enum CaseError {
     Io {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A file is no file of test cases.
+    /// A file is not a valid file of test cases.
     #[error("{file}: {message}")]
     Toml {
         /// The file.
@@ -88,19 +90,19 @@ pub enum CaseError {
         /// What is wrong, with line and column.
         message: String,
     },
-    /// A case says what it cannot.
+    /// A case contradicts itself or has an invalid value.
     #[error("{file}: case {case:?}: {message}")]
     Case {
         /// The file.
         file: PathBuf,
         /// The case.
         case: String,
-        /// What is wrong, and how to mend it.
+        /// What is wrong, and how to fix it.
         message: String,
     },
 }
 
-/// A case with its file and the payload it stands for.
+/// A case that can be run: with its file and the message's bytes.
 #[derive(Clone, Debug)]
 pub struct PreparedCase {
     /// The file, relative to the policy directory.
@@ -112,14 +114,14 @@ pub struct PreparedCase {
 }
 
 fn default_source() -> IpAddr {
-    // A documentation address (RFC 5737) that no sample list holds.
+    // A documentation address (RFC 5737) that is in no sample list.
     IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))
 }
 
-/// Reads the test cases of the policy repository in `directory`; none if it has no folder `tests`.
+/// Reads the test cases of the policy repository in `directory`; none if it has no directory `tests`.
 ///
 /// # Errors
-/// Everything that is wrong with its files.
+/// All mistakes in all files.
 pub fn read(directory: &Path) -> Result<Vec<PreparedCase>, Vec<CaseError>> {
     let folder = directory.join("tests");
     let entries = match fs::read_dir(&folder) {
@@ -154,17 +156,23 @@ pub fn read(directory: &Path) -> Result<Vec<PreparedCase>, Vec<CaseError>> {
 fn read_file(path: &Path, file: &Path) -> Result<Vec<Case>, CaseError> {
     let text = fs::read_to_string(path).map_err(|source| CaseError::Io { file: file.to_owned(), source })?;
     let parsed: File = toml::from_str(&text)
-        .map_err(|error| CaseError::Toml { file: file.to_owned(), message: error.to_string().trim_end().to_owned() })?;
+        .map_err(|error| CaseError::Toml { file: file.to_owned(), message: printable_lines(&error.to_string()) })?;
     Ok(parsed.cases)
 }
 
-/// The message of a case: the file it names, or one made of its fields.
+/// Makes a text of several lines safe for a terminal: it quotes the file, which is untrusted.
+fn printable_lines(text: &str) -> String {
+    let lines: Vec<String> = text.trim_end().lines().map(|line| printable::escaped(&line.replace('\t', " "))).collect();
+    lines.join("\n")
+}
+
+/// The message of a case: the content of the file that it names, or built from its fields.
 fn payload(path: &Path, file: &Path, case: &Case) -> Result<Vec<u8>, CaseError> {
-    let wrong = |message: String| CaseError::Case { file: file.to_owned(), case: case.name.clone(), message };
+    let mistake = |message: String| CaseError::Case { file: file.to_owned(), case: case.name.clone(), message };
     if !["pass", "drop", "reject", "divert"].contains(&case.expect.verdict.as_str()) {
-        return Err(wrong(format!("no verdict {:?}: it is pass, drop, reject or divert", case.expect.verdict)));
+        return Err(mistake(format!("{:?} is not a verdict: use pass, drop, reject or divert", case.expect.verdict)));
     }
-    let Some(message) = &case.message else { return message_of(case).map_err(wrong) };
+    let Some(message) = &case.message else { return message_of(case).map_err(mistake) };
     let fields = [
         &case.method,
         &case.calling,
@@ -177,17 +185,20 @@ fn payload(path: &Path, file: &Path, case: &Case) -> Result<Vec<u8>, CaseError> 
         &case.body,
     ];
     if fields.iter().any(|field| field.is_some()) || !case.headers.is_empty() {
-        return Err(wrong("it has a message file and fields of a message: leave one of them out".to_owned()));
+        return Err(mistake("it has both a message file and message fields: use one or the other".to_owned()));
     }
     let message = path.parent().unwrap_or(Path::new("")).join(message);
     let payload = fs::read(&message).map_err(|source| CaseError::Io { file: message, source })?;
     if payload.len() > crate::engine::MAX_DATAGRAM {
-        return Err(wrong(format!("its message is larger than a UDP datagram, {} bytes", crate::engine::MAX_DATAGRAM)));
+        return Err(mistake(format!(
+            "its message is larger than a UDP datagram ({} bytes)",
+            crate::engine::MAX_DATAGRAM
+        )));
     }
     Ok(payload)
 }
 
-/// A complete message with the fields of a case.
+/// A complete message built from the fields of a case.
 fn message_of(case: &Case) -> Result<Vec<u8>, String> {
     let method = case.method.as_deref().unwrap_or("INVITE");
     let user = |user: &Option<String>| user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
@@ -215,12 +226,12 @@ fn message_of(case: &Case) -> Result<Vec<u8>, String> {
         lines.push(format!("User-Agent: {agent}"));
     }
     if let Some(attestation) = &case.attestation {
-        // The payload's first characters are base64url of `{"attest":"A` (RFC 8588).
+        // The payload begins with `{"attest":"A` in base64url (RFC 8588); the last character depends on the claim.
         let last = match attestation.as_str() {
             "A" => 'B',
             "B" => 'C',
             "C" => 'D',
-            other => return Err(format!("no attestation {other:?}: it is A, B or C")),
+            other => return Err(format!("{other:?} is not an attestation: use A, B or C")),
         };
         lines.push(format!(
             "Identity: eyJhbGciOiJFUzI1NiJ9.eyJhdHRlc3QiOiJ{last}IiwiZGVzdCI6e319.c2lnbmF0dXJl;info=<https://cert.example.net/c.pem>;alg=ES256;ppt=shaken"
@@ -228,7 +239,7 @@ fn message_of(case: &Case) -> Result<Vec<u8>, String> {
     }
     lines.extend(case.headers.iter().cloned());
     if let Some(bad) = lines.iter().find(|line| line.contains(['\r', '\n'])) {
-        return Err(format!("a line end in {bad:?}: put such a message into a file"));
+        return Err(format!("there is a line break in {bad:?}: put such a message into a file"));
     }
     let body = case.body.as_deref().unwrap_or_default();
     lines.push(format!("Content-Length: {}", body.len()));
@@ -252,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_make_a_message_that_reads_back() {
+    fn a_message_is_built_from_fields() {
         let folder = repository(&[(
             "a.toml",
             "[[case]]\nname = \"x\"\ncalling = \"+12125550100\"\ncalled = \"911\"\nattestation = \"B\"\n\
@@ -267,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_of_every_file_is_told() {
+    fn every_mistake_in_every_file_is_reported() {
         let folder = repository(&[
             ("a.toml", "[[case]]\nname = \"x\"\ncaling = \"1\"\nexpect = { verdict = \"pass\" }\n"),
             ("b.toml", "[[case]]\nname = \"y\"\nexpect = { verdict = \"allow\" }\n"),

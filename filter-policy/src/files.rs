@@ -1,4 +1,4 @@
-//! Where a policy's files come from: a directory, or a table inside the binary.
+//! Access to a policy's files: in a directory, or in a table inside the binary.
 
 use std::{
     borrow::Cow,
@@ -6,20 +6,20 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// Access to the files of one policy repository. Paths are relative to it and have passed [`stays_inside`].
+/// The files of one policy repository. Paths are relative to it and have passed [`stays_inside`].
 pub trait Files {
     /// The whole content of a file.
     ///
     /// # Errors
     ///
-    /// Those of reading files; `InvalidInput` where the path leads out of the repository by a symbolic link.
+    /// The file cannot be read; `InvalidInput` if a symbolic link leads out of the repository.
     fn read(&self, path: &Path) -> io::Result<Cow<'_, [u8]>>;
 
-    /// Every file below the repository, for "did you mean"; may be empty.
+    /// All files of the repository, for "did you mean". May be empty or incomplete.
     fn names(&self) -> Vec<String>;
 }
 
-/// True if a path, taken by its letters, cannot leave the directory that it is relative to.
+/// True if a path, before symbolic links are resolved, cannot leave the directory that it is relative to.
 #[must_use]
 pub fn stays_inside(path: &Path) -> bool {
     path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
@@ -36,7 +36,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// When there is no such directory.
+    /// There is no such directory.
     pub fn new(root: &Path) -> io::Result<Self> {
         let root = fs::canonicalize(root)?;
         if !root.is_dir() {
@@ -48,8 +48,8 @@ impl Directory {
 
 impl Files for Directory {
     fn read(&self, path: &Path) -> io::Result<Cow<'_, [u8]>> {
-        // The repository is somebody else's pull request: a link must not read other files of this host into diagnostics,
-        // and a device or pipe must not block the daemon.
+        // The repository is untrusted, it may be anyone's pull request: a link must not read other files of this host into
+        // diagnostics, and a device or pipe must not block the daemon.
         let path = fs::canonicalize(self.root.join(path))?;
         if !path.starts_with(&self.root) {
             return Err(io::Error::new(
@@ -64,7 +64,7 @@ impl Files for Directory {
     }
 
     fn names(&self) -> Vec<String> {
-        const ENOUGH: usize = 1000;
+        const LIMIT: usize = 1000;
         let mut names = Vec::new();
         let mut folders = vec![self.root.clone()];
         while let Some(folder) = folders.pop() {
@@ -77,7 +77,7 @@ impl Files for Directory {
                     }
                     _ => {}
                 }
-                if names.len() + folders.len() > ENOUGH {
+                if names.len() + folders.len() > LIMIT {
                     return names;
                 }
             }
@@ -92,7 +92,7 @@ pub struct Table<'a>(pub &'a [(&'a str, &'a [u8])]);
 
 impl Files for Table<'_> {
     fn read(&self, path: &Path) -> io::Result<Cow<'_, [u8]>> {
-        // "./lists/x" and "lists/x" are one file.
+        // `./lists/x` and `lists/x` are the same file.
         let wanted: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
         self.0
             .iter()

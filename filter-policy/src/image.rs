@@ -1,4 +1,4 @@
-//! A compiled policy: everything the engine looks at, as it will lie in the maps.
+//! A compiled policy: everything that the engine looks at, laid out as in the BPF maps.
 
 use std::fmt::Write;
 
@@ -6,44 +6,44 @@ use filter_core::layout::{Config, Dfa, Node, NumberClass, Roots, Rule, RuleSet, 
 use sha2::{Digest, Sha256};
 use zerocopy::IntoBytes;
 
-/// A compiled policy. Immutable; its hash names it.
+/// A compiled policy. It is immutable and identified by its hash.
 #[derive(Clone)]
 pub struct Image {
     /// The program's read-only data.
     pub config: Config,
-    /// Root tables of all tries.
+    /// The root tables of all tries.
     pub roots: Box<Roots>,
     /// Nodes of all tries.
     pub nodes: Vec<Node>,
     /// Leaves of all tries: classes.
     pub leaves: Vec<u32>,
-    /// Address class -> what is true of it beside its row of rules, see [`filter_core::layout::address_flag`].
+    /// Address class -> its facts apart from rules, see [`filter_core::layout::address_flag`].
     pub address_classes: Vec<u32>,
-    /// Number class -> what is true of it apart from rules.
+    /// Number class -> its facts apart from rules.
     pub number_classes: Vec<NumberClass>,
     /// All rows, see [`Config::rows`].
     pub rows: Vec<RuleSet>,
-    /// The rules, in file order; counter slots are filled in when the image is loaded.
+    /// The rules, in file order. Counter slots are assigned when the image is loaded.
     pub rules: Vec<Rule>,
     /// Pattern tables, see [`Config::text_dfas`].
     pub dfas: Vec<Box<Dfa>>,
     /// Rule names, in file order.
     pub rule_names: Vec<String>,
-    /// Countries, index 0 is none.
+    /// Countries that rules name; index 0 is none.
     pub countries: Vec<String>,
-    /// Regions, index 0 is none.
+    /// Regions that rules name; index 0 is none.
     pub regions: Vec<String>,
-    /// SHA-256 over all of the above, hexadecimal.
+    /// SHA-256 of all of the above, hexadecimal.
     pub hash: String,
 }
 
 impl Image {
-    /// SHA-256 over everything but the hash itself, hexadecimal. Counter slots are zero until the image is loaded, so that
-    /// the hash names the policy and not the history of the host.
+    /// SHA-256 of everything but the hash itself, hexadecimal. Counter slots are zero until the image is loaded, so the hash
+    /// identifies the policy and does not depend on the history of the host.
     #[must_use]
     pub fn digest(&self) -> String {
         let mut hasher = Sha256::new();
-        // Lengths go in front, so that no two images are the same sequence of bytes.
+        // Each section is preceded by its length, so no two images have the same sequence of bytes.
         let mut section = |bytes: &[u8]| {
             hasher.update((bytes.len() as u64).to_le_bytes());
             hasher.update(bytes);
@@ -68,7 +68,7 @@ impl Image {
         })
     }
 
-    /// Bytes of kernel memory that the policy's own maps take, by what lies in them.
+    /// Kernel memory that the policy's own maps take, in bytes by content.
     #[must_use]
     pub fn kernel_memory(&self) -> Vec<(&'static str, usize)> {
         vec![

@@ -18,7 +18,7 @@ use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use crate::image::Image;
 
-/// What outlives a packet, and what one packet's run notes.
+/// State across packets, and what is recorded about the current one.
 #[derive(Default)]
 pub struct Memory {
     now: Cell<u64>,
@@ -44,7 +44,7 @@ impl Memory {
     }
 }
 
-/// A packet, a policy's image, and the memory.
+/// The host for one packet: the packet, a policy's image, and the memory.
 #[derive(Clone, Copy)]
 pub struct UserHost<'m> {
     image: &'m Image,
@@ -129,8 +129,8 @@ impl<'m> Host<'m> for UserHost<'m> {
     }
 
     fn look_at_rule(self, _slot: u32, look: impl FnOnce(&Counter)) {
-        // No event has been emitted yet, so that each is due, and each message read whole: whoever looks at packets here wants
-        // to see what they say.
+        // A counter that has seen no event, so an event is always due and each message is read completely: users of this host
+        // want to see what a packet says.
         look(&Counter::new_zeroed());
     }
 
@@ -177,28 +177,28 @@ mod tests {
     use super::*;
     use crate::{build, files::Table};
 
-    fn assert_alike<N: Needle>(host: UserHost<'_>, s: &mut Scratch, from: u32, end: u32) {
+    fn assert_equal<N: Needle>(host: UserHost<'_>, s: &mut Scratch, from: u32, end: u32) {
         let near = (find_near::<N, _>(host, s, from, end), s.at);
         let searched = (find::<N, _>(host, s, from, end), s.at);
         assert_eq!(near, searched, "{:?} in {from}..{end} of {:?}", N::KIND, s.buffer[..48].escape_ascii().to_string());
     }
 
     #[test]
-    fn what_is_near_is_found_where_the_search_finds_it() {
+    fn the_near_search_finds_what_the_full_search_finds() {
         let files = [("policy.toml", b"version = 1\n".as_slice())];
         let image = build(&Table(&files), (2026, 11, 22)).expect("the policy is good").image;
         let memory = Memory::default();
         let host = UserHost::new(&image, &memory, &[]);
         let mut s = Scratch::new_box_zeroed().expect("memory");
-        // A mark at each place, what an earlier packet left behind it included.
+        // A mark at each place, including places after the end, where an earlier packet may have left one.
         for mark in 0..48 {
             s.buffer[..48].fill(b'x');
             s.buffer[mark] = b':';
             s.buffer[47 - mark] = b' ';
             for (from, end) in (0..40).flat_map(|from| (0..40).map(move |end| (from, end))) {
-                assert_alike::<Colon>(host, &mut s, from, end);
-                assert_alike::<Blank>(host, &mut s, from, end);
-                assert_alike::<NotBlank>(host, &mut s, from, end);
+                assert_equal::<Colon>(host, &mut s, from, end);
+                assert_equal::<Blank>(host, &mut s, from, end);
+                assert_equal::<NotBlank>(host, &mut s, from, end);
             }
         }
     }

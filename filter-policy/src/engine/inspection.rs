@@ -1,4 +1,4 @@
-//! The image that `inspect` reads messages with.
+//! The image with which `inspect` reads messages.
 
 use filter_core::{
     layout::{Transport, need},
@@ -7,8 +7,8 @@ use filter_core::{
 
 use crate::image::Image;
 
-/// A copy of a policy's image that reads everything there is to read, on any of the given ports, and decides nothing: what
-/// the policy knows of numbers and of believed sources is kept, its rules are not.
+/// A copy of a policy's image that reads everything there is to read, on any of the given ports, and decides nothing. It keeps
+/// the policy's facts about numbers and believed sources, but not its rules.
 #[must_use]
 pub fn inspection(image: &Image, ports: &[(u16, Transport)]) -> Image {
     let mut image = image.clone();

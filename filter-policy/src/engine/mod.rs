@@ -1,7 +1,7 @@
-//! The engine in user space: the lines that run in the kernel, over a policy's image in vectors.
+//! The engine in user space: the code that runs in the kernel, over a policy's image in vectors.
 //!
-//! Behind `inspect`, `explain`, `replay` and `test`, behind the check of a freshly loaded program, and behind every test that
-//! compares the two hosts.
+//! `inspect`, `explain`, `replay` and `test` use it, and so do the check of a newly loaded program and every test that compares
+//! the two hosts.
 
 mod explanation;
 mod facts;
@@ -13,6 +13,7 @@ mod verdict;
 
 pub use explanation::{Entry, Explainer, address, entry, value};
 pub use facts::Facts;
+pub(crate) use frame::ETHERNET_ADDRESSES;
 pub use frame::{Endpoints, MAX_DATAGRAM, datagram, frame};
 pub use host::{Memory, UserHost};
 pub use inspection::inspection;
@@ -27,17 +28,17 @@ use crate::image::Image;
 /// What the engine decided about a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// Why, and so what.
+    /// The reason, which implies the verdict.
     pub reason: Reason,
-    /// Index of the rule that decided.
+    /// Index of the rule that decided, if one did.
     pub rule: Option<usize>,
     /// Indices of the report-mode rules that matched on the way.
     pub would: Vec<usize>,
-    /// Indices of all rules that matched, pinholes included, in order.
+    /// Indices of all rules that matched, including pinholes, in order.
     pub matched: Vec<usize>,
 }
 
-/// An engine with a policy, and what it remembers from packet to packet: fragments, flows, counters.
+/// An engine with a policy, and its state across packets: fragments, flows, bans, rates, counters.
 pub struct Engine<'a> {
     image: &'a Image,
     memory: Memory,
@@ -48,22 +49,22 @@ impl<'a> Engine<'a> {
     /// An engine that has seen nothing yet.
     ///
     /// # Panics
-    /// No memory.
+    /// There is no memory for the scratch.
     #[must_use]
     pub fn new(image: &'a Image) -> Self {
         let scratch = Scratch::new_box_zeroed().expect("memory for the engine's scratch");
         Self { image, memory: Memory::default(), scratch }
     }
 
-    /// Sets the time that packets arrive at, in nanoseconds of a monotonic clock.
+    /// Sets the time at which packets arrive, in nanoseconds of a monotonic clock.
     pub fn set_time(&mut self, nanoseconds: u64) {
         self.memory.set_time(nanoseconds);
     }
 
-    /// Decides about a packet, from its Ethernet header on.
+    /// Decides a packet, given from its Ethernet header on.
     pub fn decide(&mut self, packet: &[u8]) -> Decision {
         self.memory.begin();
-        // Results of the packet before must not be taken for this one's where it is not read that far.
+        // If this packet is not read that far, results of the packet before must not be taken for its own.
         self.scratch.rule = NO_RULE;
         self.scratch.ip_version = 0;
         self.scratch.destination_port = 0;
@@ -79,13 +80,13 @@ impl<'a> Engine<'a> {
         Decision { reason, rule: decided.then_some(self.scratch.rule as usize), would, matched }
     }
 
-    /// What the engine read in the packet that was decided last.
+    /// What the engine read in the last packet.
     #[must_use]
     pub fn reading(&self) -> Reading<'_> {
         Reading::new(&self.scratch)
     }
 
-    /// The engine's working memory after the last packet.
+    /// The engine's scratch after the last packet.
     #[must_use]
     pub fn scratch(&self) -> &Scratch {
         &self.scratch

@@ -1,4 +1,4 @@
-//! A decision in the words of the command line.
+//! A decision, as the command line shows it.
 
 use serde_json::{Map, Value, json};
 
