@@ -1,9 +1,9 @@
-//! What user space does: the engine behind `replay`, `test` and `explain`, and the way from files to an image.
+//! Benchmarks of user space: the engine that `replay`, `test` and `explain` use, and the way from files to an image.
 //!
 //! `cargo bench --package filter-policy`
 
 #[path = "../../bench/src/generate.rs"]
-#[expect(dead_code, unused_imports, reason = "some of it serves only the kernel's side of the bench, and its tests")]
+#[expect(dead_code, unused_imports, reason = "part of it is used only by the kernel benchmarks and their tests")]
 mod generate;
 #[path = "../../bench/src/policies.rs"]
 #[expect(dead_code, reason = "likewise")]
@@ -30,7 +30,7 @@ fn lists_of(entries: usize) -> Lists {
     }
 }
 
-/// Packets through the engine, one after another.
+/// Packets through the engine, one at a time.
 fn engine(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("engine");
     group.throughput(Throughput::Elements(1));

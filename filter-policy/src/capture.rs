@@ -2,8 +2,9 @@
 
 use std::{fs::File, io::Read, path::Path};
 
-use crate::engine::ETHERNET_ADDRESSES;
 use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError, create_reader, data::PacketData};
+
+use crate::engine::ETHERNET_ADDRESSES;
 
 /// Why a capture cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +14,7 @@ pub enum CaptureError {
     Io {
         /// The file.
         file: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },

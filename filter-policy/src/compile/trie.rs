@@ -324,7 +324,7 @@ mod tests {
         holding.max_by_key(|entry| (entry.length, entry.item)).map_or(0, |entry| entry.item)
     }
 
-    /// Entries whose keys differ mostly in few bits, so that they nest, abut and repeat.
+    /// Entries whose keys mostly differ in few bits, so that many nest, abut or repeat.
     fn entries(lengths: impl Strategy<Value = u8> + Clone, width: u32) -> impl Strategy<Value = Vec<Entry>> {
         let key = (prop::sample::select(vec![0u128, 1, 0x0a00_0000, 0xffff_ffff, u128::MAX]), any::<u128>(), 0..=width)
             .prop_map(move |(base, random, same)| {

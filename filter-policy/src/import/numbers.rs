@@ -272,7 +272,7 @@ fn no_column(of: &str, option: &str, names: &[Vec<u8>]) -> ImportError {
         .take(SHOWN)
         .map(|name| format!("`{}`", String::from_utf8_lossy(name).chars().take(40).collect::<String>()))
         .collect();
-    ImportError::new(format!("no column with {of}: the first line has {}", names.join(", ")))
+    ImportError::new(format!("no column of {of}: the first line has {}", names.join(", ")))
         .with_help(format!("name the column with `{option} NAME`"))
 }
 

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The entries of what is imported, without comment and header lines, and the lines that could not be read.
+/// The imported entries, without comment and header lines, and the numbers of the lines that could not be read.
 fn read(format: &Format, content: &str) -> (Vec<String>, Vec<u32>) {
     let imported = import(format, content.as_bytes(), u64::MAX).unwrap_or_else(|error| panic!("{content}: {error}"));
     let entries: Vec<String> = imported

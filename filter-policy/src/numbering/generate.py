@@ -4,8 +4,8 @@
     cargo xtask numbering
 
 The PyPI package `phonenumbers` carries that metadata (Apache-2.0); the command installs the version that it pins and runs
-this file. Which numbers of a shared calling code belong to which country is found by asking the library about numbers of
-every prefix, with a fixed seed, so that two runs give one result.
+this file. Which numbers of a shared calling code belong to which country is found by asking the library about random numbers
+with every prefix. The seed is fixed, so two runs give the same result.
 """
 
 import datetime
@@ -41,7 +41,7 @@ REGIONS = {
     # Area codes of several provinces have no region of their own.
     "Northwest Territories/Nunavut/Yukon": "", "Nova Scotia/Prince Edward Island": "",
 }
-# Area codes that the geocoding data splits into exchanges, so that the code itself has no name there.
+# Area codes that the geocoding data splits into exchanges, so the code itself has no name there.
 SPLIT = {203: "US-CT", 310: "US-CA", 713: "US-TX", 718: "US-NY", 905: "CA-ON"}
 TERRITORIES = {"AS", "GU", "MP", "PR", "VI"}
 KINDS = {
@@ -90,7 +90,7 @@ def shared(code, regions):
     possible = sorted({length for region in regions for length in metadata(code, region).general_desc.possible_length})
 
     def walk(prefix):
-        """The region of all numbers behind the prefix, or a list of those that differ; None if there are none."""
+        """The region of all numbers with this prefix, or a list of those that differ; None if there are none."""
         if len(prefix) >= 3:
             seen = regions_seen(code, prefix, possible, 60)
             if len(seen) <= 1 and len(prefix) >= 4:
