@@ -88,7 +88,7 @@ fn csv_rows<'a>(
         let subject = plural(expired, "entry has", "entries have");
         let message = format!("{expired} {subject} expired in this list");
         let mistake = Mistake::new(Code::ExpiredEntries, span, message)
-            .help("entries after their `expires` date are left out: remove them, or renew the date");
+            .help("entries past their `expires` date are left out: remove them, or renew the date");
         reporter.warning(line, text, mistake);
     }
 }
