@@ -1,7 +1,7 @@
-//! Builds the programs that Ringfence's is measured beside.
+//! Builds the programs that Ringfence's is compared with.
 
 #[path = "../controller/build/bpf.rs"]
-#[expect(dead_code, reason = "some of it serves only `cargo xtask`")]
+#[expect(dead_code, reason = "`cargo xtask` uses the rest")]
 mod bpf;
 
 use std::{env, error::Error, path::PathBuf, process::ExitCode};
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let package = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
-    let workspace = package.parent().ok_or("the package does not lie in a workspace")?;
+    let workspace = package.parent().ok_or("the package is not in a workspace")?;
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
     for name in ["build.rs", "../bench-ebpf", "../controller/build", "../Cargo.lock"] {
         println!("cargo::rerun-if-changed={name}");

@@ -4,7 +4,7 @@
 #[repr(C)]
 #[derive(Clone, Copy)]
 #[cfg_attr(not(target_arch = "bpf"), derive(zerocopy::IntoBytes, zerocopy::Immutable))]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Records that the map holds: a power of two.
     pub records: u32,
     /// Offset of the source address.
@@ -21,7 +21,7 @@ pub struct Plan {
 #[repr(C)]
 #[derive(Clone, Copy)]
 #[cfg_attr(not(target_arch = "bpf"), derive(zerocopy::IntoBytes, zerocopy::Immutable))]
-pub struct Record {
+pub(crate) struct Record {
     /// The source address, left-aligned, as a prefix's bits are.
     pub source: [u8; 16],
     /// The calling number.

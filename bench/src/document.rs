@@ -1,4 +1,4 @@
-//! docs/BENCHMARKS.md: each part of it is what the last run of that part has printed.
+//! docs/BENCHMARKS.md: each part of it is the output of the last run of that part.
 
 use std::{fs, path::Path};
 
@@ -10,23 +10,23 @@ use crate::{
     report::{self, Table, Target},
 };
 
-/// What stands at the head of the document.
+/// The head of the document.
 const HEAD: &str = "# Benchmarks
 
-Written by `cargo xtask bench --write`: do not edit. Each part says the command that measures it again, and the machine.
-Figures of two machines, or of one that was busy and one that was not, cannot be compared; ratios within one table can.
+Written by `cargo xtask bench --write`: do not edit. Each part names the machine, and the command that repeats the measurement.
+Do not compare figures from two machines, or from a busy and an idle machine. Ratios within one table can be compared.
 
-A mitigation counts for much: where the kernel gives every return a thunk (`spec_rstack_overflow: Safe RET` or `retbleed:
-untrained return thunk`, on most of AMD's processors before Zen 5), each call of a function, of a helper and of a step of
+One mitigation matters a lot: where the kernel replaces every return with a thunk (`spec_rstack_overflow: Safe RET` or
+`retbleed: untrained return thunk`, on most AMD processors before Zen 5), each call of a function, of a helper and of a step of
 `bpf_loop` costs as much as a mispredicted branch, in every BPF program. The two programs that copy and scan a message differ
 in nothing else.
 
-What user space takes (the engine behind `replay` and `test`, the reading of lists, the compiler of policies) is not in here:
+User space (the engine of `replay` and `test`, reading lists, compiling policies) is not covered here:
 `cargo bench --package filter-policy` measures it.
 ";
 
-/// A part that was measured.
-pub struct Section {
+/// The results of a part.
+pub(crate) struct Section {
     pub part: Part,
     pub title: &'static str,
     pub command: &'static str,
@@ -43,7 +43,7 @@ impl Section {
         text.push('\n');
         let short: Vec<_> = self.targets.iter().filter_map(Target::shortfall).collect();
         if !short.is_empty() {
-            text.push_str("What falls short here:\n\n");
+            text.push_str("Targets that are not reached:\n\n");
             short.iter().for_each(|shortfall| text.extend(["- ", shortfall, "\n"]));
             text.push('\n');
         }
@@ -53,7 +53,7 @@ impl Section {
 }
 
 /// Replaces the part in the document, or adds it.
-pub fn write(section: &Section, machine: &Machine) -> Result<()> {
+pub(crate) fn write(section: &Section, machine: &Machine) -> Result<()> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/BENCHMARKS.md");
     let old = fs::read_to_string(&path).unwrap_or_default();
     let new = replaced(&old, name(section.part), &section.markdown(machine));

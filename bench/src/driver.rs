@@ -17,69 +17,69 @@ use crate::generate::{Packet, Prefix};
 mod layout;
 
 use layout::Plan;
-pub use layout::Record;
+pub(crate) use layout::Record;
 
 /// XDP actions, `include/uapi/linux/bpf.h`.
-pub const XDP_DROP: u32 = 1;
-pub const XDP_PASS: u32 = 2;
+pub(crate) const XDP_DROP: u32 = 1;
+pub(crate) const XDP_PASS: u32 = 2;
 
 /// The ELF object of the crate `bench-ebpf`, aligned as an ELF reader needs it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench.bpf.o"));
 
-/// A run's values. `source` is left-aligned, as a prefix's bits are.
-pub fn record(source: u128, calling: [u8; 10], called: [u8; 10]) -> Record {
+/// The values of a run. `source` is left-aligned, like a prefix.
+pub(crate) fn record(source: u128, calling: [u8; 10], called: [u8; 10]) -> Record {
     let [a, b, c, d, e, f, g, h] = number_key(&calling);
     let key = [[a, b, c, d], [e, f, g, h]].map(u32::from_ne_bytes);
     Record { source: source.to_be_bytes(), calling, called, key }
 }
 
-/// A number as the engine packs it for its look-up: BCD of country code 1 and ten digits, and a terminator.
+/// A number packed as the engine looks it up: country code 1 and ten digits in BCD, and a terminator.
 fn number_key(digits: &[u8; 10]) -> [u8; 8] {
     let packed = digits.iter().fold(1u64, |packed, digit| packed << 4 | u64::from(digit - b'0'));
     (packed << 20 | 0xf << 16).to_be_bytes()
 }
 
-/// What the kernel's own maps are filled with.
-pub enum Entries<'a> {
+/// The entries of the kernel's own maps.
+pub(crate) enum Entries<'a> {
     None,
     Ipv4(&'a [Prefix]),
     Ipv6(&'a [Prefix]),
     Numbers(&'a [[u8; 10]]),
 }
 
-/// The program that hands out packets, and the programs it hands them to.
-pub struct Driver {
+/// The program that prepares packets, and the programs that it passes them to.
+pub(crate) struct Driver {
     ebpf: Ebpf,
     frame: Vec<u8>,
     cases: Vec<(String, ProgramFd)>,
     program: ProgramArray<MapData>,
     next: Array<MapData, u32>,
-    /// Open for as long as programs are loaded that use it.
+    /// Kept open while programs that use it are loaded.
     _records: Array<MapData, [u8; size_of::<Record>()]>,
 }
 
-/// How long a program took a packet.
+/// The time that a program took per packet.
 #[derive(Clone, Debug)]
-pub struct Measured {
+pub(crate) struct Measured {
     pub name: String,
-    /// Nanoseconds a run, of each round, sorted. The kernel gives whole ones.
+    /// Nanoseconds per run in each round, sorted. The kernel rounds them.
     rounds: Vec<f64>,
 }
 
 impl Measured {
-    pub fn minimum(&self) -> f64 {
+    pub(crate) fn minimum(&self) -> f64 {
         self.rounds[0]
     }
 
-    pub fn median(&self) -> f64 {
+    pub(crate) fn median(&self) -> f64 {
         self.rounds[self.rounds.len() / 2]
     }
 }
 
 impl Driver {
-    /// Loads the driver for this packet. Each run takes the next of the records, whose number is a power of two.
-    pub fn new(packet: &Packet, records: &[Record], entries: &Entries<'_>) -> Result<Self> {
-        ensure!(records.len().is_power_of_two(), "the number of records is no power of two");
+    /// Loads the driver for this packet. Each run uses the next record; the number of records must be a power of two.
+    pub(crate) fn new(packet: &Packet, records: &[Record], entries: &Entries<'_>) -> Result<Self> {
+        ensure!(records.len().is_power_of_two(), "the number of records is not a power of two");
         let [calling, called] = [packet.calling, packet.called].map(|places| places.map(|place| place as u32));
         let plan = Plan {
             records: records.len() as u32,
@@ -114,22 +114,22 @@ impl Driver {
         Ok(Self { ebpf, frame: packet.frame.clone(), cases: Vec::new(), program: target, next, _records: array })
     }
 
-    /// Adds a program of `bench-ebpf` to what is measured.
-    pub fn add_own(&mut self, name: &str) -> Result<()> {
+    /// Adds a program of `bench-ebpf` to the measured ones.
+    pub(crate) fn add_own(&mut self, name: &str) -> Result<()> {
         let fd = program(&mut self.ebpf, name)?.fd()?.try_clone()?;
         self.add(name, &fd)
     }
 
-    /// Adds a program to what is measured.
-    pub fn add(&mut self, name: &str, program: &ProgramFd) -> Result<()> {
+    /// Adds a program to the measured ones.
+    pub(crate) fn add(&mut self, name: &str, program: &ProgramFd) -> Result<()> {
         self.cases.push((name.to_owned(), program.try_clone()?));
         Ok(())
     }
 
-    /// Runs one of them, from the first record on. The last run's action, and how long a run took.
+    /// Runs a program, starting with record `first`. Returns the action of the last run, and the time per run.
     fn run(&mut self, case: usize, repeat: u32, first: u32) -> Result<(u32, Duration)> {
         let (name, target) = &self.cases[case];
-        self.program.set(0, target, 0).with_context(|| format!("failed to hand packets to {name}"))?;
+        self.program.set(0, target, 0).with_context(|| format!("failed to direct packets to {name}"))?;
         self.next.set(0, first, 0)?;
         let drive = program(&mut self.ebpf, "drive")?;
         let options = TestRunOptions { data_in: Some(&self.frame), repeat, ..TestRunOptions::default() };
@@ -138,20 +138,20 @@ impl Driver {
     }
 
     /// Fails unless the program takes this action for each of the first records.
-    pub fn expect(&mut self, name: &str, action: u32) -> Result<()> {
+    pub(crate) fn expect(&mut self, name: &str, action: u32) -> Result<()> {
         let case =
             self.cases.iter().position(|(case, _)| case == name).with_context(|| format!("there is no {name}"))?;
         for record in 0..100 {
             let (found, _) = self.run(case, 1, record)?;
             if found != action {
-                bail!("{name} returned XDP action {found} and not {action} for record {record}");
+                bail!("{name} returned XDP action {found} instead of {action} for record {record}");
             }
         }
         Ok(())
     }
 
-    /// Runs all of them in turn, `rounds` times. The first round only warms up.
-    pub fn measure(&mut self, rounds: u32, repeat: u32) -> Result<Vec<Measured>> {
+    /// Runs all programs in turn, `rounds` times, after a round to warm up.
+    pub(crate) fn measure(&mut self, rounds: u32, repeat: u32) -> Result<Vec<Measured>> {
         let mut all: Vec<_> =
             self.cases.iter().map(|(name, _)| Measured { name: name.clone(), rounds: Vec::new() }).collect();
         for round in 0..=rounds {
@@ -167,7 +167,7 @@ impl Driver {
     }
 }
 
-/// A program of the object, loaded.
+/// A program of the object, loaded if necessary.
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
     let program: &mut Xdp =
         ebpf.program_mut(name).with_context(|| format!("there is no program {name}"))?.try_into()?;
@@ -178,15 +178,15 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
 }
 
 /// Puts one of the programs on an interface of this thread's network namespace; it goes when what is returned is dropped.
-pub fn attach(name: &str, interface: &str) -> Result<Ebpf> {
+pub(crate) fn attach(name: &str, interface: &str) -> Result<Ebpf> {
     let mut ebpf = Ebpf::load(OBJECT).context("failed to load the programs for comparison")?;
     let program = program(&mut ebpf, name)?;
     program.attach(interface, XdpMode::Driver).with_context(|| format!("failed to attach {name} to {interface}"))?;
     Ok(ebpf)
 }
 
-/// Fills the kernel's own maps: LPM_TRIE with the entries, HASH with one address or number of each, which is all that a hash
-/// can hold of a block.
+/// Fills the kernel's own maps: LPM_TRIE with the entries, HASH with one address or number of each, since a hash cannot
+/// hold a whole block.
 fn fill(ebpf: &mut Ebpf, entries: &Entries<'_>) -> Result<()> {
     let ipv4 = |prefix: &Prefix| (((prefix.bits >> 96) as u32).to_be_bytes(), prefix.length);
     let ipv6 = |prefix: &Prefix| (prefix.bits.to_be_bytes(), prefix.length);
@@ -216,12 +216,12 @@ fn map<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Map> {
     ebpf.map_mut(name).with_context(|| format!("there is no map {name}"))
 }
 
-/// Keeps this thread on one CPU, so that per-CPU memory stays in one cache; on all again when it is dropped.
-pub struct OneCpu(CpuSet);
+/// Keeps this thread on one CPU, so that per-CPU memory stays in one cache. Dropping it allows all CPUs again.
+pub(crate) struct OneCpu(CpuSet);
 
 impl OneCpu {
-    pub fn stay() -> Result<Self> {
-        let all = sched_getaffinity(None).context("failed to ask for this thread's CPUs")?;
+    pub(crate) fn stay() -> Result<Self> {
+        let all = sched_getaffinity(None).context("failed to get this thread's CPUs")?;
         let mut one = CpuSet::new();
         one.set(sched_getcpu());
         sched_setaffinity(None, &one).context("failed to stay on one CPU")?;
@@ -231,7 +231,7 @@ impl OneCpu {
 
 impl Drop for OneCpu {
     fn drop(&mut self) {
-        // It was allowed before; if it is no longer, what follows is slower and not wrong.
+        // This can only fail if the CPUs are no longer allowed. Then the rest is slower, but not wrong.
         let _ = sched_setaffinity(None, &self.0);
     }
 }

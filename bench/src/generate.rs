@@ -1,4 +1,4 @@
-//! Lists, policies and packets, the same ones at each run.
+//! Lists and packets. Every run generates the same ones.
 
 use std::{
     collections::HashSet,
@@ -8,14 +8,14 @@ use std::{
 
 /// SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
 #[derive(Clone)]
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub fn word(&mut self) -> u64 {
+    pub(crate) fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.0;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -24,18 +24,18 @@ impl Random {
     }
 
     /// A number below `bound`.
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.word()) * bound as u128) >> 64) as usize
     }
 
-    pub fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
+    pub(crate) fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())]
     }
 }
 
-/// An address block: the address's bits left-aligned, and how many of them count.
+/// An address block: the left-aligned address and the length of the prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Prefix {
+pub(crate) struct Prefix {
     pub bits: u128,
     pub length: u32,
 }
@@ -45,17 +45,17 @@ impl Prefix {
         Self { bits: bits & !(u128::MAX.checked_shr(length).unwrap_or(0)), length }
     }
 
-    /// Some address in it.
-    pub fn address(self, random: &mut Random) -> u128 {
+    /// A random address in the block.
+    pub(crate) fn address(self, random: &mut Random) -> u128 {
         let host = u128::MAX.checked_shr(self.length).unwrap_or(0);
         let any = u128::from(random.word()) << 64 | u128::from(random.word());
         self.bits | any & host
     }
 }
 
-/// Distinct IPv4 blocks, of which 70 % are addresses, 29 % /24 and 1 % /20, spread evenly over the unicast space: the worst
-/// that a list can be for a cache.
-pub fn ipv4_prefixes(count: usize) -> Vec<Prefix> {
+/// Distinct IPv4 blocks: 70 % single addresses, 29 % /24 and 1 % /20, spread evenly over the unicast space. For caches,
+/// this is the worst case.
+pub(crate) fn ipv4_prefixes(count: usize) -> Vec<Prefix> {
     let mut random = Random::new(4);
     distinct(count, || {
         let length = match random.below(100) {
@@ -64,14 +64,14 @@ pub fn ipv4_prefixes(count: usize) -> Vec<Prefix> {
             _ => 20,
         };
         let address = random.word() as u32;
-        // Documentation, benchmarks (RFC 2544: the bench's own peers) and private space stay free.
+        // Documentation, benchmarks (RFC 2544: the bench's own peers) and private space are left out.
         let usable = !matches!(address >> 24, 0 | 10 | 127 | 172 | 192 | 198 | 203 | 224..);
         usable.then(|| Prefix::new(u128::from(address) << 96, length))
     })
 }
 
-/// Distinct IPv6 blocks: 10 % /32, 40 % /48, 40 % /64, 10 % addresses, in the space that registries have given out.
-pub fn ipv6_prefixes(count: usize) -> Vec<Prefix> {
+/// Distinct IPv6 blocks: 10 % /32, 40 % /48, 40 % /64, 10 % single addresses, in allocated space.
+pub(crate) fn ipv6_prefixes(count: usize) -> Vec<Prefix> {
     let mut random = Random::new(6);
     distinct(count, || {
         let length = match random.below(10) {
@@ -93,8 +93,8 @@ pub fn ipv6_prefixes(count: usize) -> Vec<Prefix> {
     })
 }
 
-/// Distinct numbers of ten digits, in area codes that are in use and with exchanges that can be.
-pub fn numbers(count: usize, seed: u64) -> Vec<[u8; 10]> {
+/// Distinct ten-digit numbers with area codes in use and valid exchanges.
+pub(crate) fn numbers(count: usize, seed: u64) -> Vec<[u8; 10]> {
     let areas = area_codes();
     let mut random = Random::new(seed);
     distinct(count, || Some(number(&areas, &mut random)))
@@ -104,7 +104,7 @@ fn number(areas: &[[u8; 3]], random: &mut Random) -> [u8; 10] {
     let [a, b, c] = random.one_of(areas);
     let exchange = loop {
         let exchange = 200 + random.below(800);
-        // N11 is not assigned; 555, 950, 958 and 959 have uses of their own.
+        // N11 is not assigned; 555, 950, 958 and 959 are reserved for special uses.
         if exchange % 100 != 11 && !matches!(exchange, 555 | 950 | 958 | 959) {
             break exchange;
         }
@@ -114,7 +114,7 @@ fn number(areas: &[[u8; 3]], random: &mut Random) -> [u8; 10] {
     [a, b, c, d, e, f, g, h, i, j]
 }
 
-/// Area codes of the United States, from the table that the program has built in.
+/// Area codes of the United States, from the built-in table.
 fn area_codes() -> Vec<[u8; 3]> {
     include_str!("../../filter-policy/src/numbering/nanp.tsv")
         .lines()
@@ -123,7 +123,7 @@ fn area_codes() -> Vec<[u8; 3]> {
         .collect()
 }
 
-/// What `make` gives until there are `count` different ones; each takes a new one if it gives none.
+/// Calls `make` until it has returned `count` different values.
 fn distinct<T: Copy + Eq + std::hash::Hash>(count: usize, mut make: impl FnMut() -> Option<T>) -> Vec<T> {
     let mut seen = HashSet::with_capacity(count);
     let mut all = Vec::with_capacity(count);
@@ -138,7 +138,7 @@ fn distinct<T: Copy + Eq + std::hash::Hash>(count: usize, mut make: impl FnMut()
 }
 
 /// A list file of blocks.
-pub fn address_list(prefixes: &[Prefix], version: u8) -> String {
+pub(crate) fn address_list(prefixes: &[Prefix], version: u8) -> String {
     let mut text = String::with_capacity(prefixes.len() * 20);
     for prefix in prefixes {
         let _ = if version == 4 {
@@ -151,7 +151,7 @@ pub fn address_list(prefixes: &[Prefix], version: u8) -> String {
 }
 
 /// A list file of exact numbers, in the national format.
-pub fn number_list(numbers: &[[u8; 10]]) -> String {
+pub(crate) fn number_list(numbers: &[[u8; 10]]) -> String {
     let mut text = String::with_capacity(numbers.len() * 12 + 8);
     text.push_str("number\n");
     for number in numbers {
@@ -161,8 +161,8 @@ pub fn number_list(numbers: &[[u8; 10]]) -> String {
     text
 }
 
-/// A list file of blocks of ten thousand and of a thousand numbers.
-pub fn prefix_list(count: usize) -> String {
+/// A list file of prefixes: blocks of ten thousand and of a thousand numbers.
+pub(crate) fn prefix_list(count: usize) -> String {
     let blocks = distinct(count, {
         let (areas, mut random) = (area_codes(), Random::new(10));
         move || {
@@ -178,8 +178,8 @@ pub fn prefix_list(count: usize) -> String {
     text
 }
 
-/// A list file of patterns: the names of scanners, then names of that kind.
-pub fn pattern_list(count: usize) -> String {
+/// A list file of patterns: the names of scanners, then random names.
+pub(crate) fn pattern_list(count: usize) -> String {
     const KNOWN: [&str; 22] = [
         "friendly-scanner",
         "friendly-request",
@@ -223,7 +223,7 @@ pub fn pattern_list(count: usize) -> String {
     text
 }
 
-/// What a message's values are replaced in: 895 bytes, 14 header lines, as a phone or a session border controller sends it.
+/// The template of a message: 895 bytes and 14 header lines, as a phone or a session border controller sends it.
 const INVITE: &str = "INVITE sip:+1CALLED$$$$@sip.example.net;user=phone SIP/2.0\r\n\
     Via: SIP/2.0/UDP 198.51.100.23:5060;branch=z9hG4bK-524287-1---c2b5f1a3d9e04a7b;rport\r\n\
     Max-Forwards: 70\r\n\
@@ -244,9 +244,9 @@ const INVITE: &str = "INVITE sip:+1CALLED$$$$@sip.example.net;user=phone SIP/2.0
     m=audio 49172 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n\
     a=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n";
 
-/// A frame, and where in it the values are that change from run to run.
+/// A frame, and the offsets of the values that differ between runs.
 #[derive(Clone)]
-pub struct Packet {
+pub(crate) struct Packet {
     pub frame: Vec<u8>,
     pub source: usize,
     pub source_length: usize,
@@ -255,13 +255,13 @@ pub struct Packet {
 }
 
 impl Packet {
-    /// A frame whose values stay.
-    pub fn fixed(frame: Vec<u8>) -> Self {
+    /// A frame whose values never change.
+    pub(crate) fn fixed(frame: Vec<u8>) -> Self {
         Self { frame, source: 0, source_length: 0, calling: [0; 2], called: [0; 2] }
     }
 
     /// The INVITE in a UDP datagram over IPv4 or IPv6.
-    pub fn invite(version: u8) -> Self {
+    pub(crate) fn invite(version: u8) -> Self {
         let places = |marker: &str| {
             let mut found = INVITE.match_indices(marker).map(|(at, _)| at);
             [found.next().unwrap_or(0), found.next().unwrap_or(0)]
@@ -276,8 +276,8 @@ impl Packet {
     }
 }
 
-/// A UDP datagram from a documentation address, in an Ethernet frame; checksums are left zero, since nobody looks at them.
-pub fn udp(version: u8, port: u16, payload: &[u8]) -> Vec<u8> {
+/// A UDP datagram from a documentation address, in an Ethernet frame; checksums are zero, since nothing checks them.
+pub(crate) fn udp(version: u8, port: u16, payload: &[u8]) -> Vec<u8> {
     let mut datagram = Vec::new();
     datagram.extend_from_slice(&5060u16.to_be_bytes());
     datagram.extend_from_slice(&port.to_be_bytes());
@@ -287,8 +287,8 @@ pub fn udp(version: u8, port: u16, payload: &[u8]) -> Vec<u8> {
     ip(version, 17, &datagram)
 }
 
-/// A TCP segment, likewise.
-pub fn tcp(version: u8, port: u16, payload: &[u8]) -> Vec<u8> {
+/// The same for a TCP segment.
+pub(crate) fn tcp(version: u8, port: u16, payload: &[u8]) -> Vec<u8> {
     let mut segment = Vec::new();
     segment.extend_from_slice(&40_000u16.to_be_bytes());
     segment.extend_from_slice(&port.to_be_bytes());
@@ -322,7 +322,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_invite_is_as_long_as_the_tables_say() {
+    fn the_invite_has_the_length_that_the_document_says() {
         let packet = Packet::invite(4);
         assert_eq!(packet.frame.len(), 14 + 20 + 8 + 895);
         let head = INVITE.split("\r\n\r\n").next().unwrap();
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_the_same_at_each_run() {
+    fn every_run_generates_the_same_lists() {
         assert_eq!(ipv4_prefixes(1000), ipv4_prefixes(1000));
         assert_eq!(numbers(100, 1), numbers(100, 1));
         assert_ne!(numbers(100, 1), numbers(100, 2));

@@ -1,22 +1,22 @@
-//! What the figures were measured on: without it they say nothing.
+//! The machine of a measurement.
 
 use std::fs;
 
 use serde_json::{Value, json};
 
 /// Facts about this machine.
-pub struct Machine {
+pub(crate) struct Machine {
     processor: String,
     cpus: usize,
     kernel: String,
     /// Mitigations that make a return or an indirect call slow, as the kernel describes them.
     mitigations: Vec<String>,
-    /// Processes that were running or waiting to, over the last minute.
+    /// The load average over one minute.
     load: String,
 }
 
 impl Machine {
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let line = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
         let cpuinfo = line("/proc/cpuinfo");
         let processor = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
@@ -33,13 +33,13 @@ impl Machine {
         }
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let Self { processor, cpus, kernel, mitigations, load } = self;
         let mitigations = if mitigations.is_empty() { "none".to_owned() } else { mitigations.join("; ") };
         format!("{processor}, {cpus} CPUs, Linux {kernel}, load average {load}; mitigations: {mitigations}")
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let Self { processor, cpus, kernel, mitigations, load } = self;
         json!({ "processor": processor, "cpus": cpus, "kernel": kernel, "mitigations": mitigations, "load": load })
     }

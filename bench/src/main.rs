@@ -1,4 +1,6 @@
-//! What Ringfence costs, beside what one would use instead. Run by `cargo xtask bench`, which builds it.
+//! What Ringfence costs, compared with its alternatives. `cargo xtask bench` builds and runs this.
+
+#![warn(clippy::wildcard_enum_match_arm, unreachable_pub)]
 
 mod arguments;
 mod document;
@@ -46,7 +48,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let say = |table: &Table| {
         if arguments.json { eprint!("{}", table.plain()) } else { print!("{}", table.plain()) }
     };
-    // Before it is this process that makes the load, and before there is one CPU left to it.
+    // Read this first: later, this process itself is the load, and is restricted to one CPU.
     let machine = Machine::read();
     let heading = format!("On {}", machine.text());
     if arguments.json {

@@ -1,8 +1,8 @@
-//! What one packet costs, by BPF_PROG_TEST_RUN.
+//! The cost of one packet, with BPF_PROG_TEST_RUN.
 //!
-//! Each group of figures is one driver (see `driver.rs`): an empty program, the kernel's own maps or a bare copy and scan, and
-//! Ringfence with one policy or several, in turn, round by round, on the same sequence of packets. A figure is what a run
-//! took over what the empty program took in the same group.
+//! Each group of figures has one driver (see `driver.rs`). It runs an empty program, the kernel's own maps or a bare copy
+//! and scan, and Ringfence with one or more policies, in turn, round by round, on the same sequence of packets. Figures
+//! "over empty" are the difference to the empty program of the same group.
 
 use anyhow::{Context, Result, ensure};
 use filter_core::{layout::Counter, reason::Reason};
@@ -18,22 +18,22 @@ use crate::{
     report::{Table, Target},
 };
 
-/// How much is run.
+/// How much to run.
 #[derive(Clone, Copy)]
-pub struct Effort {
+pub(crate) struct Effort {
     pub rounds: u32,
-    /// Runs a round where a run takes about a nanosecond a thousand; fewer where it takes longer.
+    /// Runs per round. Groups with slower programs divide it, those with faster ones multiply it.
     pub repeat: u32,
 }
 
-/// What a group of figures becomes.
+/// The results of a group.
 type Measurement = (Table, Vec<Target>);
 
 type Measure = fn(&str, Effort) -> Result<Measurement>;
 
-/// The groups: their titles, and what measures them.
+/// The groups, by title.
 const GROUPS: [(&str, Measure); 9] = [
-    ("A packet for no signalling port", other_traffic),
+    ("A packet that is not for a signalling port", other_traffic),
     ("A source in a list of 1,000 IPv4 blocks", |title, effort| sources(title, 4, 1000, effort)),
     ("A source in a list of 100,000 IPv4 blocks", |title, effort| sources(title, 4, 100_000, effort)),
     ("A source in a list of 1,000,000 IPv4 blocks", |title, effort| sources(title, 4, 1_000_000, effort)),
@@ -44,8 +44,8 @@ const GROUPS: [(&str, Measure); 9] = [
     ("1,000 numbers and 1,000,000", numbers),
 ];
 
-/// Everything of this kind whose title has `only` in it.
-pub fn run(effort: Effort, only: &str, say: &dyn Fn(&Table)) -> Result<Section> {
+/// Measures all groups whose title contains `only`.
+pub(crate) fn run(effort: Effort, only: &str, say: &dyn Fn(&Table)) -> Result<Section> {
     let _cpu = driver::OneCpu::stay()?;
     let mut tables = Vec::new();
     let mut targets = Vec::new();
@@ -63,11 +63,11 @@ pub fn run(effort: Effort, only: &str, say: &dyn Fn(&Table)) -> Result<Section> 
         part: Part::Packet,
         title: "One packet",
         command: "cargo xtask bench packet",
-        text: "By BPF_PROG_TEST_RUN, in one process: all programs of a table take turns, round by round, on the same sequence of \
-               packets. Figures are nanoseconds of the kernel's own count, which is in whole ones; the targets are judged by \
-               the minimum over the rounds. `empty` is a program that only returns. The programs get their packets by a \
-               tail call from one that writes the next source, calling and called number into the packet; what that takes \
-               is in every figure, and in the ones over `empty` not.",
+        text: "Measured with BPF_PROG_TEST_RUN, in one process: the programs of a table take turns, round by round, on \
+               the same sequence of packets. Figures are in nanoseconds, as counted by the kernel, which rounds them; \
+               targets are judged by the minimum over the rounds. `empty` is a program that only returns. A driver \
+               program writes the next source, calling and called number into the packet and tail-calls the program; \
+               its cost is part of every figure, but not of the figures over `empty`.",
         tables,
         targets,
     })
@@ -114,25 +114,25 @@ impl Figures {
         Ok(Self { table, all })
     }
 
-    /// What a program took over the empty one.
+    /// The difference between a program and the empty one.
     fn over_empty(&self, name: &str) -> Result<f64> {
         let measured = self.all.iter().find(|measured| measured.name == name);
         Ok(measured.with_context(|| format!("{name} was not measured"))?.minimum() - self.all[0].minimum())
     }
 
-    /// What a look-up took over the program that only takes the key.
+    /// The difference between a look-up and the program that only extracts the key.
     fn over(&self, name: &str, base: &str) -> Result<f64> {
         Ok(self.over_empty(name)? - self.over_empty(base)?)
     }
 }
 
-/// How many packets had each reason so far.
+/// The number of packets with a reason so far.
 fn count(instance: &Instance, reason: Reason) -> Result<u64> {
     let table = instance.table("REASON_COUNTERS").context("the program counts no reasons")?;
     Ok(table.per_cpu::<Counter>(reason as u32)?.iter().map(|counter| counter.packets).sum())
 }
 
-/// Fails unless every packet so far was decided for this reason: then what was measured is what the table says.
+/// Fails unless every packet so far was decided for this reason. This makes sure that the table describes what was measured.
 fn expect_only(name: &str, instance: &Instance, reason: Reason) -> Result<()> {
     let mut all = 0;
     for other in Reason::ALL {
@@ -143,7 +143,7 @@ fn expect_only(name: &str, instance: &Instance, reason: Reason) -> Result<()> {
     Ok(())
 }
 
-/// Packets that are none of the filter's business.
+/// Packets that are not for a signalling port.
 fn other_traffic(title: &str, effort: Effort) -> Result<Measurement> {
     let instance = Instance::load(&policies::all_scopes(&lists(1000, 1000)).build()?)?;
     let rtp = [[0x80, 0, 0, 1, 0, 0, 0, 160, 1, 2, 3, 4].as_slice(), &[0x55; 160]].concat();
@@ -156,8 +156,8 @@ fn other_traffic(title: &str, effort: Effort) -> Result<Measurement> {
     ];
     let mut table = Table::new(
         title,
-        "64 rules over all scopes. The packet is the same in each run: such a packet's way through the filter does not depend \
-         on what is in it.",
+        "64 rules over all scopes. The packet is always the same: its path through the filter does not depend on its \
+         contents.",
         &["packet", "empty ns", "ringfence ns", "over empty", "median over empty"],
     );
     let mut worst: f64 = 0.0;
@@ -180,10 +180,10 @@ fn other_traffic(title: &str, effort: Effort) -> Result<Measurement> {
     }
     expect_only("ringfence", &instance, Reason::NotSignalling)?;
     let target = Target::at_most("packet not for a signalling port, over an empty program", worst, 6.0, " ns");
-    Ok((table, vec![target.noted("the costliest of the kinds of packets")]))
+    Ok((table, vec![target.noted("the most expensive kind of packet")]))
 }
 
-/// As many records as the driver takes turns with.
+/// Records for the driver.
 fn records(count: usize, mut make: impl FnMut(&mut Random) -> Record) -> Vec<Record> {
     let mut random = Random::new(99);
     (0..count).map(|_| make(&mut random)).collect()
@@ -191,7 +191,7 @@ fn records(count: usize, mut make: impl FnMut(&mut Random) -> Record) -> Vec<Rec
 
 const ANY: [u8; 10] = *b"2125550100";
 
-/// A list of sources that are dropped.
+/// A list of blocked sources.
 fn sources(title: &str, version: u8, entries: usize, effort: Effort) -> Result<Measurement> {
     let prefixes = if version == 4 { generate::ipv4_prefixes(entries) } else { generate::ipv6_prefixes(entries) };
     let image = policies::block_list(generate::address_list(&prefixes, version)).build()?;
@@ -216,7 +216,7 @@ fn sources(title: &str, version: u8, entries: usize, effort: Effort) -> Result<M
         title,
         format!(
             "Every packet comes from another address of the list ({} of them in random order), and is dropped. `lpm` and \
-             `hash` are look-ups alone, in the kernel's LPM_TRIE with the same entries and in a HASH with one address of \
+             `hash` are only look-ups, in the kernel's LPM_TRIE with the same entries and in a HASH with one address of \
              each; `ringfence` is the whole verdict, from the Ethernet header to the counted drop.",
             thousands(records.len())
         ),
@@ -244,8 +244,8 @@ fn lists(sources: usize, numbers: usize) -> Lists {
     }
 }
 
-/// Calls from everywhere: a quarter from trunks, the others from addresses next to blocked ones; calling numbers next to
-/// listed ones, called numbers at random. None of them is in a list, and each look-up goes as deep as the list does.
+/// Calls that no list matches, though each look-up goes as deep as the list does: a quarter come from trunks, the others
+/// from addresses next to blocked ones; calling numbers are next to listed ones, called numbers are random.
 fn ordinary_calls(count: usize, prefixes: &[Prefix], listed: &[[u8; 10]]) -> Vec<Record> {
     let set: std::collections::HashSet<_> = listed.iter().collect();
     let called = generate::numbers(100_000, 2);
@@ -267,7 +267,7 @@ fn ordinary_calls(count: usize, prefixes: &[Prefix], listed: &[[u8; 10]]) -> Vec
     })
 }
 
-/// Whether the lists leave a call alone: generated neighbours may be in some block.
+/// The calls that the policy passes: generated neighbours may be in another block.
 fn passing(instance: &Instance, packet: &Packet, records: Vec<Record>) -> Result<Vec<Record>> {
     let wanted = records.len();
     let mut frame = packet.frame.clone();
@@ -310,10 +310,11 @@ fn messages(title: &str, effort: Effort) -> Result<Measurement> {
         title,
         format!(
             "64 rules over all scopes, 100,000 blocked sources, 100,000 Do-Not-Originate numbers and 10,000 prefixes, 50 \
-             user-agent patterns. Every packet is another call ({} of them: other source, calling and called number), and \
-             passes. `copy_and_scan` copies the message into per-CPU memory and finds its header lines, no more: no \
-             Ethernet, IP or UDP header, no compact names, no values, no look-ups. `copy_and_scan_unrolled` does the same \
-             without `bpf_loop`, whose steps are calls. The faster of the two is what the verdict is held against.",
+             user-agent patterns. Every packet is another call ({} of them, with different source, calling and called \
+             numbers), and passes. `copy_and_scan` copies the message into per-CPU memory and finds its header lines, \
+             and does nothing else: no Ethernet, IP or UDP header, no compact names, no values, no look-ups. \
+             `copy_and_scan_unrolled` does the same \
+             without `bpf_loop`, whose steps are calls. The verdict is compared with the faster of the two.",
             thousands(records.len())
         ),
         all,
@@ -326,7 +327,7 @@ fn messages(title: &str, effort: Effort) -> Result<Measurement> {
     Ok((figures.table, vec![Target::at_most(name, verdict / looped.min(unrolled), 2.5, " x").noted(note)]))
 }
 
-/// What a flood consists of: dropped by the user agent, before the rest is read.
+/// The packet of a flood, which is dropped for its user agent before the rest is read.
 fn scanner(title: &str, effort: Effort) -> Result<Measurement> {
     let mut frame = generate::udp(4, 5060, flood::scanner_message().as_bytes());
     frame[26..30].copy_from_slice(&flood::SCANNER.octets());
@@ -346,8 +347,8 @@ fn scanner(title: &str, effort: Effort) -> Result<Measurement> {
     for (name, instance) in programs {
         expect_only(name, instance, Reason::RuleDrop)?;
     }
-    let text = "The packet of the flood below, the same in each run: dropped for its user agent, before its URIs and numbers are \
-                read. The policies are those of the flood.";
+    let text = "The packet of the flood below, always the same: it is dropped for its user agent, before its URIs and \
+    numbers are read. The policies are those of the flood.";
     let figures = Figures::new(title, text, all, &programs)?;
     Ok((figures.table, vec![]))
 }
@@ -363,7 +364,7 @@ fn rules(title: &str, effort: Effort) -> Result<Measurement> {
     let lists = lists(100_000, 100_000);
     let comparison = Comparison {
         title,
-        text: "The same lists as above; both policies ask for the same scopes.",
+        text: "The same lists as above; both policies use the same scopes.",
         entries: Entries::None,
         names: ["8 rules", "512 rules"],
         policies: [policies::some_rules(8, &lists), policies::some_rules(512, &lists)],
@@ -379,9 +380,8 @@ fn numbers(title: &str, effort: Effort) -> Result<Measurement> {
     let policy = |count| policies::some_rules(8, &lists(1000, count));
     let comparison = Comparison {
         title,
-        text: "Eight rules. Each calling number is next to one of the larger list. `lpm_number` and `hash_number` are \
-               look-ups of the calling number alone, in the kernel's maps with the larger list (`calling` is what they are \
-               counted from).",
+        text: "Eight rules. Each calling number is next to a number in the larger list. `lpm_number` and `hash_number` \
+               only look up the calling number, in the kernel's maps with the larger list (`calling` is their baseline).",
         entries: Entries::Numbers(&numbers),
         names: ["1k numbers", "1M numbers"],
         policies: [policy(1000), policy(1_000_000)],
@@ -395,7 +395,7 @@ fn numbers(title: &str, effort: Effort) -> Result<Measurement> {
 struct Comparison<'a> {
     title: &'a str,
     text: &'a str,
-    /// What the kernel's own maps hold.
+    /// The entries of the kernel's own maps.
     entries: Entries<'a>,
     names: [&'a str; 2],
     policies: [Repository; 2],
@@ -436,7 +436,7 @@ fn compare(effort: Effort, comparison: Comparison<'_>) -> Result<Measurement> {
 }
 
 /// A number with separators.
-pub fn thousands(number: usize) -> String {
+pub(crate) fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

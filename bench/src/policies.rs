@@ -1,4 +1,4 @@
-//! The policies that are measured, as an operator would write them.
+//! The measured policies, as an operator would write them.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -6,31 +6,31 @@ use anyhow::{Context, Result, anyhow};
 use filter_policy::{compile::compile, files::Table, image::Image, model::Policy};
 
 /// A policy repository in memory.
-pub struct Repository {
+pub(crate) struct Repository {
     files: Vec<(String, String)>,
 }
 
 impl Repository {
-    pub fn new(policy: String) -> Self {
+    pub(crate) fn new(policy: String) -> Self {
         Self { files: vec![("policy.toml".to_owned(), policy)] }
     }
 
     #[must_use]
-    pub fn with(mut self, path: &str, content: String) -> Self {
+    pub(crate) fn with(mut self, path: &str, content: String) -> Self {
         self.files.push((path.to_owned(), content));
         self
     }
 
-    /// Reads it: what the files say, before it is compiled.
-    pub fn resolve(&self) -> Result<Policy> {
+    /// Reads and resolves the policy.
+    pub(crate) fn resolve(&self) -> Result<Policy> {
         let resolved = filter_policy::load_from(&Table(&self.contents()), filter_policy::today());
         resolved
             .map(|(policy, _)| policy)
             .map_err(|diagnostics| anyhow!("the policy has errors:\n{}", diagnostics.render(false, None)))
     }
 
-    /// Compiles it.
-    pub fn build(&self) -> Result<Image> {
+    /// Resolves and compiles the policy.
+    pub(crate) fn build(&self) -> Result<Image> {
         compile(&self.resolve()?).map_err(|errors| {
             let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
             anyhow!("the policy does not compile:\n{}", errors.join("\n"))
@@ -41,12 +41,12 @@ impl Repository {
         self.files.iter().map(|(name, content)| (name.as_str(), content.as_bytes())).collect()
     }
 
-    /// Writes it to a folder.
-    pub fn write(&self, folder: &Path) -> Result<()> {
+    /// Writes the files to a folder.
+    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         for (name, content) in &self.files {
             let path = folder.join(name);
-            std::fs::create_dir_all(path.parent().context("a path without folder")?)?;
-            // By rename, as git and editors do: nobody reads half a file.
+            std::fs::create_dir_all(path.parent().context("the path has no parent")?)?;
+            // By rename, as git and editors do, so that no file is read half written.
             let new = path.with_file_name(".new");
             std::fs::write(&new, content)?;
             std::fs::rename(&new, &path)?;
@@ -57,8 +57,8 @@ impl Repository {
 
 const NETWORK: &str = "version = 1\ndefault = \"pass\"\n\n[network]\nudp = [5060]\ntcp = [5060]\n";
 
-/// One block list of addresses, and nothing else.
-pub fn block_list(list: String) -> Repository {
+/// A policy with one block list of addresses.
+pub(crate) fn block_list(list: String) -> Repository {
     let policy = format!(
         "{NETWORK}\n[sets.blocked]\naddresses = \"lists/blocked.txt\"\n\n\
          [[rule]]\nname = \"blocked\"\nmatch.source = \"@blocked\"\naction = \"drop\"\n"
@@ -67,7 +67,7 @@ pub fn block_list(list: String) -> Repository {
 }
 
 /// The lists of the policies below.
-pub struct Lists {
+pub(crate) struct Lists {
     /// Blocked sources.
     pub sources: String,
     /// Do-Not-Originate numbers.
@@ -78,7 +78,7 @@ pub struct Lists {
     pub patterns: String,
 }
 
-/// Where calls are believed to come from: the benchmarks' own network (RFC 2544).
+/// The trunks, whose asserted identity is believed: the network for benchmarks (RFC 2544).
 const TRUNKS: &str = "198.18.0.0/16\n2001:db8:18::/48\n";
 
 fn with_lists(rules: String, lists: &Lists) -> Repository {
@@ -110,7 +110,7 @@ fn with_lists(rules: String, lists: &Lists) -> Repository {
         )
 }
 
-/// A rule a scope, with the scope's name.
+/// A rule for each scope, with a name for it.
 const SCOPES: [(&str, &str); 42] = [
     ("source", "match.source = \"@blocked\""),
     ("destination", "match.destination = [\"203.0.113.128/25\", \"2001:db8:99::/48\"]"),
@@ -160,12 +160,12 @@ fn rule(text: &mut String, name: &str, condition: &str, action: &str) {
     let _ = writeln!(text, "[[rule]]\nname = \"{name}\"\n{condition}\naction = {action}\n");
 }
 
-/// 64 rules: each scope has one, the others ask for several scopes at once.
-pub fn all_scopes(lists: &Lists) -> Repository {
+/// 64 rules: one for each scope, the others combine several scopes.
+pub(crate) fn all_scopes(lists: &Lists) -> Repository {
     let mut rules = String::new();
     rule(&mut rules, "trunks", "match.source = \"@trunks\"", "\"continue\"");
     for (name, condition) in SCOPES {
-        // A pinhole ends its stage: the rest is in another one, and is looked at for trunks too.
+        // A pinhole skips its own stage only. These rules are in another stage, so they apply to trunks as well.
         rule(&mut rules, name, &format!("stage = \"shield\"\n{condition}"), "\"drop\"");
     }
     for index in 0..64 - 1 - SCOPES.len() {
@@ -178,12 +178,12 @@ pub fn all_scopes(lists: &Lists) -> Repository {
     with_lists(rules, lists)
 }
 
-/// `count` rules, a multiple of eight, over the same lists and scopes whatever it is: the first eight ask for the lists,
-/// the others are exceptions and blocks of the kind that pile up over the years.
-pub fn some_rules(count: usize, lists: &Lists) -> Repository {
+/// `count` rules, a multiple of eight, always over the same lists and scopes: the first eight use the lists, the others are
+/// exceptions and blocks such as accumulate over the years.
+pub(crate) fn some_rules(count: usize, lists: &Lists) -> Repository {
     let mut rules = String::new();
     for group in 0..count / 8 {
-        // Values of its own for each group, and the lists for the first.
+        // The first group uses the lists, each other one its own values.
         let own = |list: &str, value: String| if group == 0 { format!("\"{list}\"") } else { format!("\"{value}\"") };
         let conditions = [
             format!("match.source = {}", own("@blocked", format!("203.0.113.{group}"))),
@@ -219,14 +219,14 @@ mod tests {
     }
 
     #[test]
-    fn the_policies_have_as_many_rules_as_the_tables_say() {
+    fn the_policies_have_as_many_rules_as_the_document_says() {
         assert_eq!(all_scopes(&lists()).build().unwrap().rules.len(), 64);
         assert_eq!(some_rules(8, &lists()).build().unwrap().rules.len(), 8);
         assert_eq!(some_rules(512, &lists()).build().unwrap().rules.len(), 512);
     }
 
     #[test]
-    fn a_policy_asks_for_every_scope_there_is() {
+    fn one_policy_uses_every_scope() {
         let policy = all_scopes(&lists()).files.remove(0).1;
         for (scope, ..) in filter_policy::language::scope::SCOPES {
             let key = [format!(".{scope} ="), format!(" {scope} ="), format!("\"{scope}\" =")];

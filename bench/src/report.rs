@@ -1,12 +1,12 @@
-//! What was measured, as tables for people, Markdown and JSON.
+//! Results as tables for terminals, Markdown and JSON.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-/// A table: a title, what it says, columns, rows.
+/// A table with a title and an explanation.
 #[derive(Clone, Debug, Default)]
-pub struct Table {
+pub(crate) struct Table {
     pub title: String,
     pub text: String,
     pub columns: Vec<String>,
@@ -14,16 +14,16 @@ pub struct Table {
 }
 
 impl Table {
-    pub fn new(title: impl Into<String>, text: impl Into<String>, columns: &[&str]) -> Self {
+    pub(crate) fn new(title: impl Into<String>, text: impl Into<String>, columns: &[&str]) -> Self {
         let columns = columns.iter().map(|column| (*column).to_owned()).collect();
         Self { title: title.into(), text: text.into(), columns, rows: Vec::new() }
     }
 
-    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// Columns as wide as their widest cell; the first one to the left, numbers to the right.
+    /// The width of each column: that of its widest cell.
     fn widths(&self) -> Vec<usize> {
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column)).chain(self.columns.get(column));
@@ -32,8 +32,8 @@ impl Table {
         (0..self.columns.len()).map(width).collect()
     }
 
-    /// For a terminal.
-    pub fn plain(&self) -> String {
+    /// For a terminal: the first column is aligned to the left, numbers to the right.
+    pub(crate) fn plain(&self) -> String {
         let widths = self.widths();
         let mut text = format!("\n{}\n", self.title);
         for row in std::iter::once(&self.columns).chain(&self.rows) {
@@ -47,8 +47,8 @@ impl Table {
         text
     }
 
-    /// For a document.
-    pub fn markdown(&self) -> String {
+    /// As Markdown.
+    pub(crate) fn markdown(&self) -> String {
         let mut text = format!("### {}\n\n", self.title);
         if !self.text.is_empty() {
             let _ = writeln!(text, "{}\n", self.text);
@@ -61,7 +61,7 @@ impl Table {
         text
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let rows: Vec<Value> = self
             .rows
             .iter()
@@ -71,21 +71,21 @@ impl Table {
     }
 }
 
-/// A figure to reach.
+/// A target for a measured value.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub(crate) struct Target {
     pub name: String,
-    /// What was measured; none if it was not, and then why is in `note`.
+    /// The measured value. If there is none, `note` says why.
     pub value: Option<f64>,
-    /// In words.
+    /// The limit, as text.
     pub reach: String,
     pub reached: bool,
     pub note: String,
 }
 
 impl Target {
-    /// A value that may be at most `limit`.
-    pub fn at_most(name: &str, value: f64, limit: f64, unit: &str) -> Self {
+    /// The value must not exceed `limit`.
+    pub(crate) fn at_most(name: &str, value: f64, limit: f64, unit: &str) -> Self {
         Self {
             name: name.to_owned(),
             value: Some(value),
@@ -95,35 +95,35 @@ impl Target {
         }
     }
 
-    /// A value that must be at least `limit`.
-    pub fn at_least(name: &str, value: f64, limit: f64, unit: &str) -> Self {
+    /// The value must be at least `limit`.
+    pub(crate) fn at_least(name: &str, value: f64, limit: f64, unit: &str) -> Self {
         Self { reach: format!(">= {limit}{unit}"), reached: value >= limit, ..Self::at_most(name, value, limit, unit) }
     }
 
-    /// One that was left out.
-    pub fn left_out(name: &str, reach: &str, why: &str) -> Self {
+    /// A target that was not measured.
+    pub(crate) fn left_out(name: &str, reach: &str, why: &str) -> Self {
         Self { name: name.to_owned(), value: None, reach: reach.to_owned(), reached: false, note: why.to_owned() }
     }
 
     #[must_use]
-    pub fn noted(mut self, note: impl Into<String>) -> Self {
+    pub(crate) fn noted(mut self, note: impl Into<String>) -> Self {
         self.note = note.into();
         self
     }
 
-    /// What is missing to it, in words; none if it is reached.
-    pub fn shortfall(&self) -> Option<String> {
+    /// A sentence about a target that is not reached.
+    pub(crate) fn shortfall(&self) -> Option<String> {
         if self.reached {
             return None;
         }
         let Self { name, reach, note, .. } = self;
         Some(match self.value {
-            Some(value) => format!("{name}: {value:.2} where {reach} is wanted."),
+            Some(value) => format!("{name}: {value:.2}, target {reach}."),
             None => format!("{name}: not measured ({note})."),
         })
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let value = self.value.map(|value| (value * 1000.0).round() / 1000.0);
         json!({
             "name": self.name, "value": value, "reach": self.reach, "reached": self.reached, "note": self.note,
@@ -132,8 +132,8 @@ impl Target {
 }
 
 /// The targets as a table.
-pub fn targets(targets: &[Target]) -> Table {
-    let mut table = Table::new("Targets", "", &["what", "measured", "to reach", "reached", "how"]);
+pub(crate) fn targets(targets: &[Target]) -> Table {
+    let mut table = Table::new("Targets", "", &["what", "measured", "target", "reached", "note"]);
     for target in targets {
         let value = target.value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
         let reached = match target.value {

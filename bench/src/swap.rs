@@ -1,8 +1,8 @@
-//! What it takes to put a new policy in force, and what happens to packets meanwhile.
+//! The time to put a new policy in force, and what happens to packets meanwhile.
 //!
-//! The daemon runs on one end of a veth pair. From the other end two callers send messages in turn, each with a number that
-//! goes up. The old policy blocks the one, the new policy the other: so whether a message arrives tells by which of the two it
-//! was judged, and anything but one clean change from the one to the other shows.
+//! The daemon runs on one end of a veth pair. On the other end, two callers send numbered messages in turn. The old policy
+//! blocks one of them, the new policy the other one. So the arrival of a message shows which policy judged it, and anything
+//! but one clean change from the old to the new policy is detected.
 
 use std::{
     fs,
@@ -39,24 +39,25 @@ use crate::{
     report::{Table, Target},
 };
 
-/// Messages a second of the traffic: few enough that no queue of the veth pair overflows on a busy machine.
+/// Messages per second: few enough that no queue of the veth pair overflows on a busy machine.
 const RATE: u32 = 4000;
 
 /// The two callers. Neither is in a generated list.
 const CALLERS: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 51, 100, 1), Ipv4Addr::new(198, 51, 100, 2)];
 
-/// How long a policy may take to come in force.
+/// The time limit for a policy to come into force.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Everything of this kind.
-pub fn run(quick: bool, say: &dyn Fn(&Table)) -> Result<Section> {
+/// Measures swaps with lists of several sizes.
+pub(crate) fn run(quick: bool, say: &dyn Fn(&Table)) -> Result<Section> {
     let binary = filter::build(true)?;
     let mut table = Table::new(
         "From a changed file to the new policy on the link",
-        "A list of sources and a list of Do-Not-Originate numbers, each with so many entries, behind 64 rules over all scopes. \
-         The list of sources, or both lists, are replaced by rename while messages come in; the daemon notices, compiles, loads, verifies and \
-         replaces. Memory is what the kernel accounts to the maps of one generation (`memlock` in fdinfo); the maps that all \
-         generations share take the same whatever the policy is, and are shown apart.",
+        "A list of sources and a list of Do-Not-Originate numbers, each with this many entries, used by a policy with \
+         64 rules over all scopes. The list of sources, or both lists, are replaced by rename while messages come in; \
+         the daemon notices, compiles, loads, verifies and replaces the program. Memory is what the kernel charges for \
+         the maps of one generation (`memlock` in fdinfo); the maps that all generations share have the same size for \
+         every policy, and are shown separately.",
         &[
             "entries of each list",
             "changed",
@@ -109,10 +110,10 @@ pub fn run(quick: bool, say: &dyn Fn(&Table)) -> Result<Section> {
         part: Part::Swap,
         title: "A new policy",
         command: "cargo xtask bench swap",
-        text: "The daemon, optimised, on a veth pair in network namespaces of its own. The time runs from the rename of the \
-               changed file to the kernel showing another program on the pinned link; the daemon looks at the files ten times \
-               a second, and reads them when they have stayed the same for one look. Of a policy that it has read before, it \
-               reads and compiles anew the lists that changed.",
+        text: "The daemon, an optimised build, on a veth pair in its own network namespaces. The time runs from the \
+               rename of the changed file until the kernel shows another program on the pinned link. The daemon looks \
+               at the files ten times per second, and reads them when they have not changed between two looks. If it \
+               has read the policy before, it reads and compiles only the lists that changed.",
         tables: vec![table],
         targets,
     })
@@ -139,14 +140,14 @@ impl Changed {
 }
 
 struct Swaps {
-    /// Of each swap, sorted.
+    /// The time of each swap, sorted.
     times: Vec<Duration>,
     policy_memory: u64,
     shared_memory: u64,
     sent: u64,
-    /// Messages that were passed or dropped against both policies.
+    /// Messages that were judged by neither policy.
     wrong: u64,
-    /// Messages that no program has seen: a queue was full.
+    /// Messages that no program has seen, because a queue was full.
     lost: u64,
 }
 
@@ -183,7 +184,7 @@ fn measure(binary: &Path, entries: usize, changed: Changed, swaps: u32) -> Resul
     let numbers = policy.join("lists/dno.csv");
     for swap in 1..=swaps {
         let blocked = CALLERS[swap as usize % 2];
-        // Hidden files are no part of a policy: what is measured begins with the rename.
+        // Hidden files are not part of a policy: the measurement begins with the rename.
         let new = list.with_file_name(".new");
         fs::write(&new, blocking(blocked))?;
         let new_numbers = numbers.with_file_name(".new-numbers");
@@ -217,11 +218,11 @@ fn measure(binary: &Path, entries: usize, changed: Changed, swaps: u32) -> Resul
     })
 }
 
-/// Messages judged by neither policy. `arrived` tells for each, in the order they were sent, whether it arrived; even ones come
-/// from the first caller, which the policy blocks that is in force at first.
+/// The number of messages that were judged by neither policy. `arrived` has the messages in the order in which they were
+/// sent, and whether each arrived. Those with even numbers come from the first caller, whom the initial policy blocks.
 ///
-/// Whether it arrived says which policy judged a message. Each swap is one change of that; every message that something else
-/// judged makes two more.
+/// The arrival of a message shows which policy judged it. Each swap is one change of the policy; each message that was
+/// judged by neither adds two changes.
 fn wrong(arrived: &[bool], swaps: u32) -> u64 {
     let policy = |index: usize| index.is_multiple_of(2) == arrived[index];
     let changes = (1..arrived.len()).filter(|&index| policy(index) != policy(index - 1)).count() as u64;
@@ -249,7 +250,7 @@ fn counted(pins: &Path) -> Result<u64> {
     Ok(packets)
 }
 
-/// Bytes that the kernel accounts to the maps of the current generation, and to those that all share.
+/// Bytes that the kernel charges for the maps of the current generation, and for the shared maps.
 fn memory(pins: &Path) -> Result<(u64, u64)> {
     let maps_in = |folder: &Path| -> Result<u64> {
         let mut bytes = 0;
@@ -270,10 +271,10 @@ fn memlock(pin: &Path) -> Result<u64> {
     let number = map.fd().as_fd().as_raw_fd();
     let facts = fs::read_to_string(format!("/proc/self/fdinfo/{number}"))?;
     let memlock = facts.lines().find_map(|line| line.strip_prefix("memlock:"));
-    Ok(memlock.context("the kernel does not say what a map takes")?.trim().parse()?)
+    Ok(memlock.context("the kernel does not report the memory of a map")?.trim().parse()?)
 }
 
-/// Two senders and a receiver, in threads of their own.
+/// A thread that sends as both callers, and one that receives.
 struct Traffic {
     stop: Arc<AtomicBool>,
     sender: thread::JoinHandle<Result<u32>>,
@@ -288,7 +289,7 @@ impl Traffic {
             let (stop, namespace) = (stop.clone(), wire.server.path());
             thread::spawn(move || receive(&namespace, &stop, &bound))
         };
-        // If it ends instead, that is what `finish` tells.
+        // If the receiver failed instead, `finish` returns its error.
         let _ = is_bound.recv();
         let sender = {
             let (stop, namespace) = (stop.clone(), wire.network.path());
@@ -297,7 +298,7 @@ impl Traffic {
         Ok(Self { stop, sender, receiver })
     }
 
-    /// For each message that was sent, whether it arrived.
+    /// Stops the traffic. Returns, for each message that was sent, whether it arrived.
     fn finish(self) -> Result<Vec<bool>> {
         self.stop.store(true, Ordering::Relaxed);
         let sent = self.sender.join().expect("the sender panicked")?;
@@ -310,7 +311,7 @@ impl Traffic {
     }
 }
 
-/// Sends messages from both callers in turn until it is told to stop. How many.
+/// Sends messages from both callers in turn until `stop` is set. Returns how many.
 fn send(namespace: &Path, stop: &AtomicBool) -> Result<u32> {
     enter(namespace)?;
     let callers = CALLERS
@@ -322,7 +323,7 @@ fn send(namespace: &Path, stop: &AtomicBool) -> Result<u32> {
         })
         .collect::<std::io::Result<Vec<_>>>()
         .context("failed to open a caller's socket")?;
-    // The hosts have to find each other's link-layer addresses first, and hold messages back meanwhile.
+    // The hosts have to resolve each other's link-layer addresses first, and queue messages meanwhile.
     for caller in &callers {
         caller.send(b"\r\n\r\n").context("failed to send a keep-alive")?;
     }
@@ -332,7 +333,7 @@ fn send(namespace: &Path, stop: &AtomicBool) -> Result<u32> {
     while !stop.load(Ordering::Relaxed) {
         let due = (start.elapsed().as_secs_f64() * f64::from(RATE)) as u32;
         while sent < due {
-            // After a pause of this thread no burst: queues are short.
+            // No burst after this thread was not scheduled for a while: queues are short.
             if due - sent > 32 {
                 thread::sleep(Duration::from_micros(500));
             }
@@ -358,7 +359,7 @@ fn message(number: u32) -> String {
     )
 }
 
-/// Takes in what arrives, until it is told to stop and nothing comes any more. The messages' numbers.
+/// Receives messages until `stop` is set and no more arrive. Returns the messages' numbers.
 fn receive(namespace: &Path, stop: &AtomicBool, bound: &Sender<()>) -> Result<Vec<u32>> {
     enter(namespace)?;
     let socket = UdpSocket::bind((Wire::SERVER_IPV4, 5060)).context("failed to open the receiver's socket")?;
@@ -371,7 +372,7 @@ fn receive(namespace: &Path, stop: &AtomicBool, bound: &Sender<()>) -> Result<Ve
         match socket.recv(&mut buffer) {
             Ok(length) => {
                 let text = std::str::from_utf8(&buffer[..length])?;
-                // The keep-alives at the beginning have none.
+                // The keep-alives at the beginning have no number.
                 let number = text.lines().find_map(|line| line.strip_prefix("Call-ID: "));
                 numbers.extend(number.map(str::parse::<u32>).transpose()?);
             }
@@ -389,7 +390,7 @@ fn receive(namespace: &Path, stop: &AtomicBool, bound: &Sender<()>) -> Result<Ve
 mod tests {
     use super::wrong;
 
-    /// What arrives of 20 messages if the policies change before these ones.
+    /// Which of 20 messages arrive if the policy changes before these ones.
     fn arrivals(changes: &[usize]) -> Vec<bool> {
         (0..20)
             .map(|index| {
@@ -407,11 +408,11 @@ mod tests {
     }
 
     #[test]
-    fn a_message_against_both_policies_is_counted() {
+    fn a_message_that_neither_policy_judged_is_counted() {
         for index in 1..20 {
             let mut arrived = arrivals(&[7]);
             arrived[index] ^= true;
-            // One next to the change can be taken for judged by the other policy, whose time it was a moment earlier or later.
+            // A message next to the change looks as if the other policy had judged it, and is not counted.
             if index != 6 && index != 7 && index != 19 {
                 assert_eq!(wrong(&arrived, 1), 1, "message {index}");
             }

@@ -1,10 +1,10 @@
-//! Which compiler builds the XDP program, and how cargo is run with it.
+//! Finds the compiler for the XDP program, and runs cargo with it.
 //!
-//! Shared by the build script, which builds the program, and by `cargo xtask`, which lints it and checks the set-up.
+//! The build scripts use this to build the programs, `cargo xtask` to lint them and to check the set-up.
 //!
-//! A program for BPF needs a `core` built for BPF, so it needs a compiler together with the source of its own library;
-//! the source of another version does not compile. Two kinds of installation have that: a rustup toolchain with the
-//! component rust-src, and a distribution's rustc with the distribution's package of the library source.
+//! A BPF program needs a `core` built for BPF, so it needs a compiler with the source of its own library; the source of
+//! another version does not compile. Two kinds of installations have that: a rustup toolchain with the component rust-src,
+//! and a distribution's rustc with the distribution's package of the library source.
 
 use std::{
     env,
@@ -15,9 +15,9 @@ use std::{
     process::{self, Command, Stdio},
 };
 
-/// A package of the workspace that is an object for the kernel.
+/// A package of the workspace that is built as an object for the kernel.
 #[derive(Clone, Copy, Debug)]
-pub struct Object {
+pub(crate) struct Object {
     /// The package's name.
     pub package: &'static str,
     /// The name of its binary, which is the object's file name in the target directory.
@@ -25,46 +25,46 @@ pub struct Object {
 }
 
 /// The filter.
-pub const FILTER: Object = Object { package: "filter-ebpf", binary: "ringfence" };
-/// What the filter is measured beside.
-pub const BENCH: Object = Object { package: "bench-ebpf", binary: "bench" };
-/// What it is compiled for: every host this runs on is little-endian.
-pub const TARGET: &str = "bpfel-unknown-none";
-/// What links it.
-pub const LINKER: &str = "bpf-linker";
+pub(crate) const FILTER: Object = Object { package: "filter-ebpf", binary: "ringfence" };
+/// The programs that the filter is compared with.
+pub(crate) const BENCH: Object = Object { package: "bench-ebpf", binary: "bench" };
+/// The compilation target: every supported host is little-endian.
+pub(crate) const TARGET: &str = "bpfel-unknown-none";
+/// The linker.
+pub(crate) const LINKER: &str = "bpf-linker";
 
-/// Path of a rustc to use instead of the ones looked for; its library source must lie in its sysroot.
-pub const ENV_RUSTC: &str = "RINGFENCE_BPF_RUSTC";
-/// Name of the rustup toolchain to use, `nightly` if unset.
-pub const ENV_TOOLCHAIN: &str = "RINGFENCE_BPF_TOOLCHAIN";
-/// Path of an object that is already built: then nothing is compiled.
-pub const ENV_OBJECT: &str = "RINGFENCE_BPF_OBJECT";
+/// The path of a rustc to use. Its library source must be in its sysroot.
+pub(crate) const ENV_RUSTC: &str = "RINGFENCE_BPF_RUSTC";
+/// The name of the rustup toolchain to use; `nightly` if unset.
+pub(crate) const ENV_TOOLCHAIN: &str = "RINGFENCE_BPF_TOOLCHAIN";
+/// The path of a prebuilt object. If set, nothing is compiled.
+pub(crate) const ENV_OBJECT: &str = "RINGFENCE_BPF_OBJECT";
 
-/// Where distributions put their compiler.
+/// Where distributions install their compiler.
 const DISTRIBUTION_RUSTC: [&str; 2] = ["/usr/bin/rustc", "/usr/local/bin/rustc"];
 
 /// A compiler that can build `core` for BPF.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Compiler {
+pub(crate) struct Compiler {
     kind: Kind,
-    /// The folder that holds the compiler's libraries and the library source.
+    /// The folder of the compiler's libraries and of the library source.
     pub sysroot: PathBuf,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
-    /// A stable compiler, driven by whichever cargo is at hand; RUSTC_BOOTSTRAP lets it build `core`.
+    /// A stable compiler, run by the current cargo. RUSTC_BOOTSTRAP allows it to build `core`.
     Distribution(PathBuf),
-    /// A rustup toolchain by name, with its own cargo.
+    /// A rustup toolchain, by name, with its own cargo.
     Rustup(String),
 }
 
-/// Why no program can be built; the text says what to install.
+/// Why no BPF program can be built. The text says what to install.
 #[derive(Debug)]
-pub enum Missing {
-    /// No compiler with its library source.
+pub(crate) enum Missing {
+    /// There is no compiler with its library source.
     Compiler(String),
-    /// No bpf-linker.
+    /// There is no bpf-linker.
     Linker,
 }
 
@@ -76,7 +76,7 @@ impl fmt::Display for Missing {
                 "no compiler for BPF programs: {why}. Run `cargo xtask setup`, or install one of: \
                  `rustup toolchain install nightly --component rust-src`; \
                  Debian's `rustc-web` and `rust-web-src`. \
-                 {ENV_RUSTC} and {ENV_TOOLCHAIN} name a compiler elsewhere, {ENV_OBJECT} a program built elsewhere"
+                 {ENV_RUSTC} and {ENV_TOOLCHAIN} can name another compiler, {ENV_OBJECT} a prebuilt program"
             ),
             Self::Linker => write!(f, "no {LINKER} in PATH or cargo's bin folder: run `cargo xtask setup`"),
         }
@@ -86,8 +86,8 @@ impl fmt::Display for Missing {
 impl std::error::Error for Missing {}
 
 impl Compiler {
-    /// The compiler the environment names, else rustup's nightly, else the distribution's.
-    pub fn find() -> Result<Self, Missing> {
+    /// The compiler that the environment names, else rustup's nightly, else the distribution's.
+    pub(crate) fn find() -> Result<Self, Missing> {
         if let Some(rustc) = env::var_os(ENV_RUSTC).filter(|value| !value.is_empty()) {
             let rustc = PathBuf::from(rustc);
             return Self::distribution(&rustc).ok_or_else(|| {
@@ -109,7 +109,7 @@ impl Compiler {
     }
 
     fn rustup(toolchain: &str) -> Option<Self> {
-        // Asking must not install: rustup would otherwise download what it does not have.
+        // Without this, rustup would download a toolchain that is not installed.
         let sysroot =
             sysroot(Command::new("rustup").args(["run", toolchain, "rustc"]).env("RUSTUP_AUTO_INSTALL", "0"))?;
         Some(Self { kind: Kind::Rustup(toolchain.into()), sysroot })
@@ -120,16 +120,16 @@ impl Compiler {
         Some(Self { kind: Kind::Distribution(rustc.into()), sysroot })
     }
 
-    /// Files that tell when the compiler has changed.
-    pub fn files(&self) -> Vec<PathBuf> {
+    /// Files that change when the compiler changes.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
         match &self.kind {
             Kind::Distribution(rustc) => vec![rustc.clone()],
             Kind::Rustup(_) => vec![self.sysroot.join("lib/rustlib/components")],
         }
     }
 
-    /// `rustc -vV` of it.
-    pub fn version(&self) -> io::Result<String> {
+    /// The output of `rustc -vV`.
+    pub(crate) fn version(&self) -> io::Result<String> {
         let mut rustc = match &self.kind {
             Kind::Distribution(rustc) => Command::new(rustc),
             Kind::Rustup(_) => Command::new(self.sysroot.join("bin/rustc")),
@@ -137,20 +137,19 @@ impl Compiler {
         Ok(String::from_utf8_lossy(&rustc.arg("-vV").output()?.stdout).into_owned())
     }
 
-    /// The clippy driver that belongs to it.
-    pub fn clippy_driver(&self) -> PathBuf {
+    /// Its clippy driver.
+    pub(crate) fn clippy_driver(&self) -> PathBuf {
         match &self.kind {
             Kind::Distribution(rustc) => rustc.with_file_name("clippy-driver"),
             Kind::Rustup(_) => self.sysroot.join("bin/clippy-driver"),
         }
     }
 
-    /// `cargo SUBCOMMAND` for an object, with everything set that does not change between builds: a caller adds
-    /// only arguments.
+    /// `cargo SUBCOMMAND` for an object, with all settings that builds share. A caller only adds arguments.
     ///
-    /// `target_dir` is the one directory of all BPF builds, so that `core` is compiled once for all profiles of the
-    /// host's side. `arch` is the machine whose registers the program's context means (`CARGO_CFG_TARGET_ARCH`).
-    pub fn cargo(
+    /// `target_dir` is the same directory for all BPF builds, so that `core` is compiled once for all profiles of the host's
+    /// crates. `arch` is the architecture whose registers the program's context has (`CARGO_CFG_TARGET_ARCH`).
+    pub(crate) fn cargo(
         &self,
         subcommand: &str,
         object: Object,
@@ -160,7 +159,7 @@ impl Compiler {
     ) -> io::Result<Command> {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         match &self.kind {
-            // An outer cargo's RUSTUP_TOOLCHAIN stays: it says which toolchain cargo itself belongs to.
+            // Keep an outer cargo's RUSTUP_TOOLCHAIN: it names the toolchain of cargo itself.
             Kind::Distribution(rustc) => {
                 cargo.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1");
             }
@@ -169,8 +168,8 @@ impl Compiler {
                 cargo.args(["run", toolchain, "cargo"]).env_remove("RUSTC").env_remove("RUSTC_BOOTSTRAP");
             }
         }
-        // What an outer cargo tells its build scripts, and what a user sets for the host's build, is not for this one:
-        // its output must depend on the sources and the compiler alone.
+        // Remove what an outer cargo sets for its build scripts, and what a user sets for the host's build: the output must
+        // depend only on the sources and the compiler.
         for (name, _) in env::vars_os() {
             if name.to_str().is_some_and(is_of_outer_build) {
                 cargo.env_remove(name);
@@ -178,11 +177,11 @@ impl Compiler {
         }
         let flags = [
             format!("--cfg=bpf_target_arch=\"{arch}\""),
-            // BTF is made from debug information.
+            // BTF is generated from debug information.
             "-Cdebuginfo=2".into(),
             "-Clink-arg=--btf".into(),
-            // No path of this machine in the object. The sources stay readable to the linker, which runs in the
-            // workspace and copies their lines into the BTF, where the verifier's log quotes them.
+            // The object must not contain paths of this machine. The linker can still read the sources, since it runs in the
+            // workspace. It copies their lines into the BTF, from which the verifier's log quotes them.
             format!("--remap-path-prefix={}=.", workspace.display()),
             format!("--remap-path-prefix={}=/cargo", cargo_home().unwrap_or_default().display()),
         ];
@@ -202,10 +201,16 @@ impl Compiler {
         Ok(cargo)
     }
 
-    /// Builds an object for a build script, and puts it at `to`.
+    /// Builds an object for a build script, and copies it to `to`.
     ///
-    /// Its messages go to the standard error stream of the script, which cargo shows when the build fails.
-    pub fn build(&self, object: Object, workspace: &Path, out_dir: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
+    /// Messages go to the standard error stream of the script, which cargo shows if the build fails.
+    pub(crate) fn build(
+        &self,
+        object: Object,
+        workspace: &Path,
+        out_dir: &Path,
+        to: &Path,
+    ) -> Result<(), Box<dyn Error>> {
         // The target directory of the outer build: cargo marks it as a cache.
         let target = out_dir.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
         let target_dir = target.map_or_else(|| workspace.join("target"), Path::to_path_buf).join("bpf");
@@ -225,7 +230,7 @@ impl Compiler {
         Ok(())
     }
 
-    /// The LLVM library this compiler runs on, if it has one of its own.
+    /// The LLVM library of this compiler, if it is a separate file.
     fn llvm(&self) -> Option<PathBuf> {
         let version = self.version().ok()?;
         let version = version.lines().find_map(|line| line.strip_prefix("LLVM version: "))?;
@@ -246,13 +251,13 @@ impl Compiler {
     }
 }
 
-/// Puts a link to `llvm`, and nothing else, into `folder`.
+/// Creates a folder below `folder` that contains only a link to `llvm`.
 ///
-/// bpf-linker takes the first libLLVM it meets in LD_LIBRARY_PATH, in the order of the directory's entries: beside
-/// another LLVM, older than the compiler's, it could take that one and fail to read the compiler's output.
+/// bpf-linker uses the first libLLVM that it finds in LD_LIBRARY_PATH, in the order of the directory's entries. If there
+/// were an older LLVM in the same directory, it could use that one and fail to read the compiler's output.
 fn link_alone(llvm: &Path, folder: &Path) -> io::Result<PathBuf> {
     let name = llvm.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    // A folder for each library: a build with another compiler may run at the same time.
+    // One folder per library: a build with another compiler may run at the same time.
     let mut folder_name = OsString::from("for-");
     folder_name.push(llvm.as_os_str().to_string_lossy().replace(['/', ' ', ':'], "_"));
     let folder = folder.join(folder_name);
@@ -261,38 +266,38 @@ fn link_alone(llvm: &Path, folder: &Path) -> io::Result<PathBuf> {
     if fs::read_link(&link).is_ok_and(|target| target == llvm) {
         return Ok(folder);
     }
-    // The temporary name must not look like an LLVM library to another linker that reads the folder now.
+    // The temporary name must not look like an LLVM library to another linker that is reading the folder.
     let temporary = folder.join(format!("new-{}", process::id()));
     std::os::unix::fs::symlink(llvm, &temporary)?;
     fs::rename(&temporary, &link)?;
     Ok(folder)
 }
 
-/// Where bpf-linker is, if it is.
-pub fn linker() -> Result<PathBuf, Missing> {
+/// The path of bpf-linker.
+pub(crate) fn linker() -> Result<PathBuf, Missing> {
     env::split_paths(&path_with_cargo_bin())
         .map(|folder| folder.join(LINKER))
         .find(|path| path.is_file())
         .ok_or(Missing::Linker)
 }
 
-/// PATH with cargo's bin folder first: that is where `cargo install` puts the linker, and a distribution's cargo must
-/// not come before rustup's.
-pub fn path_with_cargo_bin() -> OsString {
+/// PATH with cargo's bin folder first: `cargo install` puts the linker there, and a distribution's cargo must not come
+/// before rustup's.
+pub(crate) fn path_with_cargo_bin() -> OsString {
     let path = env::var_os("PATH").unwrap_or_default();
     let bin = cargo_home().map(|home| home.join("bin"));
     env::join_paths(bin.into_iter().chain(env::split_paths(&path))).unwrap_or(path)
 }
 
-/// Where cargo keeps what it installs.
-pub fn cargo_home() -> Option<PathBuf> {
+/// Cargo's home folder.
+pub(crate) fn cargo_home() -> Option<PathBuf> {
     match env::var_os("CARGO_HOME") {
         Some(home) => Some(home.into()),
         None => Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")),
     }
 }
 
-/// The sysroot that this rustc prints, if the source of the library lies in it.
+/// The sysroot that this rustc prints, if it contains the source of the library.
 fn sysroot(rustc: &mut Command) -> Option<PathBuf> {
     let output = rustc.args(["--print", "sysroot"]).env_remove("RUSTUP_TOOLCHAIN").output().ok()?;
     let sysroot = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
@@ -300,8 +305,8 @@ fn sysroot(rustc: &mut Command) -> Option<PathBuf> {
         .then_some(sysroot)
 }
 
-/// Whether an environment variable speaks of a build of the host's side. What says how to reach the registry, how to
-/// print, and which jobs are free (the jobserver) is kept.
+/// Whether an environment variable is about a build of the host's crates. Variables about the registry, the output, and the
+/// jobserver are kept.
 fn is_of_outer_build(name: &str) -> bool {
     const KEPT: [&str; 8] = [
         "CARGO_HOME",
@@ -336,7 +341,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_of_the_host_build_do_not_reach_the_program_but_the_registry_and_the_jobserver_do() {
+    fn settings_of_the_host_build_are_removed_but_registry_and_jobserver_are_kept() {
         for name in ["CARGO_ENCODED_RUSTFLAGS", "CARGO_PROFILE_RELEASE_LTO", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS"] {
             assert!(is_of_outer_build(name), "{name}");
         }
@@ -346,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn each_llvm_has_a_folder_of_its_own_and_lies_alone_in_it() {
+    fn each_llvm_is_alone_in_its_own_folder() {
         let folder = env::temp_dir().join(format!("ringfence-llvm-{}", process::id()));
         let (one, other) = (Path::new("/one/libLLVM.so.22.1"), Path::new("/other/libLLVM.so.22.1"));
         let first = link_alone(one, &folder).unwrap();

@@ -1,6 +1,6 @@
-//! Builds the XDP program, so that it lies inside the `ringfence` binary.
+//! Builds the XDP program, which is embedded in the `ringfence` binary.
 
-#[expect(dead_code, reason = "some of it serves only `cargo xtask`")]
+#[expect(dead_code, reason = "`cargo xtask` uses the rest")]
 mod bpf;
 
 use std::{
@@ -27,16 +27,16 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let workspace = PathBuf::from(variable("CARGO_MANIFEST_DIR")?)
         .parent()
-        .ok_or("the package does not lie in a workspace")?
+        .ok_or("the package is not in a workspace")?
         .to_path_buf();
     let out_dir = PathBuf::from(variable("OUT_DIR")?);
     rerun_if_changed(Path::new("build"));
-    // One object a build now. A second one with logging (`run --trace-packets`) is a second call with its feature and
-    // its file name.
+    // There is one object per build for now. A second one, with logging (`run --trace-packets`), would be a second call
+    // with its feature and its file name.
     build_object(&workspace, &out_dir, &out_dir.join("ringfence.bpf.o"))
 }
 
-/// Builds the XDP program, or takes the one the environment names, and puts it at `object`.
+/// Builds the XDP program, or takes the one that the environment names, and copies it to `object`.
 fn build_object(workspace: &Path, out_dir: &Path, object: &Path) -> Result<()> {
     for name in [bpf::ENV_OBJECT, bpf::ENV_RUSTC, bpf::ENV_TOOLCHAIN] {
         println!("cargo::rerun-if-env-changed={name}");

@@ -139,7 +139,7 @@ fn an_interface_that_was_made_anew_gets_a_new_link() -> Result<()> {
     scene.wire.server.ip(&["link", "add", "eth0.7", "type", "veth", "peer", "name", "other"])?;
     let installed = scene.inside(|| filter.install(&mut image(&[SCANNERS]), &listed, ModeChoice::Auto, None))?;
     let note = installed.interfaces[0].note.clone().unwrap_or_default();
-    assert!(note.contains("made anew"), "{note}");
+    assert!(note.contains("recreated"), "{note}");
     assert!(State::read(&scene.pins())?.context("no state")?.deployments[0].attached);
     Ok(())
 }

@@ -5,12 +5,12 @@ mod arguments;
 
 use anyhow::Result;
 
-pub use arguments::Arguments;
+pub(crate) use arguments::Arguments;
 
 use crate::{setup, workspace};
 
 /// Installs what the bench needs, then builds and runs it.
-pub fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     ringfence_tests::netns::ensure_root()?;
     let floods = arguments.parts.is_empty() || arguments.parts.contains(&arguments::Part::Flood);
     let groups: &[_] = if floods {

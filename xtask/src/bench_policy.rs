@@ -1,4 +1,5 @@
-//! `cargo xtask big-policy`: the largest policy that the filter accepts, and a capture to replay against it, to measure with.
+//! `cargo xtask big-policy`: the largest policy that the filter accepts, and a capture to replay against it, to measure
+//! with.
 //!
 //! The same arguments give the same files, byte for byte, so that measurements of different versions can be compared:
 //!
@@ -21,7 +22,7 @@ use ringfence_tests::{message::Message, packet::Packet};
 
 /// The arguments of `cargo xtask big-policy`.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The folder; it is created if it does not exist.
     #[arg(value_name = "DIR")]
     directory: PathBuf,
@@ -43,7 +44,7 @@ pub struct Arguments {
 const FIXED_RULES: u32 = 2;
 
 /// Writes the policy and the capture.
-pub fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     ensure!(arguments.rules >= FIXED_RULES, "--rules must be at least {FIXED_RULES}");
     let lists = arguments.directory.join("lists");
     fs::create_dir_all(&lists).with_context(|| format!("failed to create {}", lists.display()))?;

@@ -1,4 +1,5 @@
-//! `cargo xtask check`: the loop while writing code. It needs no root, loads no program into the kernel and installs nothing.
+//! `cargo xtask check`: the loop while writing code. It needs no root, loads no program into the kernel and installs
+//! nothing.
 
 use std::{env, fs};
 
@@ -16,8 +17,8 @@ const STAGES: &[Stage] = &[
     Stage { name: "test", about: "unit and engine tests", needed_by_the_rest: false, run: run_tests },
 ];
 
-/// Packages whose build embeds the XDP program, and so needs the BPF compiler. The tests of `ringfence-tests` do; its library
-/// does not.
+/// Packages whose build embeds the XDP program, and so needs the BPF compiler. The tests of `ringfence-tests` do; its
+/// library does not.
 const EMBED_PROGRAM: [&str; 4] = ["ringfence", "ringfence-bench", "ringfence-hosts", "ringfence-tests"];
 
 /// Files in `tests/tests` that need root: they load programs into the kernel, or use network namespaces.

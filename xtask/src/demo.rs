@@ -34,7 +34,7 @@ const TAIL: Duration = Duration::from_secs(70);
 
 /// The arguments of `cargo xtask demo`.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// How many seconds to send traffic.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub seconds: u32,
@@ -53,7 +53,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// The set-up fails, an ordinary call was lost, or an unwanted packet arrived.
-pub fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     // Before a build that takes minutes.
     ensure_root()?;
     let interrupted = Arc::new(AtomicBool::new(false));

@@ -37,20 +37,21 @@ const INSTRUMENTATION: [&str; 7] = [
 
 /// The arguments of `cargo xtask fuzz`.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Fuzz only this target; can be given several times.
     #[arg(long, value_name = "TARGET")]
     target: Vec<String>,
     /// How many seconds to run each target.
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: u64,
-    /// Afterwards, reduce the new inputs and the checked-in corpus to a set with the same coverage, and put it into fuzz/corpus.
+    /// Afterwards, reduce the new inputs and the checked-in corpus to a set with the same coverage, and put it into
+    /// fuzz/corpus.
     #[arg(long)]
     minimise: bool,
 }
 
 /// Runs the targets.
-pub fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(unknown) = arguments.target.iter().find(|name| !TARGETS.contains(&name.as_str())) {
         bail!("no target {unknown:?}; the targets are: {}", TARGETS.join(", "));
     }
@@ -65,7 +66,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Runs each target for a minute, as a stage of the tests: always from the same seed, so that the result is reproducible.
-pub fn smoke() -> Result<Outcome> {
+pub(crate) fn smoke() -> Result<Outcome> {
     fuzz(&build()?, &TARGETS, 60, Some(1)).map(Outcome::Done)
 }
 
@@ -130,8 +131,8 @@ fn fuzz(binaries: &Path, targets: &[&str], seconds: u64, seed: Option<u32>) -> R
     Ok(format!("{seconds} s each, executions: {}", summary.join(", ")))
 }
 
-/// Runs a target. Returns the number of executions. With a seed, it starts from the checked-in corpus alone, otherwise also from
-/// earlier findings.
+/// Runs a target. Returns the number of executions. With a seed, it starts from the checked-in corpus alone, otherwise also
+/// from earlier findings.
 fn fuzz_one(binaries: &Path, target: &str, seconds: u64, seed: Option<u32>) -> Result<u64> {
     let found = match seed {
         None => findings().join("corpus").join(target),

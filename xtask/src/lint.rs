@@ -24,7 +24,7 @@ const STAGES: &[Stage] = &[
 ];
 
 /// Runs the stages that `only` names, or all.
-pub fn run(only: &[String]) -> Result<()> {
+pub(crate) fn run(only: &[String]) -> Result<()> {
     stages::run("lint", STAGES, only)
 }
 
@@ -58,8 +58,8 @@ fn clippy_bpf() -> Result<Outcome> {
         let mut check = compiler
             .cargo("check", object, workspace::root(), &workspace::target().join("bpf"), env::consts::ARCH)
             .context("failed to set up the check")?;
-        // clippy-driver splits CLIPPY_ARGS at this separator. The arguments apply to the workspace's crates only: in RUSTFLAGS,
-        // they would turn a warning inside `core` into an error.
+        // clippy-driver splits CLIPPY_ARGS at this separator. The arguments apply to the workspace's crates only: in
+        // RUSTFLAGS, they would turn a warning inside `core` into an error.
         check
             .env("RUSTC_WORKSPACE_WRAPPER", &driver)
             .env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__");

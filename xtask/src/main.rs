@@ -1,5 +1,7 @@
 //! `cargo xtask`: the jobs of this repository that take more than one cargo command.
 
+#![warn(clippy::wildcard_enum_match_arm, unreachable_pub)]
+
 mod bench;
 mod bench_policy;
 #[path = "../../controller/build/bpf.rs"]

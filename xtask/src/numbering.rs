@@ -1,7 +1,7 @@
 //! `cargo xtask numbering`: regenerates the built-in numbering tables from libphonenumber's metadata.
 //!
-//! The metadata is in the PyPI package `phonenumbers`. A pinned version of it is installed into a virtual environment of this
-//! working copy. To update the tables, pin a newer version, run this again, and review the diff.
+//! The metadata is in the PyPI package `phonenumbers`. A pinned version of it is installed into a virtual environment of
+//! this working copy. To update the tables, pin a newer version, run this again, and review the diff.
 
 use std::{fs, process::Command};
 
@@ -16,7 +16,7 @@ use crate::{
 const GENERATOR: &str = "filter-policy/src/numbering/generate.py";
 
 /// Writes the tables.
-pub fn run_generator() -> Result<()> {
+pub(crate) fn run_generator() -> Result<()> {
     let environment = workspace::tools().join(format!("phonenumbers-{}", versions::PHONENUMBERS));
     let python = environment.join("bin/python");
     // Written last, so that an interrupted installation starts again.

@@ -30,7 +30,7 @@ use crate::{
 
 /// What a group of tools is needed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Group {
+pub(crate) enum Group {
     /// To measure: senders, and filters to compare with.
     Bench,
     /// To build.
@@ -47,7 +47,7 @@ pub enum Group {
 
 /// The arguments of `cargo xtask setup`.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// What to set up for [default: build, lint and traffic].
     #[arg(value_enum, value_name = "GROUP")]
     groups: Vec<Group>,
@@ -57,7 +57,7 @@ pub struct Arguments {
 }
 
 /// Sets up the groups that the arguments name.
-pub fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let groups = match arguments.groups.as_slice() {
         [] => &[Group::Build, Group::Lint, Group::Traffic],
         groups => groups,
@@ -75,7 +75,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Installs the missing tools of these groups. Returns a sentence about what was done.
-pub fn ensure(groups: &[Group]) -> Result<String> {
+pub(crate) fn ensure(groups: &[Group]) -> Result<String> {
     if missing(groups).is_empty() {
         return Ok("nothing is missing".into());
     }

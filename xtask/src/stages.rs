@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 /// One part of a job.
-pub struct Stage {
+pub(crate) struct Stage {
     /// Its name for `--only`.
     pub name: &'static str,
     /// What it does, in a few words.
@@ -16,16 +16,16 @@ pub struct Stage {
 }
 
 /// How a stage ended, unless it failed.
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// It ran. The text is its result, and may be empty.
     Done(String),
     /// It cannot run here. The text says why.
     Skipped(String),
 }
 
-/// Runs the stages that `only` names, or all, in order, and prints a summary. After a failure the other stages still run, unless
-/// they need the stage that failed.
-pub fn run(job: &str, stages: &[Stage], only: &[String]) -> Result<()> {
+/// Runs the stages that `only` names, or all, in order, and prints a summary. After a failure the other stages still run,
+/// unless they need the stage that failed.
+pub(crate) fn run(job: &str, stages: &[Stage], only: &[String]) -> Result<()> {
     let known: Vec<_> = stages.iter().map(|stage| stage.name).collect();
     if let Some(unknown) = only.iter().find(|name| !known.contains(&name.as_str())) {
         bail!("no stage {unknown:?}; the stages are: {}", known.join(", "));

@@ -33,7 +33,7 @@ const STAGES: &[Stage] = &[
 ];
 
 /// Runs the stages that `only` names, or all.
-pub fn run(only: &[String]) -> Result<()> {
+pub(crate) fn run(only: &[String]) -> Result<()> {
     stages::run("test", STAGES, only)
 }
 

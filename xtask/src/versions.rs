@@ -4,21 +4,21 @@
 //! LLVM, the program may not load.
 
 /// From crates.io: the newest bpf-linker that uses the compiler's own LLVM (22), so that no other LLVM has to be installed.
-pub const BPF_LINKER: &str = "0.10.3";
+pub(crate) const BPF_LINKER: &str = "0.10.3";
 /// The command for hosts other than x86_64, where it has to be linked to an LLVM of its own.
-pub const BPF_LINKER_WITH_LLVM: &str = "LLVM_PREFIX=/usr/lib/llvm-22 cargo install bpf-linker --version 0.10.3 --locked \
+pub(crate) const BPF_LINKER_WITH_LLVM: &str = "LLVM_PREFIX=/usr/lib/llvm-22 cargo install bpf-linker --version 0.10.3 --locked \
      --no-default-features --features llvm-22   # needs LLVM 22 (Debian: llvm-22-dev)";
 /// From crates.io.
-pub const CARGO_DENY: &str = "0.20.2";
-/// From Debian. `rustc-web` follows security updates, so the patch version changes. The packages of the library source and of
-/// clippy need the same version as the compiler.
+pub(crate) const CARGO_DENY: &str = "0.20.2";
+/// From Debian. `rustc-web` follows security updates, so the patch version changes. The packages of the library source and
+/// of clippy need the same version as the compiler.
 const DEBIAN_RUSTC: &str = "1.96.*";
 /// From PyPI: libphonenumber's metadata, the source of the built-in numbering tables.
-pub const PHONENUMBERS: &str = "9.0.43";
+pub(crate) const PHONENUMBERS: &str = "9.0.43";
 /// From PyPI.
-pub const SIPVICIOUS: &str = "0.3.8";
+pub(crate) const SIPVICIOUS: &str = "0.3.8";
 
 /// The version that a Debian package is pinned to, if any.
-pub fn of_debian_package(package: &str) -> Option<&'static str> {
+pub(crate) fn of_debian_package(package: &str) -> Option<&'static str> {
     ["rustc-web", "rust-web-clippy", "rust-web-src"].contains(&package).then_some(DEBIAN_RUSTC)
 }

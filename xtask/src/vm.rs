@@ -1,8 +1,8 @@
 //! `cargo xtask vm`: runs the engine's tests on other kernels.
 //!
-//! Each kernel boots in QEMU, without hardware virtualisation, from an initramfs with busybox, the test programs built on this
-//! host, and their libraries. The tests load the XDP program with several policies, run packets through it, and attach it to an
-//! interface. The verifier's counts are compared with a table in the repository.
+//! Each kernel boots in QEMU, without hardware virtualisation, from an initramfs with busybox, the test programs built on
+//! this host, and their libraries. The tests load the XDP program with several policies, run packets through it, and attach
+//! it to an interface. The verifier's counts are compared with a table in the repository.
 
 mod guest;
 mod kernels;
@@ -24,7 +24,7 @@ use table::Table;
 
 /// The arguments of `cargo xtask vm`.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Boot only the newest kernel of this series; can be given several times.
     #[arg(long = "kernel", value_name = "SERIES", value_parser = SERIES.map(|series| series.name))]
     kernels: Vec<String>,
@@ -53,7 +53,8 @@ const FULL: Slice = Slice {
         Run::of("evasions"),
         Run { filters: &["user_space_kernel_and_oracle_agree"], cases: 2_000, ..Run::of("differential") },
         Run { needs_binary: true, attaches: true, ..Run::of("jumbo") },
-        // Only some of them: each loads a program several times, which is slow here. And no swaps under traffic: see `attaches`.
+        // Only some of them: each loads a program several times, which is slow here. And no swaps under traffic: see
+        // `attaches`.
         Run {
             filters: &["the_filter_outlives_its_process", "without_native_mode", "events_name_what_was_dropped"],
             attaches: true,
@@ -77,7 +78,7 @@ struct Slice {
 }
 
 /// Boots the kernels that the arguments name, and compares or records.
-pub fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     ensure_x86_64()?;
     setup::ensure(&[setup::Group::Build, setup::Group::Kernels])?;
     let slice = match arguments {
@@ -115,9 +116,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// A stage of the tests: loads the programs and runs the fixtures on the oldest kernel. Skipped, with the reason, where that is
-/// not possible.
-pub fn quick_stage() -> Result<Outcome> {
+/// A stage of the tests: loads the programs and runs the fixtures on the oldest kernel. Skipped, with the reason, where
+/// that is not possible.
+pub(crate) fn quick_stage() -> Result<Outcome> {
     let possible = ensure_x86_64().and_then(|()| setup::ensure(&[setup::Group::Kernels]));
     if let Err(error) = possible {
         return Ok(Outcome::Skipped(format!("{error:#}")));

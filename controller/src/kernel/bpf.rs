@@ -1,6 +1,6 @@
-//! What aya does not offer of `bpf()`: whole-array updates, mapped arrays, raw values of maps, facts about links.
+//! The parts of `bpf()` that aya does not offer: batch updates, mapped arrays, raw map values, information about links.
 //!
-//! Numbers and structures are those of the kernel's `include/uapi/linux/bpf.h`; unused tails of an attribute are zero.
+//! Constants and structures are those of the kernel's `include/uapi/linux/bpf.h`; the unused tail of an attribute is zero.
 
 use std::{
     ffi::CString,
@@ -29,7 +29,7 @@ const BPF_MAP_TYPE_ARRAY: u32 = 2;
 /// `BPF_F_MMAPABLE`: an array whose values can be mapped into memory.
 pub(super) const MMAPABLE: u32 = 1 << 10;
 
-/// Makes an array map. `name` may have 15 bytes of letters, digits and underscores.
+/// Creates an array map. `name` may have up to 15 letters, digits and underscores.
 pub(super) fn create_array(name: &str, value_size: u32, max_entries: u32, map_flags: u32) -> io::Result<OwnedFd> {
     #[repr(C)]
     #[derive(Default)]
@@ -55,9 +55,9 @@ pub(super) fn create_array(name: &str, value_size: u32, max_entries: u32, map_fl
         map_name,
         ..Attribute::default()
     };
-    // SAFETY: the attribute holds no pointers.
+    // SAFETY: the attribute has no pointers.
     let fd = unsafe { bpf(BPF_MAP_CREATE, &mut attribute) }?;
-    // SAFETY: the kernel just made this descriptor for us, nobody else owns it.
+    // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -77,7 +77,7 @@ pub(super) unsafe fn lookup(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) -
     unsafe { bpf(BPF_MAP_LOOKUP_ELEM, &mut attribute) }.map(drop)
 }
 
-/// Writes a value, whether the key was there or not.
+/// Writes a value, whether or not the key exists.
 ///
 /// # Safety
 /// As for [`lookup`].
@@ -95,7 +95,7 @@ pub(super) unsafe fn update(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> io
 /// Writes `count` values at once.
 ///
 /// # Safety
-/// `keys` and `values` must hold at least `count` keys and values of the map.
+/// `keys` and `values` must have at least `count` keys and values of the map.
 pub(super) unsafe fn update_batch(map: BorrowedFd<'_>, keys: &[u8], values: &[u8], count: u32) -> io::Result<()> {
     #[repr(C)]
     #[derive(Default)]
@@ -120,17 +120,17 @@ pub(super) unsafe fn update_batch(map: BorrowedFd<'_>, keys: &[u8], values: &[u8
     unsafe { bpf(BPF_MAP_UPDATE_BATCH, &mut attribute) }.map(drop)
 }
 
-/// The values of an array with [`MMAPABLE`], mapped into this process's memory, to be written.
+/// The values of an array with [`MMAPABLE`], mapped into this process's memory for writing.
 pub(super) struct Mapping {
     start: NonNull<u8>,
     length: usize,
 }
 
 impl Mapping {
-    /// Maps the first `length` bytes of the values. The kernel refuses more than the map has (rounded up to a page).
+    /// Maps the first `length` bytes of the values. The kernel refuses a length beyond the map (rounded up to a page).
     pub(super) fn new(map: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
         let (protection, fd) = (libc::PROT_READ | libc::PROT_WRITE, map.as_raw_fd());
-        // SAFETY: the kernel chooses the place, so that nothing that is mapped already is touched.
+        // SAFETY: the kernel chooses the address, so no existing mapping is touched.
         let start = unsafe { libc::mmap(ptr::null_mut(), length, protection, libc::MAP_SHARED, fd, 0) };
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
@@ -141,22 +141,22 @@ impl Mapping {
         }
     }
 
-    /// Writes bytes from an offset on.
+    /// Writes bytes at an offset.
     ///
     /// # Panics
-    /// They reach past the mapping's end.
+    /// The bytes reach beyond the end of the mapping.
     pub(super) fn write(&mut self, offset: usize, bytes: &[u8]) {
         let end = offset.checked_add(bytes.len());
         assert!(end.is_some_and(|end| end <= self.length), "{} bytes at {offset} of {}", bytes.len(), self.length);
-        // SAFETY: the range was just checked to lie in the mapping, which nothing else in this process points into. Programs
-        // may read it meanwhile: it is plain memory to them, which user space may change at any time.
+        // SAFETY: the range was just checked to be inside the mapping, and nothing else in this process points into it. BPF
+        // programs may read it at the same time: to them it is memory that user space may change at any time.
         unsafe { self.start.as_ptr().add(offset).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: it was mapped with this length, and no pointer into it leaves this type.
+        // SAFETY: it was mapped with this length, and no pointer into it escapes from this type.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
     }
 }
@@ -166,7 +166,7 @@ pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let pathname = CString::new(path.as_os_str().as_bytes())?;
     let mut attribute =
         Object { pathname: pathname.as_ptr() as u64, bpf_fd: object.as_raw_fd() as u32, ..Object::default() };
-    // SAFETY: the path is a string with its terminating zero and outlives the call.
+    // SAFETY: the path is a zero-terminated string that outlives the call.
     unsafe { bpf(BPF_OBJ_PIN, &mut attribute) }.map(drop)
 }
 
@@ -174,9 +174,9 @@ pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
 pub(super) fn get(path: &Path) -> io::Result<OwnedFd> {
     let pathname = CString::new(path.as_os_str().as_bytes())?;
     let mut attribute = Object { pathname: pathname.as_ptr() as u64, ..Object::default() };
-    // SAFETY: the path is a string with its terminating zero and outlives the call.
+    // SAFETY: the path is a zero-terminated string that outlives the call.
     let fd = unsafe { bpf(BPF_OBJ_GET, &mut attribute) }?;
-    // SAFETY: the kernel just made this descriptor for us, nobody else owns it.
+    // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -185,7 +185,7 @@ pub(super) const XDP_GENERIC: u32 = 1 << 1;
 /// `XDP_FLAGS_DRV_MODE`: run in the driver.
 pub(super) const XDP_NATIVE: u32 = 1 << 2;
 
-/// Puts an XDP program on an interface. It stays while the link, or a pin of it, is open.
+/// Attaches an XDP program to an interface. It stays attached while the link is open or pinned.
 pub(super) fn create_xdp_link(program: BorrowedFd<'_>, interface: u32, flags: u32) -> io::Result<OwnedFd> {
     const BPF_XDP: u32 = 37;
     #[repr(C)]
@@ -196,13 +196,13 @@ pub(super) fn create_xdp_link(program: BorrowedFd<'_>, interface: u32, flags: u3
         flags: u32,
     }
     let mut attribute = Attribute { program: program.as_raw_fd() as u32, interface, attach_type: BPF_XDP, flags };
-    // SAFETY: the attribute holds no pointers.
+    // SAFETY: the attribute has no pointers.
     let fd = unsafe { bpf(BPF_LINK_CREATE, &mut attribute) }?;
-    // SAFETY: the kernel just made this descriptor for us, nobody else owns it.
+    // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Replaces the program behind a link in one step: each packet sees the old one or the new one.
+/// Replaces the program of a link atomically: each packet sees either the old program or the new one.
 pub(super) fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
     #[repr(C)]
     struct Attribute {
@@ -213,24 +213,24 @@ pub(super) fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::
     }
     let mut attribute =
         Attribute { link: link.as_raw_fd() as u32, new_program: program.as_raw_fd() as u32, flags: 0, old_program: 0 };
-    // SAFETY: the attribute holds no pointers.
+    // SAFETY: the attribute has no pointers.
     unsafe { bpf(BPF_LINK_UPDATE, &mut attribute) }.map(drop)
 }
 
-/// Takes a link's program off its interface at once, whoever still holds the link.
+/// Detaches a link's program from its interface at once, even if the link is still open elsewhere.
 pub(super) fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
     let mut attribute = link.as_raw_fd() as u32;
-    // SAFETY: the attribute holds no pointers.
+    // SAFETY: the attribute has no pointers.
     unsafe { bpf(BPF_LINK_DETACH, &mut attribute) }.map(drop)
 }
 
-/// What the kernel says of an XDP link: `struct bpf_link_info`.
+/// Information about an XDP link: `struct bpf_link_info`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LinkInfo {
     /// `enum bpf_link_type`.
     pub(super) kind: u32,
-    /// The link's id.
+    /// The id of the link.
     pub(super) id: u32,
     /// The id of its program.
     pub(super) program: u32,
@@ -243,7 +243,7 @@ pub(super) struct LinkInfo {
 /// `BPF_LINK_TYPE_XDP`.
 pub(super) const LINK_TYPE_XDP: u32 = 6;
 
-/// Asks the kernel about a link.
+/// Gets information about a link from the kernel.
 pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     #[repr(C)]
     #[derive(Default)]
@@ -258,12 +258,12 @@ pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
         info_len: size_of::<LinkInfo>() as u32,
         info: &raw mut info as u64,
     };
-    // SAFETY: the kernel writes at most `info_len` bytes to `info`, which lives on for the call; any bytes are a valid value.
+    // SAFETY: the kernel writes at most `info_len` bytes to `info`, which outlives the call; any bytes are a valid value.
     unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attribute) }?;
     Ok(info)
 }
 
-/// `struct { pathname; bpf_fd; file_flags }` of the commands about pins.
+/// `struct { pathname; bpf_fd; file_flags }`, for the commands about pins.
 #[repr(C)]
 #[derive(Default)]
 struct Object {
@@ -272,7 +272,7 @@ struct Object {
     file_flags: u32,
 }
 
-/// `struct { map_fd; key; value; flags }` of the element commands.
+/// `struct { map_fd; key; value; flags }`, for the commands about elements.
 #[repr(C)]
 #[derive(Default)]
 struct Element {
@@ -283,12 +283,12 @@ struct Element {
     flags: u64,
 }
 
-/// The system call.
+/// The system call `bpf()`.
 ///
-/// # Safety
-/// `attribute` must be the one `command` takes, and every pointer in it must be valid for what the command does with it.
+/// # Safety `attribute` must be of the type that `command` takes, and every pointer in it must be valid for what the
+/// command does with it.
 unsafe fn bpf<T>(command: libc::c_long, attribute: &mut T) -> io::Result<i32> {
-    // SAFETY: by this function's contract; the size is the attribute's own.
+    // SAFETY: by this function's contract; the size is that of the attribute.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attribute, size_of::<T>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
 }

@@ -1,16 +1,16 @@
-//! Why the system refused, and what helps.
+//! Errors of the kernel room, and how to fix them.
 
 use std::{error::Error as StdError, fmt, io, path::PathBuf};
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError, sys::SyscallError};
 
-/// Lines of the verifier's log that are shown: its last ones hold the complaint.
+/// The number of lines of the verifier's log that are shown, from its end: that is where the reason is.
 const LOG_LINES: usize = 12;
 
-/// Why the kernel's side refused. Each text is whole; [`Error::help`] is the command that mends it, where there is one.
+/// An error of the kernel room. Each text is complete; [`Error::help`] says how to fix it, where that is known.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Somebody else's XDP program is on the interface.
+    /// Another XDP program is attached to the interface.
     #[error("interface {interface} already has an XDP program: id {id}, name {name}")]
     AnotherProgram {
         /// The interface.
@@ -19,103 +19,103 @@ pub enum Error {
         id: u32,
         /// Its name.
         name: String,
-        /// The command that takes it off.
+        /// The command that detaches it.
         off: String,
     },
-    /// No BPF file system where pins are to be, and none could be mounted.
+    /// There is no BPF file system for the pins, and none could be mounted.
     #[error("no BPF file system is mounted at {mount}, and mounting one failed: {error}")]
     Bpffs {
-        /// Where it should be.
+        /// The expected mount point.
         mount: PathBuf,
-        /// What the mount said.
+        /// The error of the mount.
         error: io::Error,
     },
-    /// A daemon works on these pins.
-    #[error("another daemon works on the pins in {}", .0.display())]
+    /// Another daemon uses these pins.
+    #[error("another daemon uses the pins in {}", .0.display())]
     Busy(PathBuf),
-    /// A state that a correct build does not reach.
+    /// A state that should be impossible.
     #[error("internal error: {0}")]
     Internal(String),
-    /// The interface's name cannot be used in the pin directory.
-    #[error("interface name {0:?} is taken by the pin directory's own files")]
+    /// The interface's name is also the name of a file in the pin directory.
+    #[error("interface name {0:?} conflicts with a file in the pin directory")]
     InterfaceName(String),
     /// The kernel is older than the oldest one supported.
     #[error("kernel {found} is too old: {needed} or later is needed")]
     KernelTooOld {
         /// The running kernel.
         found: String,
-        /// The oldest one that will do.
+        /// The oldest supported one.
         needed: &'static str,
     },
-    /// The link was asked for in a mode that the driver does not have.
+    /// Native mode was requested, but the driver does not support it.
     #[error("interface {interface}: its driver cannot run XDP programs (native mode): {reason}")]
     NoNativeMode {
         /// The interface.
         interface: String,
-        /// What the kernel said.
+        /// The kernel's error.
         reason: String,
     },
     /// A capability is missing.
     #[error("not permitted: {} missing", .0.join(" and "))]
     NotPermitted(Vec<&'static str>),
-    /// A rule's name does not fit into its counter's slot.
-    #[error("the name of a rule has 1 to {} bytes, this one has {}: {_0:?}", super::RULE_NAME, _0.len())]
+    /// A rule's name does not fit into a counter slot.
+    #[error("a rule's name must have 1 to {} bytes, this one has {}: {_0:?}", super::RULE_NAME, _0.len())]
     RuleName(String),
-    /// The pins hold another version's state.
-    #[error("the pins in {} are of schema version {found}, this build's is {expected}", pins.display())]
+    /// Another version of the program created the pins.
+    #[error("the pins in {} have schema version {found}, this build has {expected}", pins.display())]
     Schema {
         /// The pin directory.
         pins: PathBuf,
-        /// The version found, none where it could not be read.
+        /// The version of the pins, if it could be read.
         found: Version,
-        /// Ours.
+        /// The version of this build.
         expected: u32,
     },
-    /// A pinned map is not what this build makes.
+    /// A pinned map has another shape than in this build.
     #[error("the pinned map {} is not the one this build uses ({found}; expected {expected})", path.display())]
     Shape {
         /// The pin.
         path: PathBuf,
-        /// What it is.
+        /// Its shape.
         found: String,
-        /// What it should be.
+        /// The expected shape.
         expected: String,
     },
-    /// The system said no.
+    /// A system call or a library failed.
     #[error("failed to {doing}: {}", Chain(source.as_ref()))]
     System {
-        /// What was tried.
+        /// The action that failed.
         doing: String,
-        /// What came back.
+        /// The error.
         source: Box<dyn StdError + Send + Sync>,
     },
-    /// More interfaces than the meta map has room for.
+    /// More interfaces than fit into the meta map.
     #[error("at most {0} interfaces can share one set of pins")]
     TooManyInterfaces(usize),
-    /// No such interface.
+    /// There is no such interface.
     #[error("no interface named {0}")]
     UnknownInterface(String),
     /// The verifier rejected the program.
-    #[error("the kernel's verifier rejected the program ({error}); its last words:\n{log}")]
+    #[error("the kernel's verifier rejected the program ({error}); its log ends with:\n{log}")]
     Verifier {
         /// The error of the load.
         error: io::Error,
-        /// The log's last lines, indented.
+        /// The last lines of the log, indented.
         log: String,
     },
-    /// The new program decides a probe otherwise than the engine does in user space.
+    /// The new program and the engine in user space disagree about a probe.
     #[error("the loaded program answers the probe \"{probe}\" with {found}, expected {expected}; it was not attached")]
     WrongVerdict {
         /// The probe's name.
         probe: &'static str,
         /// The XDP action the kernel returned.
         found: String,
-        /// The one expected.
+        /// The expected one.
         expected: String,
     },
 }
 
-/// A schema version as found.
+/// The schema version of pins, if it could be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version(pub Option<u32>);
 
@@ -129,17 +129,19 @@ impl fmt::Display for Version {
 }
 
 impl Error {
-    /// What the operator can do about it, a sentence or a command.
+    /// How the operator can fix it: a sentence or a command.
     #[must_use]
     pub fn help(&self) -> Option<String> {
         Some(match self {
             Self::AnotherProgram { off, .. } => {
-                format!("two XDP programs cannot share an interface; take the other one off first: `{off}`")
+                format!("two XDP programs cannot share an interface; detach the other one first: `{off}`")
             }
             Self::Bpffs { mount, .. } => format!("run `mount -t bpf bpf {}` as root", mount.display()),
-            Self::Busy(_) => "`ringfence status` shows it, stopping it (or `ringfence detach`) frees them; several \
-                              interfaces go to one daemon: `--interface eth0 --interface eth1`"
-                .to_owned(),
+            Self::Busy(_) => {
+                "`ringfence status` shows it; stop it, or run `ringfence detach`; one daemon can filter several \
+                              interfaces: `--interface eth0 --interface eth1`"
+                    .to_owned()
+            }
             Self::Internal(_) => return None,
             Self::InterfaceName(_) => "rename it: `ip link set dev IF name NEW`".to_owned(),
             Self::KernelTooOld { .. } => {
@@ -148,14 +150,14 @@ impl Error {
                     .to_owned()
             }
             Self::NoNativeMode { .. } => {
-                "use `--mode generic`, which works on every interface and costs more for each packet".to_owned()
+                "use `--mode generic`, which works on every interface and costs more per packet".to_owned()
             }
             Self::NotPermitted(_) => "run as root, or in a systemd unit with `AmbientCapabilities=CAP_BPF \
                                       CAP_NET_ADMIN CAP_PERFMON`"
                 .to_owned(),
             Self::RuleName(_) => "give the rule a shorter name".to_owned(),
             Self::Schema { pins, .. } | Self::Shape { path: pins, .. } => format!(
-                "another version of ringfence left them; take its filter off and start anew: `ringfence detach \
+                "another version of ringfence created them; detach its filter and start again: `ringfence detach \
                  --pin-dir {}`",
                 match self {
                     Self::Shape { path, .. } => path.parent().unwrap_or(path).display(),
@@ -173,34 +175,34 @@ impl Error {
     }
 }
 
-/// What an error number of `bpf()` mostly means on this side of it.
+/// How to fix the usual cause of an error number of `bpf()`.
 fn help_for(errno: i32) -> Option<String> {
     Some(match errno {
         libc::EPERM | libc::EACCES => match lockdown() {
             Some(mode) => format!(
                 "the kernel is locked down ({mode}), which can forbid BPF; /sys/kernel/security/lockdown shows the \
-                 mode, Secure Boot or the `lockdown=` boot option set it"
+                 mode, and Secure Boot or the boot option `lockdown=` sets it"
             ),
-            None => "run as root; in a container it needs CAP_BPF and CAP_NET_ADMIN, and a seccomp profile that lets \
-                     bpf() through"
+            None => "run as root; in a container it needs CAP_BPF and CAP_NET_ADMIN, and a seccomp profile that \
+                     allows bpf()"
                 .to_owned(),
         },
         libc::ENOMEM => "the maps do not fit: raise the memory limit of the unit or container (`MemoryMax=`), or make \
-                         the policy's lists smaller; `ringfence check` says what a policy takes"
+                         the policy's lists smaller; `ringfence check` shows the memory that a policy needs"
             .to_owned(),
         libc::ENOSYS => "this kernel was built without CONFIG_BPF_SYSCALL; use a distribution's kernel".to_owned(),
         _ => return None,
     })
 }
 
-/// The lockdown mode, if the kernel is in one.
+/// The lockdown mode, unless it is `none`.
 fn lockdown() -> Option<String> {
     let text = std::fs::read_to_string("/sys/kernel/security/lockdown").ok()?;
     let mode = text.split_once('[')?.1.split_once(']')?.0;
     (mode != "none").then(|| mode.to_owned())
 }
 
-/// Adds what was tried to whatever came back.
+/// Adds the action that failed to an error.
 pub(super) trait Context<T> {
     /// `doing` completes "failed to ...".
     fn context(self, doing: impl FnOnce() -> String) -> Result<T, Error>;
@@ -241,7 +243,7 @@ fn last_lines(log: &str) -> String {
     shown.join("\n")
 }
 
-/// The error number at the bottom of a chain of errors.
+/// The error number in a chain of errors.
 pub(super) fn errno(error: &(dyn StdError + 'static)) -> Option<i32> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -265,16 +267,16 @@ struct Chain<'a>(&'a (dyn StdError + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut said = self.0.to_string();
-        f.write_str(&said)?;
+        let mut shown = self.0.to_string();
+        f.write_str(&shown)?;
         let mut next = self.0.source();
         while let Some(error) = next {
             let text = error.to_string();
-            // Transparent wrappers, and those that quote their cause, would say everything twice.
-            if !said.contains(&text) {
+            // Transparent wrappers, and errors that quote their cause, would repeat it.
+            if !shown.contains(&text) {
                 write!(f, ": {text}")?;
             }
-            said = text;
+            shown = text;
             next = error.source();
         }
         Ok(())
@@ -297,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_runs_out_is_explained() {
+    fn the_help_for_a_lack_of_memory_names_the_limit() {
         let error =
             MapError::CreateError { name: "NODES".to_owned(), io_error: io::Error::from_raw_os_error(libc::ENOMEM) };
         let help = Error::from(EbpfError::MapError(error)).help();

@@ -1,4 +1,4 @@
-//! The filter on its interfaces: started, adopted, replaced, taken off.
+//! The filter on its interfaces: starting, adopting, replacing and detaching it.
 
 use std::{
     fs::{File, TryLockError},
@@ -26,33 +26,33 @@ use filter_policy::image::Image;
 const META: &str = "META";
 const SLOTS: &str = "SLOTS";
 
-/// A pin directory that this process alone works on, and the filter whose state lies there.
+/// A pin directory that only this process may change, and the filter in it.
 ///
-/// Dropping it changes nothing: pins hold the filter, not this process.
+/// Dropping it has no effect on the filter: the pins keep it in the kernel, not this process.
 #[derive(Debug)]
 pub struct Filter {
     pins: Pins,
     meta_table: Table,
     slots_table: Table,
     meta: Meta,
-    /// Held for as long as this lives; the kernel lets go of it when the process ends, however it ends.
+    /// Held while this value exists. The kernel releases it when the process ends, in whatever way.
     _lock: File,
 }
 
-/// What an [`Filter::install`] did.
+/// The result of [`Filter::install`].
 #[derive(Clone, Debug)]
 pub struct Installed {
-    /// Number of the generation that is in force now.
+    /// The number of the generation that is now in force.
     pub generation: u64,
     /// The id of its program.
     pub program: u32,
-    /// Instructions the verifier walked through.
+    /// The number of instructions that the verifier processed.
     pub verified_instructions: u32,
-    /// Where it is attached.
+    /// The interfaces that it is attached to.
     pub interfaces: Vec<Attached>,
-    /// Interfaces that had the filter and are no longer named: it was taken off them.
+    /// Interfaces from which the filter was detached, because they were not named any more.
     pub removed: Vec<String>,
-    /// Loading, filling, verifying and replacing.
+    /// The time for loading, filling, verifying and replacing.
     pub took: Duration,
 }
 
@@ -61,17 +61,17 @@ pub struct Installed {
 pub struct Attached {
     /// The interface.
     pub interface: String,
-    /// How the program runs there.
+    /// The mode in which the program runs there.
     pub mode: Mode,
-    /// What is worth knowing about how it came there.
+    /// A remark for the operator, such as why it is not in native mode.
     pub note: Option<String>,
 }
 
 impl Filter {
-    /// Takes hold of a pin directory: makes it, or adopts what lies there.
+    /// Opens a pin directory: creates it, or adopts the filter in it.
     ///
     /// # Errors
-    /// Not permitted, no BPF file system, another daemon at work, or pins of another schema version.
+    /// No permission, no BPF file system, another daemon uses the pins, or they have another schema version.
     pub fn open(pins: Pins) -> Result<Self, Error> {
         host::check()?;
         pins.create()?;
@@ -80,7 +80,7 @@ impl Filter {
         let meta_table = if meta_path.exists() {
             Table::open(&meta_path)?
         } else {
-            // Pins without it can only be a start that was cut short before anything was attached.
+            // Pins without it can only be left over from a start that ended before anything was attached.
             if !pins.interfaces()?.is_empty() {
                 return Err(schema_error(&pins, None));
             }
@@ -98,13 +98,13 @@ impl Filter {
         Ok(Self { pins, meta_table, slots_table, meta, _lock: lock })
     }
 
-    /// The pins it works on.
+    /// The pins of the filter.
     #[must_use]
     pub fn pins(&self) -> &Pins {
         &self.pins
     }
 
-    /// True if a filter was already attached by these pins when they were opened (or has been since).
+    /// True if the filter is attached to an interface, whether by this process or by an earlier one.
     ///
     /// # Errors
     /// The pin directory cannot be read.
@@ -114,12 +114,11 @@ impl Filter {
 
     /// Puts a policy in force on exactly these interfaces.
     ///
-    /// Loads a new instance of the program with its own policy maps, asks it about a few packets, then replaces the program
-    /// of each link in one step; interfaces without a link get one. When any of it fails, everything is as it was before.
+    /// Loads a new instance of the program with its own policy maps, tests it with a few packets, then replaces the program
+    /// of each link atomically. Interfaces without a link get one. If anything fails, everything stays as it was before.
     ///
-    /// # Errors
-    /// No such interface, another program there, no native mode, no memory, the verifier's refusal, a wrong answer to a
-    /// probe.
+    /// # Errors There is no such interface, another program is attached to it, native mode is not supported, memory is
+    /// short, the verifier rejects the program, or the program gives a probe the wrong verdict.
     pub fn install(
         &mut self,
         image: &mut Image,
@@ -133,11 +132,11 @@ impl Filter {
         }
         let indexes = interfaces.iter().map(|name| host::interface_index(name)).collect::<Result<Vec<_>, _>>()?;
         for (interface, &index) in interfaces.iter().zip(&indexes) {
-            self.refuse_another_program(interface, index)?;
+            self.ensure_no_other_program(interface, index)?;
         }
 
         let next = self.meta.generation + 1;
-        let (slots, used) = self.give_slots(image)?;
+        let (slots, used) = self.assign_slots(image)?;
         let result = load_and_verify(image, &self.pins).and_then(|live| {
             let (attached, removed) = self.swap(&live, interfaces, &indexes, mode)?;
             tracing::debug!(after = ?start.elapsed(), "program on the links");
@@ -151,7 +150,7 @@ impl Filter {
             }
         };
 
-        // From here on the new policy is in force; what is left is to write that down.
+        // The new policy is now in force. Record that.
         if self.pins.advance()? {
             let path = self.pins.generation(pins::PREVIOUS).join(META);
             Table::create_pinned(&path, size_of::<Meta>(), 1)?.set(0, &self.meta)?;
@@ -182,8 +181,8 @@ impl Filter {
         })
     }
 
-    /// Writes a counter slot into each rule. Slots that changed hands are written down and their counters cleared.
-    fn give_slots(&self, image: &mut Image) -> Result<(Vec<Slot>, Vec<u16>), Error> {
+    /// Writes a counter slot into each rule. Records the slots that have new owners, and clears their counters.
+    fn assign_slots(&self, image: &mut Image) -> Result<(Vec<Slot>, Vec<u16>), Error> {
         let mut slots =
             (0..self.slots_table.len()).map(|slot| self.slots_table.get(slot)).collect::<Result<Vec<Slot>, _>>()?;
         let (assigned, changed) = state::assign(&image.rule_names, &mut slots, self.meta.generation)?;
@@ -201,7 +200,7 @@ impl Filter {
         Ok((slots, assigned))
     }
 
-    fn refuse_another_program(&self, interface: &str, index: u32) -> Result<(), Error> {
+    fn ensure_no_other_program(&self, interface: &str, index: u32) -> Result<(), Error> {
         let Some(on) = host::xdp_on(index)? else { return Ok(()) };
         let pin = self.pins.link(interface);
         if pin.exists() {
@@ -217,23 +216,23 @@ impl Filter {
             name: host::program_name(on.program),
             off: match self.other_pins(interface, on.program) {
                 Some(pins) => format!("ringfence detach --pin-dir {}", pins.root().display()),
-                None => host::command_against(interface, on),
+                None => host::detach_command(interface, on),
             },
         })
     }
 
-    /// The pins of another filter of ours that has this program on the interface.
+    /// The pins of another Ringfence filter whose program this is.
     fn other_pins(&self, interface: &str, program: u32) -> Option<Pins> {
-        let beside = self.pins.root().parent()?;
+        let parent = self.pins.root().parent()?;
         let candidates =
-            [beside, Path::new(pins::BPFFS)].into_iter().filter_map(|folder| folder.read_dir().ok()).flatten();
+            [parent, Path::new(pins::BPFFS)].into_iter().filter_map(|folder| folder.read_dir().ok()).flatten();
         candidates.flatten().map(|entry| Pins::new(entry.path())).find(|pins| {
             let link = bpf::get(&pins.link(interface)).and_then(|link| bpf::link_info(link.as_fd()));
             link.is_ok_and(|link| link.program == program)
         })
     }
 
-    /// Puts the program on all interfaces, or leaves all as they were.
+    /// Attaches the program to all interfaces, or leaves all of them as they were.
     fn swap(
         &self,
         live: &Live,
@@ -244,20 +243,20 @@ impl Filter {
         let mut undo = Undo { pins: &self.pins, updated: Vec::new(), created: Vec::new(), armed: true };
         let mut attached = Vec::new();
         for (interface, &index) in interfaces.iter().zip(indexes) {
-            attached.push(self.put_on(live.program.as_fd(), interface, index, mode, &mut undo)?);
+            attached.push(self.attach(live.program.as_fd(), interface, index, mode, &mut undo)?);
         }
         undo.armed = false;
         let mut removed = Vec::new();
         for interface in self.pins.interfaces()? {
             if !interfaces.contains(&interface) {
-                take_off(&self.pins, &interface)?;
+                detach_from(&self.pins, &interface)?;
                 removed.push(interface);
             }
         }
         Ok((attached, removed))
     }
 
-    fn put_on(
+    fn attach(
         &self,
         program: BorrowedFd<'_>,
         interface: &str,
@@ -273,10 +272,10 @@ impl Filter {
                     undo.updated.push(link);
                     return Ok(Attached { interface: interface.to_owned(), mode, note: None });
                 }
-                // Anything but these causes is an error: a link is not thrown away because something went wrong.
+                // Only for these causes. Any other failure is an error, and no reason to discard a link.
                 Update::Recreate(why) => {
-                    take_off(&self.pins, interface)?;
-                    note = Some(format!("the link was made anew: {why}"));
+                    detach_from(&self.pins, interface)?;
+                    note = Some(format!("the link was recreated: {why}"));
                 }
             }
         }
@@ -292,10 +291,10 @@ impl Filter {
         let link = bpf::get(&pin).context(|| format!("open {}", pin.display()))?;
         let info = bpf::link_info(link.as_fd()).context(|| format!("ask about {}", pin.display()))?;
         if info.kind != bpf::LINK_TYPE_XDP {
-            return Ok(Update::Recreate("the pin was no XDP link".to_owned()));
+            return Ok(Update::Recreate("the pin was not an XDP link".to_owned()));
         }
         if info.interface != index {
-            return Ok(Update::Recreate("the interface was made anew since".to_owned()));
+            return Ok(Update::Recreate("the interface has been recreated".to_owned()));
         }
         let current = host::xdp_on(index)?.and_then(|on| on.mode).unwrap_or(Mode::Generic);
         if mode.excludes(current) {
@@ -311,25 +310,25 @@ impl Filter {
     }
 }
 
-/// Fills the policy's maps, loads the program that is to be attached, and asks an instance of it for its verdicts: one with
-/// shared maps of its own, so that what it is asked is in nobody's counters.
+/// Fills the policy's maps, loads the program that will be attached, and tests another instance of it. That instance has
+/// its own copies of the shared maps, so that probes are not counted.
 ///
-/// The verifier takes most of the time. It walks through both at once, while the maps are filled.
+/// The verifier takes most of the time. It checks both programs in parallel, while the maps are filled.
 fn load_and_verify(image: &Image, pins: &Pins) -> Result<Live, Error> {
     let start = Instant::now();
-    let told = |what| tracing::debug!(after = ?start.elapsed(), "{what}");
+    let step = |what| tracing::debug!(after = ?start.elapsed(), "{what}");
     let maps = PolicyMaps::create(image, pins)?;
-    told("policy maps made");
+    step("policy maps created");
     thread::scope(|scope| {
-        let filling = scope.spawn(|| maps.fill(image).inspect(|()| told("policy maps filled")));
-        let loading = scope.spawn(|| load_live(image, pins, &maps).inspect(|_| told("program verified")));
+        let filling = scope.spawn(|| maps.fill(image).inspect(|()| step("policy maps filled")));
+        let loading = scope.spawn(|| load_live(image, pins, &maps).inspect(|_| step("program verified")));
         let probed = Instance::with_maps(image, &maps).and_then(|mut instance| {
             instance.check_shared_maps(pins)?;
             instance.load_program()?;
-            told("program for probes verified");
+            step("program for probes verified");
             joined(filling)?;
             probe::verify(&instance, image)?;
-            told("probes answered");
+            step("probes answered");
             Ok(())
         });
         let live = joined(loading);
@@ -341,13 +340,13 @@ fn joined<T>(thread: ScopedJoinHandle<'_, Result<T, Error>>) -> Result<T, Error>
     thread.join().unwrap_or_else(|_| Err(Error::Internal("a loading thread panicked".to_owned())))
 }
 
-/// How an update of a link went.
+/// The result of updating a link.
 enum Update {
     Done(Mode, OwnedFd),
     Recreate(String),
 }
 
-/// Takes back what a swap did to the first interfaces when a later one fails.
+/// Reverts a swap on the first interfaces if it fails on a later one.
 struct Undo<'a> {
     pins: &'a Pins,
     updated: Vec<OwnedFd>,
@@ -361,8 +360,8 @@ impl Drop for Undo<'_> {
             return;
         }
         for interface in &self.created {
-            if let Err(error) = take_off(self.pins, interface) {
-                tracing::error!("failed to take the filter off {interface} again: {error}");
+            if let Err(error) = detach_from(self.pins, interface) {
+                tracing::error!("failed to detach the filter from {interface} again: {error}");
             }
         }
         if self.updated.is_empty() {
@@ -373,12 +372,13 @@ impl Drop for Undo<'_> {
             self.updated.iter().try_for_each(|link| bpf::update_link(link.as_fd(), program.as_fd()))
         });
         if let Err(error) = restored {
-            tracing::error!("failed to put the running policy back on an interface: {error}");
+            tracing::error!("failed to restore the previous policy on an interface: {error}");
         }
     }
 }
 
-/// Native mode where the driver has it, unless one mode is asked for. The third value says why it is not native.
+/// Creates a link: in native mode if the driver supports it, unless a mode was requested. The third value says why the mode
+/// is not native.
 fn create_link(
     program: BorrowedFd<'_>,
     interface: &str,
@@ -402,8 +402,8 @@ fn create_link(
     Ok((link, Mode::Generic, fallback))
 }
 
-/// A driver without XDP, or one that cannot have it as the interface is configured (MTU, queues), not a refusal that
-/// generic mode would meet too.
+/// Whether the driver has no XDP, or cannot use it with the interface's configuration (MTU, queues). Other refusals would
+/// affect generic mode as well.
 fn is_the_drivers_refusal(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -411,14 +411,14 @@ fn is_the_drivers_refusal(error: &io::Error) -> bool {
     )
 }
 
-/// Takes the filter off an interface at once and removes its pin.
-fn take_off(pins: &Pins, interface: &str) -> Result<(), Error> {
+/// Detaches the filter from an interface at once, and removes its pin.
+fn detach_from(pins: &Pins, interface: &str) -> Result<(), Error> {
     let pin = pins.link(interface);
     if pin.exists() {
         let link = bpf::get(&pin).context(|| format!("open {}", pin.display()))?;
         match bpf::detach_link(link.as_fd()) {
             Ok(()) => {}
-            // The interface is gone already, or it is no link that could be detached: the pin goes all the same.
+            // The interface is gone already, or the link cannot be detached. Remove the pin anyway.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOLINK | libc::EOPNOTSUPP | libc::EINVAL)) => {}
             Err(error) => return Err(error).context(|| format!("detach from {interface}")),
         }
@@ -426,12 +426,12 @@ fn take_off(pins: &Pins, interface: &str) -> Result<(), Error> {
     pins.remove_interface(interface)
 }
 
-/// Takes the filter off all interfaces and removes every pin. Returns the interfaces it was on.
+/// Detaches the filter from all interfaces, and removes every pin. Returns the interfaces.
 ///
 /// # Errors
-/// A daemon works on these pins, or the system refuses.
+/// Another daemon uses these pins, or the system refuses.
 pub fn detach(pins: &Pins) -> Result<Vec<String>, Error> {
-    // Whoever may not look cannot say that nothing is there.
+    // Without permission, the pins would look as if they did not exist.
     host::check()?;
     if !pins.exist() {
         return Ok(Vec::new());
@@ -439,13 +439,13 @@ pub fn detach(pins: &Pins) -> Result<Vec<String>, Error> {
     let _lock = lock(pins)?;
     let interfaces = pins.interfaces()?;
     for interface in &interfaces {
-        take_off(pins, interface)?;
+        detach_from(pins, interface)?;
     }
     pins.remove()?;
     Ok(interfaces)
 }
 
-/// One daemon a pin directory. The lock is the kernel's and goes with the process.
+/// Makes sure that one daemon at a time uses a pin directory. The kernel releases the lock when the process ends.
 fn lock(pins: &Pins) -> Result<File, Error> {
     let directory = File::open(pins.root()).context(|| format!("open {}", pins.root().display()))?;
     match directory.try_lock() {
@@ -455,7 +455,7 @@ fn lock(pins: &Pins) -> Result<File, Error> {
     }
 }
 
-/// Reads the meta map, whoever wrote it.
+/// Reads the meta map, which another version may have written.
 pub(super) fn read_meta(pins: &Pins, table: &Table) -> Result<Meta, Error> {
     let bytes = table.bytes(0)?;
     let schema = bytes.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes));

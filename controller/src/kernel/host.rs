@@ -1,4 +1,4 @@
-//! What this host allows: capabilities, kernel version, interfaces and what is on them.
+//! The host: capabilities, kernel version, interfaces and the XDP programs on them.
 
 use std::{ffi::CString, fs, io};
 
@@ -12,7 +12,7 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use super::{Error, Mode, error::Context as _};
 
-/// The oldest kernel the program is tested on.
+/// The oldest kernel that the program is tested on.
 const MINIMUM_KERNEL: (KernelVersion, &str) = (KernelVersion::new(6, 1, 0), "6.1");
 
 /// Bits of the capability set, `include/uapi/linux/capability.h`.
@@ -20,10 +20,10 @@ const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_BPF: u32 = 39;
 
-/// Checks what every command that loads needs: kernel version and capabilities.
+/// Checks the requirements of every command that loads programs: kernel version and capabilities.
 ///
 /// # Errors
-/// The one that is missing.
+/// The kernel is too old, or capabilities are missing.
 pub fn check() -> Result<(), Error> {
     let (minimum, needed) = MINIMUM_KERNEL;
     let found = KernelVersion::current().context(|| "read the kernel's version".to_owned())?;
@@ -46,7 +46,7 @@ fn release() -> String {
     fs::read_to_string("/proc/sys/kernel/osrelease").map_or_else(|_| "?".to_owned(), |text| text.trim().to_owned())
 }
 
-/// The effective capabilities of this process; none where /proc cannot be read.
+/// The effective capabilities of this process, if /proc can be read.
 fn effective_capabilities() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
@@ -56,7 +56,7 @@ fn effective_capabilities() -> Option<u64> {
 /// An interface's index in this network namespace.
 pub(super) fn interface_index(interface: &str) -> Result<u32, Error> {
     let name = CString::new(interface).map_err(|_| Error::UnknownInterface(interface.to_owned()))?;
-    // SAFETY: the name is a terminated string that outlives the call.
+    // SAFETY: the name is a zero-terminated string that outlives the call.
     match unsafe { libc::if_nametoindex(name.as_ptr()) } {
         0 => Err(Error::UnknownInterface(interface.to_owned())),
         index => Ok(index),
@@ -67,13 +67,13 @@ pub(super) fn interface_index(interface: &str) -> Result<u32, Error> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OnInterface {
     pub(super) program: u32,
-    /// None for offloaded to the hardware, or several at once.
+    /// None if it is offloaded to the hardware, or if there are several programs.
     pub(super) mode: Option<Mode>,
 }
 
 /// The XDP program on an interface, if there is one (`IFLA_XDP`).
 pub(super) fn xdp_on(index: u32) -> Result<Option<OnInterface>, Error> {
-    let attributes = link_attributes(index).context(|| "ask for the interface's XDP program".to_owned())?;
+    let attributes = link_attributes(index).context(|| "get the XDP program of the interface".to_owned())?;
     let mut program = 0;
     let mut attached = XdpAttached::None;
     for attribute in attributes {
@@ -81,7 +81,7 @@ pub(super) fn xdp_on(index: u32) -> Result<Option<OnInterface>, Error> {
         for attribute in attributes {
             match attribute {
                 LinkXdp::Attached(how) => attached = how,
-                // With several programs the kernel names them by mode only.
+                // If there are several programs, the kernel lists them by mode.
                 LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) | LinkXdp::HwProgId(id)
                     if program == 0 =>
                 {
@@ -120,7 +120,7 @@ fn link_attributes(index: u32) -> io::Result<Vec<LinkAttribute>> {
     match answer.payload {
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Ok(link.attributes),
         NetlinkPayload::Error(error) => Err(error.to_io()),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "unexpected answer of rtnetlink")),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "unexpected answer from rtnetlink")),
     }
 }
 
@@ -134,11 +134,11 @@ pub(super) fn program_name(id: u32) -> String {
         .unwrap_or_else(|| "unknown".to_owned())
 }
 
-/// The command that takes somebody else's program off.
-pub(super) fn command_against(interface: &str, on: OnInterface) -> String {
+/// The command that detaches another program.
+pub(super) fn detach_command(interface: &str, on: OnInterface) -> String {
     let link = aya::programs::loaded_links().filter_map(Result::ok).find(|link| link.program_id() == on.program);
     match (link, on.mode) {
-        // A program behind a link can only be removed through it.
+        // A program that was attached with a link can only be detached through the link.
         (Some(link), _) => format!("bpftool link detach id {}", link.id()),
         (None, Some(Mode::Generic)) => format!("ip link set dev {interface} xdpgeneric off"),
         (None, _) => format!("ip link set dev {interface} xdp off"),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_that_is_not_there_is_named() {
+    fn an_unknown_interface_is_named() {
         let error = interface_index("no-such-if").unwrap_err();
         assert_eq!(error.to_string(), "no interface named no-such-if");
         assert!(error.help().is_some_and(|help| help.contains("ip -brief link")));

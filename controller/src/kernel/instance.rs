@@ -18,21 +18,21 @@ use filter_policy::image::Image;
 /// The program's name in the object.
 const PROGRAM: &str = "ringfence";
 
-/// Maps that belong to one generation, filled from its image.
+/// Maps that belong to one generation. They are filled from its image.
 const POLICY_MAPS: [&str; 8] =
     ["ROOTS", "NODES", "LEAVES", "ADDRESS_CLASSES", "NUMBER_CLASSES", "ROWS", "RULES", "DFAS"];
 
-/// Maps that all generations share and that outlive the daemon.
+/// Maps that all generations share, and that outlive the daemon.
 const SHARED_MAPS: [&str; 7] = ["RULE_COUNTERS", "REASON_COUNTERS", "EVENTS", "FRAGMENTS", "FLOWS", "BANS", "RATES"];
 
-/// The engine's working memory: one value a CPU, made anew for each program.
+/// The engine's working memory: one value per CPU, created for each program.
 const SCRATCH: &str = "SCRATCH";
 
-/// Those of them that a filter cannot be without.
+/// The shared maps that every program has.
 const REQUIRED: [&str; 3] = ["RULE_COUNTERS", "REASON_COUNTERS", "EVENTS"];
 
-/// A loaded program with maps of its own: nothing it counts or remembers is seen by anybody else, and it is attached
-/// nowhere. Packets are run through it with [`Instance::run`].
+/// A loaded program with its own maps, which is not attached to any interface. Its counters and its state are not shared.
+/// [`Instance::run`] runs packets through it.
 #[derive(Debug)]
 pub struct Instance {
     ebpf: Ebpf,
@@ -40,27 +40,27 @@ pub struct Instance {
     scratch: Table,
 }
 
-/// What the program did with a packet.
+/// The result for a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
     /// The XDP action it returned.
     pub action: u32,
-    /// How long it ran, by the kernel's clock.
+    /// How long it ran, measured by the kernel.
     pub duration: Duration,
 }
 
 impl Instance {
-    /// Loads the program with the policy's configuration and fills its maps. The rules count in the slots that the image
-    /// names.
+    /// Loads the program with the policy's configuration, and fills its maps. The rules count in the slots that the image
+    /// specifies.
     ///
     /// # Errors
-    /// No permission, no memory, or the verifier's refusal.
+    /// No permission, not enough memory, or the verifier rejects the program.
     pub fn load(image: &Image) -> Result<Self, Error> {
         Self::load_logging(image, VerifierLogLevel::default())
     }
 
-    /// As [`Instance::load`]; should it fail, [`Error::Verifier`] holds the end of a log of this level. With
-    /// [`VerifierLogLevel::STATS`] alone, failing takes a tenth of the time.
+    /// Like [`Instance::load`]. If the verifier rejects the program, [`Error::Verifier`] has the end of a log of this
+    /// level. With only [`VerifierLogLevel::STATS`], a rejection takes a tenth of the time.
     ///
     /// # Errors
     /// As for [`Instance::load`].
@@ -71,7 +71,7 @@ impl Instance {
         Ok(instance)
     }
 
-    /// An instance with these maps of the policy; the other ones are its own. The program is not in the kernel yet.
+    /// An instance that uses these policy maps, and its own copies of the other ones. Its program is not loaded yet.
     pub(super) fn with_maps(image: &Image, maps: &PolicyMaps) -> Result<Self, Error> {
         Self::new(image, &maps.pins, VerifierLogLevel::default())
     }
@@ -95,15 +95,15 @@ impl Instance {
         Ok(Self { ebpf, tables, scratch })
     }
 
-    /// Loads the program: this is where the verifier walks through it.
+    /// Loads the program into the kernel: the verifier checks it.
     pub(super) fn load_program(&mut self) -> Result<(), Error> {
         Ok(xdp(&mut self.ebpf)?.load()?)
     }
 
-    /// Runs one packet (from its Ethernet header on) through the program.
+    /// Runs one packet, which starts with its Ethernet header, through the program.
     ///
     /// # Errors
-    /// Fewer than 14 bytes, which the kernel does not take, or more than fit.
+    /// The packet has fewer than 14 bytes, which the kernel does not accept, or too many.
     pub fn run(&self, packet: &[u8]) -> Result<Run, Error> {
         let program = self.program()?;
         let result = program
@@ -112,7 +112,7 @@ impl Instance {
         Ok(Run { action: result.return_value, duration: result.duration })
     }
 
-    /// Runs one packet, and returns what the engine read in it. Only one caller at a time may do so.
+    /// Runs one packet, and returns what the engine read in it. Only one caller at a time may use this.
     ///
     /// # Errors
     /// As for [`Instance::run`].
@@ -120,8 +120,7 @@ impl Instance {
         self.run_and_read(packet).map(|(_, scratch)| scratch)
     }
 
-    /// Runs one packet, and returns what the program did with it and what the engine read in it. Only one caller at a time may
-    /// do so.
+    /// Runs one packet, and returns the result and what the engine read in it. Only one caller at a time may use this.
     ///
     /// # Errors
     /// As for [`Instance::run`].
@@ -129,10 +128,10 @@ impl Instance {
         let counts = |cpus: Vec<Scratch>| cpus.iter().map(|scratch| scratch.sequence).collect::<Vec<_>>();
         let before = counts(self.scratch.per_cpu::<Scratch>(0)?);
         let run = self.run(packet)?;
-        // The program ran on one of the CPUs: the one whose count went up.
+        // The program ran on one of the CPUs: the one whose count has increased.
         let after = self.scratch.per_cpu::<Scratch>(0)?;
         let fresh = after.iter().zip(before).find(|(scratch, before)| scratch.sequence != *before);
-        // A packet for no signalling port has left no trace.
+        // A packet that is not for a signalling port leaves no trace.
         let mut scratch = Box::new(*fresh.map_or(&after[0], |(scratch, _)| scratch));
         if fresh.is_none() {
             scratch.kind = Kind::Unread as u32;
@@ -141,16 +140,16 @@ impl Instance {
         Ok((run, scratch))
     }
 
-    /// One of its maps.
+    /// One of its maps, by name.
     #[must_use]
     pub fn table(&self, name: &str) -> Option<&Table> {
         self.tables.iter().find(|(known, _)| *known == name).map(|(_, table)| table)
     }
 
-    /// The program, for what this type does not offer.
+    /// The program itself.
     ///
     /// # Errors
-    /// The object has none of that name.
+    /// The object has no program of that name.
     pub fn program(&self) -> Result<&Xdp, Error> {
         self.ebpf
             .program(PROGRAM)
@@ -158,18 +157,18 @@ impl Instance {
             .ok_or_else(|| Error::Internal("the object has no program ringfence".to_owned()))
     }
 
-    /// Instructions the verifier walked through; `None` where the kernel does not say.
+    /// The number of instructions that the verifier processed; `None` if the kernel does not report it.
     ///
     /// # Errors
-    /// The kernel does not tell about programs at all.
+    /// The kernel does not give information about programs.
     pub fn verified_instructions(&self) -> Result<Option<u32>, Error> {
         let info = self.program()?.info().context(|| "read the properties of the program".to_owned())?;
         Ok(info.verified_instruction_count())
     }
 
-    /// Compares the shared maps that are pinned already with what the program expects.
+    /// Checks that existing pinned shared maps have the shape that the program expects.
     ///
-    /// aya takes whatever lies there; a map of another shape would be read with this program's layouts.
+    /// aya does not check this. A map of another shape would be read with the wrong layout.
     pub(super) fn check_shared_maps(&self, pins: &Pins) -> Result<(), Error> {
         for (name, table) in self.tables.iter().filter(|(name, _)| !POLICY_MAPS.contains(name)) {
             let path = pins.map(name);
@@ -185,7 +184,7 @@ impl Instance {
     }
 }
 
-/// The maps of a policy, pinned in the directory of the next generation, so that several programs can have them.
+/// The maps of a policy, pinned in the directory of the next generation so that several programs can share them.
 #[derive(Debug)]
 pub(super) struct PolicyMaps {
     tables: Vec<(&'static str, Table)>,
@@ -193,7 +192,8 @@ pub(super) struct PolicyMaps {
 }
 
 impl PolicyMaps {
-    /// Makes them, empty. That is all the verifier asks of a map: programs can be loaded while they are filled.
+    /// Creates the maps, empty. The verifier does not look at their contents, so programs can be loaded while they are
+    /// filled.
     pub(super) fn create(image: &Image, pins: &Pins) -> Result<Self, Error> {
         pins.remove_generation(pins::NEXT)?;
         let directory = pins.generation(pins::NEXT);
@@ -209,13 +209,13 @@ impl PolicyMaps {
         Ok(maps)
     }
 
-    /// Writes the policy into them.
+    /// Writes the policy into the maps.
     pub(super) fn fill(&self, image: &Image) -> Result<(), Error> {
         fill(&self.tables, image)
     }
 }
 
-/// Name, size of a value and count of values of each of [`POLICY_MAPS`]. The kernel makes no empty maps.
+/// Name, size of a value and number of values of each of [`POLICY_MAPS`]. The kernel cannot create maps without values.
 fn policy_maps(image: &Image) -> [(&'static str, usize, usize); POLICY_MAPS.len()] {
     fn map<V>(name: &'static str, values: &[V]) -> (&'static str, usize, usize) {
         (name, size_of::<V>(), values.len().max(1))
@@ -232,7 +232,7 @@ fn policy_maps(image: &Image) -> [(&'static str, usize, usize); POLICY_MAPS.len(
     ]
 }
 
-/// Writes the policy into its maps; other maps are left alone.
+/// Writes the policy into its maps, and leaves other maps alone.
 fn fill(tables: &[(&'static str, Table)], image: &Image) -> Result<(), Error> {
     for (name, table) in tables {
         match *name {
@@ -250,7 +250,7 @@ fn fill(tables: &[(&'static str, Table)], image: &Image) -> Result<(), Error> {
     Ok(())
 }
 
-/// Loads the program that is to be attached: with the maps of the policy and the shared maps of `pins`. It is pinned in the
+/// Loads the program that will be attached, with the maps of the policy and the shared maps of `pins`, and pins it in the
 /// directory of the next generation.
 pub(super) fn load_live(image: &Image, pins: &Pins, maps: &PolicyMaps) -> Result<Live, Error> {
     let shared = SHARED_MAPS.into_iter().map(|name| (name, pins.map(name)));
@@ -262,13 +262,13 @@ pub(super) fn load_live(image: &Image, pins: &Pins, maps: &PolicyMaps) -> Result
     let fd = program
         .fd()
         .and_then(|fd| fd.try_clone().map_err(aya::programs::ProgramError::IOError))
-        .context(|| "take hold of the program".to_owned())?;
+        .context(|| "duplicate the descriptor of the program".to_owned())?;
     let pin = pins.generation(pins::NEXT).join(pins::PROGRAM);
     bpf::pin(fd.as_fd(), &pin).context(|| "pin the program".to_owned())?;
     Ok(Live { program: fd, id: info.id(), verified_instructions: info.verified_instruction_count().unwrap_or(0) })
 }
 
-/// A program that counts in the shared maps, ready to be put on interfaces.
+/// A program that uses the shared maps, and is ready to be attached.
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) program: ProgramFd,
@@ -296,12 +296,12 @@ fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
         .ok_or_else(|| Error::Internal("the object has no XDP program named ringfence".to_owned()))
 }
 
-/// The root tables in the pieces that they lie in their map in.
+/// The root tables, as the pieces that their map has as values.
 fn root_pieces(roots: &Roots) -> &[RootPiece; ROOT_PIECES] {
     zerocopy::transmute_ref!(roots)
 }
 
-/// Fills a map of large values one by one: each is far larger than a batch would save.
+/// Fills a map of large values one by one: a batch would save nothing.
 fn fill_large<V: zerocopy::IntoBytes + zerocopy::Immutable>(table: &Table, values: &[Box<V>]) -> Result<(), Error> {
     for (index, value) in (0u32..).zip(values) {
         table.set::<V>(index, value)?;

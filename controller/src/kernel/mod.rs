@@ -1,7 +1,8 @@
-//! The kernel's side: the XDP program, its maps, its link.
+//! The kernel side: the XDP program, its maps and its links.
 //!
-//! [`Instance`] is a loaded program with maps of its own, for running packets through it. [`Filter`] is what is attached:
-//! it lives in pins and outlives the process that put it there. [`State`] reads those pins, with a daemon or without.
+//! [`Instance`] is a loaded program with its own maps, for running packets through it. [`Filter`] is the program that is
+//! attached: pins keep it in the kernel, and it outlives the process that attached it. [`State`] reads the pins, with or
+//! without a daemon.
 
 mod bpf;
 mod error;
@@ -33,9 +34,9 @@ pub use table::Table;
 /// How an XDP program runs on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// In the network stack: every interface has it, and the kernel has already made a buffer of the packet.
+    /// In the network stack: works on every interface, but after the kernel has copied the packet into a buffer.
     Generic,
-    /// In the driver, on the packet as it came.
+    /// In the driver, before the kernel has done anything with the packet.
     Native,
 }
 
@@ -63,10 +64,10 @@ impl fmt::Display for Mode {
     }
 }
 
-/// The mode an operator asks for.
+/// The mode that the operator requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum ModeChoice {
-    /// Native where the driver has it, else generic
+    /// Native if the driver supports it, otherwise generic
     #[default]
     Auto,
     /// In the network stack, on any interface

@@ -1,9 +1,9 @@
 //! The XDP program inside the binary.
 
-/// The ELF object that the build script made of `filter-ebpf`, aligned as an ELF reader needs it.
+/// The ELF object that the build script built from `filter-ebpf`, aligned for the ELF reader.
 pub static OBJECT: &[u8] = &ALIGNED.0;
 
-/// Makes bytes lie on an 8-byte boundary: the reader casts them to 64-bit ELF headers.
+/// Aligns bytes to 8 bytes: the reader casts them to 64-bit ELF headers.
 #[repr(C, align(8))]
 struct Aligned<T: ?Sized>(T);
 

@@ -1,13 +1,13 @@
-//! Where everything that outlives the daemon lies in the BPF file system.
+//! The pins: everything that outlives the daemon, in the BPF file system.
 //!
 //! ```text
 //! PIN/RULE_COUNTERS, REASON_COUNTERS, EVENTS, FRAGMENTS, FLOWS, ...   maps that all generations share
-//! PIN/META           schema version, what runs, on which interfaces (user space only)
-//! PIN/SLOTS          rule name of each counter slot (user space only)
-//! PIN/<interface>/link   the link; a dot in the name is written as a colon, which BPF file systems do not forbid
-//! PIN/current/       program and policy maps of the generation on the links
-//! PIN/previous/      those of the one before, and its META
-//! PIN/next/          those of one that is being loaded; left-overs of a daemon that was killed meanwhile are removed
+//! PIN/META           schema version, the policy in force, the interfaces (user space only)
+//! PIN/SLOTS          the rule name of each counter slot (user space only)
+//! PIN/<interface>/link   the link; dots in the name become colons, since BPF file systems do not allow dots
+//! PIN/current/       program and policy maps of the generation that the links use
+//! PIN/previous/      those of the generation before, and its META
+//! PIN/next/          those of a generation that is being loaded; removed if a daemon was killed meanwhile
 //! ```
 
 use std::{
@@ -21,7 +21,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::{Error, error::Context as _};
 
-/// The pin directory unless another is named.
+/// The default pin directory.
 pub const DEFAULT_PIN_DIRECTORY: &str = "/sys/fs/bpf/ringfence";
 
 /// Where distributions mount the BPF file system.
@@ -30,13 +30,13 @@ pub(super) const BPFFS: &str = "/sys/fs/bpf";
 /// `BPF_FS_MAGIC`, `include/uapi/linux/magic.h`.
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
-/// The names of directories of generations.
+/// The names of the directories of generations.
 pub(super) const CURRENT: &str = "current";
 pub(super) const NEXT: &str = "next";
 pub(super) const PREVIOUS: &str = "previous";
-/// The name of a link's pin in its interface's directory.
+/// The name of a link's pin in the directory of its interface.
 const LINK: &str = "link";
-/// The name of a program's pin in its generation's directory.
+/// The name of a program's pin in the directory of its generation.
 pub(super) const PROGRAM: &str = "program";
 
 /// A pin directory.
@@ -52,7 +52,7 @@ impl Default for Pins {
 }
 
 impl Pins {
-    /// The pins in `root`, whether there are any or not.
+    /// The pins in `root`. The directory need not exist.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
@@ -63,7 +63,7 @@ impl Pins {
         &self.root
     }
 
-    /// Makes the directory, on a BPF file system that is mounted first if need be.
+    /// Creates the directory. Mounts the BPF file system first if necessary.
     pub(super) fn create(&self) -> Result<(), Error> {
         let mut existing = self.root.as_path();
         while !existing.exists() {
@@ -74,7 +74,7 @@ impl Pins {
             if !self.root.starts_with(mount) {
                 return Err(Error::Bpffs {
                     mount: self.root.parent().unwrap_or(&self.root).to_path_buf(),
-                    error: io::Error::other("only /sys/fs/bpf is mounted without being asked"),
+                    error: io::Error::other("only /sys/fs/bpf is mounted automatically"),
                 });
             }
             ensure_bpffs(mount).map_err(|error| Error::Bpffs { mount: mount.to_path_buf(), error })?;
@@ -82,23 +82,23 @@ impl Pins {
         create_directory(&self.root)
     }
 
-    /// True if there is such a directory.
+    /// True if the directory exists.
     #[must_use]
     pub fn exist(&self) -> bool {
         self.root.is_dir()
     }
 
-    /// A shared map's pin.
+    /// The pin of a shared map.
     pub(super) fn map(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
-    /// A generation's directory.
+    /// The directory of a generation.
     pub(super) fn generation(&self, which: &str) -> PathBuf {
         self.root.join(which)
     }
 
-    /// An interface's directory.
+    /// The directory of an interface.
     fn interface(&self, interface: &str) -> PathBuf {
         self.root.join(interface.replace('.', ":"))
     }
@@ -108,7 +108,7 @@ impl Pins {
         self.interface(interface).join(LINK)
     }
 
-    /// Makes an interface's directory.
+    /// Creates the directory of an interface.
     pub(super) fn create_interface(&self, interface: &str) -> Result<(), Error> {
         let directory = self.interface(interface);
         if matches!(interface, CURRENT | NEXT | PREVIOUS) || directory.is_file() {
@@ -117,7 +117,7 @@ impl Pins {
         create_directory(&directory)
     }
 
-    /// Interfaces that have a link pinned here.
+    /// The interfaces with a pinned link.
     pub(super) fn interfaces(&self) -> Result<Vec<String>, Error> {
         let mut interfaces = Vec::new();
         for entry in read_directory(&self.root)? {
@@ -130,19 +130,19 @@ impl Pins {
         Ok(interfaces)
     }
 
-    /// Removes an interface's link and directory.
+    /// Removes the link and the directory of an interface.
     pub(super) fn remove_interface(&self, interface: &str) -> Result<(), Error> {
         remove_tree(&self.interface(interface))
     }
 
-    /// Removes a generation's directory; none is fine too.
+    /// Removes the directory of a generation, if it exists.
     pub(super) fn remove_generation(&self, which: &str) -> Result<(), Error> {
         remove_tree(&self.generation(which))
     }
 
     /// Makes the next generation the current one, and the current one, if there is one, the previous one.
     ///
-    /// The first is one step, so that readers always find a current generation.
+    /// The first of these is atomic, so that readers always find a current generation.
     pub(super) fn advance(&self) -> Result<bool, Error> {
         let [next, current, previous] = [NEXT, CURRENT, PREVIOUS].map(|which| self.generation(which));
         let had_current = current.exists();
@@ -156,7 +156,7 @@ impl Pins {
         Ok(had_current)
     }
 
-    /// Removes everything, the directory included.
+    /// Removes everything, including the directory.
     pub(super) fn remove(&self) -> Result<(), Error> {
         remove_tree(&self.root)
     }
@@ -164,10 +164,10 @@ impl Pins {
 
 pub(super) fn create_directory(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(path)
-        .map_err(|error| Error::System { doing: format!("make {}", path.display()), source: error.into() })
+        .map_err(|error| Error::System { doing: format!("create {}", path.display()), source: error.into() })
 }
 
-/// The entries of a directory; none if there is no such directory.
+/// The entries of a directory; none if it does not exist.
 fn read_directory(path: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
@@ -193,12 +193,12 @@ fn remove_tree(path: &Path) -> Result<(), Error> {
 fn is_bpffs(path: &Path) -> bool {
     let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
     let mut facts = std::mem::MaybeUninit::<libc::statfs>::uninit();
-    // SAFETY: the path is a terminated string, and statfs fills the structure when it returns 0, which is checked before
-    // it is read.
+    // SAFETY: the path is a zero-terminated string, and the structure is read only if statfs has returned 0, and so has
+    // filled it.
     unsafe { libc::statfs(path.as_ptr(), facts.as_mut_ptr()) == 0 && facts.assume_init().f_type == BPF_FS_MAGIC }
 }
 
-/// Mounts the file system where it is not; two processes that start at once must not lay one over the other.
+/// Mounts the file system unless it is mounted. Two processes that start at the same time must not mount it twice.
 fn ensure_bpffs(at: &Path) -> io::Result<()> {
     let directory = fs::File::open(at)?;
     directory.lock()?;
@@ -207,7 +207,7 @@ fn ensure_bpffs(at: &Path) -> io::Result<()> {
 
 fn mount_bpffs(at: &Path) -> io::Result<()> {
     let target = CString::new(at.as_os_str().as_bytes())?;
-    // SAFETY: all strings are terminated and outlive the call; this file system takes its options as a string.
+    // SAFETY: all strings are zero-terminated and outlive the call; this file system takes its options as a string.
     let result = unsafe {
         libc::mount(
             c"bpf".as_ptr(),

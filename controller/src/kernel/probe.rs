@@ -1,4 +1,4 @@
-//! Packets that a freshly loaded program is asked about before it is attached.
+//! Packets that a newly loaded program is tested with before it is attached.
 
 use filter_core::{layout::Transport, reason::Verdict};
 
@@ -9,15 +9,15 @@ use filter_policy::{engine::Engine, image::Image};
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 
-/// A packet with a name.
+/// A test packet.
 pub(super) struct Probe {
     name: &'static str,
     packet: Vec<u8>,
-    /// The verdict, where it does not depend on the policy.
+    /// The expected verdict, if it does not depend on the policy.
     known: Option<Verdict>,
 }
 
-/// Runs the probes through the program, and compares with the engine in user space.
+/// Runs the probes through the program, and compares the verdicts with those of the engine in user space.
 pub(super) fn verify(instance: &Instance, image: &Image) -> Result<(), Error> {
     let mut engine = Engine::new(image);
     for Probe { name, packet, known } in probes(image) {
@@ -41,7 +41,7 @@ fn action(number: u32) -> String {
     }
 }
 
-/// What every policy must leave alone, and a message for each signalling port.
+/// Packets that every policy must pass, and messages to each signalling port.
 pub(super) fn probes(image: &Image) -> Vec<Probe> {
     let ports = &image.config.ports;
     let quiet_port = (9..=u16::MAX).find(|port| !ports.iter().any(|known| known.port == *port)).unwrap_or(0);

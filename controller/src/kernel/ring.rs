@@ -11,14 +11,14 @@ use zerocopy::FromBytes as _;
 
 use super::{Error, Pins, error::Context as _};
 
-/// The pinned event ring. One process reads it: what one has read no other sees.
+/// The pinned event ring. Only one process can read it: each event is read once.
 pub struct Ring(RingBuf<MapData>);
 
 impl Ring {
     /// Opens the ring of a pin directory.
     ///
     /// # Errors
-    /// There is none, or it may not be opened.
+    /// The ring does not exist or cannot be opened.
     pub fn open(pins: &Pins) -> Result<Self, Error> {
         let path = pins.map("EVENTS");
         let doing = || format!("open the event ring {}", path.display());
@@ -26,7 +26,7 @@ impl Ring {
         Ok(Self(RingBuf::try_from(map).context(doing)?))
     }
 
-    /// Takes the next event, if there is one. Records of another size than this build's are skipped.
+    /// Takes the next event, if there is one. Skips records that are too short for this build's event.
     pub fn pop(&mut self) -> Option<Event> {
         loop {
             let item = self.0.next()?;
@@ -37,12 +37,12 @@ impl Ring {
         }
     }
 
-    /// Waits until there is something to read.
+    /// Makes the ring awaitable: ready when there is something to read.
     ///
     /// # Errors
     /// The descriptor cannot be polled.
     pub fn into_async(self) -> io::Result<tokio::io::unix::AsyncFd<Self>> {
-        // SAFETY: the descriptor is the ring's own map, which it holds open and never changes for as long as it lives.
+        // SAFETY: the descriptor belongs to the ring's map, which stays open and the same while the ring exists.
         unsafe { tokio::io::unix::AsyncFd::register_with_interest(self, tokio::io::Interest::READABLE) }
             .map_err(io::Error::from)
     }

@@ -1,4 +1,4 @@
-//! What the pins tell: which policy is in force where, and what it has counted.
+//! Reading the pins: which policy is in force on which interfaces, and its counters.
 
 use std::os::fd::AsFd as _;
 
@@ -16,41 +16,41 @@ use super::{
     table::Table,
 };
 
-/// The filter as its pins tell it.
+/// The state of the filter, read from its pins.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// Number of the generation in force.
+    /// The number of the generation in force.
     pub generation: u64,
     /// Hash of its policy.
     pub policy_hash: String,
     /// Commit of the policy repository, if it came from one.
     pub commit: Option<String>,
-    /// When the pins were made, seconds since 1970.
+    /// When the pins were created, in seconds since 1970.
     pub started: u64,
-    /// When the policy came in force, seconds since 1970.
+    /// When the policy came into force, in seconds since 1970.
     pub loaded: u64,
-    /// Instructions the verifier walked through.
+    /// The number of instructions that the verifier processed.
     pub verified_instructions: u32,
-    /// Where the filter is.
+    /// The interfaces of the filter.
     pub deployments: Vec<Deployment>,
 }
 
 /// An interface in [`State`].
 #[derive(Clone, Debug)]
 pub struct Deployment {
-    /// Its name.
+    /// The name.
     pub interface: String,
-    /// The mode it was attached in.
+    /// The mode in which the program was attached.
     pub mode: Mode,
-    /// True if the program is on the interface right now; false once the interface is gone.
+    /// True if the program is attached to the interface; false if the interface is gone.
     pub attached: bool,
 }
 
 impl State {
-    /// Reads it; none where no filter is.
+    /// Reads the state; none if there is no filter.
     ///
     /// # Errors
-    /// No permission, or pins of another schema version.
+    /// No permission, or the pins have another schema version.
     pub fn read(pins: &Pins) -> Result<Option<Self>, Error> {
         let path = pins.map("META");
         if !path.try_exists().context(|| format!("look at {}", path.display()))? {
@@ -79,7 +79,7 @@ impl State {
     }
 }
 
-/// Whether an interface's link is still tied to an interface (of whichever network namespace).
+/// Whether an interface's link is still attached to an interface, in any network namespace.
 fn is_attached(pins: &Pins, interface: &str) -> Result<bool, Error> {
     let pin = pins.link(interface);
     if !pin.exists() {
@@ -90,44 +90,44 @@ fn is_attached(pins: &Pins, interface: &str) -> Result<bool, Error> {
     Ok(info.interface != 0)
 }
 
-/// What a rule of the policy in force has counted since its name first appeared.
+/// The counters of a rule of the policy in force, since its name first appeared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleCount {
-    /// Its name.
+    /// The name.
     pub rule: String,
-    /// Its counter slot.
+    /// The counter slot.
     pub slot: u16,
-    /// Name of its action.
+    /// The name of the action.
     pub action: &'static str,
     /// True in report mode.
     pub report: bool,
-    /// Packets it matched.
+    /// The packets that it matched.
     pub packets: u64,
-    /// Their bytes.
+    /// The bytes of these packets.
     pub bytes: u64,
 }
 
-/// What was decided for one reason.
+/// The counters of one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReasonCount {
     /// The reason.
     pub reason: Reason,
-    /// Packets.
+    /// The packets with this reason.
     pub packets: u64,
-    /// Their bytes.
+    /// The bytes of these packets.
     pub bytes: u64,
 }
 
-/// All counters at one time.
+/// All counters at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
     /// The rules in force, in file order.
     pub rules: Vec<RuleCount>,
-    /// Reasons that occurred.
+    /// The reasons that have occurred.
     pub reasons: Vec<ReasonCount>,
-    /// Events that found the ring full.
+    /// Events that were lost because the ring was full.
     pub events_lost: u64,
-    /// Events that their rule's limit kept back.
+    /// Events that were suppressed by the limit of their rule.
     pub events_suppressed: u64,
 }
 
@@ -135,7 +135,7 @@ impl Counts {
     /// Reads the counters of the policy in force.
     ///
     /// # Errors
-    /// There is none, or no permission.
+    /// There is no policy in force, or no permission.
     pub fn read(pins: &Pins) -> Result<Self, Error> {
         let rules = Table::open(&pins.generation(pins::CURRENT).join("RULES"))?;
         let slots = Table::open(&pins.map("SLOTS"))?;
@@ -143,7 +143,7 @@ impl Counts {
         let reason_counters = Table::open(&pins.map("REASON_COUNTERS"))?;
         let meta = read_meta(pins, &Table::open(&pins.map("META"))?)?;
         let mut counts = Self::default();
-        // A new generation may be coming in force: its rules are there a moment before its meta data.
+        // A new generation may be coming into force: its rules appear a moment before its metadata.
         for index in 0..meta.rules.min(rules.len()) {
             let rule: Rule = rules.get(index)?;
             let slot: Slot = slots.get(u32::from(rule.slot))?;
@@ -170,7 +170,7 @@ impl Counts {
         Ok(counts)
     }
 
-    /// Packets that were passed and dropped. What was no signalling is not among them.
+    /// The numbers of packets that were passed and dropped, without packets that were not for a signalling port.
     #[must_use]
     pub fn passed_and_dropped(&self) -> (u64, u64) {
         let sum = |verdict: Verdict| {

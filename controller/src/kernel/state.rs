@@ -1,39 +1,39 @@
-//! What the pins say about themselves, in two maps that only user space reads: what runs, and whose counters are whose.
+//! Two pinned maps that only user space reads: what is in force, and which rule owns which counters.
 
 use filter_core::{layout::SCHEMA_VERSION, limits::RULE_SLOTS};
 use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout};
 
 use super::Error;
 
-/// Bytes of a rule's name that a counter slot holds.
+/// The longest name of a rule that fits into a counter slot, in bytes.
 pub const RULE_NAME: usize = 64;
 
-/// Interfaces that can share one set of pins.
+/// The number of interfaces that can share one set of pins.
 pub const MAX_INTERFACES: usize = 16;
 
-/// The one value of the meta map. The first field never moves: it tells whether the rest can be read.
+/// The only value of the meta map. The first field never moves: it says whether the rest can be read.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub(super) struct Meta {
-    /// [`SCHEMA_VERSION`] of whoever made the pins.
+    /// [`SCHEMA_VERSION`] of the program that created the pins.
     pub(super) schema: u32,
-    /// Rules of the generation.
+    /// The number of rules of the generation.
     pub(super) rules: u32,
-    /// Counts up with each policy that was put in force; 0 before the first.
+    /// Increases with each policy that is put in force; 0 before the first one.
     pub(super) generation: u64,
-    /// When the pins were made, seconds since 1970.
+    /// When the pins were created, in seconds since 1970.
     pub(super) started: u64,
-    /// When the generation was put in force.
+    /// When the generation was put in force, in seconds since 1970.
     pub(super) loaded: u64,
-    /// Instructions the verifier walked through for it.
+    /// The number of instructions that the verifier processed.
     pub(super) verified_instructions: u32,
     /// Zero.
     pub(super) reserved: u32,
-    /// Hash of its image, hexadecimal.
+    /// The hash of its image, hexadecimal.
     pub(super) policy_hash: [u8; 64],
-    /// Commit of the policy repository, hexadecimal; empty where it is none.
+    /// The commit of the policy repository, hexadecimal; empty if there is none.
     pub(super) commit: [u8; 64],
-    /// Where it is attached; unused entries have no name.
+    /// The interfaces that it is attached to; unused entries have no name.
     pub(super) interfaces: [MetaInterface; MAX_INTERFACES],
 }
 
@@ -43,14 +43,14 @@ pub(super) struct Meta {
 pub(super) struct MetaInterface {
     /// Its name, zero-padded.
     pub(super) name: [u8; 16],
-    /// Its index when the link was made.
+    /// Its index when the link was created.
     pub(super) index: u32,
     /// 1 native, 2 generic.
     pub(super) mode: u32,
 }
 
 impl Meta {
-    /// Pins that were just made.
+    /// The value for new pins.
     pub(super) fn new(now: u64) -> Self {
         Self { schema: SCHEMA_VERSION, started: now, ..Self::new_zeroed() }
     }
@@ -84,12 +84,13 @@ impl Slot {
     }
 }
 
-/// Gives each rule a slot: the one its name owns, else a free one, else the one whose rule vanished the longest ago.
+/// Assigns a slot to each rule: the one that its name owns, else a free one, else the one whose rule was removed the
+/// longest ago.
 ///
-/// A slot of `running`, the generation in force, is never taken away: its program counts there until the swap. As there
-/// are twice as many slots as rules in a policy, that always leaves enough. Returns the slot of each rule; those that have
-/// changed hands are rewritten in `slots` and listed as the second result, and their counters must be cleared. They are of
-/// generation 0 until theirs is in force: should it never be, they are the first to be taken again.
+/// A slot of `running`, the generation in force, is never reassigned: its program counts there until the swap. There are
+/// twice as many slots as rules in a policy, so there are always enough. Returns the slot of each rule, and the slots with
+/// new owners. The latter are updated in `slots`, and the caller must clear their counters. Their generation is 0 until the
+/// new one is in force: if that never happens, they are the first to be reassigned.
 pub(super) fn assign(names: &[String], slots: &mut [Slot], running: u64) -> Result<(Vec<u16>, Vec<u16>), Error> {
     if let Some(name) = names.iter().find(|name| name.is_empty() || name.len() > RULE_NAME) {
         return Err(Error::RuleName(name.clone()));
@@ -105,7 +106,7 @@ pub(super) fn assign(names: &[String], slots: &mut [Slot], running: u64) -> Resu
             slot.is_free() || slot.generation != running
         })
         .collect();
-    // Free ones first, then the oldest; from the back, as they are popped.
+    // Free slots first, then the oldest ones; in reverse order, since they are popped.
     available.sort_by_key(|&slot| {
         let entry = &slots[usize::from(slot)];
         std::cmp::Reverse((!entry.is_free(), entry.generation, slot))
@@ -123,7 +124,7 @@ pub(super) fn assign(names: &[String], slots: &mut [Slot], running: u64) -> Resu
     Ok((assigned.into_iter().flatten().collect(), changed))
 }
 
-/// A text in a field of fixed size: cut at its end if need be.
+/// A text in a field of fixed size. It is truncated if it is too long.
 pub(super) fn padded<const N: usize>(text: &str) -> [u8; N] {
     let mut field = [0; N];
     let length = text.len().min(N);
@@ -176,12 +177,12 @@ mod tests {
     }
 
     #[test]
-    fn the_rule_that_vanished_first_loses_its_slot_first_and_only_when_none_is_free() {
+    fn the_rule_that_was_removed_first_loses_its_slot_first_and_only_if_none_is_free() {
         let mut slots = empty(4);
         install(&["a", "b"], &mut slots, 1);
         install(&["b", "c"], &mut slots, 2);
         assert_eq!(install(&["c", "d"], &mut slots, 3).1, [3], "the fourth was still free");
-        assert_eq!(install(&["c", "d", "e"], &mut slots, 4).1, [0], "a vanished in generation 2, b in generation 3");
+        assert_eq!(install(&["c", "d", "e"], &mut slots, 4).1, [0], "a was removed in generation 2, b in generation 3");
         assert_eq!(slots[0].name(), "e");
     }
 
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn policies_that_never_came_in_force_use_no_slots_up() {
+    fn policies_that_never_came_into_force_use_up_no_slots() {
         let mut slots = empty(4);
         install(&["a", "b"], &mut slots, 1);
         for attempt in ["c", "d", "e", "f"] {

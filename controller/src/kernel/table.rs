@@ -1,4 +1,4 @@
-//! A map by name, its values read and written as bytes of the shared layouts.
+//! A map whose values are read and written with the shared layouts.
 
 use std::{
     io,
@@ -11,10 +11,11 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::{Error, bpf, error::Context as _};
 
-/// Values written by one batch command: the kernel copies keys and values one by one anyway, this only bounds our copies.
+/// The most values in one batch command. The kernel copies keys and values one by one anyway; this only limits our own
+/// copies.
 const BATCH: usize = 16 * 1024;
 
-/// A map whose keys are indexes: an array, or an array a CPU.
+/// A map whose keys are indexes: an array or a per-CPU array.
 #[derive(Debug)]
 pub struct Table {
     name: String,
@@ -23,7 +24,7 @@ pub struct Table {
     is_mapped: bool,
 }
 
-/// What must agree when a map is adopted.
+/// The properties that must match when a pinned map is adopted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Shape {
     pub(super) kind: MapType,
@@ -56,7 +57,7 @@ impl Table {
         Self::new(&name, data)
     }
 
-    /// A new array for user space alone, pinned.
+    /// A new pinned array that only user space uses.
     pub(super) fn create_pinned(path: &Path, value_size: usize, max_entries: usize) -> Result<Self, Error> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let table = Self::create(&name, value_size, max_entries, 0)?;
@@ -64,8 +65,8 @@ impl Table {
         Ok(table)
     }
 
-    /// A new array that [`Self::fill`] writes through memory: a million values in a tenth of the time that a batch command
-    /// takes, which copies and checks each by itself. To a program it is an array like any other.
+    /// A new array that [`Self::fill`] writes through mapped memory. That takes a tenth of the time of a batch command,
+    /// which copies and checks each value on its own. To a program it is an ordinary array.
     pub(super) fn create_mapped(name: &str, value_size: usize, max_entries: usize) -> Result<Self, Error> {
         Self::create(name, value_size, max_entries, bpf::MMAPABLE)
     }
@@ -96,24 +97,24 @@ impl Table {
         self.data.fd().as_fd()
     }
 
-    /// How many values it holds.
+    /// The number of values.
     #[must_use]
     pub fn len(&self) -> u32 {
         self.shape.max_entries
     }
 
-    /// True for a map without values, which the kernel does not make.
+    /// True for a map without values, which cannot exist.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The value at an index (of the CPU this runs on first, for an array a CPU: use [`Self::per_cpu`] there).
+    /// The value at an index. For per-CPU arrays, use [`Self::per_cpu`].
     ///
     /// # Errors
-    /// The index is out of bounds, or the value has another size than `V`.
+    /// The index is out of bounds, or the values are not as large as `V`.
     pub fn get<V: FromBytes + IntoBytes>(&self, index: u32) -> Result<V, Error> {
-        self.must_be(MapType::Array, size_of::<V>())?;
+        self.ensure_type(MapType::Array, size_of::<V>())?;
         let mut value = V::new_zeroed();
         // SAFETY: an array's key is four bytes, and the value's size was just compared.
         unsafe { bpf::lookup(self.fd(), &index.to_ne_bytes(), value.as_mut_bytes()) }
@@ -121,9 +122,9 @@ impl Table {
         Ok(value)
     }
 
-    /// The bytes at an index of an array of whatever size; for values whose layout another version may have written.
+    /// The bytes at an index, whatever their size: for values that another version may have written.
     pub(super) fn bytes(&self, index: u32) -> Result<Vec<u8>, Error> {
-        self.must_be(MapType::Array, self.shape.value_size as usize)?;
+        self.ensure_type(MapType::Array, self.shape.value_size as usize)?;
         let mut value = vec![0; self.shape.value_size as usize];
         // SAFETY: an array's key is four bytes, and the buffer has the size of the map's values.
         unsafe { bpf::lookup(self.fd(), &index.to_ne_bytes(), &mut value) }
@@ -134,9 +135,9 @@ impl Table {
     /// Writes the value at an index.
     ///
     /// # Errors
-    /// The index is out of bounds, the map is frozen, or the value has another size than `V`.
+    /// The index is out of bounds, the map is frozen, or the values are not as large as `V`.
     pub fn set<V: IntoBytes + Immutable>(&self, index: u32, value: &V) -> Result<(), Error> {
-        self.must_be(MapType::Array, size_of::<V>())?;
+        self.ensure_type(MapType::Array, size_of::<V>())?;
         // SAFETY: an array's key is four bytes, and the value's size was just compared.
         unsafe { bpf::update(self.fd(), &index.to_ne_bytes(), value.as_bytes()) }
             .context(|| format!("write {}[{index}]", self.name))
@@ -145,12 +146,12 @@ impl Table {
     /// The values of all possible CPUs at an index.
     ///
     /// # Errors
-    /// The index is out of bounds, or the value has another size than `V`.
+    /// The index is out of bounds, or the values are not as large as `V`.
     pub fn per_cpu<V: FromBytes>(&self, index: u32) -> Result<Vec<V>, Error> {
-        self.must_be(MapType::PerCpuArray, size_of::<V>())?;
+        self.ensure_type(MapType::PerCpuArray, size_of::<V>())?;
         let stride = size_of::<V>().next_multiple_of(8);
         let mut bytes = vec![0; stride * possible_cpus()?];
-        // SAFETY: an array's key is four bytes, and there is room for a rounded value of each possible CPU.
+        // SAFETY: an array's key is four bytes, and there is room for a padded value of each possible CPU.
         unsafe { bpf::lookup(self.fd(), &index.to_ne_bytes(), &mut bytes) }
             .context(|| format!("read {}[{index}]", self.name))?;
         bytes
@@ -168,19 +169,19 @@ impl Table {
     /// # Errors
     /// The index is out of bounds.
     pub fn clear_per_cpu(&self, index: u32) -> Result<(), Error> {
-        self.must_be(MapType::PerCpuArray, self.shape.value_size as usize)?;
+        self.ensure_type(MapType::PerCpuArray, self.shape.value_size as usize)?;
         let bytes = vec![0; (self.shape.value_size as usize).next_multiple_of(8) * possible_cpus()?];
-        // SAFETY: an array's key is four bytes, and there is a rounded value for each possible CPU.
+        // SAFETY: an array's key is four bytes, and there is a padded value for each possible CPU.
         unsafe { bpf::update(self.fd(), &index.to_ne_bytes(), &bytes) }
             .context(|| format!("clear {}[{index}]", self.name))
     }
 
-    /// Writes an array from index 0 on.
+    /// Writes the first values of an array.
     ///
     /// # Errors
-    /// More values than the map has room for, or values of another size than `V`.
+    /// There are more values than the map can hold, or its values are not as large as `V`.
     pub(super) fn fill<V: IntoBytes + Immutable>(&self, values: &[V]) -> Result<(), Error> {
-        self.must_be(MapType::Array, size_of::<V>())?;
+        self.ensure_type(MapType::Array, size_of::<V>())?;
         if values.len() > self.len() as usize {
             return Err(Error::Internal(format!("{} values do not fit into {}", values.len(), self.name)));
         }
@@ -190,13 +191,13 @@ impl Table {
         if self.is_mapped {
             return self.fill_mapped(values).context(|| format!("fill {}", self.name));
         }
-        // The kernel keeps array values at a distance of a multiple of eight, but takes them densely packed.
+        // The kernel stores array values at multiples of eight bytes, but takes them densely packed.
         let batch = (BATCH / (size_of::<V>() / 64 + 1)).max(1);
         let mut first = 0u32;
         for chunk in values.chunks(batch) {
             let count = chunk.len() as u32;
             let keys: Vec<u32> = (first..first + count).collect();
-            // SAFETY: as many keys of four bytes and values of the map's size as `count` says.
+            // SAFETY: there are `count` keys of four bytes and `count` values of the map's size.
             let written = unsafe { bpf::update_batch(self.fd(), keys.as_bytes(), chunk.as_bytes(), count) };
             match written {
                 Ok(()) => {}
@@ -213,7 +214,7 @@ impl Table {
     }
 
     fn fill_mapped<V: IntoBytes + Immutable>(&self, values: &[V]) -> io::Result<()> {
-        // The kernel keeps array values at a distance of a multiple of eight.
+        // The kernel stores array values at multiples of eight bytes.
         let distance = size_of::<V>().next_multiple_of(8);
         let mut mapping = bpf::Mapping::new(self.fd(), values.len() * distance)?;
         if distance == size_of::<V>() {
@@ -226,7 +227,7 @@ impl Table {
         Ok(())
     }
 
-    fn must_be(&self, kind: MapType, value_size: usize) -> Result<(), Error> {
+    fn ensure_type(&self, kind: MapType, value_size: usize) -> Result<(), Error> {
         let Shape { kind: real, key_size, value_size: real_size, .. } = self.shape;
         if real == kind && key_size == 4 && real_size as usize == value_size {
             Ok(())
@@ -239,7 +240,7 @@ impl Table {
     }
 }
 
-/// The map inside aya's enum, for the kinds of maps the program has.
+/// The map inside aya's enum, for the types of maps that the program has.
 pub(super) fn data_of(map: Map) -> Option<MapData> {
     match map {
         Map::Array(data)
@@ -253,7 +254,7 @@ pub(super) fn data_of(map: Map) -> Option<MapData> {
     }
 }
 
-/// How many CPUs a value a CPU has: the possible ones, not the ones online.
+/// The number of values in a per-CPU map: one for each possible CPU, not only for those online.
 pub(super) fn possible_cpus() -> Result<usize, Error> {
     aya::util::nr_cpus().map_err(|(path, error)| Error::System { doing: format!("read {path}"), source: error.into() })
 }
@@ -262,5 +263,5 @@ fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP | ENOTSUPP))
 }
 
-/// What the kernel answers where a map has no batch commands; not among the C library's errors.
+/// The kernel's error if a map has no batch commands. The C library does not define it.
 const ENOTSUPP: i32 = 524;

@@ -100,7 +100,8 @@ impl Root {
     }
 }
 
-/// Keeps a package from starting its service, now and at every boot: the service would listen on the SIP port of every address.
+/// Keeps a package from starting its service, now and at every boot: the service would listen on the SIP port of every
+/// address.
 struct HeldService<'a> {
     root: &'a Root,
     service: &'static str,

@@ -23,7 +23,7 @@ use super::{
 };
 
 /// A test program, and which of its tests to run.
-pub struct Run {
+pub(crate) struct Run {
     /// Its file in `tests/tests`.
     pub name: &'static str,
     /// Runs only the tests with one of these in their names. If empty, all of them.
@@ -32,21 +32,21 @@ pub struct Run {
     pub cases: u32,
     /// It starts `ringfence`.
     pub needs_binary: bool,
-    /// It attaches programs to interfaces: then its tests run one at a time. Kernels patch a jump for each XDP program, and emulated
-    /// guests have crashed on the breakpoint used for patching while the other processor handled traffic.
+    /// It attaches programs to interfaces: then its tests run one at a time. Kernels patch a jump for each XDP program, and
+    /// emulated guests have crashed on the breakpoint used for patching while the other processor handled traffic.
     pub attaches: bool,
 }
 
 impl Run {
     /// All tests of a program.
-    pub const fn of(name: &'static str) -> Self {
+    pub(crate) const fn of(name: &'static str) -> Self {
         Self { name, filters: &[], cases: 0, needs_binary: false, attaches: false }
     }
 }
 
 /// The results on a kernel.
 #[derive(Debug, Default, PartialEq)]
-pub struct Report {
+pub(crate) struct Report {
     /// As `uname -r` prints it: `6.1.0-56-cloud-amd64`.
     pub release: String,
     /// The version of its package: `6.1.158-1`.
@@ -60,14 +60,14 @@ pub struct Report {
 
 /// The results of a test program.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Tests {
+pub(crate) struct Tests {
     pub passed: u64,
     pub seconds: u64,
 }
 
 /// The cost of loading a policy's program.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Cost {
+pub(crate) struct Cost {
     /// Instructions that the verifier processed.
     pub instructions: u64,
     /// States that it created, and the most that it held at once.
@@ -79,13 +79,13 @@ pub struct Cost {
 
 impl Report {
     /// The number of tests that passed.
-    pub fn passed(&self) -> u64 {
+    pub(crate) fn passed(&self) -> u64 {
         self.tests.iter().map(|(_, tests)| tests.passed).sum()
     }
 }
 
 /// The guests' file system, packed, without the kernel's modules.
-pub struct Bundle {
+pub(crate) struct Bundle {
     place: TempDir,
     limit: Duration,
 }
@@ -101,7 +101,7 @@ const PLACE: &str = "guest-";
 
 impl Bundle {
     /// Builds the test programs and packs them. A guest that takes longer than `limit` is considered hung.
-    pub fn new(runs: &[Run], limit: Duration) -> Result<Self> {
+    pub(crate) fn new(runs: &[Run], limit: Duration) -> Result<Self> {
         let programs = test_programs(runs)?;
         remove_leftovers();
         fs::create_dir_all(folder())?;
@@ -147,7 +147,7 @@ impl Bundle {
     }
 
     /// Boots a kernel, and waits for the results of the test programs.
-    pub fn boot(&self, kernel: &Kernel) -> Result<Report> {
+    pub(crate) fn boot(&self, kernel: &Kernel) -> Result<Report> {
         let start = Instant::now();
         let place = TempDir::new_in(self.place.path())?;
         let initramfs = place.path().join("initramfs");
@@ -316,7 +316,8 @@ fn passed(printed: &str) -> u64 {
     numbers.sum()
 }
 
-/// Reads `verifier: POLICY: N instructions, N states, N at once, loaded in N ms`. The test harness may have written to the same line before.
+/// Reads `verifier: POLICY: N instructions, N states, N at once, loaded in N ms`. The test harness may have written to the
+/// same line before.
 fn cost(line: &str) -> Option<(String, Cost)> {
     let (_, text) = line.split_once("verifier: ")?;
     let (policy, text) = text.split_once(": ")?;

@@ -1,5 +1,5 @@
-//! Kernels to boot: Debian's kernels for virtual machines, with BPF, BTF and serial ports built in. A separate apt configuration
-//! under `target/vm` downloads them; the system's package lists and packages stay as they are.
+//! Kernels to boot: Debian's kernels for virtual machines, with BPF, BTF and serial ports built in. A separate apt
+//! configuration under `target/vm` downloads them; the system's package lists and packages stay as they are.
 
 use std::{
     fmt::Write as _,
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::{run_silently, workspace};
 
 /// A kernel series.
-pub struct Series {
+pub(crate) struct Series {
     /// Its name on the command line and in the table.
     pub name: &'static str,
     /// The prefix of its versions. None means: newer than all other series.
@@ -25,7 +25,7 @@ pub struct Series {
 }
 
 /// The kernels that must accept the program: Debian's stable ones, and newer ones from its backports.
-pub const SERIES: [Series; 4] = [
+pub(crate) const SERIES: [Series; 4] = [
     Series { name: "6.1", prefix: Some("6.1."), suite: "bookworm", has_security: true },
     Series { name: "6.12", prefix: Some("6.12."), suite: "trixie", has_security: true },
     Series { name: "6.18", prefix: Some("6.18."), suite: "trixie-backports", has_security: false },
@@ -37,15 +37,16 @@ const NEWEST_KNOWN: [u64; 2] = [6, 18];
 
 /// Whether any kernel of a series will do, or only the newest.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Freshness {
+pub(crate) enum Freshness {
     /// A kernel that was downloaded before will do. Then nothing is fetched.
     Any,
-    /// The archive is asked for the newest kernel. A kernel that was downloaded before is used if the archive does not answer.
+    /// The archive is asked for the newest kernel. A kernel that was downloaded before is used if the archive does not
+    /// answer.
     Newest,
 }
 
 /// The files of a kernel.
-pub struct Kernel {
+pub(crate) struct Kernel {
     /// As `uname -r` prints it: `6.1.0-56-cloud-amd64`.
     pub release: String,
     pub image: PathBuf,
@@ -54,7 +55,7 @@ pub struct Kernel {
 }
 
 /// A kernel of this series, downloaded if necessary.
-pub fn obtain(series: &Series, freshness: Freshness) -> Result<Kernel> {
+pub(crate) fn obtain(series: &Series, freshness: Freshness) -> Result<Kernel> {
     let here = || newest_unpacked(series).and_then(|folder| unpacked(&folder).ok());
     if freshness == Freshness::Any
         && let Some(kernel) = here()
@@ -75,12 +76,12 @@ pub fn obtain(series: &Series, freshness: Freshness) -> Result<Kernel> {
 }
 
 /// The folder of the kernels, apt's files and the guests' files.
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     workspace::root().join("target/vm")
 }
 
 /// A lock that one run at a time can hold. Dropping it releases it.
-pub fn lock() -> Result<File> {
+pub(crate) fn lock() -> Result<File> {
     fs::create_dir_all(folder())?;
     let path = folder().join("lock");
     let file = File::create(&path).with_context(|| format!("failed to create {}", path.display()))?;
@@ -89,7 +90,7 @@ pub fn lock() -> Result<File> {
 }
 
 /// The numbers in a release, to sort releases by.
-pub fn version_key(release: &str) -> Vec<u64> {
+pub(crate) fn version_key(release: &str) -> Vec<u64> {
     release.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
 }
 
@@ -164,7 +165,7 @@ fn unpacked(folder: &Path) -> Result<Kernel> {
 }
 
 /// The first file below a folder whose name satisfies the predicate.
-pub fn find_file(folder: &Path, is_it: &dyn Fn(&str) -> bool) -> Option<PathBuf> {
+pub(crate) fn find_file(folder: &Path, is_it: &dyn Fn(&str) -> bool) -> Option<PathBuf> {
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).ok()?.flatten() {

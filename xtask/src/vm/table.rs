@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Its path in the repository.
-pub const PATH: &str = "tests/data/kernels.tsv";
+pub(crate) const PATH: &str = "tests/data/kernels.tsv";
 
 /// The document that shows the table, between two marker lines.
 const DOCUMENT: &str = "docs/kernels.md";
@@ -32,7 +32,7 @@ const GROWTH: u64 = 10;
 
 /// By series: the kernel that was measured, and the cost of each policy's program.
 #[derive(Debug, Default, PartialEq)]
-pub struct Table(BTreeMap<String, Recorded>);
+pub(crate) struct Table(BTreeMap<String, Recorded>);
 
 #[derive(Debug, Default, PartialEq)]
 struct Recorded {
@@ -42,7 +42,7 @@ struct Recorded {
 
 impl Table {
     /// Reads the checked-in table.
-    pub fn read() -> Result<Self> {
+    pub(crate) fn read() -> Result<Self> {
         let path = workspace::root().join(PATH);
         if !path.exists() {
             return Ok(Self::default());
@@ -91,7 +91,7 @@ impl Table {
     }
 
     /// Records the measurements on a kernel, in place of those of its series.
-    pub fn record(series: &str, report: &Report) -> Result<()> {
+    pub(crate) fn record(series: &str, report: &Report) -> Result<()> {
         // Two runs may record at the same time.
         let _lock = lock()?;
         let mut table = Self::read()?;
@@ -106,9 +106,9 @@ impl Table {
         Ok(())
     }
 
-    /// Compares the measurements on a kernel with those recorded for its series. The patch version may differ: new ones appear
-    /// all the time.
-    pub fn check(&self, series: &str, report: &Report) -> Result<()> {
+    /// Compares the measurements on a kernel with those recorded for its series. The patch version may differ: new ones
+    /// appear all the time.
+    pub(crate) fn check(&self, series: &str, report: &Report) -> Result<()> {
         within_budget(report)?;
         let nothing = Recorded::default();
         let known = self.0.get(series).unwrap_or(&nothing);

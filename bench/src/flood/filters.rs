@@ -1,0 +1,213 @@
+//! The filters that are compared, and how each of them is set up.
+
+use std::{fs, path::Path, process::Command, thread, time::Duration};
+
+use anyhow::{Context as _, Result};
+use ringfence_tests::{
+    filter::{Filter, FilterOptions},
+    netns::Wire,
+    process::{Spawned, run as output_of},
+};
+
+use super::messages::{AGENT, scanner_message};
+use crate::{
+    driver, generate,
+    namespace::enter,
+    policies::{self, Lists},
+};
+
+/// What protects the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    None,
+    Iptables,
+    Nftables,
+    XdpFilter,
+    XdpDrop,
+    Secfilter,
+    Sample,
+    Large,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 8] = [
+        Self::None,
+        Self::Iptables,
+        Self::Nftables,
+        Self::XdpFilter,
+        Self::XdpDrop,
+        Self::Secfilter,
+        Self::Sample,
+        Self::Large,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::None => "no filter",
+            Self::Iptables => "iptables, string match",
+            Self::Nftables => "nftables, fixed offset",
+            Self::XdpFilter => "xdp-filter, whole port",
+            Self::XdpDrop => "bare XDP_DROP",
+            Self::Secfilter => "Kamailio's secfilter",
+            Self::Sample => "Ringfence, sample policy",
+            Self::Large => "Ringfence, large policy",
+        }
+    }
+}
+
+/// The limits of a filter that its figures do not show.
+pub(super) fn remark(kind: Kind) -> Option<&'static str> {
+    Some(match kind {
+        Kind::None => "packets are lost here only because the socket is full",
+        Kind::Iptables => {
+            "`-t raw -A PREROUTING -m string --algo bm`; finds the text anywhere in the packet, not only in the user agent"
+        }
+        Kind::Nftables => {
+            "at the netdev ingress hook; matches only at a fixed offset below 256 bytes, which works here because all packets of \
+             this flood are alike, and would not work against any other flood"
+        }
+        Kind::XdpFilter => "matches only ports and addresses: it drops the ordinary packets too",
+        Kind::XdpDrop => "drops everything: the upper limit",
+        Kind::Secfilter => "drops after the socket; Kamailio never reads what a full socket loses",
+        Kind::Sample | Kind::Large => return None,
+    })
+}
+
+/// A filter in place. Dropping it removes the filter.
+pub(super) enum InPlace {
+    /// It is part of the namespace, and is removed with it.
+    Namespace,
+    Ringfence {
+        _filter: Filter,
+    },
+    Program {
+        _program: Box<dyn std::any::Any>,
+    },
+    XdpFilter {
+        unload: Option<Command>,
+    },
+    Kamailio {
+        _process: Spawned,
+    },
+}
+
+impl Drop for InPlace {
+    fn drop(&mut self) {
+        // All namespaces share one folder for its pins, so the pins would outlive this namespace.
+        if let Self::XdpFilter { unload } = self
+            && let Some(command) = unload.take()
+            && let Err(error) = output_of(command)
+        {
+            eprintln!("failed to remove xdp-filter: {error:#}");
+        }
+        // Remove libxdp's folder of pins if it is empty.
+        if matches!(self, Self::XdpFilter { .. }) {
+            let _ = fs::remove_dir("/sys/fs/bpf/xdp");
+        }
+    }
+}
+
+/// Sets the filter up.
+pub(super) fn put(kind: Kind, wire: &Wire, scratch: &Path, binary: &Path) -> Result<InPlace> {
+    let interface = Wire::SERVER_INTERFACE;
+    let inside = |program: &str, words: &[&str]| {
+        let mut command = wire.server.command(program);
+        command.args(words);
+        command
+    };
+    Ok(match kind {
+        Kind::None => InPlace::Namespace,
+        Kind::Iptables => {
+            let rule = "-t raw -A PREROUTING -p udp --dport 5060 -m string --algo bm --string friendly-scanner -j DROP";
+            output_of(inside("iptables", &rule.split(' ').collect::<Vec<_>>()))?;
+            InPlace::Namespace
+        }
+        Kind::Nftables => {
+            let place = scanner_message().find(AGENT).context("no user agent in the message")? + "User-Agent: ".len();
+            // The offset counts bits from the start of the UDP header.
+            let agent: String = "friendly-scanner".bytes().map(|byte| format!("{byte:02x}")).collect();
+            let rules = format!(
+                "table netdev bench {{\n  chain in {{\n    type filter hook ingress device \"{interface}\" priority 0;\n    \
+                 udp dport 5060 @th,{},128 0x{agent} drop\n  }}\n}}\n",
+                (8 + place) * 8,
+            );
+            let file = scratch.join("rules.nft");
+            fs::write(&file, rules)?;
+            let mut command = wire.server.command("nft");
+            command.arg("-f").arg(&file);
+            output_of(command)?;
+            InPlace::Namespace
+        }
+        Kind::XdpFilter => {
+            output_of(inside("xdp-filter", &["load", interface]))?;
+            let in_place = InPlace::XdpFilter { unload: Some(inside("xdp-filter", &["unload", interface])) };
+            output_of(inside("xdp-filter", &["port", "-p", "udp", "-m", "dst", "5060"]))?;
+            in_place
+        }
+        Kind::XdpDrop => {
+            let path = wire.server.path();
+            let attached = thread::spawn(move || {
+                enter(&path)?;
+                driver::attach("drop_all", interface)
+            });
+            InPlace::Program { _program: Box::new(attached.join().expect("attaching panicked")?) }
+        }
+        Kind::Secfilter => InPlace::Kamailio { _process: kamailio(wire, scratch)? },
+        Kind::Sample | Kind::Large => {
+            let policy = if kind == Kind::Sample {
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies")
+            } else {
+                let folder = scratch.join("policy");
+                large().write(&folder)?;
+                folder
+            };
+            let options = FilterOptions { binary, interface, policy: &policy, arguments: &["--interval", "60"] };
+            InPlace::Ringfence { _filter: Filter::start(wire, scratch, &options)? }
+        }
+    })
+}
+
+fn large() -> policies::Repository {
+    policies::all_scopes(&Lists {
+        sources: generate::address_list(&generate::ipv4_prefixes(100_000), 4),
+        numbers: generate::number_list(&generate::numbers(100_000, 1)),
+        prefixes: generate::prefix_list(10_000),
+        patterns: generate::pattern_list(50),
+    })
+}
+
+/// The port to which Kamailio forwards what it does not drop.
+pub(super) const AFTER_KAMAILIO: u16 = 5071;
+
+/// Kamailio with its secfilter module: drops by user agent, and forwards everything else.
+fn kamailio(wire: &Wire, scratch: &Path) -> Result<Spawned> {
+    let tables = scratch.join("dbtext");
+    fs::create_dir_all(&tables)?;
+    fs::write(tables.join("version"), "table_name(string) table_version(int)\nsecfilter:1\n")?;
+    // Action 0: blacklist; type 0: user agent.
+    fs::write(tables.join("secfilter"), "id(int,auto) action(int) type(int) data(string)\n1:0:0:friendly-scanner\n")?;
+    let configuration = scratch.join("secfilter.cfg");
+    fs::write(
+        &configuration,
+        format!(
+            "#!KAMAILIO\ndebug=0\nlog_stderror=yes\nfork=yes\nchildren=2\nauto_aliases=no\ndisable_tcp=yes\n\
+             loadmodule \"db_text.so\"\nloadmodule \"sl.so\"\nloadmodule \"pv.so\"\nloadmodule \"secfilter.so\"\n\
+             modparam(\"secfilter\", \"db_url\", \"text://{}\")\n\
+             request_route {{\n    if (!secf_check_ua()) exit;\n    if ($retcode < 0) exit;\n\
+             \x20   $du = \"sip:127.0.0.1:{AFTER_KAMAILIO}\";\n    forward();\n}}\n",
+            tables.display()
+        ),
+    )?;
+    let mut command = wire.server.command("kamailio");
+    command.args(["-DD", "-E", "-m", "64", "-M", "8", "-f"]).arg(&configuration);
+    command.arg("-P").arg(scratch.join("kamailio.pid")).arg("-Y").arg(scratch);
+    command.args(["-l", &format!("udp:{}:5060", Wire::SERVER_IPV4)]);
+    command.current_dir(scratch);
+    let mut process = Spawned::start("kamailio", command, scratch)?;
+    process.wait_until("Kamailio's port", Duration::from_secs(20), |_| {
+        let mut sockets = wire.server.command("ss");
+        sockets.args(["-Hlun", "sport", "=", ":5060"]);
+        Ok((!output_of(sockets)?.trim().is_empty()).then_some(()))
+    })?;
+    Ok(process)
+}
