@@ -116,6 +116,7 @@ static enum kind read_message(char *message, size_t length)
         belle_sip_message_get_header(sip, "Call-ID") != NULL && belle_sip_message_get_header(sip, "CSeq") != NULL &&
         belle_sip_message_get_header(sip, "Via") != NULL) {
         belle_sip_header_t *agent = belle_sip_message_get_header(sip, "User-Agent");
+        const char *call_id;
 
         if (belle_sip_message_is_request(sip)) {
             belle_sip_request_t *request = BELLE_SIP_REQUEST(sip);
@@ -139,13 +140,16 @@ static enum kind read_message(char *message, size_t length)
             char text[65536];
 
             if (belle_sip_header_user_agent_get_products_as_string((belle_sip_header_user_agent_t *)agent, text,
-                                                                   sizeof text - 1) > 0)
+                                                                   sizeof text - 1) > 0 &&
+                strcmp(text, "(null)") != 0)
                 put_string(F_USER_AGENT, text);
         }
         put_headers(F_ASSERTED_USER, sip, "P-Asserted-Identity", 1);
         put_headers(F_DIVERSION_USER, sip, "Diversion", 0);
-        put_string(F_CALL_ID, belle_sip_header_call_id_get_call_id(
-                                BELLE_SIP_HEADER_CALL_ID(belle_sip_message_get_header(sip, "Call-ID"))));
+        call_id = belle_sip_header_call_id_get_call_id(
+            BELLE_SIP_HEADER_CALL_ID(belle_sip_message_get_header(sip, "Call-ID")));
+        if (call_id != NULL && strcmp(call_id, "(null)") != 0)
+            put_string(F_CALL_ID, call_id);
     }
     belle_sip_object_unref(sip);
     return kind;

@@ -95,10 +95,10 @@ fn same(field: Field, theirs: &[u8], ours: &[u8]) -> bool {
         // Visual separators do not change which number it is.
         return lossy(&theirs) == lossy(&ours) || digits(&theirs).is_some_and(|number| digits(&ours) == Some(number));
     }
-    // White space, and folding with it, is one blank. A server's C string ends at a NUL; the engine's pattern runs over what
-    // is before it too.
+    // White space, and folding with it, is one blank. Some servers end a text at a NUL or at a byte that is no part of a
+    // token: a pattern that finds something in their text finds it in the engine's longer one.
     let (theirs, ours) = (words(theirs), words(ours));
-    theirs == ours || ours.strip_prefix(theirs.as_str()).is_some_and(|rest| rest.starts_with('\0'))
+    theirs == ours || field != Field::Method && ours.contains(&theirs)
 }
 
 /// Percent escapes decoded, where they are good.
@@ -126,16 +126,18 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The number in a user part: its digits and plus, if visual separators and parameters are all else that there is.
+/// The number in a user part: its digits and plus, if visual separators, blanks and parameters are all else that there is.
 fn digits(user: &[u8]) -> Option<Vec<u8>> {
     let end = user.iter().position(|byte| b";:".contains(byte)).unwrap_or(user.len());
-    let number: Vec<u8> = user[..end].iter().copied().filter(|byte| !b"-.() ".contains(byte)).collect();
+    let number: Vec<u8> = user[..end].iter().copied().filter(|byte| !b"-.() \t\r\n".contains(byte)).collect();
     let good = number.iter().enumerate().all(|(index, byte)| byte.is_ascii_digit() || *byte == b'+' && index == 0);
     (good && number.len() > 1).then_some(number)
 }
 
 fn words(text: &[u8]) -> String {
     let text = lossy(text);
+    // Some servers take a control character at either end into the value; that hides nothing of it.
+    let text = text.trim_matches(|character: char| character.is_control());
     text.split([' ', '\t', '\r', '\n', '\x0b', '\x0c']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
@@ -192,6 +194,8 @@ mod tests {
         assert!(!same(Field::FromUser, b"+120", b"+121"));
         assert!(!same(Field::FromUser, b"120", b"+120"));
         assert!(same(Field::UserAgent, b"a\r\n b", b"a  b"));
+        assert!(same(Field::UserAgent, b"\0a", b"a\xff"));
         assert!(!same(Field::UserAgent, b"a b", b"a"));
+        assert!(!same(Field::Method, b"BYE", b"@BYE"));
     }
 }

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use ringfence_tests::netns::{Namespace, ensure_root};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::reading::Reading;
+use crate::reading::{Field, Reading};
 
 const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5060);
 
@@ -36,6 +36,7 @@ pub struct Kamailio {
     /// The last is for the marker that ends a batch.
     sockets: Vec<UdpSocket>,
     lines: Receiver<String>,
+    markers: u64,
     _folder: tempfile::TempDir,
     _namespace: Namespace,
 }
@@ -72,7 +73,7 @@ impl Kamailio {
         let (sender, lines) = channel();
         thread::spawn(move || forward(stderr, &sender));
         let sockets = sockets(&namespace)?;
-        let mut kamailio = Self { child, sockets, lines, _folder: folder, _namespace: namespace };
+        let mut kamailio = Self { child, sockets, lines, markers: 0, _folder: folder, _namespace: namespace };
         let start = Instant::now();
         while kamailio.batch(&[], Duration::from_millis(300)).is_err() {
             if let Some(status) = kamailio.child.try_wait()? {
@@ -103,9 +104,12 @@ impl Kamailio {
 
     /// Sends each message from a port of its own, then a marker; what was logged until the marker's line is the result.
     fn batch(&mut self, messages: &[Vec<u8>], patience: Duration) -> Result<Vec<Reading>> {
-        const MARKER: &[u8] =
-            b"OPTIONS sip:marker@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKm\r\nFrom: <sip:m@h>;tag=1\r\n\
-            To: <sip:m@h>\r\nCall-ID: m\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
+        self.markers += 1;
+        let marker_user = format!("marker{}", self.markers);
+        let marker = format!(
+            "OPTIONS sip:{marker_user}@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKm\r\nFrom: <sip:m@h>;tag=1\r\n\
+             To: <sip:m@h>\r\nCall-ID: m\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+        );
         let mut readings = vec![Reading::default(); messages.len()];
         for (message, socket) in messages.iter().zip(&self.sockets) {
             // What does not fit into a datagram, no server on UDP reads.
@@ -116,7 +120,7 @@ impl Kamailio {
         }
         let ports: Vec<u16> =
             self.sockets.iter().map(|socket| Ok(socket.local_addr()?.port())).collect::<Result<_>>()?;
-        let (marker, _) = (ports[PORTS], self.sockets[PORTS].send(MARKER));
+        let _ = self.sockets[PORTS].send(marker.as_bytes());
         let deadline = Instant::now() + patience;
         loop {
             let line = match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -127,13 +131,18 @@ impl Kamailio {
             let Some((_, read)) = line.split_once("READ\t") else { continue };
             let (port, read) = read.split_once('\t').with_context(|| format!("kamailio's line {line:?}"))?;
             let port: u16 = port.parse().with_context(|| format!("kamailio's line {line:?}"))?;
-            if port == marker {
-                return Ok(readings);
+            let read =
+                Reading::parse(&read.replace("<null>", "-")).with_context(|| format!("kamailio's line {line:?}"))?;
+            if port == ports[PORTS] {
+                // An earlier marker's line comes late where kamailio was slow to start.
+                if read.of(Field::RequestUser).first().is_some_and(|user| user == marker_user.as_bytes()) {
+                    return Ok(readings);
+                }
+                continue;
             }
             let place = ports.iter().position(|&one| one == port);
             if let Some(reading) = place.and_then(|place| readings.get_mut(place)) {
-                let read = read.replace("<null>", "-");
-                *reading = Reading::parse(&read).with_context(|| format!("kamailio's line {line:?}"))?;
+                *reading = read;
             }
         }
     }

@@ -121,8 +121,8 @@ mod tests {
         let reading = Reading::parse("request\t494e56495445\t2b31\t-\t\t61,62\t-\t-\t-").expect("a good line");
         assert_eq!(reading.kind, Kind::Request);
         assert_eq!(reading.of(Field::Method), [b"INVITE".to_vec()]);
-        assert_eq!(reading.of(Field::FromUser), <[Vec<u8>; 0]>::default());
-        assert_eq!(reading.of(Field::ToUser), [Vec::new()]);
+        assert_eq!(reading.of(Field::FromUser), Vec::<Vec<u8>>::new());
+        assert_eq!(reading.of(Field::ToUser), [Vec::<u8>::new()]);
         assert_eq!(reading.of(Field::UserAgent), [b"a".to_vec(), b"b".to_vec()]);
         assert_eq!(Reading::parse("warning: something else"), None);
     }

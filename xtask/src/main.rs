@@ -12,6 +12,7 @@ mod demo;
 mod fuzz;
 mod lint;
 mod numbering;
+mod servers;
 mod setup;
 mod stages;
 mod test;
@@ -56,6 +57,8 @@ enum Task {
     Lint(StageArguments),
     /// Regenerate the built-in numbering tables from libphonenumber's metadata.
     Numbering,
+    /// Compare what SIP servers read in generated messages with what the engine reads.
+    Servers(servers::Arguments),
     /// Install what is missing to build, test and lint.
     Setup(setup::Arguments),
     /// Set up, build and run every test.
@@ -93,6 +96,7 @@ fn run(task: Task) -> Result<()> {
         Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Lint(arguments) => lint::run(&arguments.only),
         Task::Numbering => numbering::run_generator(),
+        Task::Servers(arguments) => servers::run(&arguments),
         Task::Setup(arguments) => setup::run(&arguments),
         Task::Test(arguments) => test::run(&arguments.only),
         Task::Vm(arguments) => vm::run(&arguments),

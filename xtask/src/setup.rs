@@ -17,9 +17,9 @@ use anyhow::{Context, Result, bail};
 
 pub(crate) use self::python::python;
 use self::{
-    python::{install_sipvicious, python_makes_environments},
+    python::{install_pjsip, install_sipvicious, python_makes_environments},
     tools::{
-        Source::{Apt, Cargo, Manual, Sipvicious},
+        Source::{Apt, Cargo, Manual, Pjsip, Sipvicious},
         TOOLS, Tool,
     },
 };
@@ -41,6 +41,8 @@ pub(crate) enum Group {
     Kernels,
     /// To lint.
     Lint,
+    /// To compare what SIP servers read with what the engine reads: SIP libraries.
+    Servers,
     /// To run the demo and the tests: real SIP software and network namespaces.
     Traffic,
 }
@@ -135,6 +137,9 @@ fn install(tools: &[&Tool]) -> Vec<String> {
                     run_silently(&mut cargo).map(|_| ())
                 });
             }
+            Pjsip => {
+                try_to(format!("pip download pjsua2-pybind11=={}", versions::PJSIP), &mut install_pjsip);
+            }
             Sipvicious => {
                 try_to(format!("pip install sipvicious=={}", versions::SIPVICIOUS), &mut install_sipvicious);
             }
@@ -160,8 +165,8 @@ fn debian_packages(tools: &[&Tool]) -> Vec<String> {
     for tool in tools {
         match tool.source {
             Apt(names) => packages.extend(names),
-            Sipvicious if !python_makes_environments() => packages.extend(["python3", "python3-venv"]),
-            Cargo { .. } | Manual(_) | Sipvicious => {}
+            Pjsip | Sipvicious if !python_makes_environments() => packages.extend(["python3", "python3-venv"]),
+            Cargo { .. } | Manual(_) | Pjsip | Sipvicious => {}
         }
     }
     let with_version = |name: &str| match versions::of_debian_package(name) {
@@ -192,6 +197,7 @@ fn what_to_do(tools: &[&Tool], problems: &[String]) -> String {
             Apt(_) => {}
             Cargo { package, version, .. } => text.extend(["  ", &cargo_install(package, version), "\n"]),
             Manual(command) => text.extend(["  ", command, "\n"]),
+            Pjsip => text.push_str("  cargo xtask setup servers   # after the rest\n"),
             Sipvicious => text.push_str("  cargo xtask setup traffic   # after the rest\n"),
         }
     }

@@ -19,7 +19,7 @@ const STAGES: &[Stage] = &[
         name: "setup",
         about: "install what the build and the tests need",
         needed_by_the_rest: true,
-        run: || setup::ensure(&[setup::Group::Build, setup::Group::Traffic]).map(Outcome::Done),
+        run: || setup::ensure(&[setup::Group::Build, setup::Group::Servers, setup::Group::Traffic]).map(Outcome::Done),
     },
     Stage { name: "build", about: "the binary and the tests", needed_by_the_rest: true, run: build },
     Stage { name: "test", about: "cargo test", needed_by_the_rest: false, run: test },

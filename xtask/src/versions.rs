@@ -15,6 +15,8 @@ pub(crate) const CARGO_DENY: &str = "0.20.2";
 const DEBIAN_RUSTC: &str = "1.96.*";
 /// From PyPI: libphonenumber's metadata, the source of the built-in numbering tables.
 pub(crate) const PHONENUMBERS: &str = "9.0.43";
+/// From PyPI: the wheel `pjsua2-pybind11`, which holds the shared libraries of PJSIP 2.14.1.
+pub(crate) const PJSIP: &str = "0.1a3";
 /// From PyPI.
 pub(crate) const SIPVICIOUS: &str = "0.3.8";
 

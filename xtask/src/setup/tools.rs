@@ -1,8 +1,11 @@
 //! The tools that the set-up installs, and where each of them comes from.
 
-use std::fs;
+use std::{fs, process::Command};
 
-use super::{Group, python::sipvicious_is_installed};
+use super::{
+    Group,
+    python::{pjsip_is_installed, sipvicious_is_installed},
+};
 use crate::{
     bpf, versions,
     workspace::{self, find_program, run_silently},
@@ -28,11 +31,13 @@ pub(super) enum Source {
     Cargo { package: &'static str, version: &'static str, minutes: u32 },
     /// Not installed by the set-up. This command installs it.
     Manual(&'static str),
+    /// From PyPI: the shared libraries in a Python wheel, since Debian has no PJSIP.
+    Pjsip,
     /// From PyPI, into a virtual environment of this working copy.
     Sipvicious,
 }
 
-use Source::{Apt, Cargo, Manual, Sipvicious};
+use Source::{Apt, Cargo, Manual, Pjsip, Sipvicious};
 
 pub(super) const TOOLS: &[Tool] = &[
     Tool {
@@ -100,6 +105,22 @@ pub(super) const TOOLS: &[Tool] = &[
         source: Sipvicious,
         optional: false,
     },
+    optional("cc", &["gcc", "libc6-dev"], "compiling the readers of the server comparison", || has("cc")),
+    optional("pkg-config", &["pkg-config"], "compiling the readers of the server comparison", || has("pkg-config")),
+    optional("Sofia-SIP", &["libsofia-sip-ua-dev"], "reading messages as FreeSWITCH does", || {
+        has_library("sofia-sip-ua")
+    }),
+    optional("libosip2", &["libosip2-dev"], "reading messages as eXosip does", || has_library("libosip2")),
+    optional("belle-sip", &["libbellesip-dev"], "reading messages as Linphone does", || has_library("belle-sip")),
+    optional("libre", &["libre-dev"], "reading messages as baresip does", || has_library("libre")),
+    Tool {
+        name: "PJSIP",
+        group: Group::Servers,
+        needed_for: "reading messages as Asterisk does",
+        is_there: pjsip_is_installed,
+        source: if cfg!(target_arch = "x86_64") { Pjsip } else { Manual("# PJSIP: the wheel is for x86_64 only") },
+        optional: true,
+    },
     program("c++", &["g++"], Group::Fuzz, "compiling libFuzzer", || has("c++")),
     program("trafgen", &["netsniff-ng"], Group::Bench, "sending a flood", || has("trafgen")),
     program("iptables", &["iptables"], Group::Bench, "a filter to compare with", || has("iptables")),
@@ -119,6 +140,21 @@ const fn program(
     is_there: fn() -> bool,
 ) -> Tool {
     Tool { name, group, needed_for, is_there, source: Apt(packages), optional: false }
+}
+
+/// A tool of the server comparison, which leaves out what is not installed.
+const fn optional(
+    name: &'static str,
+    packages: &'static [&'static str],
+    needed_for: &'static str,
+    is_there: fn() -> bool,
+) -> Tool {
+    Tool { name, group: Group::Servers, needed_for, is_there, source: Apt(packages), optional: true }
+}
+
+/// Whether pkg-config finds a library.
+fn has_library(name: &str) -> bool {
+    Command::new("pkg-config").args(["--exists", name]).status().is_ok_and(|status| status.success())
 }
 
 fn has(program: &str) -> bool {
