@@ -42,9 +42,14 @@ pub fn cases() -> Result<Option<Vec<Case>>> {
     files("cases")
 }
 
+/// Where the corpus is, if it is there.
+#[must_use]
+pub fn corpus() -> PathBuf {
+    std::env::var_os("RINGFENCE_CORPUS").map_or_else(|| workspace().join("../shared/corpus"), PathBuf::from)
+}
+
 fn files(part: &str) -> Result<Option<Vec<Case>>> {
-    let corpus =
-        std::env::var_os("RINGFENCE_CORPUS").map_or_else(|| workspace().join("../shared/corpus"), PathBuf::from);
+    let corpus = corpus();
     let folder = corpus.join(part);
     if !folder.is_dir() {
         say(&format!("\n*** LEFT OUT: no {part} in {} (RINGFENCE_CORPUS names another place) ***\n", corpus.display()));

@@ -19,7 +19,7 @@ mod reading;
 mod run;
 
 pub use compare::{Difference, What, differences};
-pub use corpus::{Case, attacks, cases, messages};
+pub use corpus::{Case, attacks, cases, corpus, messages};
 pub use engine::EngineReader;
 pub use generate::{Generated, Id};
 pub use known::Known;

@@ -252,11 +252,11 @@ impl Run {
         let mut mutations = fewest.mutations.clone();
         mutations.sort();
         let name = self.names[server];
-        if !shown.flagged {
-            if let Some(line) = self.explained.find(name, &shown, &mutations) {
-                *self.report.explained.entry(line).or_default() += 1;
-                return Ok(());
-            }
+        if !shown.flagged
+            && let Some(line) = self.explained.find(name, &shown, &mutations)
+        {
+            *self.report.explained.entry(line).or_default() += 1;
+            return Ok(());
         }
         let kinds = if shown.flagged {
             &mut self.report.flagged
