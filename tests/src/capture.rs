@@ -1,22 +1,26 @@
-//! Packet captures of one end of a wire, counted by sender.
+//! Packet captures on one end of a wire, counted by sender.
 //!
-//! On the server's end a capture sees what the XDP program let through, and nothing else: a packet that XDP drops never
-//! becomes a socket buffer. So these counts do not depend on what the filter says about itself.
+//! On the server's end, a capture sees exactly what the XDP program passed: a packet that XDP drops never becomes a socket
+//! buffer. So these counts do not depend on what the filter says about itself.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
-use crate::netns::Namespace;
-use crate::process::{Spawned, run};
+use crate::{
+    netns::Namespace,
+    process::{Spawned, run},
+};
 
-/// UDP and TCP, fragments of either family, behind any tags; no ICMP, which quotes the packets that it is about. Applied when
-/// the file is read: the kernel's own filters lose their way behind a second VLAN tag.
+/// UDP and TCP of either family, fragments and tagged packets included. Not ICMP, which quotes the packets it is about.
+/// Applied when the file is read, because the kernel's own filters cannot follow a second VLAN tag.
 const FILTER: &str = "(ip or ipv6) and not icmp and not icmpv6 and not igmp";
 
 /// A running capture.
@@ -29,48 +33,48 @@ pub struct Capture {
 /// A packet of a capture.
 #[derive(Clone, Debug)]
 pub struct Packet {
-    /// Where it came from.
+    /// Its sender.
     pub source: IpAddr,
-    /// What it says in one line, for reports.
+    /// A one-line summary, for failure messages.
     pub summary: String,
 }
 
 impl Capture {
-    /// Starts to capture on `interface` and waits until packets are seen.
+    /// Starts a capture on `interface` and waits until it sees packets.
     ///
     /// # Errors
-    /// tshark is not installed, or the interface is not there.
+    /// dumpcap is not installed, or there is no such interface.
     pub fn start(name: &str, namespace: &Namespace, interface: &str, scratch: &Path) -> Result<Self> {
         let file = scratch.join(format!("{name}.pcapng"));
         let mut command = namespace.command("dumpcap");
-        // 32 MiB of ring: a busy machine must not make it lose what it is there to count.
+        // A ring of 32 MiB, so that it loses nothing on a busy machine.
         command.args(["-q", "-i", interface, "-B", "32", "-s", "1000", "-w"]).arg(&file);
         let mut process = Spawned::start(name, command, scratch)?;
-        // It names its file once the socket is open.
+        // It prints the name of its file once the socket is open.
         process.wait_until("start of the capture", Duration::from_secs(20), |dumpcap| {
             Ok(dumpcap.stderr().contains("File:").then_some(()))
         })?;
         Ok(Self { process, file })
     }
 
-    /// Ends the capture and reads it.
+    /// Stops the capture and reads it.
     ///
     /// # Errors
-    /// Packets were lost to the capture, or it cannot be read.
+    /// The capture lost packets, or its file cannot be read.
     pub fn finish(mut self) -> Result<Vec<Packet>> {
-        // Packets wait in the ring for up to a tick of the reader.
+        // Packets stay in the ring until the reader's next tick.
         std::thread::sleep(Duration::from_millis(500));
         self.process.signal(Signal::INT)?;
         self.process.wait(Duration::from_secs(20))?;
         let report = self.process.stderr();
         // "Packets received/dropped on interface 'sip0': 25/0 (pcap:0/dumpcap:0/flushed:0/ps_ifdrop:0) (100.0%)"
         let dropped = report.rsplit_once("': ").and_then(|(_, counts)| counts.split(['/', ' ']).nth(1));
-        ensure!(dropped == Some("0"), "the capture is not complete:\n{report}");
+        ensure!(dropped == Some("0"), "the capture lost packets:\n{report}");
         read(&self.file)
     }
 }
 
-/// Packets by sender.
+/// The number of packets by sender.
 #[must_use]
 pub fn by_source(packets: &[Packet]) -> BTreeMap<IpAddr, u64> {
     let mut counts = BTreeMap::new();
@@ -82,7 +86,7 @@ pub fn by_source(packets: &[Packet]) -> BTreeMap<IpAddr, u64> {
 
 fn read(file: &Path) -> Result<Vec<Packet>> {
     let mut command = Command::new("tshark");
-    // -n and no reassembly: each line is one packet, and nobody is asked for a name.
+    // No name lookups, and no reassembly: each line is one packet.
     command.args([
         "-n",
         "-o",

@@ -1,28 +1,28 @@
-//! The `ringfence` binary under test: built, run inside a wire's server namespace, and taken off again.
+//! The `ringfence` binary under test: built, run in a wire's server namespace, and detached again.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::netns::Wire;
-use crate::process::Spawned;
-use crate::workspace;
+use crate::{netns::Wire, process::Spawned, workspace};
 
-/// Where pins of tests and demos go; each has a folder of its own in it.
+/// Where tests and demos put their pins, each in its own folder.
 const BPF_FILE_SYSTEM: &str = "/sys/fs/bpf";
 
-/// How long the daemon may take until it filters: compiling the policy and loading the program on a busy machine.
+/// How long the daemon may take to start filtering: it compiles the policy and loads the program, perhaps on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(120);
 
-/// Builds the binary if it is not up to date and says where it is. `release` chooses the profile. The environment's
-/// `RINGFENCE_BINARY` names one that is there already: an installed package's, say.
+/// Builds the binary if it is out of date and returns its path; `release` chooses the profile. If `RINGFENCE_BINARY` is set,
+/// it names the binary to use instead, for example that of an installed package.
 ///
 /// # Errors
-/// It does not build: the compiler's messages have gone to standard error.
+/// It does not build: the compiler's messages are on standard error.
 pub fn build(release: bool) -> Result<PathBuf> {
     if let Some(binary) = std::env::var_os("RINGFENCE_BINARY") {
         return Ok(binary.into());
@@ -41,10 +41,10 @@ pub fn build(release: bool) -> Result<PathBuf> {
             return Ok(executable.into());
         }
     }
-    bail!("cargo names no executable")
+    bail!("cargo reported no executable")
 }
 
-/// How the daemon is started.
+/// How to start the daemon.
 #[derive(Debug)]
 pub struct FilterOptions<'a> {
     /// The binary, see [`build`].
@@ -53,11 +53,11 @@ pub struct FilterOptions<'a> {
     pub interface: &'a str,
     /// The policy's folder.
     pub policy: &'a Path,
-    /// Arguments of `run` beyond these.
+    /// Further arguments of `run`.
     pub arguments: &'a [&'a str],
 }
 
-/// A `ringfence run` in the server's namespace, with pins and a socket of its own. Dropping it takes the filter off.
+/// A `ringfence run` in the server's namespace, with its own pins and socket. Dropping it detaches the filter.
 #[derive(Debug)]
 pub struct Filter {
     binary: PathBuf,
@@ -67,15 +67,15 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Starts the daemon, its output logged, and waits until it filters.
+    /// Starts the daemon, logs its output, and waits until it filters.
     ///
     /// # Errors
-    /// It ends, or is not up within two minutes: its output is part of the error.
+    /// It exits, or does not filter within two minutes: its output is part of the error.
     pub fn start(wire: &Wire, scratch: &Path, options: &FilterOptions<'_>) -> Result<Self> {
         Self::launch(wire, scratch, options, &unique_pins(), None)
     }
 
-    /// As [`Self::start`], with the daemon's standard output handed to `output`.
+    /// As [`Self::start`], but sends the daemon's standard output to `output`.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -83,17 +83,17 @@ impl Filter {
         Self::launch(wire, scratch, options, &unique_pins(), Some(output))
     }
 
-    /// Ends the daemon with SIGKILL. What it has pinned goes on filtering.
+    /// Kills the daemon with SIGKILL. What it has pinned keeps filtering.
     ///
     /// # Errors
-    /// It has ended already.
+    /// It has already exited.
     pub fn kill(&mut self) -> Result<()> {
         self.process.signal(rustix::process::Signal::KILL)?;
         self.process.wait(Duration::from_secs(5))?;
         Ok(())
     }
 
-    /// Starts a daemon on the pins that an earlier one has left behind, and waits until it is up.
+    /// Starts a daemon on the pins that an earlier one left, and waits until it is up.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -101,7 +101,7 @@ impl Filter {
         self.process.stop()?;
         let mut command = run_command(wire, options, &self.pins, &self.socket);
         command.current_dir(scratch);
-        // Killed daemons leave their socket file behind; starting on it is part of what is tested.
+        // Killed daemons leave their socket file: starting in spite of it is part of the test.
         self.process = Spawned::start(&log_name(), command, scratch)?;
         self.await_start()
     }
@@ -117,15 +117,15 @@ impl Filter {
         serde_json::from_str(text.trim()).with_context(|| format!("ringfence status printed {text:?}"))
     }
 
-    /// Takes the filter off with `ringfence detach`.
+    /// Detaches the filter with `ringfence detach`.
     ///
     /// # Errors
-    /// The binary cannot be started; what it answers is the caller's to judge.
+    /// The binary cannot be started. Its exit status is for the caller to check.
     pub fn detach(&mut self) -> Result<Output> {
         self.command("detach", &[]).output().context("failed to start ringfence detach")
     }
 
-    /// The mode that the program was attached in, `native` or `generic`.
+    /// The mode in which the program is attached, `native` or `generic`.
     ///
     /// # Errors
     /// The daemon does not answer.
@@ -144,10 +144,10 @@ impl Filter {
         status["policy_hash"].as_str().map(str::to_owned).with_context(|| format!("no policy_hash in {status}"))
     }
 
-    /// Packets that have met `rule`.
+    /// The number of packets that matched `rule`.
     ///
     /// # Errors
-    /// The daemon does not answer, or has no such rule.
+    /// The daemon does not answer, or there is no such rule.
     pub fn packets(&self, rule: &str) -> Result<u64> {
         let status = self.status()?;
         let rules = status["rules"].as_array().with_context(|| format!("no rules in {status}"))?;
@@ -167,7 +167,7 @@ impl Filter {
         &mut self.process
     }
 
-    /// A client subcommand that talks to this filter.
+    /// A subcommand that talks to this filter.
     #[must_use]
     pub fn command(&self, subcommand: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
@@ -199,7 +199,7 @@ impl Filter {
         let mut command = self.command("status", &["--json"]);
         self.process.wait_until("filter in force", START_LIMIT, |_| {
             let output = command.output().context("failed to start ringfence status")?;
-            // What an earlier daemon has left behind filters too: only this one's word counts.
+            // The pins of an earlier daemon filter too: wait for this one to say that it is running.
             let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
             Ok((output.status.success() && status["daemon"] == "running").then_some(()))
         })
@@ -209,13 +209,13 @@ impl Filter {
 impl Drop for Filter {
     fn drop(&mut self) {
         if let Err(error) = self.process.stop() {
-            eprintln!("failed to end the daemon: {error:#}");
+            eprintln!("failed to stop the daemon: {error:#}");
         }
         if !self.pins.exists() {
             return;
         }
         let _ = self.command("detach", &[]).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        // A daemon that failed half-way may have left what detach does not know: a pin ends with its file.
+        // A daemon that failed half-way may leave pins that detach does not know. Removing the file removes the pin.
         if self.pins.exists()
             && let Err(error) = std::fs::remove_dir_all(&self.pins)
         {
@@ -224,7 +224,7 @@ impl Drop for Filter {
     }
 }
 
-/// A folder for pins that nobody else uses.
+/// A unique folder for pins.
 #[must_use]
 pub fn unique_pins() -> PathBuf {
     Path::new(BPF_FILE_SYSTEM).join(format!("ringfence-{}-{}", std::process::id(), count()))

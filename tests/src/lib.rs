@@ -1,4 +1,4 @@
-//! What the tests and the demo share: namespaces, processes that end, real SIP software, captures.
+//! Shared by the tests and the demo: namespaces, bounded processes, real SIP software, captures.
 
 pub mod capture;
 pub mod filter;
@@ -11,9 +11,9 @@ pub mod sip;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
-/// A folder for logs and captures, removed on drop unless `RINGFENCE_KEEP_LOGS` is set: then it stays, and says where.
+/// A folder for logs and captures. It is removed on drop, unless `RINGFENCE_KEEP_LOGS` is set: then its path is printed.
 ///
 /// # Errors
 /// The temporary folder cannot be written to.
@@ -22,22 +22,22 @@ pub fn scratch() -> Result<tempfile::TempDir> {
         tempfile::Builder::new().prefix("ringfence-").tempdir().context("failed to create a scratch folder")?;
     if std::env::var_os("RINGFENCE_KEEP_LOGS").is_some() {
         folder.disable_cleanup(true);
-        eprintln!("logs and captures stay in {}", folder.path().display());
+        eprintln!("logs and captures are kept in {}", folder.path().display());
     }
     Ok(folder)
 }
 
-/// The folder of the SIPVicious programs that the set-up has put into the workspace.
+/// The folder of the SIPVicious programs that `cargo xtask setup` installs in the workspace.
 ///
 /// # Errors
-/// They are not there.
+/// They are not installed.
 pub fn sipvicious() -> Result<PathBuf> {
     let folder = workspace().join("target/tools/sipvicious/bin");
     ensure!(folder.join("sipvicious_svmap").exists(), "no SIPVicious in {}: run cargo xtask setup", folder.display());
     Ok(folder)
 }
 
-/// Says something past the test harness, which keeps the output of a test that passes to itself.
+/// Prints a line even if the test passes: the harness captures `eprintln!`, but not this.
 pub fn say(line: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr(), "{line}");

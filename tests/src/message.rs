@@ -1,8 +1,8 @@
 //! SIP messages in words: `Message::invite().calling("+12025550100").rename("From", "f").bytes()`.
 //!
-//! What is not said is as an ordinary call has it.
+//! Whatever is not set is as in an ordinary call.
 
-/// A message that is being written.
+/// A message under construction.
 #[derive(Clone, Debug)]
 pub struct Message {
     start_line: String,
@@ -12,13 +12,13 @@ pub struct Message {
     ends: bool,
 }
 
-/// The number that an ordinary call is from.
+/// The calling number of an ordinary call.
 pub const CALLER: &str = "+14155552671";
-/// The number that an ordinary call goes to.
+/// The called number of an ordinary call.
 pub const CALLED: &str = "+12125553456";
 
 impl Message {
-    /// An INVITE of an ordinary call, without a body.
+    /// The INVITE of an ordinary call, without a body.
     #[must_use]
     pub fn invite() -> Self {
         Self::request("INVITE")
@@ -58,20 +58,20 @@ impl Message {
         }
     }
 
-    /// This start line instead.
+    /// Replaces the start line.
     #[must_use]
     pub fn start_line(mut self, line: &str) -> Self {
         line.clone_into(&mut self.start_line);
         self
     }
 
-    /// From this user.
+    /// Sets the user part of From.
     #[must_use]
     pub fn calling(self, user: &str) -> Self {
         self.set("From", &format!("<sip:{user}@carrier.example.com>;tag=1928301774"))
     }
 
-    /// To this user, in Request-URI and To.
+    /// Sets the user part of the Request-URI and of To.
     #[must_use]
     pub fn called(mut self, user: &str) -> Self {
         let method = self.start_line.split(' ').next().unwrap_or_default().to_owned();
@@ -79,7 +79,7 @@ impl Message {
         self.set("To", &format!("<sip:{user}@sip.example.net>"))
     }
 
-    /// To this Request-URI; To stays.
+    /// Sets the Request-URI; To does not change.
     #[must_use]
     pub fn request_uri(mut self, uri: &str) -> Self {
         let method = self.start_line.split(' ').next().unwrap_or_default().to_owned();
@@ -87,68 +87,68 @@ impl Message {
         self
     }
 
-    /// This value in the header of this name, which is there.
+    /// Sets the value of a header that the message has.
     ///
     /// # Panics
-    /// It is not there.
+    /// There is no such header.
     #[must_use]
     pub fn set(mut self, name: &str, value: &str) -> Self {
         value.clone_into(&mut self.place(name).1);
         self
     }
 
-    /// This name, as it is written, for the header of that name.
+    /// Writes the name of a header in another way.
     ///
     /// # Panics
-    /// It is not there.
+    /// There is no such header.
     #[must_use]
     pub fn rename(mut self, name: &str, written: &str) -> Self {
         written.clone_into(&mut self.place(name).0);
         self
     }
 
-    /// One more header behind the others.
+    /// Adds a header after the others.
     #[must_use]
     pub fn add(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// One more header in front of the others.
+    /// Adds a header before the others.
     #[must_use]
     pub fn add_first(mut self, name: &str, value: &str) -> Self {
         self.headers.insert(0, (name.to_owned(), value.to_owned()));
         self
     }
 
-    /// A line that stands in front of the other headers, as it is.
+    /// Adds a line, exactly as given, before the headers.
     #[must_use]
     pub fn line_first(self, line: &str) -> Self {
         self.add_first(line, NO_COLON)
     }
 
-    /// Without the header of this name.
+    /// Removes a header.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(known, _)| known != name);
         self
     }
 
-    /// This body; Content-Length follows where none is set.
+    /// Sets the body, and Content-Length unless the message has one.
     #[must_use]
     pub fn body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self.add("Content-Type", content_type)
     }
 
-    /// Lines that end so.
+    /// Sets the line end.
     #[must_use]
     pub fn line_end(mut self, line_end: &'static str) -> Self {
         self.line_end = line_end;
         self
     }
 
-    /// No blank line at the end of the headers.
+    /// Leaves out the blank line after the headers.
     #[must_use]
     pub fn unfinished(mut self) -> Self {
         self.ends = false;
@@ -193,7 +193,7 @@ impl From<Message> for Vec<u8> {
     }
 }
 
-/// In place of the value of a line that is written as it is.
+/// The value of a line that is written without a colon.
 const NO_COLON: &str = "\0";
 
 #[cfg(test)]
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ordinary_call_is_written_as_rfc_3261_has_it() {
+    fn an_ordinary_call_is_written_as_in_rfc_3261() {
         let text = String::from_utf8(Message::invite().bytes()).unwrap();
         assert!(text.starts_with("INVITE sip:+12125553456@sip.example.net SIP/2.0\r\nVia: SIP/2.0/UDP "), "{text}");
         assert!(text.contains("\r\nFrom: <sip:+14155552671@carrier.example.com>;tag=1928301774\r\n"), "{text}");

@@ -1,14 +1,16 @@
 //! Network namespaces joined by a veth pair: the outside world on one end, the protected server on the other.
 //!
-//! Names carry the process id and a counter, so that any number of copies run side by side. Everything is removed when
-//! its owner is dropped, failures included.
+//! Names contain the process id and a counter, so that any number of copies can run at the same time. Everything is removed
+//! when its owner is dropped, even if the test fails.
 
-use std::net::IpAddr;
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::process::run;
 
@@ -33,26 +35,26 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// Its name, as `ip netns` knows it.
+    /// Its name for `ip netns`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The file that stands for it.
+    /// Its file.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         PathBuf::from("/run/netns").join(&self.name)
     }
 
-    /// A command that will run inside, and that the kernel asks to end (SIGTERM) should the thread that starts it die.
+    /// A command that runs inside the namespace. The kernel sends it SIGTERM if the thread that started it dies.
     ///
-    /// `nsenter` and not `ip netns exec`: the latter mounts a new /sys, which hides the BPF file system. Both programs
-    /// replace themselves by what they start, so that the process id is that of `program`.
+    /// Uses `nsenter`, not `ip netns exec`, which mounts a new /sys and so hides the BPF file system. Both `setpriv` and
+    /// `nsenter` replace themselves with the program they start, so the process id is that of `program`.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("setpriv");
-        // Servers live in sbin, where not every shell looks, even root's.
+        // Servers are installed in sbin, which is not in every shell's PATH, not even in root's.
         let path = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"));
         command.args(["--pdeathsig", "TERM", "nsenter"]).arg(format!("--net={}", self.path().display())).arg(program);
@@ -62,7 +64,7 @@ impl Namespace {
     /// Runs `ip` inside.
     ///
     /// # Errors
-    /// What `ip` says.
+    /// `ip` fails: its message is the error.
     pub fn ip(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new("ip");
         command.args(["-n", &self.name]).args(arguments);
@@ -78,7 +80,7 @@ impl Drop for Namespace {
     }
 }
 
-/// Whether namespaces can be made at all.
+/// Checks that namespaces can be created.
 ///
 /// # Errors
 /// Not root.
@@ -87,12 +89,12 @@ pub fn ensure_root() -> Result<()> {
     Ok(())
 }
 
-/// How a [`Wire`] is laid.
+/// How to set up a [`Wire`].
 #[derive(Clone, Copy, Debug)]
 pub struct WireOptions {
     /// MTU of both ends.
     pub mtu: u32,
-    /// With a VLAN: addresses live on an 802.1Q sub-interface of each end.
+    /// With a VLAN, the addresses are on an 802.1Q sub-interface of each end.
     pub vlan: Option<u16>,
 }
 
@@ -107,7 +109,7 @@ impl Default for WireOptions {
 pub struct Wire {
     /// Where callers, carriers and scanners are.
     pub network: Namespace,
-    /// Where the protected server is.
+    /// Where the protected server runs.
     pub server: Namespace,
     vlan: Option<u16>,
 }
@@ -122,8 +124,8 @@ impl Wire {
     /// The server's IPv6 address (from the documentation prefix, RFC 3849).
     pub const SERVER_IPV6: &str = "2001:db8:20::1";
 
-    /// Makes both namespaces and joins them. The server has its addresses and answers every sender through the wire;
-    /// senders get theirs from [`Self::add_sender`].
+    /// Creates both namespaces and joins them. The server gets its addresses, and answers every sender through the wire;
+    /// [`Self::add_sender`] adds those of senders.
     ///
     /// # Errors
     /// Not root, or the kernel lacks veth (or 8021q).
@@ -169,7 +171,7 @@ impl Wire {
         let inner = wire.addressed(server);
         wire.server.ip(&["address", "add", &format!("{}/16", Self::SERVER_IPV4), "dev", &inner])?;
         wire.server.ip(&["address", "add", &format!("{}/64", Self::SERVER_IPV6), "dev", &inner, "nodad"])?;
-        // On-link for everybody: any address a sender is given can be answered.
+        // Everything is on-link, so that the server can answer any sender.
         wire.server.ip(&["route", "add", "default", "dev", &inner])?;
         wire.server.ip(&["-6", "route", "add", "default", "dev", &inner])?;
         let outer = wire.addressed(network);
@@ -178,7 +180,7 @@ impl Wire {
         Ok(wire)
     }
 
-    /// Whether this kernel has 802.1Q interfaces at all; some cloud kernels do not.
+    /// Whether this kernel supports 802.1Q interfaces; some cloud kernels do not.
     ///
     /// # Errors
     /// Not root.
@@ -188,10 +190,10 @@ impl Wire {
         Ok(!result.is_err_and(|error| error.to_string().contains("Unknown device type")))
     }
 
-    /// Gives the network's end one more address.
+    /// Adds an address to the network's end.
     ///
     /// # Errors
-    /// The address is there already.
+    /// The address is already there.
     pub fn add_sender(&self, address: IpAddr) -> Result<()> {
         let interface = self.addressed(Self::NETWORK_INTERFACE);
         let (address, family) = match address {
@@ -207,7 +209,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Makes `source` what the network's end sends from where a program binds to no address of its own.
+    /// Makes `source` the address that programs on the network's end send from, unless they bind to another.
     ///
     /// # Errors
     /// The network's end does not have that address.
@@ -218,7 +220,7 @@ impl Wire {
         Ok(())
     }
 
-    /// The server's interface that carries its addresses: the VLAN's, where there is one.
+    /// The server's interface that has its addresses: that of the VLAN, if there is one.
     #[must_use]
     pub fn server_interface(&self) -> String {
         self.addressed(Self::SERVER_INTERFACE)

@@ -1,24 +1,26 @@
-//! Processes that end when their owner does: bounded, logged, and never left behind.
+//! Processes that end with their owner: bounded, logged, and never left running.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
-/// How long a process has to end by itself after SIGTERM before it is killed.
+/// How long a process has to exit after SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// How often a condition is looked at while waiting for it.
+/// How often a condition is checked while waiting for it.
 const POLL: Duration = Duration::from_millis(20);
 
-/// A process of ours, leader of a process group of its own. Dropping it ends the whole group.
+/// A child process that leads its own process group. Dropping it ends the whole group.
 ///
-/// The group keeps a terminal's Ctrl-C from reaching the children before their owner has decided in which order they end,
-/// and it catches what a server forks.
+/// The group keeps a terminal's Ctrl-C from reaching the children, so that their owner decides in which order they end. It
+/// also catches what a server forks.
 #[derive(Debug)]
 pub struct Spawned {
     name: String,
@@ -38,7 +40,7 @@ impl Spawned {
         Self::start_with_output(name, command, logs, stdout.into())
     }
 
-    /// As [`Self::start`], with standard output handed to `output` (the terminal, say) instead of a file.
+    /// As [`Self::start`], but sends standard output to `output`, for example the terminal, instead of a file.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -52,7 +54,7 @@ impl Spawned {
         Ok(Self { name: name.to_owned(), child, ended: None, stdout, stderr })
     }
 
-    /// What it is called in logs.
+    /// Its name in logs.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -64,7 +66,7 @@ impl Spawned {
         self.child.id()
     }
 
-    /// What it has written to standard output so far; empty where that is no file.
+    /// What it has written to standard output so far; empty if that is not a file.
     #[must_use]
     pub fn stdout(&self) -> String {
         read_lossy(&self.stdout)
@@ -76,23 +78,23 @@ impl Spawned {
         read_lossy(&self.stderr)
     }
 
-    /// Its exit status, if it has ended.
+    /// Its exit status, if it has exited.
     ///
     /// # Errors
-    /// The kernel refuses to say.
+    /// The kernel refuses.
     pub fn poll(&mut self) -> Result<Option<ExitStatus>> {
         if self.ended.is_none() && self.has_exited()? {
-            // Its forks must go before it is reaped: afterwards the group's number could belong to somebody else.
+            // Kill what it forked before reaping it: afterwards another process group could have its number.
             let _ = kill_process_group(self.pid(), Signal::KILL);
             self.ended = Some(self.child.wait().with_context(|| format!("failed to reap {}", self.name))?);
         }
         Ok(self.ended)
     }
 
-    /// Waits until it ends by itself, for at most `limit`.
+    /// Waits until it exits by itself, for at most `limit`.
     ///
     /// # Errors
-    /// It has not ended by then; it goes on running until it is dropped.
+    /// It has not exited by then; it runs on until it is dropped.
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + limit;
         loop {
@@ -100,16 +102,16 @@ impl Spawned {
                 return Ok(status);
             }
             if Instant::now() >= deadline {
-                bail!("{} has not ended within {limit:?}; it said:\n{}", self.name, self.last_words());
+                bail!("{} has not exited within {limit:?}; its output ends with:\n{}", self.name, self.last_words());
             }
             sleep(POLL);
         }
     }
 
-    /// Waits until `ready` finds what it looks for, for at most `limit`.
+    /// Waits until `ready` returns a value, for at most `limit`.
     ///
     /// # Errors
-    /// The process ends before, the time is over, or `ready` fails.
+    /// The process exits first, the time is up, or `ready` fails.
     pub fn wait_until<T>(
         &mut self,
         what: &str,
@@ -122,31 +124,31 @@ impl Spawned {
                 return Ok(found);
             }
             if let Some(status) = self.poll()? {
-                // What it waited for may have come between the look and the end.
+                // The condition may have become true between the last check and the exit.
                 if let Some(found) = ready(self)? {
                     return Ok(found);
                 }
-                bail!("{} ended ({status}) before {what}; it said:\n{}", self.name, self.last_words());
+                bail!("{} exited ({status}) before {what}; its output ends with:\n{}", self.name, self.last_words());
             }
             if Instant::now() >= deadline {
-                bail!("{}: no {what} within {limit:?}; it said:\n{}", self.name, self.last_words());
+                bail!("{}: no {what} within {limit:?}; its output ends with:\n{}", self.name, self.last_words());
             }
             sleep(POLL);
         }
     }
 
-    /// Sends `signal` to the process alone.
+    /// Sends `signal` to the process, not to its group.
     ///
     /// # Errors
-    /// It has ended already.
+    /// It has already exited.
     pub fn signal(&mut self, signal: Signal) -> Result<()> {
         if let Some(status) = self.poll()? {
-            bail!("{} has ended already ({status}); it said:\n{}", self.name, self.last_words());
+            bail!("{} has already exited ({status}); its output ends with:\n{}", self.name, self.last_words());
         }
         kill_process(self.pid(), signal).with_context(|| format!("failed to signal {}", self.name))
     }
 
-    /// Ends it: SIGTERM, and after three seconds SIGKILL.
+    /// Stops it: SIGTERM, then SIGKILL after three seconds.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -174,7 +176,7 @@ impl Spawned {
         Pid::from_child(&self.child)
     }
 
-    /// Whether it has ended, without reaping it.
+    /// Whether it has exited, without reaping it.
     fn has_exited(&self) -> Result<bool> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         let status =
@@ -186,7 +188,7 @@ impl Spawned {
 impl Drop for Spawned {
     fn drop(&mut self) {
         if let Err(error) = self.stop() {
-            eprintln!("failed to end {}: {error:#}", self.name);
+            eprintln!("failed to stop {}: {error:#}", self.name);
         }
     }
 }
@@ -194,7 +196,7 @@ impl Drop for Spawned {
 /// Runs `command` to its end and returns its standard output.
 ///
 /// # Errors
-/// It cannot be started, or exits with another status than 0: what it said is part of the error.
+/// It cannot be started, or its exit status is not 0: its output is part of the error.
 pub fn run(mut command: Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("failed to start {command:?}"))?;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -205,10 +207,10 @@ pub fn run(mut command: Command) -> Result<String> {
     Ok(stdout)
 }
 
-/// Looks for something every 20 ms until it is there, for at most `limit`.
+/// Calls `ready` every 20 ms until it returns a value, for at most `limit`.
 ///
 /// # Errors
-/// The time is over, or `ready` fails.
+/// The time is up, or `ready` fails.
 pub fn wait_until<T>(what: &str, limit: Duration, mut ready: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + limit;
     loop {

@@ -1,21 +1,23 @@
-//! Frames put on a wire as they are, for what no SIP software sends: tags, lies, fragments out of order.
+//! Sends raw frames, for what SIP software does not send: tags, wrong lengths, fragments out of order.
 
-use std::fs::File;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::netns::Namespace;
 
-/// Sends each frame, from its Ethernet header on, out of `interface` of `namespace`.
+/// Sends each frame, from its Ethernet header on, from `interface` in `namespace`.
 ///
 /// # Errors
-/// Not root, no such interface, or a frame longer than its MTU allows.
+/// Not root, no such interface, or a frame is longer than the MTU allows.
 pub fn send(namespace: &Namespace, interface: &str, frames: &[Vec<u8>]) -> Result<()> {
     let file = File::open(namespace.path()).context("failed to open the namespace")?;
-    // A namespace is entered by a thread for good: this one ends with the work.
+    // A thread cannot leave a namespace it has entered: this one ends when the frames are sent.
     std::thread::scope(|scope| {
         let sender = scope.spawn(|| {
             move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
@@ -32,7 +34,7 @@ fn send_here(interface: &str, frames: &[Vec<u8>]) -> Result<()> {
     if fd < 0 {
         return Err(io::Error::last_os_error()).context("failed to open a packet socket");
     }
-    // SAFETY: the kernel has just opened this descriptor for us, and nobody else knows of it.
+    // SAFETY: the kernel has just opened this descriptor for us, and nothing else owns it.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     let index = rustix::net::netdevice::name_to_index(&socket, interface).with_context(|| format!("no {interface}"))?;
     for frame in frames {

@@ -1,4 +1,4 @@
-//! What the compiler makes of a policy decides as the policy's words do.
+//! A compiled policy decides as the naive evaluator does.
 
 use std::{collections::HashSet, net::IpAddr, path::PathBuf, sync::Arc};
 
@@ -12,7 +12,7 @@ use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::Co
 use ringfence_hosts::policy::text;
 use ringfence_oracle::{evaluate, generate, image};
 
-/// Policies tried, each with 100 readings; `RINGFENCE_CASES` asks for more.
+/// The number of policies, each with 100 readings; `RINGFENCE_CASES` overrides it.
 fn policies() -> u32 {
     std::env::var("RINGFENCE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1_000)
 }
@@ -39,7 +39,7 @@ proptest! {
     }
 
     #[test]
-    fn a_class_knows_lengths_format_country_and_region_of_its_numbers(
+    fn a_class_has_the_lengths_format_country_and_region_of_its_numbers(
         policy in generate::policy(6),
         numbers in vec(generate::number(), 100),
     ) {
@@ -49,7 +49,7 @@ proptest! {
             let facts = evaluate::facts(&policy, number);
             prop_assert_eq!((class.min_digits, class.max_digits), facts.digits, "{}", number);
             prop_assert_eq!(class.format, facts.format as u8, "{}", number);
-            // Only the names that rules use are kept.
+            // Only names that rules use are kept.
             let known = |names: &[String], name: Option<String>| {
                 name.and_then(|name| names.iter().position(|known| *known == name)).unwrap_or(0)
             };
@@ -66,7 +66,7 @@ proptest! {
     }
 }
 
-/// The generated cases are worth something only if they get everywhere.
+/// The generated cases are only useful if they reach every outcome.
 #[test]
 fn generated_cases_reach_every_outcome() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
@@ -124,14 +124,14 @@ fn policy(rules: Vec<Rule>) -> Policy {
     }
 }
 
-/// The rule that decides about all that a source sends.
+/// The rule that decides every packet from a source.
 fn decider(compiled: &Image, source: IpAddr) -> Option<usize> {
     let class = compiled.address_classes[image::address_class(compiled, source) as usize];
     address_flag::decider(class).map(|rule| rule as usize)
 }
 
 #[test]
-fn a_source_has_a_decider_where_the_first_rule_that_it_satisfies_asks_for_nothing_else() {
+fn a_source_has_a_decider_if_the_first_rule_it_satisfies_has_no_other_condition() {
     const TEXT: &str = r#"
         version = 1
         [[rule]]
@@ -144,7 +144,7 @@ fn a_source_has_a_decider_where_the_first_rule_that_it_satisfies_asks_for_nothin
         action = "drop"
         mode = "report"
         [[rule]]
-        name = "asks-for-more"
+        name = "needs-more"
         match = { source = "192.0.2.3", method = "INVITE" }
         action = "drop"
         [[rule]]
@@ -209,12 +209,12 @@ fn every_error_is_reported_at_once() {
             vec![Condition { test: Test::Format(Identity::From, Vec::new()), negated: false, origin: origin(3) }],
         ),
     ];
-    let errors = compile(&policy(bad)).err().expect("there are mistakes");
+    let errors = compile(&policy(bad)).err().expect("there are errors");
     assert_eq!(errors.len(), 3, "{errors:#?}");
 }
 
 #[test]
-fn one_rule_too_many_is_refused_at_its_place() {
+fn one_rule_too_many_is_reported_at_its_line() {
     let mut rules: Vec<Rule> = (0..513).map(|index| rule(&format!("rule-{index}"), Vec::new())).collect();
     rules[512].origin = origin(99);
     let errors = compile(&policy(rules)).err().expect("there are too many");
@@ -223,7 +223,7 @@ fn one_rule_too_many_is_refused_at_its_place() {
 }
 
 #[test]
-fn lists_that_no_rule_tells_apart_share_a_class() {
+fn lists_that_no_rule_distinguishes_share_a_class() {
     let patterns = agents(&["x"], false);
     let compiled = compile(&policy(vec![rule("a", vec![patterns])])).expect("it compiles");
     assert_eq!(compiled.address_classes, [0]);

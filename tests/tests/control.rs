@@ -1,13 +1,15 @@
-//! The control of every other end-to-end test: without a filter, calls complete, and the unwanted arrives.
+//! The control for the end-to-end tests: without a filter, calls complete and unwanted packets arrive.
 
-use std::net::IpAddr;
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use anyhow::Result;
-use ringfence_tests::capture::{Capture, by_source};
-use ringfence_tests::netns::{Wire, WireOptions};
-use ringfence_tests::sip::{Call, CallCounts, Caller, Calling, Scanner, Scenario, Server};
-use ringfence_tests::{scratch, sipvicious};
+use ringfence_tests::{
+    capture::{Capture, by_source},
+    netns::{Wire, WireOptions},
+    scratch,
+    sip::{Call, CallCounts, Caller, Calling, Scanner, Scenario, Server},
+    sipvicious,
+};
 
 const IPV4: [&str; 3] = ["10.20.0.10", "10.20.0.77", "10.20.0.66"];
 const IPV6: [&str; 3] = ["2001:db8:20::10", "2001:db8:20::77", "2001:db8:20::66"];
@@ -36,7 +38,7 @@ fn over_a_vlan() -> Result<()> {
 
 #[test]
 fn over_a_wire_with_a_large_mtu() -> Result<()> {
-    // The wire carries whole what Ethernet would fragment.
+    // INVITEs that would be fragmented on Ethernet fit into one packet.
     everything_arrives(
         &WireOptions { mtu: 3000, ..WireOptions::default() },
         IPV4,
@@ -54,7 +56,7 @@ fn in_fragments() -> Result<()> {
 
 #[test]
 fn over_tcp() -> Result<()> {
-    // As many packets as TCP likes, but at least one a request.
+    // TCP may send any number of packets, but at least one per request.
     everything_arrives(&WireOptions::default(), IPV4, &call(), true, REQUESTS)
 }
 
@@ -102,7 +104,7 @@ fn everything_arrives(
     }
     let logged = server.requests_by_source()?;
     let captured = by_source(&capture.finish()?);
-    // At least: a busy machine makes for retransmissions.
+    // At least: on a busy machine there are retransmissions.
     for sender in [caller, robocaller] {
         assert!(logged.get(&sender).is_some_and(|count| *count >= REQUESTS), "{logged:?}");
         assert!(captured.get(&sender).is_some_and(|count| *count >= packets_of_twenty_calls), "{captured:?}");

@@ -1,7 +1,7 @@
-//! Messages and captures that nobody of this project wrote: both hosts read them alike, and as other parsers do.
+//! Messages and captures from other sources: both hosts read them alike, and as other parsers do.
 //!
-//! They lie outside of the repository, in a folder that `RINGFENCE_CORPUS` names, by default `../shared/corpus` beside the
-//! workspace. Without it these tests are left out, loudly.
+//! They are not part of the repository. `RINGFENCE_CORPUS` names their folder; the default is `../shared/corpus` next to the
+//! workspace. Without it these tests are skipped, with a notice.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,10 +20,10 @@ use filter_policy::{
 use ringfence_hosts::{Hosts, policy};
 use ringfence_tests::workspace;
 
-/// Where our reading differs, each with its reason.
+/// The fields that we read differently, each with the reason.
 const DISAGREEMENTS: &str = "tests/data/corpus-disagreements.tsv";
 
-/// The columns that are compared, in the corpus's words and in those of `inspect`.
+/// The fields to compare: the corpus's name, and that of `inspect`.
 const FIELDS: [(&str, &str); 9] = [
     ("is_sip", "is_sip"),
     ("method", "method"),
@@ -36,17 +36,17 @@ const FIELDS: [(&str, &str); 9] = [
     ("identity_attest", "attestation"),
 ];
 
-/// The corpus's folder, if it is there.
+/// The corpus's folder, if there is one.
 fn corpus(test: &str) -> Option<PathBuf> {
     let folder =
         std::env::var_os("RINGFENCE_CORPUS").map_or_else(|| workspace().join("../shared/corpus"), PathBuf::from);
     if folder.join("messages").is_dir() {
         return Some(folder);
     }
-    // Not by eprintln, which the test harness keeps to itself where a test passes.
+    // Not by eprintln: the test harness captures it, and shows nothing of a test that passes.
     let _ = writeln!(
         io::stderr(),
-        "\n*** LEFT OUT: {test}: no corpus in {} (RINGFENCE_CORPUS names another place) ***\n",
+        "\n*** SKIPPED: {test}: no corpus in {} (RINGFENCE_CORPUS names another folder) ***\n",
         folder.display()
     );
     None
@@ -89,19 +89,19 @@ fn both_hosts_read_and_judge_every_packet_of_the_corpus_alike() -> Result<()> {
     Ok(())
 }
 
-/// One field of one message, as another parser has it.
+/// One field of one message, as read by other parsers.
 struct Expected {
     id: String,
     field: &'static str,
     value: String,
-    /// All parsers agree, or the RFC settles it.
+    /// All parsers agree, or an RFC decides.
     sure: bool,
     torture: bool,
 }
 
 #[test]
-fn readings_agree_with_the_other_parsers_but_where_the_list_says_why_not() -> Result<()> {
-    let name = "readings_agree_with_the_other_parsers_but_where_the_list_says_why_not";
+fn readings_agree_with_other_parsers_except_where_the_list_says_why() -> Result<()> {
+    let name = "readings_agree_with_other_parsers_except_where_the_list_says_why";
     let Some(corpus) = corpus(name) else { return Ok(()) };
     let readings = readings(&corpus)?;
     let mut listed = disagreements()?;
@@ -131,14 +131,14 @@ fn readings_agree_with_the_other_parsers_but_where_the_list_says_why_not() -> Re
     }
     eprintln!("torture fields: {} of {}", torture.0, torture.1);
     eprintln!("fields that others agree on, torture among them: {agreed} of {total}");
-    ensure!(unexplained.is_empty(), "not in {DISAGREEMENTS} as they are:\n{}", unexplained.join("\n"));
-    ensure!(listed.is_empty(), "in {DISAGREEMENTS}, but we agree: {:?}", listed.keys());
+    ensure!(unexplained.is_empty(), "not in {DISAGREEMENTS} with these values:\n{}", unexplained.join("\n"));
+    ensure!(listed.is_empty(), "in {DISAGREEMENTS}, although we agree: {:?}", listed.keys());
     ensure!(torture.0 == torture.1, "of torture.tsv every field must agree");
     ensure!(1000 * agreed >= 995 * total, "less than 99.5 %");
     Ok(())
 }
 
-/// What we read in each message, under the corpus's names.
+/// Our reading of each message, under the corpus's names.
 fn readings(corpus: &Path) -> Result<BTreeMap<String, BTreeMap<&'static str, String>>> {
     let built = policy::sample();
     let image = inspection(&built.image, &[(5060, Transport::Udp)]);
@@ -157,7 +157,7 @@ fn readings(corpus: &Path) -> Result<BTreeMap<String, BTreeMap<&'static str, Str
     Ok(readings)
 }
 
-/// What torture.tsv says, and for the other messages truth.tsv. Unresolved ties (`?`) say nothing.
+/// The expected fields, from torture.tsv or else from truth.tsv. Unresolved ties (`?`) are left out.
 fn expected(corpus: &Path) -> Result<Vec<Expected>> {
     let mut all = Vec::new();
     let mut settled = BTreeSet::new();
@@ -189,7 +189,7 @@ fn expected(corpus: &Path) -> Result<Vec<Expected>> {
                         ""
                     }
                 }
-                // A claim that no policy can name: no SHAKEN token, no payload, a lower-case letter.
+                // A claim that no policy can match: not a SHAKEN token, no payload, a lower-case letter.
                 ("identity_attest", _) => "unknown",
                 (_, value) => value,
             };
@@ -200,25 +200,25 @@ fn expected(corpus: &Path) -> Result<Vec<Expected>> {
     Ok(all)
 }
 
-/// The checked-in list: message and field, with our value and theirs.
+/// The checked-in list: by message and field, our value and theirs.
 fn disagreements() -> Result<BTreeMap<(String, String), (String, String)>> {
     let mut all = BTreeMap::new();
     for row in table(&workspace().join(DISAGREEMENTS))? {
         let [id, field, ours, theirs, why] = &row[..] else { anyhow::bail!("{DISAGREEMENTS}: {row:?}") };
         ensure!(why.len() > 20, "{DISAGREEMENTS}: {id} {field} is not explained");
         let twice = all.insert((id.clone(), field.clone()), (ours.clone(), theirs.clone()));
-        ensure!(twice.is_none(), "{DISAGREEMENTS}: {id} {field} stands there twice");
+        ensure!(twice.is_none(), "{DISAGREEMENTS}: {id} {field} is listed twice");
     }
     Ok(all)
 }
 
-/// The rows of a tab-separated file behind its header.
+/// The rows of a tab-separated file, without its header.
 fn table(path: &Path) -> Result<Vec<Vec<String>>> {
     let text = fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
     Ok(text.lines().skip(1).map(|line| line.split('\t').map(str::to_owned).collect()).collect())
 }
 
-/// Every message with its name.
+/// Every message, with its name.
 fn messages(corpus: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     files(&corpus.join("messages"))?
         .into_iter()
@@ -237,7 +237,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// A capture's packets as Ethernet frames, numbered.
+/// A capture's packets as numbered Ethernet frames.
 fn frames(file: &Path) -> Result<Vec<(u64, Vec<u8>)>> {
     let mut frames = Vec::new();
     capture::for_each_packet(file, |captured| {
@@ -247,7 +247,7 @@ fn frames(file: &Path) -> Result<Vec<(u64, Vec<u8>)>> {
     Ok(frames)
 }
 
-/// The ports that messages of a capture go to.
+/// The destination ports of the messages in a capture.
 fn signalling_ports(frames: &[(u64, Vec<u8>)]) -> Vec<(u16, Transport)> {
     let mut ports = BTreeSet::from([(5060, 0), (5060, 1)]);
     for (_, frame) in frames {

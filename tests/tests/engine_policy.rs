@@ -1,7 +1,7 @@
-//! The engine decides as the policy's words do, for whatever it read of the packet.
+//! Given the same readings, the engine decides as the naive evaluator does.
 //!
-//! Two engines take each packet: one reads everything and decides nothing; what it read goes to the naive evaluator. The other
-//! one reads what the policy needs, and decides.
+//! Two engines get each packet. One reads everything and decides nothing: its readings go to the naive evaluator. The other
+//! reads what the policy needs, and decides.
 
 use filter_core::{
     layout::{Attestation, Method, NumberFormat, TEXTS, Text, Verstat},
@@ -22,7 +22,7 @@ use ringfence_oracle::{
     },
 };
 
-/// Policies tried, each with 100 packets; `RINGFENCE_CASES` asks for more.
+/// The number of policies, each with 100 packets; `RINGFENCE_CASES` overrides it.
 fn policies() -> u32 {
     std::env::var("RINGFENCE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(300)
 }
@@ -35,7 +35,7 @@ proptest! {
         mut policy in generate::policy(20),
         packets in vec(message::packet(), 100),
     ) {
-        // Rates depend on the packets before.
+        // Rates depend on earlier packets.
         policy.rules.iter_mut().for_each(|rule| rule.over = None);
         let image = compile(&policy).expect("generated policies compile");
         let mut quiet = image.clone();
@@ -48,10 +48,10 @@ proptest! {
             let readings = readings(packet, reader.scratch());
             let expected = evaluate(&policy, &readings);
             let decision = Engine::new(&image).decide(&frame);
-            // Where no event is due, a rule may decide before the message is read whole.
+            // If no event is due, a rule may decide before the whole message has been read.
             prop_assert_eq!(&decision, &Engine::new(&quiet).decide(&frame));
             if decision.reason == Reason::MidMessage {
-                // Passed on purpose: the rest of a message says nothing about it.
+                // Passed on purpose: a message cannot be judged by its remainder.
                 continue;
             }
             let payload = packet.payload.escape_ascii().to_string();
@@ -77,7 +77,7 @@ fn readings(packet: &Packet, scratch: &Scratch) -> Readings {
         let number = scratch.numbers[of as usize];
         let key = format!("{:016x}", number.key);
         let digits = key[..usize::from(number.digits).min(15)].to_owned();
-        // What stands behind the fifteenth digit is not kept, and no list can ask for it.
+        // Digits after the fifteenth are not kept, and no list can match on them.
         (number.key != 0).then(|| format!("{digits:0<width$}", width = usize::from(number.digits)))
     };
     let is_message = scratch.kind == Kind::Request as u32 || scratch.kind == Kind::Response as u32;

@@ -1,4 +1,4 @@
-//! Every input that fuzzing found worth keeping, crashes of the past among them, goes through its target once more.
+//! Runs every input of the fuzz corpora, including those of past failures, through its target.
 
 use std::path::Path;
 
@@ -22,10 +22,10 @@ fn the_fuzz_corpora_pass() {
     }
 }
 
-/// Writes generated examples into the corpora of the targets, where fuzzing then starts from; what fuzzing finds is merged
-/// over them by `cargo xtask fuzz --minimise`.
+/// Writes generated examples into the corpora, for fuzzing to start from. `cargo xtask fuzz --minimise` merges what fuzzing
+/// finds with them.
 #[test]
-#[ignore = "makes corpora anew"]
+#[ignore = "writes the corpora"]
 fn write_example_corpora() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
     for (name, inputs) in fuzz::examples() {

@@ -1,4 +1,4 @@
-//! An interface with an MTU of 9,000 bytes: packets come in several buffers, and a message is read across them.
+//! An interface with an MTU of 9,000 bytes: packets come in several buffers, and messages are read across them.
 
 use std::{
     fs::{self, File},
@@ -34,7 +34,7 @@ match = { method = "INVITE", calling = ["12025550100$"] }
 action = "drop"
 "#;
 
-/// How long packets may take through the wire.
+/// How long packets may take to cross the wire.
 const ARRIVAL: Duration = Duration::from_secs(5);
 
 #[test]
@@ -64,7 +64,7 @@ fn is_read_in(mode: &str) -> Result<()> {
     let (dno, caller) = ("+12025550100", "+14155552671");
     let mut wanted = Vec::new();
     let mut frames = Vec::new();
-    // From is the last header: in the first buffer, at the end of a page, behind it, and two pages further.
+    // From is the last header: in the first buffer, around the end of the first page, and at the end of the second.
     for length in [600, 3_500, 4_096, 4_500, 8_100] {
         frames.push(frame(&message(dno, length)));
         let ordinary = message(caller, length);
@@ -76,12 +76,12 @@ fn is_read_in(mode: &str) -> Result<()> {
         let arrived = inbox.recv_timeout(ARRIVAL).with_context(|| format!("ordinary call {index} has not arrived"))?;
         ensure!(arrived == *message, "call {index}: {} bytes arrived of {}", arrived.len(), message.len());
     }
-    // The order of packets is kept: had an unwanted one come through, it would have come before the last wanted one.
+    // Packets stay in order: an unwanted one that got through would have come before the last wanted one.
     ensure!(filter.packets("do-not-originate")? == 5, "{}", filter.status()?);
     Ok(())
 }
 
-/// A call of about this many bytes whose From stands behind all other headers.
+/// A call of about this many bytes, with From as its last header.
 fn message(from: &str, length: usize) -> Vec<u8> {
     let mut message = Message::invite().without("From");
     while message.bytes().len() + 150 < length {
@@ -90,17 +90,17 @@ fn message(from: &str, length: usize) -> Vec<u8> {
     message.add("From", &format!("<sip:{from}@carrier.example.com>;tag=1")).bytes()
 }
 
-/// From an address that the server need not know: it is not to answer.
+/// From an address that is not configured anywhere: the server does not have to answer.
 fn frame(message: &[u8]) -> Vec<u8> {
     Packet::udp(message).from("10.20.0.10").to(Wire::SERVER_IPV4).between([2, 0, 0, 0, 0, 0x99], [0xff; 6]).frame()
 }
 
-/// Datagrams to the server's signalling port, until nobody listens any more or none has come for a while.
+/// Receives datagrams on the server's signalling port, until the receiver is dropped or none has come for a while.
 fn receive(namespace: &Namespace) -> Result<mpsc::Receiver<Vec<u8>>> {
     let file = File::open(namespace.path()).context("failed to open the namespace")?;
     let (ready, is_ready) = mpsc::channel();
     let (sender, receiver) = mpsc::channel();
-    // A namespace is entered by a thread for good; this one ends with the datagrams.
+    // A thread cannot leave a namespace it has entered: this one ends with the datagrams.
     thread::spawn(move || {
         let open = || -> Result<UdpSocket> {
             move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
@@ -120,6 +120,6 @@ fn receive(namespace: &Namespace) -> Result<mpsc::Receiver<Vec<u8>>> {
             }
         }
     });
-    is_ready.recv().context("the receiving thread is gone")?.context("failed to listen in the namespace")?;
+    is_ready.recv().context("the receiving thread has ended")?.context("failed to listen in the namespace")?;
     Ok(receiver)
 }

@@ -1,4 +1,4 @@
-//! The filter on real interfaces: adopted, replaced, refused, taken off; each in a network namespace of its own.
+//! The filter on real interfaces: adopted, replaced, refused, detached. Each test has its own network namespace.
 
 use std::{
     fs::File,
@@ -20,7 +20,7 @@ const INTERFACE: &str = Wire::SERVER_INTERFACE;
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 
-/// The instructions that the verifier may walk through at most; kernels give up at a million.
+/// The number of instructions that the verifier may walk; kernels give up at a million.
 const BUDGET: u32 = 250_000;
 
 #[test]
@@ -44,7 +44,7 @@ fn the_filter_outlives_its_process_and_the_next_one_adopts_its_counters() -> Res
         scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&[INTERFACE]), ModeChoice::Auto, None))?;
     assert_eq!(installed.interfaces[0].mode, Mode::Native);
     drop(filter);
-    assert_eq!(scene.send("friendly-scanner", 10)?, 0, "nothing of it arrives");
+    assert_eq!(scene.send("friendly-scanner", 10)?, 0, "none of it arrives");
     assert_eq!(packets(&scene.pins(), "scanners")?, 10);
 
     let mut filter = Filter::open(scene.pins())?;
@@ -52,9 +52,9 @@ fn the_filter_outlives_its_process_and_the_next_one_adopts_its_counters() -> Res
     let installed =
         scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&[INTERFACE]), ModeChoice::Auto, None))?;
     assert_eq!(installed.generation, 2);
-    assert_eq!(installed.interfaces[0].note, None, "the link is the one that was found");
+    assert_eq!(installed.interfaces[0].note, None, "the link is the existing one");
     assert_eq!(scene.send("friendly-scanner", 10)?, 0);
-    assert_eq!(packets(&scene.pins(), "scanners")?, 20, "the probes before the swap are in nobody's counters");
+    assert_eq!(packets(&scene.pins(), "scanners")?, 20, "the probes before the swap are not counted");
     drop(filter);
 
     assert_eq!(kernel::detach(&scene.pins())?, [INTERFACE]);
@@ -64,7 +64,7 @@ fn the_filter_outlives_its_process_and_the_next_one_adopts_its_counters() -> Res
 }
 
 #[test]
-fn a_swap_under_traffic_lets_no_packet_slip_by() -> Result<()> {
+fn a_swap_under_traffic_lets_no_packet_through() -> Result<()> {
     let scene = Scene::new()?;
     let mut filter = Filter::open(scene.pins())?;
     let listed = interfaces(&[INTERFACE]);
@@ -90,17 +90,17 @@ fn a_swap_under_traffic_lets_no_packet_slip_by() -> Result<()> {
         traffic
     })?;
     assert_eq!(arrived, 0, "of {sent} packets that both policies drop");
-    assert_eq!(packets(&scene.pins(), "scanners")?, sent, "and each was counted, wherever the rule stood");
+    assert_eq!(packets(&scene.pins(), "scanners")?, sent, "and each was counted, wherever the rule was in the file");
     assert_eq!(State::read(&scene.pins())?.context("no state")?.generation, 11);
     Ok(())
 }
 
 #[test]
-fn when_one_interface_refuses_all_stay_as_they_were() -> Result<()> {
+fn if_one_interface_refuses_all_stay_as_they_were() -> Result<()> {
     let scene = Scene::new()?;
     let mut filter = Filter::open(scene.pins())?;
     scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&[INTERFACE]), ModeChoice::Native, None))?;
-    // Loopback has no driver: it is the second to be tried, when the first has the new policy already.
+    // Loopback has no driver. It comes second: by then, the first interface has the new policy.
     let error = scene
         .inside(|| filter.install(&mut image(&[OTHERS]), &interfaces(&[INTERFACE, "lo"]), ModeChoice::Native, None))
         .unwrap_err();
@@ -114,7 +114,7 @@ fn when_one_interface_refuses_all_stay_as_they_were() -> Result<()> {
 }
 
 #[test]
-fn an_interface_without_native_mode_gets_generic_and_is_told_why() -> Result<()> {
+fn an_interface_without_native_mode_gets_generic_mode_and_a_note_why() -> Result<()> {
     let scene = Scene::new()?;
     let mut filter = Filter::open(scene.pins())?;
     let installed =
@@ -126,7 +126,7 @@ fn an_interface_without_native_mode_gets_generic_and_is_told_why() -> Result<()>
 }
 
 #[test]
-fn an_interface_that_was_made_anew_gets_a_new_link() -> Result<()> {
+fn an_interface_that_was_recreated_gets_a_new_link() -> Result<()> {
     let scene = Scene::new()?;
     scene.wire.server.ip(&["link", "add", "eth0.7", "type", "veth", "peer", "name", "other"])?;
     let mut filter = Filter::open(scene.pins())?;
@@ -145,7 +145,7 @@ fn an_interface_that_was_made_anew_gets_a_new_link() -> Result<()> {
 }
 
 #[test]
-fn an_interface_that_is_no_longer_named_is_let_go() -> Result<()> {
+fn an_interface_that_is_no_longer_listed_is_detached() -> Result<()> {
     let scene = Scene::new()?;
     let mut filter = Filter::open(scene.pins())?;
     scene
@@ -158,7 +158,7 @@ fn an_interface_that_is_no_longer_named_is_let_go() -> Result<()> {
 }
 
 #[test]
-fn two_processes_never_work_on_the_same_pins() -> Result<()> {
+fn two_processes_never_use_the_same_pins() -> Result<()> {
     let scene = Scene::new()?;
     let _filter = Filter::open(scene.pins())?;
     assert!(matches!(Filter::open(scene.pins()), Err(Error::Busy(_))));
@@ -178,14 +178,14 @@ fn pins_of_another_schema_are_refused_with_the_command_that_helps() -> Result<()
     assert!(matches!(&error, Error::Schema { found, .. } if found.0 == Some(4242)), "{error}");
     let help = error.help().unwrap_or_default();
     assert!(help.contains(&format!("ringfence detach --pin-dir {}", scene.pins.display())), "{help}");
-    // And that command does it.
+    // And that command helps.
     kernel::detach(&scene.pins())?;
     Filter::open(scene.pins())?;
     Ok(())
 }
 
 #[test]
-fn a_pinned_map_of_another_shape_is_not_taken_for_ours() -> Result<()> {
+fn a_pinned_map_of_another_shape_is_refused() -> Result<()> {
     let scene = Scene::new()?;
     let mut filter = Filter::open(scene.pins())?;
     aya::maps::Array::<_, u32>::create(1, 0)?.pin(scene.pins.join("REASON_COUNTERS"))?;
@@ -194,7 +194,7 @@ fn a_pinned_map_of_another_shape_is_not_taken_for_ours() -> Result<()> {
         .unwrap_err();
     assert!(matches!(error, Error::Shape { .. }), "{error}");
     assert!(!filter.is_attached()?);
-    assert!(!scene.pins.join("next").exists(), "the generation that failed is left behind");
+    assert!(!scene.pins.join("next").exists(), "the failed generation was not removed");
     Ok(())
 }
 
@@ -208,8 +208,8 @@ fn events_name_what_was_dropped() -> Result<()> {
     let event = ring.pop().context("no event")?;
     assert_eq!(event.destination_port, 5060);
     let user_agent = &event.user_agent[..usize::from(event.user_agent_length)];
-    assert_eq!(user_agent.trim_ascii(), b"friendly-scanner", "as it stood in the packet, white space included");
-    assert!(ring.pop().is_none(), "the probes before the attachment left no events");
+    assert_eq!(user_agent.trim_ascii(), b"friendly-scanner", "as in the packet, white space included");
+    assert!(ring.pop().is_none(), "the probes before attaching left no events");
     Ok(())
 }
 
@@ -266,7 +266,7 @@ fn frame(payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A wire with a sender, and a pin directory that goes with it.
+/// A wire with a sender, and its own pin directory.
 struct Scene {
     wire: Wire,
     pins: PathBuf,
@@ -280,7 +280,7 @@ impl Scene {
         let wire = Wire::new(&WireOptions::default())?;
         wire.add_sender("10.20.0.66".parse()?)?;
         let receiver = within(&wire.server.path(), || UdpSocket::bind((Wire::SERVER_IPV4, 5060)))?;
-        // Longer than any delay of a packet that was sent before the wait began.
+        // Longer than any packet sent earlier can be delayed.
         receiver.set_read_timeout(Some(Duration::from_millis(200)))?;
         let sender = within(&wire.network.path(), || UdpSocket::bind("10.20.0.66:0"))?;
         sender.connect((Wire::SERVER_IPV4, 5060))?;
@@ -297,13 +297,13 @@ impl Scene {
         within(&self.wire.server.path(), function)
     }
 
-    /// Sends so many requests with this user agent; how many have arrived.
+    /// Sends `count` requests with this user agent; returns how many arrived.
     fn send(&self, user_agent: &str, count: u64) -> Result<u64> {
         for _ in 0..count {
             self.sender.send(&message(user_agent))?;
         }
-        // Whatever passes the filter is in the receiver's queue by now, but for the last ones; a message that every policy
-        // here passes comes after all of them.
+        // Almost everything that passed the filter is in the receiver's queue by now. A message that every policy here
+        // passes comes after all of them.
         self.sender.send(&message("end of the test's packets"))?;
         let mut arrived = 0;
         let mut buffer = [0; 2048];
@@ -320,7 +320,7 @@ impl Scene {
 impl Drop for Scene {
     fn drop(&mut self) {
         if let Err(error) = kernel::detach(&self.pins()) {
-            eprintln!("failed to take the filter off: {error}");
+            eprintln!("failed to detach the filter: {error}");
             let _ = std::fs::remove_dir_all(&self.pins);
         }
     }
@@ -332,12 +332,12 @@ fn within<T: Send>(namespace: &Path, function: impl FnOnce() -> T + Send) -> T {
         let thread = scope.spawn(|| {
             use std::os::fd::AsFd as _;
 
-            let namespace = File::open(namespace).expect("the namespace is there");
+            let namespace = File::open(namespace).expect("the namespace exists");
             rustix::thread::move_into_link_name_space(
                 namespace.as_fd(),
                 Some(rustix::thread::LinkNameSpaceType::Network),
             )
-            .expect("to enter a namespace takes root");
+            .expect("entering a namespace needs root");
             function()
         });
         thread.join().expect("panicked in the namespace")

@@ -1,5 +1,5 @@
-//! Every scope of the policy language, in both hosts: packets for which a condition holds,
-//! packets for which its negation does, and that there is no scope without.
+//! Every scope of the policy language, in both hosts: packets for which a condition on it holds, and packets for which its
+//! negation holds. No scope may be missing.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use ringfence_hosts::{Hosts, policy};
 use ringfence_tests::{message::Message, packet::Packet};
 use serde_json::Value;
 
-/// What the policy has beside its rules.
+/// The policy without its rules.
 const BASE: &str = r#"version = 1
 default = "pass"
 
@@ -41,7 +41,7 @@ const RANGES: &str = "prefix,country,region,ocn,assigned\n\
 
 const SCORED: &str = "number,score\n16055620,90\n160556201,40\n160556300,40\n";
 
-/// An Identity value that claims A, B or C, by the base64url of its payload's beginning.
+/// An Identity value that claims A, B or C: in base64url, the payload's sixteenth character is B, C or D.
 fn identity(letter: char) -> String {
     format!(
         "eyJhbGciOiJFUzI1NiJ9.eyJhdHRlc3QiOiJ{letter}IiwiZGVzdCI6e30.c2ln;info=<https://c.example/p.cer>;ppt=shaken"
@@ -84,7 +84,7 @@ fn session(name: &str) -> Packet {
     Packet::udp(call().body("application/sdp", format!("v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns={name}\r\nt=0 0\r\n")))
 }
 
-/// A scope, the values of a condition on it as they stand in a policy, what they hold for and what not.
+/// A scope, the values of a condition on it in the policy's syntax, and packets for which the condition does and does not hold.
 type Row = (&'static str, &'static str, Vec<Packet>, Vec<Packet>);
 
 fn addresses() -> Vec<Row> {
@@ -204,7 +204,7 @@ fn numbers() -> Vec<Row> {
         (
             "calling_reputation",
             r#"">= 80""#,
-            // The highest counts where several hold the number.
+            // If several entries contain the number, the highest score counts.
             vec![from("+16055620999"), from("6055620124")],
             vec![from("+16055630023"), from("+14155552671"), from("alice")],
         ),
@@ -217,7 +217,7 @@ fn numbers() -> Vec<Row> {
     ]
 }
 
-/// Each format of a number, by the scope of the calling and that of the called one.
+/// Each format of a number, for the calling and for the called number.
 fn formats() -> Vec<Row> {
     let each: [(&str, &str, &str); 8] = [
         ("valid", "+14155552671", "alice"),
@@ -229,15 +229,15 @@ fn formats() -> Vec<Row> {
         ("unassigned-block", "+16055632671", "+16055622671"),
         ("fictional", "+14155550123", "+14155552671"),
     ];
-    let nobody = || setting("From", "<sip:carrier.example.com>;tag=1");
+    let no_user = || setting("From", "<sip:carrier.example.com>;tag=1");
     let anonymous = || setting("From", "\"Anonymous\" <sip:anonymous@anonymous.invalid>;tag=1");
     let mut rows: Vec<Row> = vec![
-        ("calling_format", r#""missing""#, vec![nobody()], vec![from("+14155552671"), anonymous()]),
+        ("calling_format", r#""missing""#, vec![no_user()], vec![from("+14155552671"), anonymous()]),
         (
             "calling_format",
             r#""anonymous""#,
             vec![anonymous(), with("Privacy", "id")],
-            vec![from("+14155552671"), nobody()],
+            vec![from("+14155552671"), no_user()],
         ),
         ("called_format", r#""missing""#, vec![Packet::udp(call().request_uri("sip:h"))], vec![to("+14155552671")]),
     ];
@@ -360,7 +360,7 @@ fn rows() -> Vec<Row> {
 }
 
 #[test]
-fn a_condition_on_each_scope_holds_where_it_should_and_its_negation_elsewhere() {
+fn a_condition_on_each_scope_holds_when_it_should_and_its_negation_otherwise() {
     let rows = rows();
     let mut text = BASE.to_owned();
     for (index, (scope, values, ..)) in rows.iter().enumerate() {
@@ -370,7 +370,7 @@ fn a_condition_on_each_scope_holds_where_it_should_and_its_negation_elsewhere() 
         }
     }
     let mut built = policy::files(&[("policy.toml", &text), ("ranges.csv", RANGES), ("scored.csv", SCORED)]);
-    // A counter for each, as a loaded filter gives them.
+    // A counter for each rule, as when the filter is installed.
     for (slot, rule) in (0..).zip(&mut built.image.rules) {
         rule.slot = slot;
     }
@@ -395,7 +395,7 @@ fn a_condition_on_each_scope_holds_where_it_should_and_its_negation_elsewhere() 
 }
 
 #[test]
-fn no_scope_is_without_a_packet_that_it_holds_for_and_one_that_it_does_not() {
+fn every_scope_has_a_packet_that_matches_and_one_that_does_not() {
     let mut tested: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for (scope, _, holding, others) in rows() {
         let counts = tested.entry(scope).or_default();
@@ -403,17 +403,14 @@ fn no_scope_is_without_a_packet_that_it_holds_for_and_one_that_it_does_not() {
     }
     for (scope, ..) in SCOPES {
         let (holding, others) = tested.remove(scope).unwrap_or_default();
-        assert!(
-            holding > 0 && others > 0,
-            "{scope} has {holding} packets that it holds for and {others} that it does not"
-        );
+        assert!(holding > 0 && others > 0, "{scope} has {holding} packets that match and {others} that do not");
     }
-    assert!(tested.is_empty(), "no scopes of the language: {tested:?}");
+    assert!(tested.is_empty(), "not scopes of the language: {tested:?}");
 }
 
-/// What could not be read of a packet is nobody's, not the one's before.
+/// Values that could not be read are missing: they are not those of the previous packet.
 #[test]
-fn a_reading_shows_nothing_of_the_packet_before() {
+fn a_reading_shows_nothing_of_the_previous_packet() {
     let built = policy::text(
         "version = 1\n[network]\nudp = [5060, 5070]\ntls = [5061]\n\
          [[rule]]\nname = \"calls\"\nmatch.method = \"INVITE\"\naction = \"continue\"\n",

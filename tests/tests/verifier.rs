@@ -1,5 +1,5 @@
-//! What the kernel's verifier makes of the program, under policies from small to large: what it walks through, the states
-//! that it keeps, and how long loading takes. `cargo xtask vm` reads the lines that this prints, on other kernels.
+//! What the program costs the kernel's verifier, under policies from small to large: the instructions it walks, the states it
+//! keeps, and the time loading takes. `cargo xtask vm` parses the lines that this prints, on other kernels.
 
 use std::{
     fs,
@@ -14,12 +14,12 @@ use ringfence_hosts::policy;
 use ringfence_tests::say;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Walked instructions that a policy may cost; the kernel's own bound is a million.
+/// The number of walked instructions that a policy may cost; the kernel's own limit is a million.
 const BUDGET: u32 = 250_000;
 
-// The only test of this file: it takes the process's descriptors away.
+// The only test of this program, because it lowers the process's limit of open files.
 #[test]
-fn the_verifier_walks_less_than_a_quarter_of_what_it_would() {
+fn the_verifier_walks_less_than_a_quarter_of_its_limit() {
     let sample = policy::sample().image;
     let inspection = inspection(&sample, &[(5060, Transport::Udp)]);
     let everything = policy::everything().image;
@@ -48,75 +48,75 @@ fn the_verifier_walks_less_than_a_quarter_of_what_it_would() {
         assert!(cost.peak_states > 0 && cost.states > 0, "{name}: {cost:?}");
     }
     let [(_, addresses_only), _, _, (_, everything)] = costs;
-    // Kernels before 6.8 look at global functions also where nothing calls them: those are in every program there.
+    // Kernels before 6.8 also verify global functions that nothing calls: there, these are part of every program.
     assert!(
         3 * addresses_only.instructions < 2 * everything.instructions,
-        "what a policy does not use is in its program: {addresses_only:?}, {everything:?}"
+        "the program contains what its policy does not use: {addresses_only:?}, {everything:?}"
     );
 }
 
-/// What a policy's program costs when it is loaded.
+/// The cost of loading a policy's program.
 #[derive(Debug)]
 struct Cost {
-    /// Instructions that the verifier walked through.
+    /// Instructions that the verifier walked.
     instructions: u32,
-    /// States that it made, and how many of them it held at once.
+    /// States that it created, and how many of them existed at once.
     states: u32,
     peak_states: u32,
-    /// Making and filling the maps, and the verifier.
+    /// Time to create and fill the maps and to verify the program.
     loading: Duration,
 }
 
 impl Cost {
     fn of(name: &str, image: &Image) -> Self {
         let start = Instant::now();
-        // With no more in the log than its end: a kernel that refuses would print a million instructions into it.
+        // Log only the statistics: a kernel that rejects the program would log a million instructions.
         let loaded = Instance::load_logging(image, VerifierLogLevel::STATS);
         let instance = loaded.unwrap_or_else(|error| panic!("{name} does not load (this test needs root): {error}"));
         let loading = start.elapsed();
-        let instructions = instance.verified_instructions().expect("the kernel tells").expect("it knows the count");
+        let instructions = instance.verified_instructions().expect("the kernel answers").expect("it knows the count");
         let open = descriptors();
         drop(instance);
         let summary = verifier_summary(image, open);
         let number = |name: &str| -> u32 {
             let mut words = summary.split_whitespace().skip_while(|word| *word != name);
             let number = words.nth(1).and_then(|word| word.parse().ok());
-            number.unwrap_or_else(|| panic!("no number behind {name} in {summary:?}"))
+            number.unwrap_or_else(|| panic!("no number after {name} in {summary:?}"))
         };
         assert_eq!(number("processed"), instructions, "{summary}");
         Self { instructions, states: number("total_states"), peak_states: number("peak_states"), loading }
     }
 }
 
-/// Descriptors that are open.
+/// The number of open descriptors.
 fn descriptors() -> u64 {
     fs::read_dir("/proc/self/fd").expect("/proc is mounted").count() as u64
 }
 
 /// The last line of the verifier's log: `processed 45 insns (limit 1000000) max_states_per_insn 1 total_states 3 ...`.
 ///
-/// aya keeps the log of a load that fails. So this one does, behind the verifier: there is no descriptor left for the program,
-/// the last of those that are open when it is `loaded`.
+/// aya keeps the log only if loading fails. So this makes it fail after the verifier has run: there is no descriptor left for
+/// the program, which takes the last of the `loaded` ones.
 fn verifier_summary(image: &Image, loaded: u64) -> String {
     let before = Descriptors(getrlimit(Resource::Nofile));
-    // Numbers in between may be free: then the limit must be higher.
+    // Lower descriptors may be free: then the limit must be higher.
     for current in loaded - 3..loaded + 30 {
         let maximum = before.0.maximum;
         setrlimit(Resource::Nofile, Rlimit { current: Some(current), maximum }).expect("a lower limit is allowed");
         match Instance::load_logging(image, VerifierLogLevel::STATS) {
-            Ok(_) => panic!("the program has found a descriptor"),
+            Ok(_) => panic!("the program got a descriptor"),
             Err(Error::Verifier { error, log }) if error.raw_os_error() == Some(libc::EMFILE) => {
                 let summary = log.lines().map(str::trim).find(|line| line.starts_with("processed "));
                 return summary.unwrap_or_else(|| panic!("no summary in\n{log}")).to_owned();
             }
-            // Something before the program found none: a map, say.
+            // Something created before the program got none, such as a map.
             Err(_) => {}
         }
     }
-    panic!("the program was never the first to find no descriptor");
+    panic!("the program was never the first to get no descriptor");
 }
 
-/// The limit of descriptors as it was, and will be again.
+/// The previous limit of descriptors, restored on drop.
 struct Descriptors(Rlimit);
 
 impl Drop for Descriptors {

@@ -1,4 +1,4 @@
-//! One packet through both hosts of the engine: user space, and the kernel by BPF_PROG_TEST_RUN.
+//! Runs packets in both hosts of the engine, user space and the kernel (BPF_PROG_TEST_RUN), and compares the results.
 
 pub mod policy;
 
@@ -18,14 +18,14 @@ use filter_policy::{
 use ringfence::kernel::Instance;
 use serde_json::{Map, Value};
 
-/// The kernel takes no frame shorter than an Ethernet header.
+/// The kernel refuses frames shorter than an Ethernet header.
 const SHORTEST_FRAME: usize = 14;
 
 /// XDP actions, `enum xdp_action` of include/uapi/linux/bpf.h.
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 
-/// The engine with one policy, in both hosts. What they remember goes from packet to packet.
+/// The engine with one policy, in both hosts. Bans, flows and fragments are remembered from packet to packet.
 pub struct Hosts<'a> {
     image: &'a Image,
     engine: Engine<'a>,
@@ -33,19 +33,19 @@ pub struct Hosts<'a> {
     counted: Vec<(u64, u64)>,
 }
 
-/// What both hosts made of a packet.
+/// What both hosts decided about a packet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// Why.
+    /// The reason of the verdict.
     pub reason: Reason,
     /// The rule that decided.
     pub rule: Option<String>,
-    /// What was read, under the names of `ringfence inspect`; none where the payload was not looked at.
+    /// What was read, under the names of `ringfence inspect`; none if the payload was not read.
     pub reading: Option<Map<String, Value>>,
 }
 
 impl Outcome {
-    /// A field of the reading as text; empty where it is not there.
+    /// A field of the reading as text; empty if there is none.
     #[must_use]
     pub fn field(&self, name: &str) -> String {
         let value = self.reading.as_ref().and_then(|reading| reading.get(name));
@@ -57,7 +57,7 @@ impl Outcome {
         }
     }
 
-    /// True if the packet does not get through.
+    /// True if the packet is dropped.
     #[must_use]
     pub fn is_drop(&self) -> bool {
         self.reason.verdict() == Verdict::Drop
@@ -65,26 +65,26 @@ impl Outcome {
 }
 
 impl<'a> Hosts<'a> {
-    /// Loads the program with this image, attached nowhere.
+    /// Loads the program with this image, without attaching it.
     ///
     /// # Errors
-    /// Not root, or the verifier refuses.
+    /// Not root, or the verifier rejects the program.
     pub fn new(image: &'a Image) -> Result<Self> {
         let instance = Instance::load(image).context("failed to load the program (this test needs root)")?;
         let counted = vec![(0, 0); Reason::COUNT];
         Ok(Self { image, engine: Engine::new(image), instance, counted })
     }
 
-    /// The program.
+    /// The loaded program.
     #[must_use]
     pub fn instance(&self) -> &Instance {
         &self.instance
     }
 
-    /// Runs a packet, from its Ethernet header on, through both hosts.
+    /// Runs a packet, from its Ethernet header on, in both hosts.
     ///
     /// # Errors
-    /// They differ: in verdict, reason, rule, or in anything that was read.
+    /// They differ in verdict, reason, rule, or in anything they read.
     pub fn run(&mut self, packet: &[u8]) -> Result<Outcome> {
         let decision = self.engine.decide(packet);
         let ours = self.engine.scratch();
@@ -102,7 +102,7 @@ impl<'a> Hosts<'a> {
         let expected = if user.is_drop() { XDP_DROP } else { XDP_PASS };
         let read = scratch.kind != Kind::Unread as u32;
         let rule = reason.is_rule().then(|| self.image.rule_names[scratch.rule as usize].clone());
-        // In the kernel a rule that has emitted its share of events may decide before the message is read whole.
+        // In the kernel, a rule that has used up its events may decide before the whole message has been read.
         let reading = if scratch.message_read == extent::FIRST {
             user.reading.clone()
         } else {
@@ -114,7 +114,7 @@ impl<'a> Hosts<'a> {
         Ok(user)
     }
 
-    /// Runs a packet through both hosts; returns the names of the rules that matched, those in report mode among them.
+    /// Runs a packet in both hosts and returns the names of the rules that matched, including those in report mode.
     ///
     /// # Errors
     /// They differ.
@@ -135,18 +135,20 @@ impl<'a> Hosts<'a> {
         Ok(user.into_iter().map(|rule| image.rule_names[rule].as_str()).collect())
     }
 
-    /// The one reason whose counter went up, by one packet and its bytes.
+    /// The reason whose counter went up. It must be one reason, by one packet and its bytes.
     fn counted_reason(&mut self, bytes: u64) -> Result<Reason> {
         let counts = self.counts()?;
         let risen: Vec<usize> = (0..counts.len()).filter(|&index| counts[index] != self.counted[index]).collect();
-        let [index] = risen[..] else { return Err(anyhow!("counters of {} reasons went up, not of one", risen.len())) };
+        let [index] = risen[..] else {
+            return Err(anyhow!("the counters of {} reasons went up, instead of one", risen.len()));
+        };
         let (before, after) = (self.counted[index], counts[index]);
         ensure!(after == (before.0 + 1, before.1 + bytes), "a packet of {bytes} bytes took {before:?} to {after:?}");
         self.counted = counts;
         Ok(Reason::ALL[index])
     }
 
-    /// Packets and bytes by reason, over all CPUs.
+    /// Packets and bytes by reason, summed over all CPUs.
     fn counts(&self) -> Result<Vec<(u64, u64)>> {
         let table = self.instance.table("REASON_COUNTERS").context("no map REASON_COUNTERS")?;
         (0..Reason::COUNT as u32)
@@ -158,11 +160,11 @@ impl<'a> Hosts<'a> {
     }
 }
 
-/// Hosts that the tests of a file share: a program takes longer to load than a packet to run.
+/// Hosts shared by the tests of one program: loading takes longer than running packets.
 pub struct Shared(Mutex<Hosts<'static>>);
 
 impl Shared {
-    /// Loads this policy for the rest of the process.
+    /// Loads a policy for the rest of the process.
     ///
     /// # Panics
     /// As [`Hosts::new`].
@@ -172,13 +174,13 @@ impl Shared {
         Self(Mutex::new(Hosts::new(image).expect("the program loads")))
     }
 
-    /// Runs packets, one behind the other and nobody else's in between.
+    /// Runs packets in sequence, with no other test's packets in between.
     ///
     /// # Panics
     /// The hosts differ.
     #[track_caller]
     pub fn run(&self, frames: &[Vec<u8>]) -> Vec<Outcome> {
-        // A test that failed has left nothing half done.
+        // A test that failed leaves no packet half done.
         let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let run = |frame: &Vec<u8>| hosts.run(frame).unwrap_or_else(|error| panic!("{error:#}\n{}", hex(frame)));
         frames.iter().map(run).collect()
@@ -194,7 +196,7 @@ impl Shared {
     }
 }
 
-/// Bytes as a capture tool would show them.
+/// Bytes in hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

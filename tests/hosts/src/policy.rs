@@ -1,4 +1,4 @@
-//! Policies for tests: each is built, or its diagnostics are the panic.
+//! Builds policies for tests, and panics with the diagnostics of those that have errors.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ pub fn sample() -> Built {
     folder(&ringfence_tests::workspace().join("policies"))
 }
 
-/// A policy that uses every scope. Ordinary calls (see [`ringfence_tests::message`]) pass all of it.
+/// A policy that uses every scope. Ordinary calls (see [`ringfence_tests::message`]) match none of its rules.
 #[must_use]
 #[track_caller]
 pub fn everything() -> Built {

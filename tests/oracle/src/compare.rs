@@ -1,4 +1,4 @@
-//! What the engine and the oracle read and decide, in one form.
+//! Readings and decisions of the engine and of the oracle, in one form.
 
 use std::fmt::Write as _;
 
@@ -14,13 +14,13 @@ use crate::{
     read::{self, Message},
 };
 
-/// The oracle's decision as the engine tells it.
+/// The oracle's decision in the engine's form.
 pub fn as_engine(decision: &decide::Decision) -> Decision {
     let decide::Decision { reason, rule, would, matched } = decision.clone();
     Decision { reason, rule, would, matched }
 }
 
-/// What was read, in a form that all three have.
+/// What was read, in a form common to all three readers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Read {
     pub kind: Kind,
@@ -28,7 +28,7 @@ pub struct Read {
     pub message: Option<Box<Fields>>,
 }
 
-/// Of a request or a response.
+/// The values of a request or a response.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fields {
     pub method: u32,
@@ -44,7 +44,7 @@ pub struct Fields {
     pub content_length: Option<u32>,
 }
 
-/// Bytes that can be shown.
+/// The bytes in printable form.
 pub fn escaped(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }
@@ -83,7 +83,7 @@ fn fields(scratch: &Scratch, kind: Kind) -> Fields {
     }
 }
 
-/// Every text there is.
+/// Every text.
 pub const ALL_TEXTS: [Text; 14] = [
     Text::UserAgent,
     Text::CallId,
@@ -130,7 +130,10 @@ pub fn of_oracle(message: &Message) -> Read {
     Read { kind: message.kind, anomalies: message.anomalies, message: message.is_sip().then(|| Box::new(fields())) }
 }
 
-/// Tells what differs.
+/// Compares two readings.
+///
+/// # Errors
+/// They differ: the error says where.
 pub fn same(name: &str, read: &Read, other_name: &str, other: &Read) -> Result<(), String> {
     if read == other {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The naive decision: from a frame to a reason, one step after the other.
+//! The naive decision: from a frame to a reason, one step at a time.
 
 use std::{collections::HashSet, net::IpAddr};
 
@@ -14,7 +14,7 @@ use crate::{
     read::{FragmentKey, Frame, Message, Packet, read_frame, read_payload},
 };
 
-/// What comes of a frame.
+/// The decision about one frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     pub reason: Reason,
@@ -31,7 +31,7 @@ impl Decision {
     }
 }
 
-/// What outlives a packet.
+/// State kept from one packet to the next.
 #[derive(Debug, Default)]
 pub struct Memory {
     fragments: HashSet<FragmentKey>,
@@ -40,8 +40,9 @@ pub struct Memory {
 }
 type FlowKey = (IpAddr, IpAddr, u16, u16);
 
-/// Decides about a frame. The message is returned where the payload was looked at.
-/// `inspect` says that messages are read whether a rule asks about them or not.
+/// Decides about a frame. The message is returned if deciding needed it.
+///
+/// With `inspect`, messages are read even if no rule needs them.
 pub fn decide(policy: &Policy, inspect: bool, memory: &mut Memory, frame: &[u8]) -> (Decision, Option<Message>) {
     let packet = match read_frame(frame, &policy.ports) {
         Frame::Other(reason) => return (Decision::without_rule(reason), None),
@@ -55,7 +56,7 @@ pub fn decide(policy: &Policy, inspect: bool, memory: &mut Memory, frame: &[u8])
     let flow = (packet.source, packet.destination, packet.source_port, packet.port);
     let is_stream = packet.transport != Transport::Udp;
     if is_stream && packet.opens {
-        // Another connection on the same ports: nothing is held against it.
+        // A new connection on the same ports: the old verdict no longer applies.
         memory.flows.remove(&flow);
     }
     if is_stream && memory.flows.contains(&flow) {
@@ -68,7 +69,7 @@ pub fn decide(policy: &Policy, inspect: bool, memory: &mut Memory, frame: &[u8])
     }
     let mut message = read_payload(policy, &packet);
     if is_stream && !message.is_sip() && message.kind != Kind::KeepAlive {
-        // The rest of a message that began in another segment says nothing of itself.
+        // This may be the rest of a message from an earlier segment: its anomalies mean nothing.
         message.anomalies &= anomaly::TINY_FIRST_FRAGMENT;
     }
     let readings = readings(&packet, &message);
@@ -76,14 +77,14 @@ pub fn decide(policy: &Policy, inspect: bool, memory: &mut Memory, frame: &[u8])
     let before_message = outcome.rule.is_some() && !needs_message(policy, &readings, &outcome);
     let reason = match (outcome.rule, message.kind) {
         (Some(_), _) | (None, Kind::Request | Kind::Response) => outcome.reason,
-        // In a stream the default is for messages.
+        // In a stream, the default applies to messages only.
         (None, Kind::Empty) if is_stream => Reason::StreamWithoutMessage,
         (None, Kind::KeepAlive)
             if is_stream && (inspect || policy.default_drop || policy.rules.iter().any(asks_message)) =>
         {
             Reason::StreamWithoutMessage
         }
-        // Without a rule about messages it need not be known whether this is one.
+        // If no rule is about messages, it does not matter whether this is one.
         (None, _) if is_stream && !inspect && !policy.default_drop && !policy.rules.iter().any(asks_message) => {
             outcome.reason
         }
@@ -103,7 +104,7 @@ pub fn decide(policy: &Policy, inspect: bool, memory: &mut Memory, frame: &[u8])
             memory.flows.insert(flow);
         }
     } else if let Some(key) = packet.fragment {
-        // The identification is in use again, for a datagram that passes.
+        // The identification has been reused by a datagram that passes.
         memory.fragments.remove(&key);
     }
     let mut matched = [outcome.would.clone(), outcome.pinholes, outcome.rule.into_iter().collect()].concat();
@@ -111,7 +112,7 @@ pub fn decide(policy: &Policy, inspect: bool, memory: &mut Memory, frame: &[u8])
     (Decision { reason, rule: outcome.rule, would: outcome.would, matched }, (!before_message).then_some(message))
 }
 
-/// True if a rule had to be asked that only a message can answer, before one decided.
+/// True if evaluating the rules, up to the one that decided, needed the message.
 fn needs_message(policy: &Policy, readings: &Readings, outcome: &Outcome) -> bool {
     let mut skipped: Vec<&str> = Vec::new();
     for (index, rule) in policy.rules.iter().enumerate() {
@@ -149,7 +150,7 @@ fn asks_message(rule: &Rule) -> bool {
         || rule.over.as_ref().is_some_and(|over| of_number(over.per))
 }
 
-/// What rules are asked about.
+/// The values that conditions are evaluated on.
 fn readings(packet: &Packet, message: &Message) -> Readings {
     Readings {
         source: packet.source,

@@ -1,5 +1,5 @@
-//! The naive evaluator: a policy as its words say, rule by rule, entry by entry. No classes, no bit sets, no tries, no
-//! tables; it shares nothing with the compiler but the resolved policy.
+//! The naive evaluator: the policy taken literally, rule by rule and entry by entry. No classes, bit sets, tries or tables:
+//! it shares only the resolved policy with the compiler.
 
 use std::{cell::RefCell, collections::HashMap, net::IpAddr, sync::Arc};
 
@@ -12,7 +12,7 @@ use filter_policy::model::{
 };
 use regex::bytes::{Regex, RegexBuilder};
 
-/// What was read of a packet and its message.
+/// The values read from a packet and its message.
 #[derive(Clone, Debug)]
 pub struct Readings {
     pub source: IpAddr,
@@ -20,20 +20,20 @@ pub struct Readings {
     pub transport: Transport,
     /// The signalling port that the packet is for.
     pub port: u16,
-    /// There is a message, and it can be read. Without one, a rule with a condition that only a message can answer does not
-    /// match, be the condition negated or not; the readings from `method` on mean nothing.
+    /// True if there is a message that can be read. Without one, the readings from `method` on mean nothing, and a rule with a
+    /// condition on the message does not match, whether the condition is negated or not.
     pub is_message: bool,
-    /// Bits of `filter_core::layout::anomaly`; 0 if there was nothing to be looked at (TLS, a segment without payload).
+    /// Bits of `filter_core::layout::anomaly`; 0 if there was nothing to read (TLS, a segment without payload).
     pub anomalies: u32,
     pub method: Method,
-    /// By `Text`; none where the message has no such value.
+    /// Indexed by `Text`; none if the message has no such value.
     pub texts: [Option<Vec<u8>>; TEXTS],
     pub numbers: Numbers,
     pub calling_format: NumberFormat,
     pub called_format: NumberFormat,
     pub attestation: Attestation,
     pub verstat: Verstat,
-    /// Rules whose rate is exceeded at this moment.
+    /// Rules whose rate is currently exceeded.
     pub exceeded: Vec<usize>,
 }
 
@@ -59,7 +59,7 @@ impl Default for Readings {
     }
 }
 
-/// The digits of the numbers in their normal form, without a plus; none where there is no number.
+/// The normalised digits of the numbers, without a plus; none where there is no number.
 #[derive(Clone, Debug, Default)]
 pub struct Numbers {
     pub calling: Option<String>,
@@ -81,7 +81,7 @@ impl Numbers {
     }
 }
 
-/// What the policy makes of it.
+/// The policy's decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     pub verdict: Verdict,
@@ -90,7 +90,7 @@ pub struct Outcome {
     pub rule: Option<usize>,
     /// Rules in report mode that matched, in order.
     pub would: Vec<usize>,
-    /// Pinholes that matched in force (`continue`, `bypass-fraud-control`), in order.
+    /// Pinholes (`continue`, `bypass-fraud-control`) that matched and are not in report mode, in order.
     pub pinholes: Vec<usize>,
 }
 
@@ -139,7 +139,7 @@ fn matches(policy: &Policy, index: usize, rule: &Rule, readings: &Readings) -> b
     rule.conditions.iter().all(|condition| holds(policy, condition, readings))
 }
 
-/// True if a condition holds for what was read.
+/// True if the condition holds for these readings.
 pub fn holds(policy: &Policy, condition: &Condition, readings: &Readings) -> bool {
     let holds = match &condition.test {
         Test::Source(lists) => in_addresses(lists, readings.source),
@@ -193,7 +193,7 @@ fn neighbors(policy: &Policy, readings: &Readings) -> bool {
     shared != 0 && calling.len() >= shared && called.len() >= shared && calling[..shared] == called[..shared]
 }
 
-/// True if one of the lists holds the address.
+/// True if one of the lists contains the address.
 pub fn in_addresses(lists: &[Arc<AddressList>], address: IpAddr) -> bool {
     lists.iter().flat_map(|list| &list.entries).any(|entry| match (entry.address, address) {
         (IpAddr::V4(network), IpAddr::V4(address)) => same(&network.octets(), &address.octets(), entry.prefix),
@@ -209,7 +209,7 @@ fn same(network: &[u8], address: &[u8], prefix: u8) -> bool {
 }
 
 fn in_patterns(lists: &[Arc<PatternList>], value: &[u8]) -> bool {
-    // As a folded header line reads: line ends do not count, a tab is a space, and there is none around the value.
+    // Unfolded: line ends are dropped, a tab is a space, and white space around the value is trimmed.
     let value: Vec<u8> = value
         .iter()
         .filter(|&&byte| byte != b'\r' && byte != b'\n')
@@ -222,7 +222,7 @@ fn in_patterns(lists: &[Arc<PatternList>], value: &[u8]) -> bool {
     lists.iter().flat_map(|list| &list.entries).any(|entry| is_match(&entry.pattern, trimmed))
 }
 
-/// Compiling an expression costs more than all the rest: each is kept.
+/// Keeps compiled expressions: compiling them is the most expensive step.
 fn is_match(pattern: &str, value: &[u8]) -> bool {
     thread_local! {
         static COMPILED: RefCell<HashMap<String, Regex>> = RefCell::default();
@@ -236,7 +236,7 @@ fn is_match(pattern: &str, value: &[u8]) -> bool {
     })
 }
 
-/// Scores of the entries that hold the number.
+/// The scores of the entries that contain the number.
 fn scores(lists: &[Arc<NumberList>], number: &str) -> Vec<u32> {
     let entries = lists.iter().flat_map(|list| &list.entries);
     entries.filter(|entry| holds_number(entry, number)).map(|entry| entry.score).collect()
@@ -247,13 +247,13 @@ fn holds_number(entry: &NumberEntry, number: &str) -> bool {
     if entry.exact { number == digits } else { number.starts_with(&digits) }
 }
 
-/// The entry's digits as text.
+/// An entry's digits as text.
 pub fn digits(entry: &NumberEntry) -> String {
     let text = format!("{:016x}", entry.digits);
     text[..usize::from(entry.length)].to_owned()
 }
 
-/// What is known of a number by its range.
+/// What the ranges say about a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     pub country: Option<String>,
@@ -263,8 +263,8 @@ pub struct Facts {
     pub format: NumberFormat,
 }
 
-/// The facts of the ranges that hold the number; each from the longest prefix that has it. Six digits or fewer are a short
-/// code, which is in no range.
+/// The facts from the ranges that contain the number, each from the longest prefix that has it. Six digits or fewer are a
+/// short code, which is in no range.
 pub fn facts(policy: &Policy, number: &str) -> Facts {
     let mut facts = Facts { country: None, region: None, spid: None, digits: (7, 15), format: NumberFormat::Valid };
     if number.len() <= 6 {

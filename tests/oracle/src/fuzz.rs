@@ -1,7 +1,7 @@
-//! The bodies of the fuzz targets: the engine and the naive oracle side by side, and everything that parses.
+//! The bodies of the fuzz targets: the engine compared with the naive oracle, and every parser.
 //!
-//! They are here, and not in the fuzz targets, so that an ordinary test can run every input that was ever worth keeping. A
-//! target panics where the two differ; the engine holds no unsafe code, so that what a sanitizer would find is a panic too.
+//! They are here, not in the fuzz targets, so that an ordinary test can run the corpora. A target panics if the two differ.
+//! The engine has no unsafe code, so anything a sanitizer would find is a panic too.
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
@@ -21,12 +21,12 @@ use crate::{
 struct Compiled {
     policy: Policy,
     image: Image,
-    /// The engine reads everything there is, so that readings can be compared.
+    /// The engine reads everything, so that readings can be compared.
     inspect: bool,
 }
 
-/// The policy that a number stands for: a random one, made once. Under the upper half of those of [`oracle`] the engine reads
-/// no more than the policy asks for, in one part or two.
+/// The random policy with this number, made once. Under the upper half of the policies of [`oracle`], the engine reads only
+/// what the policy needs, in one part or two.
 fn compiled(number: u8) -> Rc<Compiled> {
     thread_local! {
         static COMPILED: RefCell<HashMap<u8, Rc<Compiled>>> = RefCell::default();
@@ -34,7 +34,7 @@ fn compiled(number: u8) -> Rc<Compiled> {
     COMPILED.with_borrow_mut(|compiled| {
         let make = || {
             let mut policy = seeded_policy::policy(&mut Random(number.into()));
-            // What is not under test must not be asked: a policy without rules only reads.
+            // Without rules the engine only reads: no decision can hide a difference in the readings.
             if number == READS_ONLY {
                 policy.rules.clear();
             }
@@ -46,13 +46,13 @@ fn compiled(number: u8) -> Rc<Compiled> {
     })
 }
 
-/// The policy that decides nothing.
+/// The number of the policy without rules.
 const READS_ONLY: u8 = 0;
 
-/// Policies that whole decisions are tried under.
+/// Number of policies that whole decisions are compared under.
 const POLICIES: u8 = 64;
 
-/// Runs frames through the engine and the oracle, with this policy.
+/// Runs frames through the engine and the oracle under one policy.
 ///
 /// # Panics
 /// They differ.
@@ -72,7 +72,7 @@ fn agree(policy: u8, frames: &[Vec<u8>]) {
     }
 }
 
-/// A payload in a frame for a signalling port: by the first bit in a UDP datagram, or in a TCP segment.
+/// A payload in a frame for a signalling port, as a UDP datagram or a TCP segment.
 fn frame(tcp: bool, payload: &[u8]) -> Vec<u8> {
     Packet {
         tags: Vec::new(),
@@ -93,29 +93,29 @@ fn frame(tcp: bool, payload: &[u8]) -> Vec<u8> {
     .frame()
 }
 
-/// Frames, from the Ethernet header on. Bytes `ff fe fd` separate several, which share what is remembered of flows.
+/// Frames, from the Ethernet header on, separated by the bytes `ff fe fd`. They share fragment and flow state.
 pub fn packet(data: &[u8]) {
     let mut frames = vec![Vec::new()];
     let mut rest = data;
-    while let Some((&byte, behind)) = rest.split_first() {
-        if let Some(behind) = rest.strip_prefix(&[0xff, 0xfe, 0xfd]) {
+    while let Some((&byte, after)) = rest.split_first() {
+        if let Some(next) = rest.strip_prefix(&[0xff, 0xfe, 0xfd]) {
             frames.push(Vec::new());
-            rest = behind;
+            rest = next;
         } else {
             frames.last_mut().expect("there is one").push(byte);
-            rest = behind;
+            rest = after;
         }
     }
     frames.truncate(8);
     agree(READS_ONLY, &frames);
 }
 
-/// A message as a UDP datagram, and as a TCP segment.
+/// A message, as a UDP datagram and as a TCP segment.
 pub fn message(data: &[u8]) {
     agree(READS_ONLY, &[frame(false, data), frame(true, data)]);
 }
 
-/// The value of every header field that holds a URI, and the Request-URI.
+/// A URI, as the value of every header field that has one and as the Request-URI.
 pub fn uri(data: &[u8]) {
     let mut message = [b"INVITE ", data, b" SIP/2.0\r\n"].concat();
     for name in ["From", "To", "P-Asserted-Identity", "Remote-Party-ID", "Diversion", "History-Info", "History-Info"] {
@@ -125,7 +125,7 @@ pub fn uri(data: &[u8]) {
     agree(READS_ONLY, &[frame(false, &message)]);
 }
 
-/// The user part of a URI as a number, under the numbering of the policy that the first byte names.
+/// A number in the user part of a URI, under the numbering of the policy that the first byte selects.
 pub fn number(data: &[u8]) {
     let Some((&policy, user)) = data.split_first() else { return };
     let message = [
@@ -140,28 +140,28 @@ pub fn number(data: &[u8]) {
     agree(policy % 32, &[frame(false, &message.concat())]);
 }
 
-/// Whole decisions: the policy that the first byte names, and a frame, twice.
+/// Whole decisions: the first byte selects the policy, the rest is a frame, sent twice.
 pub fn oracle(data: &[u8]) {
     let Some((&policy, frame)) = data.split_first() else { return };
     agree(policy % POLICIES, &[frame.to_vec(), frame.to_vec()]);
 }
 
-/// Policy files: `policy.toml`, then behind a zero byte each the lists that it may name. Whatever they hold is a policy or
-/// diagnostics, and the same each time.
+/// Policy files: `policy.toml`, then up to three lists, separated by zero bytes. Any input gives either a policy or
+/// diagnostics, and the same result each time.
 pub fn policy(data: &[u8]) {
     let mut parts = data.splitn(4, |&byte| byte == 0);
     let mut part = || parts.next().unwrap_or_default();
     let files = [("policy.toml", part()), ("lists/a.txt", part()), ("lists/b.csv", part()), ("lists/c.txt", part())];
     if let Ok(built) = build(&Table(&files), today()) {
         let again = build(&Table(&files), today()).ok().map(|built| built.image.hash);
-        assert_eq!(Some(built.image.hash), again, "one policy, two images");
+        assert_eq!(Some(built.image.hash), again, "one policy gave two images");
     }
 }
 
-/// What a fuzz target does with its input.
+/// The body of a fuzz target.
 pub type Target = fn(&[u8]);
 
-/// Every target by name.
+/// Every target, by name.
 pub const TARGETS: [(&str, Target); 6] = [
     ("message", message),
     ("number", number),
@@ -171,7 +171,7 @@ pub const TARGETS: [(&str, Target); 6] = [
     ("uri", uri),
 ];
 
-/// Inputs to begin with, by target.
+/// Initial inputs, by target.
 pub fn examples() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let messages = (0..60).map(|number| generate::payload(&mut Random(number)).concat()).collect();
     let frames: Vec<Vec<u8>> = (0..100).map(|number| random_packet(&mut Random(number), number).frame()).collect();

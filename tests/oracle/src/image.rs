@@ -1,5 +1,5 @@
-//! What an image makes of readings: the layout's documentation, followed word by word. The engine does the same to packets;
-//! here the compiler can be tested by itself, on readings that no packet needs to be built for.
+//! Evaluates an image on readings, following the documentation of `filter_core::layout` literally. The engine does the same
+//! for packets; this tests the compiler by itself, without having to build a packet for each reading.
 
 use std::net::IpAddr;
 
@@ -40,7 +40,7 @@ pub fn address_class(image: &Image, address: IpAddr) -> u32 {
     }
 }
 
-/// The class of a number; 0 for none.
+/// The class of a number; 0 without one.
 pub fn number_class(image: &Image, digits: Option<&str>) -> u32 {
     let Some(digits) = digits else { return 0 };
     let mut text: String = digits.chars().take(15).collect();

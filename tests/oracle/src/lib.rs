@@ -1,10 +1,10 @@
-//! A second opinion on the engine: a naive reader of packets, a naive evaluator of policies, and random policies, packets and
+//! An independent check on the engine: a naive packet reader, a naive policy evaluator, and random policies, packets and
 //! readings to compare them on.
 //!
-//! The oracle shares the resolved policy, the enums of `filter-core` and nothing else with what it checks. It is slow on
-//! purpose: byte slices and strings, one step after the other.
+//! The oracle shares only the resolved policy and the enums of `filter-core` with the code it checks. It is slow on purpose:
+//! byte slices and strings, one step at a time.
 
-#![expect(missing_docs, reason = "fields named after what a message or a policy says")]
+#![expect(missing_docs, reason = "most items are named after a field of a message or of a policy")]
 
 pub mod compare;
 pub mod decide;

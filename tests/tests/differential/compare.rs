@@ -21,22 +21,22 @@ use ringfence_oracle::{
 /// Where two of the three differ.
 #[derive(Clone, Debug)]
 pub(crate) struct Difference {
-    /// The packet; none where only the counters at the end differ.
+    /// The packet; none if only the counters at the end differ.
     pub(crate) index: Option<usize>,
     pub(crate) what: String,
 }
 
-/// What a run has been through, so that it can tell that it was worth something.
+/// What a run has covered, to check that it was varied enough.
 #[derive(Default)]
 pub(crate) struct Seen {
     reasons: BTreeMap<&'static str, usize>,
     rules: usize,
     would: usize,
-    /// Messages that were decided about before they were read whole.
+    /// Messages decided before they were read whole.
     early: usize,
-    /// Packets that one rule decides about because of where they come from.
+    /// Packets decided by the one rule for their source.
     by_source: usize,
-    /// Messages whose reading paused behind the user agent and went on.
+    /// Messages whose reading paused after the user agent and then continued.
     resumed: usize,
     anomalies: BTreeMap<usize, usize>,
 }
@@ -49,7 +49,7 @@ impl std::fmt::Display for Seen {
         let Self { rules, would, early, by_source, resumed, anomalies, .. } = self;
         writeln!(
             f,
-            "decided by rules {rules}, {early} of them early, {by_source} by the source alone, {resumed} messages read on behind \
+            "decided by rules {rules}, {early} of them early, {by_source} by the source alone, {resumed} messages read on after \
              the user agent, report-mode matches {would}, anomalies by bit {anomalies:?}"
         )
     }
@@ -74,7 +74,7 @@ impl Seen {
     }
 }
 
-/// Runs the packets through all of them (through the kernel if wanted).
+/// Runs the packets through the engine and the oracle, and if `kernel` is set through the kernel too.
 pub(crate) fn check(
     policy: &Policy,
     inspect: bool,
@@ -84,7 +84,7 @@ pub(crate) fn check(
 ) -> Result<(), Difference> {
     let image = seeded_policy::image(policy, inspect);
     let mut engine = Engine::new(&image);
-    let instance = kernel.then(|| Instance::load(&image).expect("the kernel takes the program"));
+    let instance = kernel.then(|| Instance::load(&image).expect("the kernel loads the program"));
     let mut memory = Memory::default();
     let mut matched = vec![0u64; policy.rules.len()];
     for (index, frame) in frames.iter().enumerate() {
@@ -117,11 +117,11 @@ pub(crate) fn check(
                 .filter(|bit| user.anomalies >> bit & 1 != 0)
                 .for_each(|bit| *seen.anomalies.entry(bit).or_default() += 1);
         }
-        // The kernel takes no frame without an Ethernet header.
+        // The kernel refuses frames without an Ethernet header.
         let Some(instance) = instance.as_ref().filter(|_| frame.len() >= 14) else { continue };
         let (run, scratch) = instance.run_and_read(frame).expect("the kernel runs the packet");
-        let verdict = if run.action == aya_action(Verdict::Drop) { Verdict::Drop } else { Verdict::Pass };
-        if run.action != aya_action(decided.reason.verdict()) {
+        let verdict = if run.action == xdp_action(Verdict::Drop) { Verdict::Drop } else { Verdict::Pass };
+        if run.action != xdp_action(decided.reason.verdict()) {
             return Err(differ(format!("kernel {verdict:?} (action {}), user space {decided:?}", run.action)));
         }
         if let Some(rule) = decided.rule
@@ -134,7 +134,7 @@ pub(crate) fn check(
         }
     }
     if let Some(instance) = &instance {
-        let counters = instance.table("RULE_COUNTERS").expect("a map of that name");
+        let counters = instance.table("RULE_COUNTERS").expect("a map of this name");
         for (rule, count) in matched.iter().enumerate() {
             let counts = counters.per_cpu::<Counter>(rule as u32).expect("a counter");
             let kernel: u64 = counts.iter().map(|counter| counter.packets).sum();
@@ -147,8 +147,8 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// XDP_DROP and XDP_PASS.
-fn aya_action(verdict: Verdict) -> u32 {
+/// XDP_DROP or XDP_PASS.
+fn xdp_action(verdict: Verdict) -> u32 {
     match verdict {
         Verdict::Drop => 1,
         Verdict::Pass => 2,

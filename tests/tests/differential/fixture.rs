@@ -1,4 +1,4 @@
-//! A failing case as text.
+//! Prints a failing case.
 
 use std::{fmt::Write as _, sync::Arc};
 

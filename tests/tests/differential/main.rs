@@ -1,9 +1,9 @@
-//! Three readers, one verdict: the engine in user space, the engine in the kernel (BPF_PROG_TEST_RUN) and the naive oracle take
-//! the same random packets under the same random policies, and must agree on verdict, reason, deciding rule, the report-mode
-//! rules, and everything they read.
+//! Three readers, one verdict: the engine in user space, the engine in the kernel (BPF_PROG_TEST_RUN) and the naive oracle get
+//! the same random packets under the same random policies. They must agree on the verdict, the reason, the deciding rule, the
+//! matching rules in report mode, and everything they read.
 //!
-//! `RINGFENCE_CASES` asks for more packets, `RINGFENCE_SEED` for the seed of a run before. A case that fails is made smaller
-//! and printed as a fixture.
+//! `RINGFENCE_CASES` sets the number of packets, `RINGFENCE_SEED` the seed, to repeat a run. A failing case is shrunk and
+//! printed as a fixture.
 
 mod compare;
 mod fixture;
@@ -23,15 +23,15 @@ use crate::{
     shrink::{shrink, shrink_pieces},
 };
 
-/// Packets that go through all three in a run of the tests.
+/// Packets that all three get in an ordinary test run.
 const CASES: usize = 100_000;
 
-/// Packets that one policy gets: making and loading it costs as much as some thousand packets.
+/// Packets for one policy: making and loading it takes as long as some thousand packets.
 const BATCH: usize = 1_000;
 
 #[test]
 fn user_space_kernel_and_oracle_agree() {
-    // The same packets each time, so that a change is what a failure is about; a search for more gives a seed of its own.
+    // The same packets each time, so that a failure is due to a change. To search for more differences, set another seed.
     let seed = from_environment("RINGFENCE_SEED").unwrap_or(0x0516_2026);
     let cases = from_environment("RINGFENCE_CASES").map_or(CASES, |cases| cases as usize);
     println!("{cases} packets; RINGFENCE_SEED={seed} repeats this run");
@@ -51,7 +51,7 @@ fn user_space_kernel_and_oracle_agree() {
     }
 }
 
-/// More policies, with fewer packets each, where loading does not count.
+/// More policies with fewer packets each: nothing has to be loaded here.
 #[test]
 fn user_space_and_oracle_agree_under_many_policies() {
     const POLICIES: u64 = 500;
@@ -67,8 +67,7 @@ fn user_space_and_oracle_agree_under_many_policies() {
     }
 }
 
-/// A failing case is worth as much as its fixture is short: a difference that is put into the oracle's answer on purpose is
-/// found, and shrunk to the one header that makes it.
+/// A failing case is only useful if its fixture is short: an artificial difference must be shrunk to the bytes that cause it.
 #[test]
 fn a_failing_case_is_shrunk_to_what_makes_it_fail() {
     let mut random = Random(7);
@@ -83,7 +82,7 @@ fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
-/// A policy and packets for it; every second policy is one that reads everything, so that readings can be compared.
+/// A policy and packets for it. Under every second policy everything is read, so that the readings can be compared.
 fn case(seed: u64, batch: u64, packets: usize) -> (Policy, bool, Vec<Packet>) {
     let mut random = Random(seed ^ batch.wrapping_mul(0x2545_f491_4f6c_dd1d));
     let policy = seeded_policy::policy(&mut random);

@@ -1,4 +1,4 @@
-//! Makes a failing case smaller.
+//! Shrinks a failing case.
 
 use filter_policy::model::Policy;
 use ringfence_oracle::generate::frame::Packet;
@@ -8,17 +8,17 @@ use crate::{
     fixture::fixture,
 };
 
-/// Times that a smaller case is tried where each try loads a program.
+/// The number of smaller cases to try if each try loads a program.
 const TRIES: usize = 150;
 
-/// Makes a failing case smaller, and prints it.
+/// Shrinks a failing case and returns it as text.
 pub(crate) fn shrink(
     mut policy: Policy,
     inspect: bool,
     mut packets: Vec<Packet>,
     mut difference: Difference,
 ) -> String {
-    // Most differences need no kernel, and are found a hundred times faster without.
+    // Most differences show without the kernel, and trying is then a hundred times faster.
     let differs = |policy: &Policy, packets: &[Packet], kernel: bool| {
         let frames: Vec<Vec<u8>> = packets.iter().map(Packet::frame).collect();
         check(policy, inspect, &frames, kernel, &mut Seen::default()).err()
@@ -42,7 +42,7 @@ pub(crate) fn shrink(
             packets = last;
         }
     }
-    // Fewer packets, in halves, then one by one.
+    // Remove packets: halves first, then one by one.
     let mut size = packets.len() / 2;
     while size > 0 {
         let mut at = 0;
@@ -114,7 +114,7 @@ pub(crate) fn shrink(
     fixture(&policy, inspect, &packets, &difference)
 }
 
-/// Takes out what can be taken out so that it still fails: pieces, then runs of bytes.
+/// Removes everything that is not needed for the failure: pieces, then runs of bytes.
 pub(crate) fn shrink_pieces(pieces: &mut Vec<Vec<u8>>, fails: &mut dyn FnMut(&[Vec<u8>]) -> bool) {
     for index in (0..pieces.len()).rev() {
         let mut smaller = pieces.clone();

@@ -1,28 +1,29 @@
-//! An XDP program that is not ours, as another tool would have put it on an interface: by netlink, without a link.
+//! Another XDP program, attached to an interface as other tools do it: by netlink, without a link.
 
-use std::ffi::CString;
-use std::fs;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    ffi::CString,
+    fs,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use anyhow::{Context, Result};
-use ringfence_tests::netns::Wire;
-use ringfence_tests::process::run;
+use anyhow::{Context as _, Result};
+use ringfence_tests::{netns::Wire, process::run};
 
 /// The program's name in `ip -details link`.
-pub const NAME: &str = "somebody_elses";
+pub(crate) const NAME: &str = "another_tools";
 
-/// It passes everything. Dropping this ends it, as does the end of the interface.
-pub struct Program {
+/// A program that passes everything. It is removed when this is dropped, or with the interface.
+pub(crate) struct Program {
     file_system: PathBuf,
 }
 
 impl Program {
-    /// Loads it and puts it on the server's interface.
-    pub fn attach(wire: &Wire, scratch: &Path) -> Result<Self> {
+    /// Loads it and attaches it to the server's interface.
+    pub(crate) fn attach(wire: &Wire, scratch: &Path) -> Result<Self> {
         let program = load()?;
-        // A BPF file system of its own: the machine's may not be mounted yet.
+        // Mount another BPF file system: the machine's may not be mounted yet.
         let file_system = scratch.join("bpf");
         fs::create_dir(&file_system)?;
         let mut mount = Command::new("mount");
@@ -97,7 +98,7 @@ fn load() -> Result<OwnedFd> {
     let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attributes, size_of::<Load>()) };
     let fd = i32::try_from(result).ok().filter(|fd| *fd >= 0);
     let fd = fd.ok_or_else(std::io::Error::last_os_error).context("failed to load a program")?;
-    // SAFETY: the kernel has just opened this descriptor for us, and nobody else knows of it.
+    // SAFETY: the kernel has just opened this descriptor for us, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 

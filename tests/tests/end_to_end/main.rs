@@ -24,7 +24,7 @@ use crate::scene::{
     address, assert_all_completed, await_another_policy, binary, dno_call, ordinary_call, refused,
 };
 
-/// One rule more, against whatever the robocaller sends.
+/// One more rule, against everything the robocaller sends.
 const BLOCK_ROBOCALLER: &str = r#"
 [[rule]]
 name = "robocaller"
@@ -32,7 +32,7 @@ match.source = ["10.20.0.77"]
 action = "drop"
 "#;
 
-/// A rule that nothing meets.
+/// A rule that matches nothing.
 const SPARE: &str = r#"
 [[rule]]
 name = "spare"
@@ -47,18 +47,18 @@ fn calls_complete_while_a_scan_and_do_not_originate_calls_are_dropped() -> Resul
 }
 
 #[test]
-fn generic_mode_decides_alike() -> Result<()> {
+fn generic_mode_decides_the_same() -> Result<()> {
     drops_the_unwanted_and_passes_calls(&Scene::new(&WireOptions::default())?, "generic", [CALLER, ROBOCALLER, SCANNER])
 }
 
 #[test]
-fn ipv6_is_filtered_alike() -> Result<()> {
+fn ipv6_is_filtered_the_same() -> Result<()> {
     let senders = [CALLER_IPV6, ROBOCALLER_IPV6, SCANNER_IPV6];
     drops_the_unwanted_and_passes_calls(&Scene::new(&WireOptions::default())?, "native", senders)
 }
 
 #[test]
-fn calls_on_a_vlan_are_filtered_on_the_interface_below() -> Result<()> {
+fn calls_on_a_vlan_are_filtered_on_the_underlying_interface() -> Result<()> {
     if !Wire::has_vlan_interfaces()? {
         ringfence_tests::say("SKIPPED: this kernel has no 802.1Q interfaces");
         return Ok(());
@@ -76,7 +76,7 @@ fn a_vlan_interface_is_filtered_in_generic_mode() -> Result<()> {
     let scene = Scene::new(&WireOptions { vlan: Some(100), ..WireOptions::default() })?;
     let interface = scene.wire.server_interface();
     let filter = scene.filter(&interface, &[])?;
-    // The 8021q driver has no XDP of its own.
+    // The 8021q driver does not support XDP.
     assert_eq!(filter.mode()?, "generic");
     let mut dno = scene.unwanted("dno", ROBOCALLER, &[dno_call()])?;
     let mut ordinary = scene.ordinary("ordinary", CALLER, 10)?;
@@ -87,7 +87,7 @@ fn a_vlan_interface_is_filtered_in_generic_mode() -> Result<()> {
 }
 
 #[test]
-fn tagged_packets_are_read_behind_their_tags() -> Result<()> {
+fn tagged_packets_are_read() -> Result<()> {
     for mode in ["native", "generic"] {
         let scene = Scene::new(&WireOptions::default())?;
         let capture = Capture::start("arrived", &scene.wire.server, Wire::SERVER_INTERFACE, scene.path())?;
@@ -111,7 +111,7 @@ fn tagged_packets_are_read_behind_their_tags() -> Result<()> {
 }
 
 #[test]
-fn invites_in_fragments_are_judged_whole() -> Result<()> {
+fn fragmented_invites_are_judged_as_a_whole() -> Result<()> {
     let scene = Scene::new(&WireOptions::default())?;
     let capture = Capture::start("arrived", &scene.wire.server, Wire::SERVER_INTERFACE, scene.path())?;
     let filter = scene.filter(Wire::SERVER_INTERFACE, &[])?;
@@ -121,9 +121,9 @@ fn invites_in_fragments_are_judged_whole() -> Result<()> {
     let mut dno = scene.unwanted("dno", ROBOCALLER, &[dno_call().in_fragments()])?;
     assert_all_completed(ordinary.finish(CALLS_LIMIT)?, 10, &ordinary);
     assert_eq!(dno.finish(CALLS_LIMIT)?.completed, 0);
-    assert_eq!(filter.packets("do-not-originate")?, 10, "each first fragment meets the rule");
+    assert_eq!(filter.packets("do-not-originate")?, 10, "each first fragment matches the rule");
     let arrived = by_source(&capture.finish()?);
-    assert_eq!(arrived.get(&address(ROBOCALLER)), None, "later fragments get through: {arrived:?}");
+    assert_eq!(arrived.get(&address(ROBOCALLER)), None, "later fragments got through: {arrived:?}");
     Ok(())
 }
 
@@ -150,9 +150,9 @@ fn a_changed_policy_comes_into_force_without_a_lost_call() -> Result<()> {
     let scene = Scene::new(&WireOptions::default())?;
     let filter = scene.filter(Wire::SERVER_INTERFACE, &[])?;
     let mut before = scene.unwanted("before", ROBOCALLER, &[ordinary_call()])?;
-    assert_eq!(before.finish(CALLS_LIMIT)?.completed, 10, "no rule of the first policy is against these calls");
+    assert_eq!(before.finish(CALLS_LIMIT)?.completed, 10, "the first policy passes these calls");
 
-    // Calls for as long as it takes, at most five minutes.
+    // Calls for as long as the change takes, at most five minutes.
     let mut ordinary = scene.ordinary("ordinary", CALLER, 3000)?;
     let old = filter.policy_hash()?;
     fs::write(scene.policy.join("policy.toml"), POLICY.to_owned() + BLOCK_ROBOCALLER)?;
@@ -161,7 +161,7 @@ fn a_changed_policy_comes_into_force_without_a_lost_call() -> Result<()> {
     assert_eq!(after.finish(CALLS_LIMIT)?.completed, 0);
     assert_eq!(filter.packets("robocaller")?, 10);
     let counts = ordinary.wind_down(CALLS_LIMIT)?;
-    assert!(counts.started > 10, "hardly a call while the policy changed: nothing is shown");
+    assert!(counts.started > 10, "too few calls during the change to show anything");
     assert_all_completed(counts, counts.started, &ordinary);
     Ok(())
 }
@@ -202,7 +202,7 @@ fn an_erroneous_edit_leaves_the_policy_in_force_and_shows_where() -> Result<()> 
 }
 
 #[test]
-fn a_killed_daemon_leaves_the_filter_dropping_the_next_one_adopts_it_and_detach_takes_it_off() -> Result<()> {
+fn a_killed_daemon_leaves_the_filter_dropping_and_the_next_one_adopts_it_and_detach_removes_it() -> Result<()> {
     let scene = Scene::new(&WireOptions::default())?;
     let mut filter = scene.filter(Wire::SERVER_INTERFACE, &[])?;
     let mut dno = scene.unwanted("first", ROBOCALLER, &[dno_call()])?;
@@ -212,11 +212,15 @@ fn a_killed_daemon_leaves_the_filter_dropping_the_next_one_adopts_it_and_detach_
     filter.kill()?;
     let mut dno = scene.unwanted("second", ROBOCALLER, &[dno_call()])?;
     let mut ordinary = scene.ordinary("ordinary", CALLER, 10)?;
-    assert_eq!(dno.finish(CALLS_LIMIT)?.completed, 0, "nobody filters once the daemon is dead");
+    assert_eq!(dno.finish(CALLS_LIMIT)?.completed, 0, "nothing filters after the daemon is killed");
     assert_all_completed(ordinary.finish(CALLS_LIMIT)?, 10, &ordinary);
 
     filter.restart(&scene.wire, scene.path(), &scene.options(Wire::SERVER_INTERFACE, &[]))?;
-    assert_eq!(filter.packets("do-not-originate")?, 20, "counters go on while no daemon runs, and are adopted");
+    assert_eq!(
+        filter.packets("do-not-originate")?,
+        20,
+        "counting continues without a daemon, and the next one adopts the counters"
+    );
     let mut dno = scene.unwanted("third", ROBOCALLER, &[dno_call()])?;
     assert_eq!(dno.finish(CALLS_LIMIT)?.completed, 0);
     assert_eq!(filter.packets("do-not-originate")?, 30);
@@ -229,18 +233,18 @@ fn a_killed_daemon_leaves_the_filter_dropping_the_next_one_adopts_it_and_detach_
     let link = scene.wire.server.ip(&["-details", "link", "show", Wire::SERVER_INTERFACE])?;
     assert!(!link.contains("xdp"), "{link}");
     let mut dno = scene.unwanted("fourth", ROBOCALLER, &[dno_call()])?;
-    assert_eq!(dno.finish(CALLS_LIMIT)?.completed, 10, "the filter is still there");
+    assert_eq!(dno.finish(CALLS_LIMIT)?.completed, 10, "the filter is still attached");
     Ok(())
 }
 
 #[test]
-fn the_counters_of_a_rule_go_on_over_a_change_of_policy() -> Result<()> {
+fn the_counters_of_a_rule_survive_a_change_of_policy() -> Result<()> {
     let scene = Scene::new(&WireOptions::default())?;
     let filter = scene.filter(Wire::SERVER_INTERFACE, &[])?;
     let mut dno = scene.unwanted("first", ROBOCALLER, &[dno_call()])?;
     dno.finish(CALLS_LIMIT)?;
     let old = filter.policy_hash()?;
-    // Before all others, so that every rule is at another place than it was.
+    // Before all others, so that every rule moves.
     fs::write(scene.policy.join("policy.toml"), POLICY.replacen("[[rule]]", &(SPARE.to_owned() + "[[rule]]"), 1))?;
     await_another_policy(&filter, &old)?;
     let mut dno = scene.unwanted("second", ROBOCALLER, &[dno_call()])?;
@@ -251,7 +255,7 @@ fn the_counters_of_a_rule_go_on_over_a_change_of_policy() -> Result<()> {
 }
 
 #[test]
-fn events_say_who_called_whom_and_which_rule_was_against_it() -> Result<()> {
+fn events_say_who_called_whom_and_which_rule_dropped_the_call() -> Result<()> {
     let scene = Scene::new(&WireOptions::default())?;
     let filter = scene.filter(Wire::SERVER_INTERFACE, &[])?;
     let mut events = Spawned::start("events", filter.command("events", &["--follow", "--json"]), scene.path())?;
@@ -276,7 +280,7 @@ fn events_say_who_called_whom_and_which_rule_was_against_it() -> Result<()> {
 }
 
 #[test]
-fn a_policy_with_errors_is_not_begun_with() -> Result<()> {
+fn the_daemon_does_not_start_with_a_policy_that_has_errors() -> Result<()> {
     let scene = Scene::new(&WireOptions::default())?;
     fs::write(scene.policy.join("policy.toml"), POLICY.replace("version = 1", "version = 1\nversoin = 1"))?;
     let (code, text) = refused(&scene, Wire::SERVER_INTERFACE)?;
@@ -288,7 +292,7 @@ fn a_policy_with_errors_is_not_begun_with() -> Result<()> {
 }
 
 #[test]
-fn a_daemon_that_is_asked_to_end_leaves_the_filter_dropping() -> Result<()> {
+fn a_daemon_that_is_stopped_leaves_the_filter_dropping() -> Result<()> {
     let scene = Scene::new(&WireOptions::default())?;
     let mut filter = scene.filter(Wire::SERVER_INTERFACE, &[])?;
     let status = filter.process().stop()?;
@@ -325,7 +329,7 @@ fn another_ringfence_on_the_interface_is_left_alone() -> Result<()> {
 }
 
 #[test]
-fn an_interface_that_is_not_there_is_refused() -> Result<()> {
+fn a_missing_interface_is_refused() -> Result<()> {
     let scene = Scene::new(&WireOptions::default())?;
     let (code, text) = refused(&scene, "sip9")?;
     assert_eq!(code, Some(3), "{text}");
@@ -334,11 +338,11 @@ fn an_interface_that_is_not_there_is_refused() -> Result<()> {
 }
 
 #[test]
-fn a_user_without_rights_is_refused() -> Result<()> {
+fn an_unprivileged_user_is_refused() -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
 
     let scene = Scene::new(&WireOptions::default())?;
-    // The build's folder may be closed to others: the binary goes where they can reach it.
+    // Other users may have no access to the build's folder: copy the binary to where they do.
     let public =
         tempfile::Builder::new().prefix("ringfence-").permissions(fs::Permissions::from_mode(0o755)).tempdir()?;
     let program = public.path().join("ringfence");
@@ -362,7 +366,7 @@ fn drops_the_unwanted_and_passes_calls(scene: &Scene, wanted_mode: &str, senders
 
     let mut ordinary = scene.ordinary("ordinary", caller, 20)?;
     let mut dno = scene.unwanted("dno", robocaller, &[dno_call()])?;
-    // An emergency call goes through whoever makes it.
+    // An emergency call passes, whoever makes it.
     let mut emergency =
         scene.unwanted("emergency", caller, &[Call::new("+12125559000", "911").by("friendly-scanner")])?;
     let scans = if address(scanner).is_ipv4() {
@@ -380,7 +384,7 @@ fn drops_the_unwanted_and_passes_calls(scene: &Scene, wanted_mode: &str, senders
     assert_eq!(filter.packets("do-not-originate")?, 10);
     assert_eq!(filter.packets("scanners")?, scans);
     let requests = scene.server.requests_by_source()?;
-    // INVITE, ACK and BYE; some of them again, should the machine be busy.
+    // INVITE, ACK and BYE; some are retransmitted if the machine is busy.
     assert!(requests.get(&address(caller)).is_some_and(|count| *count >= 90), "{requests:?}");
     let arrived = by_source(&capture.finish()?);
     for unwanted in [robocaller, scanner] {

@@ -25,12 +25,12 @@ pub(crate) const CALLER_IPV6: &str = "2001:db8:20::10";
 pub(crate) const ROBOCALLER_IPV6: &str = "2001:db8:20::77";
 pub(crate) const SCANNER_IPV6: &str = "2001:db8:20::66";
 
-/// Long enough for a last call, retransmissions included.
+/// Long enough for the last call, retransmissions included.
 pub(crate) const CALLS_LIMIT: Duration = Duration::from_secs(70);
-/// A policy's way from the changed file to the interface, on a machine that does other things too.
+/// Long enough for a changed policy file to come into force, on a busy machine.
 pub(crate) const RELOAD_LIMIT: Duration = Duration::from_secs(120);
 
-/// Scanners by user agent, one number by calling number.
+/// Drops scanners by user agent, and calls from one number.
 pub(crate) const POLICY: &str = r#"version = 1
 default = "pass"
 
@@ -61,7 +61,7 @@ match = { method = "INVITE", calling = ["12125559000$"] }
 action = "drop"
 "#;
 
-/// A server on a wire, senders, and a policy of its own. Declare a [`Filter`] after it, so that it ends before.
+/// A server on a wire, senders, and a policy. Declare a [`Filter`] after it, so that the filter is dropped first.
 pub(crate) struct Scene {
     pub(crate) server: Server,
     pub(crate) wire: Wire,
@@ -89,7 +89,7 @@ impl Scene {
     }
 
     pub(crate) fn options<'a>(&'a self, interface: &'a str, arguments: &'a [&'a str]) -> FilterOptions<'a> {
-        let binary = binary().expect("the binary has been built for the first filter");
+        let binary = binary().expect("the binary was built for the first filter");
         FilterOptions { binary, interface, policy: &self.policy, arguments }
     }
 
@@ -115,13 +115,13 @@ impl Scene {
         Caller::start(&self.wire, self.path(), &self.calling(name, Scenario::Ordinary, source, &calls, count))
     }
 
-    /// Ten calls of one INVITE each, within a second.
+    /// Ten calls of one INVITE each, within one second.
     pub(crate) fn unwanted(&self, name: &str, source: &str, calls: &[Call]) -> Result<Caller> {
         Caller::start(&self.wire, self.path(), &self.calling(name, Scenario::Unwanted, source, calls, 10))
     }
 }
 
-/// What `ringfence run` answers where it must refuse, on pins of its own.
+/// The exit code and output of a `ringfence run` that must refuse to start, on its own pins.
 pub(crate) fn refused(scene: &Scene, interface: &str) -> Result<(Option<i32>, String)> {
     let mut command = scene.wire.server.command(&binary()?.to_string_lossy());
     let pins = unique_pins();
@@ -129,7 +129,7 @@ pub(crate) fn refused(scene: &Scene, interface: &str) -> Result<(Option<i32>, St
     command.arg("--socket").arg(scene.path().join("refused.sock"));
     let mut process = Spawned::start("refused", command, scene.path())?;
     let status = process.wait(Duration::from_secs(60))?;
-    assert!(!pins.exists(), "{} is left behind", pins.display());
+    assert!(!pins.exists(), "{} was not removed", pins.display());
     Ok((status.code(), process.stdout() + &process.stderr()))
 }
 
@@ -153,7 +153,7 @@ pub(crate) fn address(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-/// The binary, of the profile that these tests are built with.
+/// The binary, in the profile of these tests.
 pub(crate) fn binary() -> Result<&'static Path> {
     static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let built = BINARY.get_or_init(|| filter::build(!cfg!(debug_assertions)).map_err(|error| format!("{error:#}")));

@@ -14,7 +14,7 @@ fn compact_from() {
 }
 
 #[test]
-fn compact_names_of_all_that_is_read() {
+fn compact_names_of_every_header() {
     let message = call()
         .rename("Via", "v")
         .rename("From", "f")
@@ -44,7 +44,7 @@ fn white_space_before_the_colon() {
 }
 
 #[test]
-fn no_white_space_behind_the_colon() {
+fn no_white_space_after_the_colon() {
     let text = String::from_utf8(blocked_call().bytes()).unwrap().replace("From: ", "From:");
     blocks(text.into_bytes());
 }

@@ -40,13 +40,13 @@ fn attestation_claimed_by_anybody() {
     ] {
         let outcome = decide(&Packet::udp(blocked_call().add("Identity", &identity(payload))));
         assert_eq!(outcome.field("attestation"), claim);
-        // Whatever it claims, the number is blocked.
+        // Whatever it claims, the number stays blocked.
         assert_eq!(outcome.rule.as_deref(), Some("calling"));
     }
 }
 
 #[test]
-fn shaken_identity_behind_a_div_one() {
+fn shaken_identity_after_a_div_one() {
     let div = "e30.eyJkZXN0Ijp7InRuIjpbIjEyMTI1NTUiXX0.c2ln;ppt=div";
     let shaken = "e30.eyJhdHRlc3QiOiJDIiwiZGVzdCI6e30.c2ln;ppt=shaken";
     for (first, second) in [(div, shaken), (shaken, div)] {

@@ -25,7 +25,7 @@ fn second_message_in_the_datagram() {
 
 #[test]
 fn udp_length_shorter_than_the_packet() {
-    // Sockets get what UDP says: the rest of the packet is nobody's.
+    // A socket receives what the UDP length says, not the rest of the packet.
     let packet = Packet::udp([&b"\r\n\r\n"[..], &blocked_call().bytes()].concat()).claim_udp_length(12);
     assert_eq!(passes(&packet, Reason::DefaultPass).field("kind"), "keep-alive");
 }

@@ -35,10 +35,10 @@ fn bare_carriage_returns() {
 }
 
 #[test]
-fn header_hidden_behind_a_bare_carriage_return() {
+fn header_hidden_after_a_bare_carriage_return() {
     let text = format!("x\rFrom: <sip:{BLOCKED}@h>;tag=1");
     blocks(call().without("From").add_first("Subject", &text));
-    // With another From behind it, servers differ; the message is told as what it is.
+    // With another From after it, servers differ: both show as anomalies.
     has_anomaly(call().add_first("Subject", &text), "duplicate-header");
     has_anomaly(blocked_call().add_first("Subject", &format!("x\rFrom: <sip:{CALLER}@h>")), "control-character");
 }
@@ -70,7 +70,7 @@ fn more_header_lines_than_are_read() {
 }
 
 #[test]
-fn headers_behind_the_inspected_length() {
+fn headers_beyond_the_inspected_length() {
     let long = (0..130).fold(call().without("From"), |message, _| message.add("X", &"y".repeat(70)));
     let outcome = has_anomaly(long.add("From", &format!("<sip:{BLOCKED}@h>")), "headers-beyond-inspected-length");
     assert_eq!(outcome.rule.as_deref(), Some("unreadable"));

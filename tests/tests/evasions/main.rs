@@ -1,5 +1,5 @@
-//! Ways to hide from a filter, one test each; docs/evasions.md says of each where it is known from and why our reading is the
-//! safe one. Each runs in user space and in the kernel.
+//! Ways to hide from a filter, one test each, in user space and in the kernel. For each, docs/evasions.md says where it is
+//! known from and why our reading is the safe one.
 
 mod addresses;
 mod headers;
@@ -20,7 +20,7 @@ use ringfence_tests::{message::Message, packet::Packet, workspace};
 /// A policy that uses every scope.
 static POLICY: LazyLock<Shared> = LazyLock::new(|| Shared::new(policy::everything()));
 
-/// A number that the policy blocks as the calling one.
+/// A number that the policy blocks as the calling number.
 const BLOCKED: &str = "+16055620123";
 
 fn decide(packet: &Packet) -> Outcome {
@@ -31,12 +31,12 @@ fn call() -> Message {
     Message::invite()
 }
 
-/// A call that is from the blocked number, in all that servers look at.
+/// A call from the blocked number, in every field that servers look at.
 fn blocked_call() -> Message {
     call().calling(BLOCKED)
 }
 
-/// A call with this value of From.
+/// A call with this From.
 fn from(value: &str) -> Message {
     call().set("From", value)
 }
@@ -68,7 +68,7 @@ fn passes(packet: &Packet, reason: Reason) -> Outcome {
     outcome
 }
 
-/// The names of the tests in the modules of this program, as its harness lists them.
+/// The names of the tests in the modules of this program, from its harness.
 fn tests() -> BTreeSet<String> {
     let program = env::current_exe().expect("this program has a path");
     let output = Command::new(program).arg("--list").output().expect("this program can be started");
@@ -79,8 +79,8 @@ fn tests() -> BTreeSet<String> {
 
 #[test]
 fn each_row_of_the_table_has_its_test_and_each_test_its_row() {
-    let text = fs::read_to_string(workspace().join("docs/evasions.md")).expect("docs/evasions.md is there");
-    let (_, table) = text.split_once("## The table").expect("it has the table");
+    let text = fs::read_to_string(workspace().join("docs/evasions.md")).expect("docs/evasions.md exists");
+    let (_, table) = text.split_once("## The table").expect("docs/evasions.md has the table");
     let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ") && line.contains('`')).collect();
     let named: Vec<String> = rows
         .iter()
@@ -88,7 +88,7 @@ fn each_row_of_the_table_has_its_test_and_each_test_its_row() {
         .map(|name| name.trim_end_matches('`').to_owned())
         .collect();
     let unique: BTreeSet<String> = named.iter().cloned().collect();
-    assert_eq!(unique.len(), named.len(), "a test stands in two rows");
+    assert_eq!(unique.len(), named.len(), "a test is in two rows");
     let tests = tests();
     let untested: Vec<_> = unique.difference(&tests).collect();
     let unnamed: Vec<_> = tests.difference(&unique).collect();

@@ -7,7 +7,7 @@ use ringfence_tests::packet::{Extension, Packet};
 use crate::{BLOCKED, POLICY, blocked_call, blocks_packet, call, decide, passes};
 
 #[test]
-fn extension_headers_in_a_row() {
+fn many_extension_headers() {
     for count in [2, 9, 100] {
         let packet = (0..count).fold(Packet::udp(blocked_call()).over_ipv6(), |packet, _| {
             packet.extension(Extension::DestinationOptions(8))
@@ -38,7 +38,7 @@ fn blocked_source_by_its_other_family() {
     for source in ["203.0.113.66", "2001:db8:bad::66"] {
         assert_eq!(decide(&Packet::udp(call()).from(source)).rule.as_deref(), Some("blocked-source"));
     }
-    // Linux takes no packet from such a source.
+    // Linux drops packets from such a source.
     passes(&Packet::udp(call()).from("::ffff:203.0.113.66"), Reason::DefaultPass);
 }
 
@@ -85,7 +85,7 @@ fn tcp_header_in_two_fragments() {
 fn later_fragment_first() {
     let [first, later] = Packet::udp(blocked_call()).id(1041).fragments(304);
     let outcomes = POLICY.run(&[later, first]);
-    // Without the first, the later one is never put together to anything.
+    // Without the first fragment, the later one is never reassembled.
     assert_eq!(outcomes[0].reason, Reason::FragmentLater);
     assert!(outcomes[1].is_drop());
 }

@@ -51,7 +51,7 @@ fn version_in_odd_case_or_of_the_future() {
 }
 
 #[test]
-fn method_that_nobody_knows() {
+fn unknown_method() {
     let message = blocked_call().start_line("INVITE2 sip:+12125553456@h SIP/2.0");
     let outcome = passes(&Packet::udp(message), Reason::DefaultPass);
     assert_eq!(outcome.field("method"), "INVITE2");

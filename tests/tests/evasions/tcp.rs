@@ -1,4 +1,4 @@
-//! TCP.
+//! Messages in TCP segments.
 
 use filter_core::reason::Reason;
 use ringfence_tests::{
@@ -27,7 +27,7 @@ fn syn_in_the_middle_of_a_dropped_connection() {
     let message = Packet::tcp(blocked_call()).from_port(42_004);
     let syn = Packet::tcp("").from_port(42_004).flags(flag::SYN);
     let outcomes = POLICY.run(&[message.frame(), syn.frame(), message.frame(), message.frame()]);
-    // It is let through to the server, whose TCP still waits for the bytes that were dropped; sent again, they drop again.
+    // It reaches the server, whose TCP still waits for the dropped bytes. When they are sent again, they are dropped again.
     assert_eq!(outcomes[1].reason, Reason::StreamWithoutMessage);
     assert_eq!(outcomes[2].rule.as_deref(), Some("calling"));
     assert_eq!(outcomes[3].reason, Reason::FlowOfDropped);
@@ -37,10 +37,10 @@ fn syn_in_the_middle_of_a_dropped_connection() {
 fn message_cut_into_segments() {
     let message = blocked_call().bytes();
     let segment = |bytes: &[u8]| Packet::tcp(bytes).from_port(42_005);
-    // Streams are not put together here: what starts mid-message is passed, counted, and never guessed at.
+    // Streams are not reassembled here: a segment that starts mid-message passes, is counted, and is not read.
     passes(&segment(&message[40..]), Reason::MidMessage);
     passes(&segment(&message[..20]), Reason::MidMessage);
-    // But a start line and From in one segment are enough.
+    // A start line and From in one segment are enough.
     blocks_packet(&segment(&message[..250]));
 }
 

@@ -31,7 +31,7 @@ fn parameters_in_the_user_part() {
 }
 
 #[test]
-fn password_behind_the_user() {
+fn password_after_the_user() {
     blocks(from("<sip:+16055620123:+14155552671@h>;tag=1"));
 }
 
@@ -72,7 +72,7 @@ fn digits_without_end() {
     let outcome = decide(&Packet::udp(call().called(&format!("+1605567{}", "0".repeat(40)))));
     assert_eq!(outcome.field("called_format"), "too-long");
     assert!(outcome.is_drop(), "{outcome:?}");
-    // More separators than anybody writes: no number any more, whatever a server makes of it.
+    // More separators than anyone writes: no longer a number, whatever a server makes of it.
     let outcome = decide(&Packet::udp(call().calling(&format!("+1605562{}0123", "-".repeat(300)))));
     assert_eq!(outcome.rule.as_deref(), Some("no-number"));
 }

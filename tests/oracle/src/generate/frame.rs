@@ -1,6 +1,6 @@
-//! Random packets of the evasive kind: frames that are nearly right.
+//! Random evasive packets: frames that are nearly well-formed.
 //!
-//! A packet is kept in parts, so that a failing one can be made smaller part by part.
+//! A packet is kept in parts, so that a failing one can be shrunk part by part.
 
 use std::net::IpAddr;
 
@@ -9,34 +9,34 @@ use super::{payload::payload, random::Random, stock::ADDRESSES};
 /// A packet in parts.
 #[derive(Clone, Debug)]
 pub struct Packet {
-    /// Ethertypes of VLAN tags.
+    /// EtherTypes of VLAN tags.
     pub tags: Vec<u16>,
     pub source: IpAddr,
     pub destination: IpAddr,
     /// 32-bit words of IPv4 options.
     pub options: usize,
-    /// IPv6 extension headers: protocol, and length in units of eight bytes behind the first.
+    /// IPv6 extension headers: protocol, and length in units of eight bytes without the first eight.
     pub extensions: Vec<(u8, u8)>,
     /// Identification, offset in units of eight bytes, more fragments.
     pub fragment: Option<(u16, u16, bool)>,
-    /// TCP flags; none for UDP.
+    /// TCP flags; `None` for UDP.
     pub tcp: Option<u8>,
     pub source_port: u16,
     pub port: u16,
-    /// What is added to the lengths that the headers claim: IP, then UDP or the TCP data offset.
+    /// Added to the lengths in the headers: IP, then UDP or the TCP data offset.
     pub lies: (i32, i32),
-    /// The payload, piece by piece.
+    /// The payload, in pieces.
     pub pieces: Vec<Vec<u8>>,
-    /// Bytes behind the IP datagram.
+    /// Bytes after the IP datagram.
     pub padding: usize,
-    /// Bytes that are left of the frame.
+    /// The length to which the frame is cut.
     pub cut: Option<usize>,
-    /// Bytes of the frame that are replaced.
+    /// Bytes of the frame to replace: position and new value.
     pub flips: Vec<(usize, u8)>,
 }
 
 impl Packet {
-    /// The frame.
+    /// The whole frame.
     pub fn frame(&self) -> Vec<u8> {
         let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
         for tag in &self.tags {
@@ -127,7 +127,7 @@ impl Packet {
     }
 }
 
-/// Any packet for policies of `generate::policy`; `flow` tells connections apart.
+/// Any packet for the policies of this module; `flow` distinguishes connections.
 pub fn packet(random: &mut Random, flow: u64) -> Packet {
     let source = address(random);
     let mut destination = address(random);
@@ -154,7 +154,7 @@ pub fn packet(random: &mut Random, flow: u64) -> Packet {
         extensions: Vec::new(),
         fragment: None,
         tcp,
-        // Connections that are continued are few: a dropped one hides everything behind it.
+        // Few packets continue a connection: a dropped connection hides everything after it.
         source_port: if random.chance(10) { 40_000 + random.below(4) as u16 } else { 1024 + (flow % 64_000) as u16 },
         port,
         lies: (0, 0),

@@ -1,5 +1,5 @@
-//! Random packets: SIP messages with the freedom that the grammar gives (compact names, folding, display names, separators),
-//! and some that are none.
+//! Packets as proptest strategies: SIP messages that use the freedom of the grammar (compact names, folding, display names,
+//! separators), and some payloads that are not messages.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -61,7 +61,7 @@ pub fn packet() -> impl Strategy<Value = Packet> {
     })
 }
 
-/// A message, mostly as it should be.
+/// A message, mostly well-formed.
 pub fn message() -> impl Strategy<Value = Vec<u8>> {
     let start = prop_oneof![
         6 => (select(METHODS), uri()).prop_map(|(method, uri)| format!("{method} {uri} SIP/2.0")),
@@ -113,7 +113,7 @@ pub fn message() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// Long texts of what patterns begin with, end with and consist of, and of what says nothing to them.
+/// Long texts made of the beginnings, ends and parts of patterns, and of bytes that no pattern contains.
 fn text() -> impl Strategy<Value = Vec<u8>> {
     const PIECES: &[&[u8]] = &[
         b"friendly-",
@@ -154,7 +154,7 @@ const AGENTS: &[&[u8]] = &[
     b"\t\ta.c",
 ];
 
-/// Claims A, B and C, a `div` PASSporT, the compact form.
+/// Claims A, B and C, a `div` PASSporT, and the compact form.
 const IDENTITIES: &[&str] = &[
     "Identity: eyJhbGciOiJFUzI1NiJ9.eyJhdHRlc3QiOiJBIiwiZGVzdCI6e30.sig;info=<https://a>",
     "Identity: eyJhbGciOiJFUzI1NiJ9.eyJhdHRlc3QiOiJCIiwiZGVzdCI6e30.sig;info=<https://a>",

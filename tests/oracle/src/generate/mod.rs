@@ -1,6 +1,6 @@
 //! Random policies, packets and readings.
 //!
-//! Everything is drawn from small stocks, so that lists overlap, prefixes nest, and conditions hold about as often as not.
+//! Everything is drawn from small stocks, so that lists overlap, prefixes nest, and conditions hold about half of the time.
 
 pub mod frame;
 pub mod message;

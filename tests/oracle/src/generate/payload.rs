@@ -1,4 +1,4 @@
-//! Random payloads: messages that are nearly right, and what is no message.
+//! Random payloads: messages that are nearly well-formed, and payloads that are not messages.
 
 use super::{
     random::Random,
@@ -6,10 +6,10 @@ use super::{
     stock::VALUES,
 };
 
-/// Bytes that mean something to somebody.
+/// Bytes with a meaning to some reader.
 const SPECIAL: &[u8] = b"\0\t\n\r  \"\"<>>,,;;::@@%%\\=+(-./09AaZz\x01\x0b\x0f\x1f\x7f\x80\xff";
 
-/// A payload in pieces.
+/// A payload, in pieces.
 pub fn payload(random: &mut Random) -> Vec<Vec<u8>> {
     const OTHERS: &[&[u8]] = &[
         b"",
@@ -39,7 +39,7 @@ pub fn payload(random: &mut Random) -> Vec<Vec<u8>> {
     }
 }
 
-/// Changes some bytes.
+/// Changes a few bytes or pieces.
 fn mutate(random: &mut Random, pieces: &mut Vec<Vec<u8>>) {
     for _ in 0..=random.below(3) {
         let index = random.below(pieces.len());
@@ -74,7 +74,7 @@ pub(super) fn text(parts: &[&str]) -> Vec<u8> {
     parts.concat().into_bytes()
 }
 
-/// A message: start line, header fields, blank line, body; a piece each.
+/// A message: start line, header fields, blank line and body, each a piece.
 pub fn message(random: &mut Random) -> Vec<Vec<u8>> {
     let end = if random.chance(85) { "\r\n" } else { "\n" };
     let mut pieces = Vec::new();
@@ -155,7 +155,7 @@ pub fn message(random: &mut Random) -> Vec<Vec<u8>> {
         .to_string();
     common(random, 12, &["Privacy"], value);
     common(random, 20, &["Content-Type", "c"], "application/sdp".to_owned());
-    // Once more, which servers read differently.
+    // A duplicate field, which servers read differently.
     let again = name_addr(random, false);
     let names: &[&str] =
         random.pick(&[&["From", "f"][..], &["To", "t"], &["User-Agent"], &["Call-ID", "i"], &["Content-Length", "l"]]);
@@ -185,7 +185,7 @@ pub fn message(random: &mut Random) -> Vec<Vec<u8>> {
         }
     }
     if random.chance(1) {
-        // More lines, or more bytes, than are looked at.
+        // More lines, or more bytes, than are inspected.
         let lines = if random.chance(50) {
             vec![text(&["k: x", end]); 240 + random.below(30)]
         } else {
@@ -202,7 +202,7 @@ pub fn message(random: &mut Random) -> Vec<Vec<u8>> {
     pieces
 }
 
-/// Header lines that look like something else.
+/// Header lines that look like other ones.
 const STRANGE: &[&str] = &[
     "nonsense",
     "X-Foo: bar",

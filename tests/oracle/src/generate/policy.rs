@@ -19,7 +19,7 @@ use super::stock::{
     SPIDS, STAGES, TEXT_SCOPES, VERSTATS,
 };
 
-/// Any policy of up to `rules` rules.
+/// Any policy with up to `rules` rules.
 pub fn policy(rules: usize) -> impl Strategy<Value = Policy> {
     let lists = (vec(address_list(), 1..5), vec(number_list(), 1..5), vec(pattern_lists(), 1..4));
     lists.prop_flat_map(move |(addresses, numbers, patterns)| {
@@ -56,7 +56,7 @@ pub fn policy(rules: usize) -> impl Strategy<Value = Policy> {
     })
 }
 
-/// A rule can ask only once for one text, and for anomalies: further conditions exclude.
+/// A rule can have one positive condition on a text, and one on anomalies: further ones are negated.
 fn expressible(conditions: Vec<(Test, bool)>) -> Vec<Condition> {
     let mut asked = Vec::new();
     conditions
@@ -145,7 +145,7 @@ fn address_list() -> impl Strategy<Value = Arc<AddressList>> {
         let address: IpAddr = address.parse().expect("an address");
         match address {
             IpAddr::V4(address) => {
-                // Mostly long prefixes, now and then everything.
+                // Mostly long prefixes, sometimes all addresses.
                 let prefix = if less == 16 { 0 } else { 32 - 2 * less };
                 let bits = u32::from(address) & u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
                 AddressEntry { address: IpAddr::V4(bits.into()), prefix, line: 1 }

@@ -1,4 +1,4 @@
-//! Random numbers for generators: SplitMix64 (Steele, Lea, Flood 2014), the same everywhere for the same seed.
+//! Random numbers for generators: SplitMix64 (Steele, Lea, Flood 2014), the same on every machine for the same seed.
 
 /// A generator.
 #[derive(Clone, Debug)]
@@ -13,12 +13,12 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `bound`; 0 if that is 0.
+    /// A number below `bound`; 0 if `bound` is 0.
     pub fn below(&mut self, bound: usize) -> usize {
         (self.next() >> 16) as usize % bound.max(1)
     }
 
-    /// True in `percent` of a hundred cases.
+    /// True `percent` times in a hundred.
     pub fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }

@@ -13,7 +13,7 @@ use proptest::{
 use super::stock::{ADDRESSES, ATTESTATIONS, FORMATS, METHODS, NUMBERS, PORTS, TEXT_SCOPES, VALUES, VERSTATS};
 use crate::evaluate::{Numbers, Readings};
 
-/// A number that begins like one of the stock, of 1 to 18 digits.
+/// A number of 1 to 18 digits that shares a prefix with one in stock.
 pub fn number() -> impl Strategy<Value = String> {
     let cut = (select(&NUMBERS[..]), any::<Index>(), "[0-9]{0,11}").prop_map(|(number, length, tail)| {
         let mut digits = number[..=length.index(number.len())].to_owned() + &tail;
@@ -23,7 +23,7 @@ pub fn number() -> impl Strategy<Value = String> {
     prop_oneof![select(&NUMBERS[..]).prop_map(str::to_owned), cut]
 }
 
-/// An address of the stock, or next to one.
+/// An address from the stock, or one close to it.
 pub fn address() -> impl Strategy<Value = IpAddr> {
     (select(&ADDRESSES[..]), select(vec![0u32, 0, 1, 2, 0xff, 0x1_0000])).prop_map(|(address, further)| {
         match address.parse().expect("an address") {
@@ -33,7 +33,7 @@ pub fn address() -> impl Strategy<Value = IpAddr> {
     })
 }
 
-/// Readings of any packet.
+/// The readings of any packet.
 pub fn readings() -> impl Strategy<Value = Readings> {
     let numbers = (
         option::weighted(0.8, number()),

@@ -1,4 +1,4 @@
-//! Random policies for random packets.
+//! Policies from a seed, for random packets, and their images.
 
 use filter_core::layout::{Action, Method, Text, need};
 use filter_policy::{
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::compare::ALL_TEXTS;
 
-/// A policy of 1 to 12 rules.
+/// A policy with 1 to 12 rules.
 pub fn policy(random: &mut Random) -> Policy {
     let mut bytes = [0; 32];
     for chunk in bytes.chunks_exact_mut(8) {
@@ -31,11 +31,11 @@ pub fn policy(random: &mut Random) -> Policy {
     policy
 }
 
-/// What the policies of the compiler's own tests do not have.
+/// Adds what the strategy's policies lack.
 fn vary(random: &mut Random, policy: &mut Policy) {
-    // Every second rule of some policies can decide by what the first reading of a message takes in.
+    // In some policies, every second rule can decide on what the first part of the reading yields.
     let early = random.chance(50);
-    // Other texts, but no two the same: a rule asks for a text only once.
+    // Other texts, all different: a rule can have only one condition on a text.
     let first = random.below(ALL_TEXTS.len());
     let texts: Vec<_> = (0..TEXT_SCOPES.len()).map(|index| ALL_TEXTS[(first + 3 * index) % 14]).collect();
     let bans = random.chance(20);
@@ -83,13 +83,13 @@ fn vary(random: &mut Random, policy: &mut Policy) {
     }
 }
 
-/// The image of a policy, ready to be loaded.
+/// A policy's image, ready to be loaded.
 pub fn image(policy: &Policy, inspect: bool) -> Image {
     let mut image = compile(policy).unwrap_or_else(|errors| panic!("generated policies compile: {errors:?}"));
     for (slot, rule) in image.rules.iter_mut().enumerate() {
         rule.slot = slot as u16;
     }
-    // Where no event is due, a rule may decide before the message is read whole.
+    // If no event is due, a rule may decide before the whole message has been read.
     if policy.rules.len().is_multiple_of(2) {
         image.config.events_per_second = 0;
     }

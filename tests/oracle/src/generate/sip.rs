@@ -2,7 +2,7 @@
 
 use super::{payload::text, random::Random, stock::NUMBERS};
 
-/// A header line, written with the freedom of RFC 3261 section 7.3.1, and a little more.
+/// A header line, using the freedom that RFC 3261 section 7.3.1 gives, and a little more.
 pub(super) fn field(random: &mut Random, names: &[&str], value: &str, end: &str) -> Vec<u8> {
     let name: String = match random.below(6) {
         0 => random.pick(names).to_uppercase(),
@@ -31,7 +31,7 @@ pub(super) fn field(random: &mut Random, names: &[&str], value: &str, end: &str)
     text(&[&name, colon, &value, if random.chance(95) { "" } else { " \t" }, end])
 }
 
-/// Values with commas between them, some in quotes.
+/// One or more values, separated by commas.
 pub(super) fn several(random: &mut Random) -> String {
     let mut values = name_addr(random, false);
     while random.chance(30) {
@@ -145,7 +145,7 @@ pub fn user(random: &mut Random) -> String {
     if random.chance(1) {
         digits = "9".repeat(240 + random.below(30));
     }
-    // As it may be dialled: with a plus, with prefixes, without the country code.
+    // As people dial it: with a plus, with a prefix, without the country code.
     let mut number = match random.below(8) {
         0..3 => format!("+{digits}"),
         3 => format!("011{digits}"),

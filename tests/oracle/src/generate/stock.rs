@@ -3,7 +3,7 @@
 use filter_core::layout::{Attestation, Method, NumberFormat, Text, Transport, Verstat};
 use filter_policy::model::{Comparison, Identity};
 
-/// The ports of every generated policy.
+/// The signalling ports of every generated policy.
 pub const PORTS: [(u16, Transport); 4] =
     [(5060, Transport::Udp), (5060, Transport::Tcp), (5061, Transport::Tls), (5080, Transport::Udp)];
 

@@ -2,9 +2,9 @@
 
 use filter_core::{layout::anomaly, limits::MAX_HEADER_LINES, scratch::Header};
 
-use super::{behind_line_end, find, is_blank, is_line_end, words};
+use super::{after_line_end, find, is_blank, is_line_end, words};
 
-/// Header fields that are known: long name, compact name, and whether a message may have several.
+/// The known header fields: long name, compact name, and whether a message may have several.
 const FIELDS: [(Header, &[u8], &[u8], bool); 17] = [
     (Header::AssertedIdentity, b"p-asserted-identity", b"", true),
     (Header::CSeq, b"cseq", b"", false),
@@ -28,7 +28,7 @@ const FIELDS: [(Header, &[u8], &[u8], bool); 17] = [
 /// The header fields of a message, in order.
 pub(super) struct Fields {
     pub(super) fields: Vec<(Header, Vec<u8>)>,
-    /// Offset of the body in what was given; none without a blank line.
+    /// Offset of the body in the bytes that were read; none without a blank line.
     pub(super) body: Option<usize>,
     pub(super) anomalies: u32,
 }
@@ -58,8 +58,8 @@ pub(super) fn read_lines(bytes: &[u8]) -> Fields {
         }
         let end = find(bytes, at, is_line_end);
         if end < bytes.len() {
-            let (behind, odd) = behind_line_end(bytes, end);
-            next = behind;
+            let (after, odd) = after_line_end(bytes, end);
+            next = after;
             if odd {
                 fields.anomalies |= anomaly::CONTROL_CHARACTER;
             }
@@ -99,7 +99,8 @@ pub(super) fn read_lines(bytes: &[u8]) -> Fields {
     fields
 }
 
-/// What is wrong with the name of an unknown header field: no colon, a control character, white space but at its end.
+/// What is wrong with the name of an unknown header field: no colon, a control character, or white space anywhere but at
+/// its end.
 fn unknown_line(line: &[u8]) -> u32 {
     let Some(colon) = line.iter().position(|&byte| byte == b':') else { return anomaly::MALFORMED_HEADER };
     let name = &line[..colon];

@@ -7,7 +7,7 @@ use filter_core::{layout::Transport, reason::Reason};
 /// Identifies a fragmented datagram: source, destination, identification.
 pub type FragmentKey = (IpAddr, IpAddr, u32);
 
-/// What a frame is.
+/// A frame, as far as the filter is concerned.
 #[derive(Clone, Debug)]
 pub enum Frame {
     Other(Reason),
@@ -23,21 +23,21 @@ pub struct Packet {
     pub source_port: u16,
     pub port: u16,
     pub transport: Transport,
-    /// The first fragment of this datagram.
+    /// Set if this is the first fragment of a datagram.
     pub fragment: Option<FragmentKey>,
-    /// A TCP segment that opens a connection.
+    /// True for a TCP segment that opens a connection.
     pub opens: bool,
     pub payload: Vec<u8>,
 }
 
 impl Packet {
-    /// Nothing in it can be read.
+    /// True if there is no message to read.
     pub(super) fn is_closed(&self) -> bool {
         self.transport == Transport::Tls || (self.transport == Transport::Tcp && self.payload.is_empty())
     }
 }
 
-/// The IP header's part of a packet.
+/// What the IP headers of a packet say.
 struct Datagram<'a> {
     source: IpAddr,
     destination: IpAddr,
@@ -45,7 +45,7 @@ struct Datagram<'a> {
     protocol: u8,
     /// From the transport header to the end of the frame.
     rest: &'a [u8],
-    /// Bytes of `rest` that belong to the datagram; negative if its headers claim more than it has.
+    /// Bytes of `rest` that belong to the datagram; negative if the extension headers claim more than it has.
     length: isize,
     /// Offset of `rest` in the frame.
     offset: usize,
@@ -141,7 +141,7 @@ fn read_ipv6(frame: &[u8], offset: usize) -> Result<Datagram<'_>, Frame> {
     }
     let mut length = usize::from(be16(&ip[4..]));
     if length == 0 && protocol == HOP_BY_HOP {
-        // What Linux makes of it: the rest of the frame.
+        // Linux takes this as the rest of the frame.
         length = ip.len() - 40;
     } else if length == 0 {
         return Err(Frame::Other(Reason::Ipv6Malformed));
@@ -156,7 +156,7 @@ fn read_ipv6(frame: &[u8], offset: usize) -> Result<Datagram<'_>, Frame> {
     let (source, destination) = (address(8), address(24));
     let mut at = 40;
     let mut fragment = None;
-    // Extension headers are followed as far as they begin in the first two kilobytes.
+    // Extension headers are followed if they begin in the first two kilobytes.
     let mut followed = 0;
     while is_extension(protocol) && followed < 256 && offset + at <= 2047 {
         followed += 1;
@@ -172,7 +172,7 @@ fn read_ipv6(frame: &[u8], offset: usize) -> Result<Datagram<'_>, Frame> {
             if place != 0 {
                 return Err(Frame::LaterFragment(key));
             }
-            // One that is neither followed nor preceded by others is a whole datagram (RFC 6946).
+            // A fragment with no others before or after it is a whole datagram (RFC 6946).
             fragment = more.then_some(key);
         }
         protocol = header[0];
@@ -200,7 +200,7 @@ fn read_transport(datagram: &Datagram<'_>, ports: &[(u16, Transport)]) -> Result
     }
     let is_udp = datagram.protocol == 17;
     if !is_udp && datagram.fragment.is_some() && (8..20).contains(&datagram.length) {
-        // A first fragment too short for the header (RFC 1858): its ports are there, what it carries comes later.
+        // A first fragment too short for the TCP header (RFC 1858): it has the ports, the rest comes later.
         let (source_port, port) = (be16(datagram.rest), be16(&datagram.rest[2..]));
         let service = ports.iter().find(|service| service.0 == port && service.1 != Transport::Udp);
         let &(_, transport) = service.ok_or(Reason::NotSignalling)?;
@@ -229,10 +229,10 @@ fn read_transport(datagram: &Datagram<'_>, ports: &[(u16, Transport)]) -> Result
     let payload = if is_udp {
         let mut length = usize::from(be16(&bytes[4..]));
         if length == 0 && datagram.source.is_ipv6() {
-            // What Linux makes of it: all there is.
+            // Linux takes this as all there is.
             length = bytes.len();
         }
-        // A first fragment claims the length of the whole datagram.
+        // A first fragment gives the length of the whole datagram.
         if length < 8 || (length > bytes.len() && datagram.fragment.is_none()) {
             return Err(Reason::UdpMalformed);
         }

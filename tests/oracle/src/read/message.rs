@@ -1,4 +1,4 @@
-//! Payloads: what kind they are, the start line, and the message as it was read.
+//! Payloads: their kind, the start line, and the message that was read.
 
 use filter_core::{
     layout::{Attestation, Method, NumberFormat, TEXTS, Verstat, anomaly},
@@ -7,10 +7,10 @@ use filter_core::{
 };
 use filter_policy::model::Policy;
 
-use super::{behind_line_end, find, frame::Packet, is_blank, is_line_end, values::read_fields, words};
+use super::{after_line_end, find, frame::Packet, is_blank, is_line_end, values::read_fields, words};
 use crate::evaluate::Numbers;
 
-/// What a payload is, and what it says.
+/// A payload: its kind, and the values read from it.
 #[derive(Clone, Debug)]
 pub struct Message {
     pub kind: Kind,
@@ -18,9 +18,9 @@ pub struct Message {
     pub method: Method,
     /// The method or the status code as written.
     pub written_method: Vec<u8>,
-    /// By `Text`, without the white space around it.
+    /// Indexed by `Text`.
     pub texts: [Option<Vec<u8>>; TEXTS],
-    /// By `UriOf`; empty where there is none.
+    /// Indexed by `UriOf`; empty if the message has none.
     pub users: [Vec<u8>; 8],
     pub numbers: Numbers,
     pub calling_format: NumberFormat,
@@ -29,7 +29,7 @@ pub struct Message {
     pub verstat: Verstat,
     pub privacy: bool,
     pub content_length: Option<u32>,
-    /// Header fields that were there.
+    /// The known header fields, in order.
     pub seen: Vec<Header>,
 }
 
@@ -61,7 +61,7 @@ impl Message {
 
 pub fn read_payload(policy: &Policy, packet: &Packet) -> Message {
     let mut message = read_whole_payload(policy, packet);
-    // What a first fragment is without its start line cannot be told, even if it holds line ends only.
+    // A first fragment without a start line could be anything, even if it holds only line ends.
     if packet.fragment.is_some() && !message.is_sip() {
         message.anomalies |= anomaly::TINY_FIRST_FRAGMENT;
     }
@@ -81,7 +81,7 @@ fn read_whole_payload(policy: &Policy, packet: &Packet) -> Message {
         return message;
     }
     if visible != start {
-        // RFC 8489 section 5: two zero bits, and the magic cookie.
+        // RFC 8489 section 5: two zero bits and the magic cookie.
         if inspected.len() >= 20 && inspected[0] < 0x40 && inspected[4..8] == [0x21, 0x12, 0xa4, 0x42] {
             message.kind = Kind::Stun;
             return message;
@@ -93,9 +93,9 @@ fn read_whole_payload(policy: &Policy, packet: &Packet) -> Message {
         message.anomalies |= anomaly::MALFORMED_START_LINE;
     }
     let end = find(inspected, visible, is_line_end);
-    let (mut behind, mut odd) = (end, false);
+    let (mut next, mut odd) = (end, false);
     if end < inspected.len() {
-        (behind, odd) = behind_line_end(inspected, end);
+        (next, odd) = after_line_end(inspected, end);
         read_start_line(&mut message, &inspected[visible..end]);
     }
     if odd {
@@ -106,11 +106,11 @@ fn read_whole_payload(policy: &Policy, packet: &Packet) -> Message {
         return message;
     }
     let request_uri = &inspected[visible..end];
-    read_fields(policy, packet, &mut message, request_uri, &inspected[behind..], behind);
+    read_fields(policy, packet, &mut message, request_uri, &inspected[next..], next);
     message
 }
 
-/// A token of the form `SIP/2.0`, of any case and version.
+/// True for a token of the form `SIP/2.0`, in any case and of any version.
 fn is_version(word: &[u8]) -> bool {
     word.len() == 7
         && word[..4].eq_ignore_ascii_case(b"SIP/")
@@ -119,7 +119,7 @@ fn is_version(word: &[u8]) -> bool {
         && word[6].is_ascii_digit()
 }
 
-/// RFC 3261 section 7.1 and 7.2. White space other than single spaces is read over, and an anomaly.
+/// RFC 3261 sections 7.1 and 7.2. White space other than single spaces is skipped, and an anomaly.
 fn read_start_line(message: &mut Message, line: &[u8]) {
     let words = words(line);
     let single = |a: usize, b: usize| words[b].0 - (words[a].0 + words[a].1.len()) == 1;
@@ -140,7 +140,7 @@ fn read_start_line(message: &mut Message, line: &[u8]) {
         }
         return;
     }
-    // The version is looked for among the words behind the URI; a URI with a space in it is an anomaly, but is read.
+    // Any word after the URI may be the version: a URI with a space in it is an anomaly, but is read.
     let Some(version) = (2..words.len().min(2 + 1 + 32)).find(|&index| is_version(words[index].1)) else { return };
     message.kind = Kind::Request;
     message.written_method = first.to_vec();
@@ -148,8 +148,8 @@ fn read_start_line(message: &mut Message, line: &[u8]) {
     if &words[version].1[4..] != b"2.0" {
         message.anomalies |= anomaly::UNSUPPORTED_VERSION;
     }
-    let behind = &line[words[version].0 + 7..];
-    let well_formed = version == 2 && single(0, 1) && single(1, 2) && behind.is_empty() && words[1].1[0] != b'<';
+    let rest = &line[words[version].0 + 7..];
+    let well_formed = version == 2 && single(0, 1) && single(1, 2) && rest.is_empty() && words[1].1[0] != b'<';
     if !well_formed {
         message.anomalies |= anomaly::MALFORMED_START_LINE;
     }

@@ -1,8 +1,7 @@
-//! The naive reader: from a frame to what a policy can ask about, one step after the other over byte slices.
+//! The naive reader: from a frame to everything a policy can ask about, one step at a time over byte slices.
 //!
-//! Written from RFC 3261, RFC 3966, RFC 3325 and the documentation of `filter-core`, not from its code: no words of eight
-//! bytes, no cursors in shared memory, no tables. Where a message leaves room for two readings, the comments say which one
-//! is taken.
+//! Written from RFC 3261, RFC 3966, RFC 3325 and the documentation of `filter-core`, not from its code: no eight-byte words,
+//! no cursors in shared memory, no tables. Where a message can be read in two ways, a comment says which one is used.
 
 mod fields;
 mod frame;
@@ -22,7 +21,7 @@ fn is_line_end(byte: u8) -> bool {
     byte == b'\r' || byte == b'\n'
 }
 
-/// The position of the first byte from `from` on that is one; the length if there is none.
+/// The position of the first matching byte at or after `from`; the length if there is none.
 fn find(bytes: &[u8], from: usize, is: impl Fn(u8) -> bool) -> usize {
     (from..bytes.len()).find(|&at| is(bytes[at])).unwrap_or(bytes.len())
 }
@@ -33,20 +32,22 @@ pub fn trimmed(bytes: &[u8]) -> &[u8] {
     &bytes[start..end]
 }
 
-/// Where the line behind a line end begins, and whether that is odd: a carriage return without a line feed ends a line for
-/// some servers and not for others, several before a line feed end the headers for some. Here they end a line, once.
-fn behind_line_end(bytes: &[u8], at: usize) -> (usize, bool) {
+/// Where the line after a line end begins, and whether the line end is odd.
+///
+/// A carriage return without a line feed ends a line for some servers and not for others. Several of them before a line feed
+/// end the headers for some. Here they end one line.
+fn after_line_end(bytes: &[u8], at: usize) -> (usize, bool) {
     if bytes[at] == b'\n' {
         return (at + 1, false);
     }
     if bytes.get(at + 1) == Some(&b'\n') {
         return (at + 2, false);
     }
-    let behind = find(bytes, at, |byte| byte != b'\r');
-    (behind + usize::from(bytes.get(behind) == Some(&b'\n')), behind < bytes.len())
+    let after = find(bytes, at, |byte| byte != b'\r');
+    (after + usize::from(bytes.get(after) == Some(&b'\n')), after < bytes.len())
 }
 
-/// The words of a line with their places.
+/// The words of a line with their positions.
 fn words(line: &[u8]) -> Vec<(usize, &[u8])> {
     let mut words = Vec::new();
     let mut at = 0;
@@ -61,7 +62,7 @@ fn words(line: &[u8]) -> Vec<(usize, &[u8])> {
     }
 }
 
-/// Lines with their line ends.
+/// The lines, each with its line feed.
 fn lines(bytes: &[u8]) -> Vec<&[u8]> {
     bytes.split_inclusive(|&byte| byte == b'\n').collect()
 }

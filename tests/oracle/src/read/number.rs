@@ -1,4 +1,4 @@
-//! Numbers: E.164 digits by the policy's numbering, formats, and `verstat`.
+//! Numbers: normalisation to E.164 under the policy's numbering, formats, and `verstat`.
 
 use filter_core::{
     layout::{NumberFormat, Verstat},
@@ -13,20 +13,20 @@ use super::{
 };
 use crate::evaluate;
 
-/// E.164 digits, or a short code; none if nothing is left behind the international prefix.
+/// E.164 digits, or a short code; none if the international prefix is all there is.
 fn normal_form(numbering: &Numbering, number: &Digits) -> Option<String> {
     let digits = &number.digits;
-    let behind = |prefix: &str| digits.strip_prefix(prefix).filter(|_| !prefix.is_empty());
+    let without = |prefix: &str| digits.strip_prefix(prefix).filter(|_| !prefix.is_empty());
     let nanp = numbering.country_code == "1";
     let normal = if number.plus || digits.len() <= 6 {
         digits.clone()
-    } else if let Some(international) = behind(&numbering.international_prefix) {
+    } else if let Some(international) = without(&numbering.international_prefix) {
         international.to_owned()
     } else if nanp && digits.len() == 10 && !digits.starts_with(['0', '1']) {
         format!("1{digits}")
     } else if nanp && digits.len() == 11 && digits.starts_with('1') {
         digits.clone()
-    } else if let Some(national) = behind(&numbering.national_prefix) {
+    } else if let Some(national) = without(&numbering.national_prefix) {
         format!("{}{national}", numbering.country_code)
     } else if numbering.bare_national {
         format!("{}{digits}", numbering.country_code)
@@ -36,7 +36,7 @@ fn normal_form(numbering: &Numbering, number: &Digits) -> Option<String> {
     (!normal.is_empty()).then_some(normal)
 }
 
-/// The number of a URI and its format.
+/// A URI's number and its format.
 fn number(policy: &Policy, uri: &Uri) -> (Option<String>, NumberFormat) {
     if uri.user.is_empty() {
         return (None, NumberFormat::Missing);
@@ -75,10 +75,10 @@ pub(super) fn read_numbers(policy: &Policy, packet: &Packet, message: &mut Messa
     let asserted = if of(UriOf::Asserted).number.is_some() { UriOf::Asserted } else { UriOf::SecondAsserted };
     message.numbers.asserted = number(policy, of(asserted)).0;
     let verified = if is_believed && of(UriOf::Asserted).is_present { UriOf::Asserted } else { UriOf::From };
-    message.verstat = verstat(&of(verified).behind_number);
+    message.verstat = verstat(&of(verified).parameters);
 }
 
-/// The first `verstat` parameter (3GPP TS 24.229 section 7.2A.20) of a user part or a URI.
+/// The first `verstat` parameter (3GPP TS 24.229 section 7.2A.20).
 fn verstat(parameters: &[u8]) -> Verstat {
     for parameter in parameters.split(|&byte| byte == b';').skip(1).take(64) {
         let parameter = parameter.to_ascii_lowercase();

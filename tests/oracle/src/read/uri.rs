@@ -7,7 +7,7 @@ use filter_core::{
 
 use super::{fields::Fields, find, is_blank, message::Message, words};
 
-/// What is read of the URI of a header field.
+/// The parts of a URI.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Uri {
     pub(super) is_present: bool,
@@ -16,12 +16,12 @@ pub(super) struct Uri {
     pub(super) display: Vec<u8>,
     pub(super) user: Vec<u8>,
     pub(super) host: Vec<u8>,
-    /// What stands between the number and the end of the URI.
-    pub(super) behind_number: Vec<u8>,
+    /// Everything from the end of the number to the end of the URI.
+    pub(super) parameters: Vec<u8>,
     pub(super) number: Option<Digits>,
 }
 
-/// The digits of a user part, and whether a plus stands before them.
+/// The digits of a user part, and whether they follow a plus.
 #[derive(Clone, Debug)]
 pub(super) struct Digits {
     pub(super) plus: bool,
@@ -34,7 +34,7 @@ enum Form {
     Enclosed,
 }
 
-/// The URIs, by `UriOf`.
+/// The URIs of a message, indexed by `UriOf`.
 pub(super) fn read_uris(message: &mut Message, start_line: &[u8], fields: &Fields) -> [Uri; 8] {
     let request = if message.kind == Kind::Request {
         let at = words(start_line)[1].0;
@@ -44,10 +44,10 @@ pub(super) fn read_uris(message: &mut Message, start_line: &[u8], fields: &Field
         Uri::default()
     };
     let asserted = fields.all(Header::AssertedIdentity);
-    // The second identity: of the second line, else the second value of the first.
+    // The second identity is that of the second line, or else the second value of the first line.
     let second = asserted.get(1).copied().or_else(|| asserted.first().and_then(|line| values(line).get(1).copied()));
     let history = fields.all(Header::HistoryInfo);
-    // The entry before the last, which is the current target (RFC 7044 section 5).
+    // The last entry is the current target (RFC 7044 section 5); the one before it forwarded.
     let entries: Vec<&[u8]> = history.iter().rev().take(2).rev().flat_map(|line| values(line)).collect();
     let earlier = entries.len().checked_sub(2).map(|index| entries[index]);
     let name_addr = |value: Option<&[u8]>| value.map(name_addr).unwrap_or_default();
@@ -67,8 +67,8 @@ pub(super) fn read_uris(message: &mut Message, start_line: &[u8], fields: &Field
     uris
 }
 
-/// The values of a header field: what commas separate outside of quotes and angle brackets, each to the end of the line
-/// (reading one ends where its URI does). After 256 quotes, brackets and commas the rest is one value.
+/// The values of a header field, separated by commas outside quotes and angle brackets. Each slice runs to the end of the
+/// line: reading it stops at the end of its URI. After 256 quotes, brackets and commas, the rest is one value.
 fn values(line: &[u8]) -> Vec<&[u8]> {
     let mut starts = vec![0];
     let mut at = 0;
@@ -91,26 +91,26 @@ fn values(line: &[u8]) -> Vec<&[u8]> {
     starts.into_iter().map(|start| &line[start..]).collect()
 }
 
-/// How many bytes a backslash takes with it: in quotes any one, outside (where it means nothing) a quote, which some senders
-/// mean as such.
+/// How many bytes after a backslash it escapes: any one byte inside quotes. Outside quotes, where a backslash means nothing,
+/// only a quote, because some senders do write `\"`.
 fn escaped(text: &[u8], at: usize, is_quoted: bool) -> usize {
     usize::from(is_quoted || text.get(at + 1) == Some(&b'"'))
 }
 
-/// True if the text begins with a scheme whose URIs have a user part.
+/// The scheme, if it is one whose URIs have a user part.
 fn scheme(text: &[u8]) -> Option<&'static [u8]> {
     let begins = |scheme: &&&[u8]| text.len() >= scheme.len() && text[..scheme.len()].eq_ignore_ascii_case(scheme);
     [&b"sip:"[..], b"sips:", b"tel:"].iter().find(begins).copied()
 }
 
-/// `name-addr / addr-spec` (RFC 3261 section 25.1), and what is sent in their place.
+/// Reads `name-addr / addr-spec` (RFC 3261 section 25.1), and what senders write instead.
 fn name_addr(value: &[u8]) -> Uri {
     let value = &value[find(value, 0, |byte| !is_blank(byte))..];
     if value.is_empty() {
         return Uri::default();
     }
     if scheme(value).is_some() {
-        // An addr-spec, unless an angle bracket follows before quotes and parameters: then that was a display name.
+        // An addr-spec, unless an angle bracket comes before any quote or parameter: then this is a display name.
         let stop = find(value, 0, |byte| [b'<', b';', b'"'].contains(&byte));
         if value.get(stop) != Some(&b'<') {
             return uri(value, Form::Bare);
@@ -138,7 +138,7 @@ fn name_addr(value: &[u8]) -> Uri {
         at += 1;
     }
     if quote.is_some() || at < value.len() {
-        // A string that does not end, or more quotes than are followed.
+        // An unterminated string, or more quotes than are followed.
         return Uri { is_malformed: true, ..Uri::default() };
     }
     // `"name" sip:user@host`, or a URI of another scheme.
@@ -149,8 +149,7 @@ fn name_addr(value: &[u8]) -> Uri {
     }
 }
 
-/// Reads a URI. In angle brackets and in a request line it ends at `>` or white space; a bare one ends at its first
-/// semicolon or comma too.
+/// Reads a URI. It ends at `>` or white space; a bare one also ends at its first semicolon or comma.
 fn uri(text: &[u8], form: Form) -> Uri {
     let mut read = Uri { is_present: true, ..Uri::default() };
     let text = &text[find(text, 0, |byte| !is_blank(byte))..];
@@ -161,17 +160,17 @@ fn uri(text: &[u8], form: Form) -> Uri {
         let end = find(text, 0, |byte| [b';', b'>', b'?', b','].contains(&byte) || is_blank(byte));
         read.host = text[end..find(text, end, ends)].to_vec();
         read.set_user(&text[..end], end);
-        read.behind_number = read.host.clone();
+        read.parameters = read.host.clone();
         return read;
     }
-    // A semicolon before the @ belongs to the user part; behind a colon stands a password.
+    // A semicolon before the @ belongs to the user part; a colon starts a password.
     let stops = |byte: u8| byte == b'@' || byte == b'>' || is_blank(byte);
     let number_end = find(text, 0, |byte| byte == b':' || byte == b';' || stops(byte));
     let user_end = find(text, number_end, |byte| byte == b':' || stops(byte));
     let at = find(text, user_end, stops);
     let mut host_start = 0;
     if text.get(at) == Some(&b'@') {
-        // In a bare addr-spec parameters of the header may hold an @; but a number in front of them has user parameters.
+        // In a bare addr-spec, a header parameter may contain an @. After a number, though, they are user parameters.
         let has_parameters = text[number_end] == b';';
         if !has_parameters || form == Form::Enclosed || digits(&text[..number_end]).is_some() {
             read.set_user(&text[..user_end], number_end);
@@ -181,12 +180,13 @@ fn uri(text: &[u8], form: Form) -> Uri {
     let end = find(text, host_start, ends);
     read.host = text[host_start..end].to_vec();
     if host_start > 0 {
-        read.behind_number = text[number_end..end].to_vec();
+        read.parameters = text[number_end..end].to_vec();
     } else {
-        read.behind_number = read.host.clone();
+        read.parameters = read.host.clone();
     }
-    const NOBODY: &[u8] = b"anonymous.invalid";
-    read.is_anonymous |= read.host.len() >= NOBODY.len() && read.host[..NOBODY.len()].eq_ignore_ascii_case(NOBODY);
+    const ANONYMOUS: &[u8] = b"anonymous.invalid";
+    read.is_anonymous |=
+        read.host.len() >= ANONYMOUS.len() && read.host[..ANONYMOUS.len()].eq_ignore_ascii_case(ANONYMOUS);
     read
 }
 
@@ -198,8 +198,8 @@ impl Uri {
     }
 }
 
-/// The number that a user part is: digits, with visual separators (RFC 3966 section 3), %-escapes of both, a plus before the
-/// first digit. Up to 256 characters are looked at.
+/// The number in a user part: digits and visual separators (RFC 3966 section 3), either of them %-escaped, with an optional
+/// plus before the first digit. Not a number if longer than 256 characters.
 fn digits(user: &[u8]) -> Option<Digits> {
     let mut number = Digits { plus: false, digits: String::new() };
     let mut at = 0;

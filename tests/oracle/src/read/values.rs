@@ -51,8 +51,8 @@ pub(super) fn read_fields(
     read_content_length(packet, message, &fields, bytes, offset);
 }
 
-/// RFC 8225 section 9: the payload of a SHAKEN PASSporT begins with its attestation; in base64url these are sixteen
-/// characters behind the first full stop. Nothing else is a claim.
+/// The attestation. A SHAKEN PASSporT's payload begins with it (RFC 8225 section 9): in base64url, the sixteen characters
+/// after the first full stop. Nothing else is a claim.
 fn read_attestation(message: &mut Message, fields: &Fields) {
     for value in fields.all(Header::Identity) {
         if matches!(message.attestation, Attestation::A | Attestation::B | Attestation::C) {
@@ -104,7 +104,7 @@ fn read_body(message: &mut Message, fields: &Fields, bytes: &[u8]) {
     message.texts[Text::SdpSession as usize] = session.map(<[u8]>::to_vec);
 }
 
-/// Content-Length against what the packet has (RFC 3261 section 18.3).
+/// Compares Content-Length with the bytes that follow the headers (RFC 3261 section 18.3).
 fn read_content_length(packet: &Packet, message: &mut Message, fields: &Fields, bytes: &[u8], offset: usize) {
     let Some(value) = fields.first(Header::ContentLength) else { return };
     let words = words(value);
@@ -114,7 +114,7 @@ fn read_content_length(packet: &Packet, message: &mut Message, fields: &Fields, 
     {
         message.content_length = std::str::from_utf8(word).ok().and_then(|word| word.parse().ok());
     }
-    // The rest of a fragmented datagram is elsewhere.
+    // The rest of a fragmented datagram is in other packets.
     let Some(body) = fields.body.filter(|_| packet.fragment.is_none()) else { return };
     let available = packet.payload.len() - offset - body;
     let Some(claimed) = message.content_length.map(|length| length as usize) else {
@@ -122,7 +122,7 @@ fn read_content_length(packet: &Packet, message: &mut Message, fields: &Fields, 
         return;
     };
     if claimed > available {
-        // In a stream the rest comes with the next segment.
+        // In a stream, the rest comes in the next segment.
         if packet.transport == Transport::Udp {
             message.anomalies |= anomaly::CONTENT_LENGTH_MISMATCH;
         }
@@ -131,16 +131,16 @@ fn read_content_length(packet: &Packet, message: &mut Message, fields: &Fields, 
     if claimed == available {
         return;
     }
-    // Line ends behind the message are padding; a start line is another message.
-    let behind = bytes.get(body + claimed..).unwrap_or(&[]);
-    let behind = &behind[find(behind, 0, |byte| !is_line_end(byte))..];
-    if behind.is_empty() {
+    // Line ends after the message are padding; a start line is a second message.
+    let extra = bytes.get(body + claimed..).unwrap_or(&[]);
+    let extra = &extra[find(extra, 0, |byte| !is_line_end(byte))..];
+    if extra.is_empty() {
         if packet.payload.len() > INSPECTED_LENGTH {
             message.anomalies |= anomaly::CONTENT_LENGTH_MISMATCH;
         }
         return;
     }
-    let line = lines(behind)[0];
+    let line = lines(extra)[0];
     let is_request = line.strip_suffix(b"\n").is_some_and(|line| {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         line.len() > 7 && line.ends_with(b"SIP/2.0")
