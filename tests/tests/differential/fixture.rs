@@ -55,7 +55,18 @@ pub(crate) fn fixture(policy: &Policy, inspect: bool, packets: &[Packet], differ
                     let entries = lists.iter().flat_map(|list| &list.entries);
                     format!("{:?}", entries.map(|entry| &entry.pattern).collect::<Vec<_>>())
                 }
-                other => format!("{other:?}"),
+                other @ (Test::Transport(_)
+                | Test::Port(_)
+                | Test::Method(_)
+                | Test::Country(..)
+                | Test::Region(..)
+                | Test::Spid(..)
+                | Test::Format(..)
+                | Test::Reputation(..)
+                | Test::Attestation(_)
+                | Test::Verstat(_)
+                | Test::Neighbor(_)
+                | Test::Anomaly(_)) => format!("{other:?}"),
             };
             let _ = writeln!(text, "match.{not}{} = {values}", scope.name());
         }

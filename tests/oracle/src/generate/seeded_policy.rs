@@ -52,15 +52,25 @@ fn vary(random: &mut Random, policy: &mut Policy) {
                     *text = texts[place];
                 }
                 Test::Anomaly(bits) => *bits = 1 << random.below(12) | 1 << random.below(12),
-                Test::Method(methods) if random.chance(50) => {
-                    methods.push(MethodName(random.pick(&[
-                        Method::Ack,
-                        Method::Message,
-                        Method::Subscribe,
-                        Method::Bye,
-                    ])));
+                Test::Method(methods) => {
+                    if random.chance(50) {
+                        const FURTHER: [Method; 4] = [Method::Ack, Method::Message, Method::Subscribe, Method::Bye];
+                        methods.push(MethodName(random.pick(&FURTHER)));
+                    }
                 }
-                _ => {}
+                Test::Source(_)
+                | Test::Destination(_)
+                | Test::Transport(_)
+                | Test::Port(_)
+                | Test::Number(..)
+                | Test::Country(..)
+                | Test::Region(..)
+                | Test::Spid(..)
+                | Test::Format(..)
+                | Test::Reputation(..)
+                | Test::Attestation(_)
+                | Test::Verstat(_)
+                | Test::Neighbor(_) => {}
             }
         }
         if early && index.is_multiple_of(2) {
