@@ -354,7 +354,7 @@ fn scanner(title: &str, effort: Effort) -> Result<Measurement> {
 }
 
 fn sample() -> Result<filter_policy::image::Image> {
-    let built = ringfence::daemon::Source::Sample.build();
+    let built = ringfence::repository::Source::Sample.build();
     built.map(|built| built.image).map_err(|_| anyhow::anyhow!("the sample policy does not compile"))
 }
 

@@ -1,5 +1,24 @@
-//! The user-space half of Ringfence: policies, the kernel's maps and programs, the daemon and the command line.
+//! The `ringfence` binary as a library: the kernel's maps and programs, telemetry, the daemon and the command line.
+//!
+//! The modules are rooms, one above the other. Each uses the ones below it and never the ones beside or above it;
+//! `tests/rooms.rs` holds the order:
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`cli`] | the command line, one file per subcommand |
+//! | [`daemon`] | the event loop: signals, timers, tasks; no logic of its own |
+//! | [`api`] | HTTP over a Unix socket: request and answer types, server, client |
+//! | [`deploy`] | putting a policy in force, keeping or removing the filter; no tokio |
+//! | [`repository`] | where a policy comes from, and how its changes are noticed |
+//! | [`outputs`] | where telemetry goes: terminal, JSON lines |
+//! | [`telemetry`] | typed events and notices, the bus, the status, the table |
+//! | [`kernel`] | the XDP program, its maps, its pins |
 
+pub mod api;
 pub mod cli;
 pub mod daemon;
+pub mod deploy;
 pub mod kernel;
+pub mod outputs;
+pub mod repository;
+pub mod telemetry;

@@ -7,15 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper::Method;
-use serde_json::json;
-
 use super::{Place, print, status};
 use crate::{
-    daemon::client::Client,
+    api::Client,
     kernel::{self, Error},
+    telemetry::{Detached, Message, Notice},
 };
-use filter_policy::language::printable;
 
 /// How long a daemon may take to end: it finishes a reload first.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -62,15 +59,9 @@ pub fn run(args: DetachArgs) -> anyhow::Result<ExitCode> {
             result => break result?,
         }
     };
-    let text = if args.json {
-        printable::json_line(&json!({"event": "detached", "interfaces": interfaces, "stopped_daemon": stopped})) + "\n"
-    } else if interfaces.is_empty() {
-        format!("no filter is attached by the pins in {}\n", pins.root().display())
-    } else {
-        let daemon = if stopped { ", and the daemon has ended" } else { "" };
-        format!("the filter was taken off {}{daemon}\n", interfaces.join(", "))
-    };
-    print(&text)?;
+    let notice = Notice::Detached(Detached { interfaces, stopped_daemon: stopped, pins: pins.root().to_path_buf() });
+    let text = if args.json { Message::from(notice).json_line() } else { notice.to_string() };
+    print(&(text + "\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -78,7 +69,7 @@ pub fn run(args: DetachArgs) -> anyhow::Result<ExitCode> {
 async fn stop(place: &Place, pins: &Path) -> anyhow::Result<bool> {
     match status::ask(place).await? {
         Some(status) if status.pin_dir == pins => {
-            let _: serde_json::Value = Client::connect(&place.socket).await?.json(Method::POST, "/stop").await?;
+            Client::connect(&place.socket).await?.stop().await?;
             Ok(true)
         }
         _ => Ok(false),

@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::Place;
-use crate::daemon::{client::Client, event::PacketEvent};
+use crate::{
+    api::{Client, EventLine},
+    telemetry::Message,
+};
 use filter_policy::language::printable;
 
 /// Show the packets that were dropped, or would have been, and why
@@ -43,26 +46,22 @@ pub struct EventsArgs {
 /// # Errors
 /// No daemon answers.
 pub fn run(args: EventsArgs) -> anyhow::Result<ExitCode> {
-    let last = args.last.unwrap_or(if args.follow { 10 } else { usize::MAX });
-    let path = format!("/events?follow={}&last={last}", args.follow);
+    let last = args.last.or(args.follow.then_some(10));
     super::block_on(async {
-        let mut client = Client::connect(&args.place.socket).await?;
-        client.lines(&path, |line| show(line, args.json)).await
+        let client = Client::connect(&args.place.socket).await?;
+        client.events(last, args.follow, |line| show(line, args.json)).await
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints one line of the answer. An error means that nobody reads any more.
-fn show(line: &[u8], json: bool) -> io::Result<()> {
-    let text = String::from_utf8_lossy(line);
+/// Prints one line of the answer. Fails when nobody reads any more.
+fn show(line: EventLine<'_>, json: bool) -> io::Result<()> {
     let mut output = io::stdout().lock();
-    if json {
-        writeln!(output, "{text}")?;
-    } else if let Ok(event) = serde_json::from_str::<PacketEvent>(&text) {
-        writeln!(output, "{}", event.line())?;
-    } else {
-        // "missed", or something that a later daemon says.
-        writeln!(output, "{}", printable::escaped(&text))?;
+    match line.message() {
+        _ if json => writeln!(output, "{}", line.json())?,
+        Some(Message::Notice(notice)) => writeln!(output, "{notice}")?,
+        Some(Message::Packet(event)) => writeln!(output, "{}", event.line())?,
+        None => writeln!(output, "{}", printable::escaped(line.json()))?,
     }
     output.flush()
 }

@@ -24,7 +24,8 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    daemon::{self, api::DEFAULT_SOCKET, client::ClientError},
+    api::{ClientError, DEFAULT_SOCKET, SocketError},
+    daemon, deploy,
     kernel::{self, DEFAULT_PIN_DIRECTORY, Pins},
 };
 use filter_policy::{
@@ -133,11 +134,10 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
         }
         if let Some(error) = cause.downcast_ref::<daemon::Error>() {
             return match error {
-                daemon::Error::Policy(..) => EXIT_NO,
-                daemon::Error::Kernel(_)
+                daemon::Error::Deploy(deploy::Error::Policy { .. }) => EXIT_NO,
+                daemon::Error::Deploy(deploy::Error::Kernel(_))
                 | daemon::Error::Runtime(_)
-                | daemon::Error::Socket { .. }
-                | daemon::Error::SocketTaken(_) => EXIT_SYSTEM,
+                | daemon::Error::Socket(_) => EXIT_SYSTEM,
             };
         }
     }
@@ -155,10 +155,12 @@ pub fn help(error: &anyhow::Error) -> Option<String> {
             return error.help().map(ToOwned::to_owned);
         }
         match cause.downcast_ref::<daemon::Error>()? {
-            daemon::Error::Kernel(error) => error.help(),
-            daemon::Error::Policy(..) | daemon::Error::Runtime(_) => None,
-            daemon::Error::Socket { .. } => Some("run as root, or name a socket elsewhere: `--socket PATH`".to_owned()),
-            daemon::Error::SocketTaken(_) => {
+            daemon::Error::Deploy(deploy::Error::Kernel(error)) => error.help(),
+            daemon::Error::Deploy(deploy::Error::Policy { .. }) | daemon::Error::Runtime(_) => None,
+            daemon::Error::Socket(SocketError::Bind { .. }) => {
+                Some("run as root, or name a socket elsewhere: `--socket PATH`".to_owned())
+            }
+            daemon::Error::Socket(SocketError::Taken(_)) => {
                 Some("`ringfence status` shows it; a second one needs its own `--socket` and `--pin-dir`".to_owned())
             }
         }
@@ -243,8 +245,10 @@ mod tests {
     fn what_the_system_refuses_ends_with_3_and_a_bad_policy_with_1() {
         let kernel = || kernel::Error::UnknownInterface("x".to_owned());
         assert_eq!(exit_status(&kernel().into()), EXIT_SYSTEM);
-        assert_eq!(exit_status(&daemon::Error::Kernel(kernel()).into()), EXIT_SYSTEM);
-        assert_eq!(exit_status(&daemon::Error::Policy("p".to_owned(), "1 error".to_owned()).into()), EXIT_NO);
+        let deploy = |error: deploy::Error| daemon::Error::Deploy(error).into();
+        assert_eq!(exit_status(&deploy(kernel().into())), EXIT_SYSTEM);
+        let refused = deploy::Error::Policy { policy: "p".to_owned(), totals: "1 error".to_owned() };
+        assert_eq!(exit_status(&deploy(refused)), EXIT_NO);
         assert_eq!(exit_status(&anyhow::anyhow!("no such file")), EXIT_USAGE);
     }
 }

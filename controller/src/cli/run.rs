@@ -4,8 +4,10 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use super::Place;
 use crate::{
-    daemon::{self, Options, Source},
+    daemon::{self, Options},
+    deploy::Target,
     kernel::ModeChoice,
+    repository::Source,
 };
 
 /// Filter: load a policy, attach it, follow its changes, show what is dropped
@@ -61,10 +63,8 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let mut seen = std::collections::HashSet::new();
     interfaces.retain(|interface| seen.insert(interface.clone()));
     daemon::run(Options {
-        interfaces,
+        target: Target { pins: args.place.pins(), interfaces, mode: args.mode },
         source: args.policy.map_or(Source::Sample, Source::Directory),
-        mode: args.mode,
-        pins: args.place.pins(),
         socket: args.place.socket,
         interval: Duration::from_secs_f64(args.interval),
         json: args.json,

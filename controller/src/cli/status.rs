@@ -2,12 +2,10 @@
 
 use std::process::ExitCode;
 
-use hyper::Method;
-
 use super::{EXIT_NO, Place, print};
-use crate::daemon::{
-    client::{Client, ClientError},
-    status::Status,
+use crate::{
+    api::{Client, ClientError},
+    telemetry::Status,
 };
 use filter_policy::language::printable;
 
@@ -51,7 +49,7 @@ pub fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
 /// The daemon's answer; none where no daemon runs.
 pub(super) async fn ask(place: &Place) -> Result<Option<Status>, ClientError> {
     match Client::connect(&place.socket).await {
-        Ok(mut client) => client.json(Method::GET, "/status").await.map(Some),
+        Ok(client) => client.status().await.map(Some),
         Err(ClientError::NoDaemon { .. }) => Ok(None),
         Err(error) => Err(error),
     }

@@ -19,6 +19,8 @@ mod table;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 pub use error::{Error, Version};
 pub use filter::{Attached, Filter, Installed, detach};
 pub use host::check;
@@ -32,7 +34,8 @@ pub use state::{MAX_INTERFACES, RULE_NAME};
 pub use table::Table;
 
 /// How an XDP program runs on an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// In the network stack: works on every interface, but after the kernel has copied the packet into a buffer.
     Generic,

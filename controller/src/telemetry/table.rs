@@ -1,22 +1,22 @@
-//! What the filter has done, by rule: as JSON, as rows, or redrawn in place on a terminal.
+//! What the filter has done, by rule and by reason.
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::Counts;
+use filter_core::reason::Reason;
 use filter_policy::language::printable;
 
 /// The state of all counters, and how fast they grew since the last one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TableEvent {
-    /// `table`.
-    pub event: String,
-    /// Since the daemon began.
+pub struct Table {
+    /// Seconds since the daemon began.
     pub seconds: f64,
     /// The rules in file order.
     pub rules: Vec<RuleRow>,
-    /// Packets by reason, in the order of the engine; reasons that never occurred are left out.
+    /// Packets by reason; reasons that never occurred are left out.
     pub reasons: Reasons,
     /// Signalling packets that went on to the host.
     pub passed: u64,
@@ -28,16 +28,33 @@ pub struct TableEvent {
     pub events_suppressed: u64,
 }
 
-/// Packets by reason.
-pub type Reasons = serde_json::Map<String, serde_json::Value>;
+/// Packets by reason, in the order of the engine.
+pub type Reasons = IndexMap<String, u64>;
+
+/// Whether a rule acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleMode {
+    /// It acts.
+    Enforce,
+    /// It only counts what it would have done.
+    Report,
+}
+
+impl RuleMode {
+    /// The mode of a rule whose `report` flag is this.
+    pub(super) fn of(report: bool) -> Self {
+        if report { Self::Report } else { Self::Enforce }
+    }
+}
 
 /// A rule in the table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RuleRow {
     /// Its name.
     pub rule: String,
-    /// `enforce` or `report`.
-    pub mode: String,
+    /// Whether it acts.
+    pub mode: RuleMode,
     /// Its action.
     pub action: String,
     /// Packets it matched.
@@ -56,7 +73,7 @@ pub struct Tables {
 
 impl Tables {
     /// The table at a time since the daemon's start.
-    pub fn next(&mut self, since_start: Duration, counts: &Counts) -> TableEvent {
+    pub fn next(&mut self, since_start: Duration, counts: &Counts) -> Table {
         let mut packets = BTreeMap::new();
         let rules = counts
             .rules
@@ -65,7 +82,7 @@ impl Tables {
                 packets.insert(count.rule.clone(), count.packets);
                 RuleRow {
                     rule: count.rule.clone(),
-                    mode: if count.report { "report" } else { "enforce" }.to_owned(),
+                    mode: RuleMode::of(count.report),
                     action: count.action.to_owned(),
                     packets: count.packets,
                     bytes: count.bytes,
@@ -75,15 +92,10 @@ impl Tables {
             .collect();
         self.last = Some((since_start, packets));
         let (passed, dropped) = counts.passed_and_dropped();
-        TableEvent {
-            event: "table".to_owned(),
+        Table {
             seconds: (since_start.as_secs_f64() * 1000.0).round() / 1000.0,
             rules,
-            reasons: counts
-                .reasons
-                .iter()
-                .map(|count| (count.reason.name().to_owned(), count.packets.into()))
-                .collect(),
+            reasons: counts.reasons.iter().map(|count| (count.reason.name().to_owned(), count.packets)).collect(),
             passed,
             dropped,
             events_lost: counts.events_lost,
@@ -101,7 +113,7 @@ impl Tables {
     }
 }
 
-impl TableEvent {
+impl Table {
     /// The table for people, at most `height` lines of at most `width` columns.
     #[must_use]
     pub fn render(&self, width: usize, height: usize) -> String {
@@ -125,8 +137,8 @@ impl TableEvent {
         lines.push(String::new());
         lines.push(format!("passed {}, dropped {}", grouped(self.passed), grouped(self.dropped)));
         let mut reasons = String::from("reasons:");
-        for (reason, packets) in self.reasons.iter().filter(|(reason, _)| *reason != "not-signalling") {
-            let _ = write!(reasons, " {reason} {},", grouped(packets.as_u64().unwrap_or(0)));
+        for (reason, packets) in self.reasons.iter().filter(|(reason, _)| *reason != Reason::NotSignalling.name()) {
+            let _ = write!(reasons, " {reason} {},", grouped(*packets));
         }
         if reasons.ends_with(',') {
             lines.push(reasons.trim_end_matches(',').to_owned());
@@ -160,7 +172,10 @@ impl RuleRow {
     /// The row for people, its first column so wide.
     #[must_use]
     pub fn line(&self, name_width: usize) -> String {
-        let does = if self.mode == "report" { format!("{} (report only)", self.action) } else { self.action.clone() };
+        let does = match self.mode {
+            RuleMode::Enforce => self.action.clone(),
+            RuleMode::Report => format!("{} (report only)", self.action),
+        };
         let rate = self.rate.map_or_else(String::new, |rate| format!("{rate:.1}"));
         let name: String = printable::escaped(&self.rule).chars().take(name_width).collect();
         format!("{name:<name_width$}  {does:<20} {:>14} {:>10} {rate:>10}", grouped(self.packets), bytes(self.bytes))
@@ -196,8 +211,6 @@ fn bytes(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use filter_core::reason::Reason;
-
     use super::*;
     use crate::kernel::{ReasonCount, RuleCount};
 

@@ -1,9 +1,8 @@
-//! Events as people and programs read them.
+//! Packet events as people and programs read them.
 
 use std::{
     fmt::Write as _,
     net::{IpAddr, Ipv6Addr},
-    time::SystemTime,
 };
 
 use filter_core::{
@@ -12,19 +11,19 @@ use filter_core::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::{clock::Clock, table::RuleMode};
 use filter_policy::language::printable;
 
-/// What was dropped, or would have been, and why.
+/// A packet that was dropped, or would have been, and why. Its JSON begins with `"event":"packet"`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename = "packet")]
 pub struct PacketEvent {
-    /// `packet`.
-    pub event: String,
     /// When, RFC 3339 in UTC, to the millisecond.
     pub time: String,
     /// `pass`, `drop`, `reject` or `divert`: what happened, or in report mode would have happened.
     pub verdict: String,
-    /// `enforce` or `report`.
-    pub mode: String,
+    /// The mode of the rule.
+    pub mode: RuleMode,
     /// Name of the reason.
     pub reason: String,
     /// The rule, if one decided.
@@ -61,18 +60,16 @@ pub struct PacketEvent {
 
 impl PacketEvent {
     /// Reads an event as the program wrote it; `rule` is the name that owns its counter slot.
-    #[must_use]
-    pub fn new(event: &Event, rule: Option<&str>, clock: &Clock) -> Self {
+    pub(super) fn new(event: &Event, rule: Option<&str>, clock: &Clock) -> Self {
         let by_rule = event.slot != NO_RULE;
         let reason = Reason::from_number(event.reason);
         let action = name(&Action::NAMES, event.action);
         let report = event.report != 0;
         let verdict = reason.map_or("pass", Reason::verdict_name);
         Self {
-            event: "packet".to_owned(),
             time: clock.wall(event.time),
             verdict: verdict.to_owned(),
-            mode: if report { "report" } else { "enforce" }.to_owned(),
+            mode: RuleMode::of(report),
             reason: reason.map_or("unknown", Reason::name).to_owned(),
             rule: by_rule.then(|| rule.unwrap_or("unknown").to_owned()),
             action: by_rule.then_some(action),
@@ -101,7 +98,7 @@ impl PacketEvent {
     #[must_use]
     pub fn line(&self) -> String {
         let mut line = format!("{} ", self.time);
-        if self.mode == "report" {
+        if self.mode == RuleMode::Report {
             line.push_str("would ");
         }
         let _ =
@@ -130,38 +127,6 @@ impl PacketEvent {
             let _ = write!(line, " [{}]", self.anomalies.join(", "));
         }
         line
-    }
-}
-
-/// Turns the program's clock into wall-clock time.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    /// Wall-clock nanoseconds since 1970 at monotonic time 0.
-    offset: i128,
-}
-
-impl Clock {
-    /// The two clocks as they stand now; a stepped wall clock makes another one necessary.
-    #[must_use]
-    pub fn now() -> Self {
-        let mut monotonic = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: the kernel writes one timespec to the pointer, which is valid for that; the clock always exists.
-        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut monotonic) };
-        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-        let monotonic = i128::from(monotonic.tv_sec) * 1_000_000_000 + i128::from(monotonic.tv_nsec);
-        Self { offset: wall as i128 - monotonic }
-    }
-
-    fn wall(self, monotonic: u64) -> String {
-        rfc3339(self.offset + i128::from(monotonic))
-    }
-}
-
-/// A time as RFC 3339 in UTC, to the millisecond. `nanoseconds` since 1970.
-pub fn rfc3339(nanoseconds: i128) -> String {
-    match jiff::Timestamp::from_nanosecond(nanoseconds) {
-        Ok(time) => format!("{time:.3}"),
-        Err(_) => "unknown".to_owned(),
     }
 }
 
@@ -215,6 +180,20 @@ mod tests {
         event
     }
 
+    impl PacketEvent {
+        /// An event for tests.
+        pub(in crate::telemetry) fn example() -> Self {
+            Self::new(&event(), Some("scanners"), &Clock { offset: 0 })
+        }
+    }
+
+    #[test]
+    fn the_json_of_an_event_is_as_documented() {
+        let json = r#"{"event":"packet","time":"1970-01-01T00:00:00.000Z","verdict":"drop","mode":"enforce","reason":"rule-drop","rule":"scanners","action":"drop","source":"10.20.0.66","source_port":5066,"destination":"2001:db8::1","destination_port":5060,"transport":"udp","method":"OPTIONS","calling":"13125550100","called":null,"attestation":"none","anomalies":[],"user_agent":"a\u001b[2J","call_id":null,"bytes":0}"#;
+        assert_eq!(printable::json_line(&PacketEvent::example()), json);
+        assert_eq!(serde_json::from_str::<PacketEvent>(json).unwrap(), PacketEvent::example());
+    }
+
     #[test]
     fn an_event_names_its_rule_addresses_and_numbers() {
         let event = PacketEvent::new(&event(), Some("scanners"), &Clock { offset: 0 });
@@ -241,7 +220,7 @@ mod tests {
         let mut event = event();
         event.report = 1;
         let event = PacketEvent::new(&event, Some("scanners"), &Clock { offset: 0 });
-        assert_eq!((event.mode.as_str(), event.verdict.as_str()), ("report", "drop"));
+        assert_eq!((event.mode, event.verdict.as_str()), (RuleMode::Report, "drop"));
         assert!(event.line().contains(" would drop   scanners"), "{}", event.line());
     }
 

@@ -1,9 +1,11 @@
 //! Where the policy comes from, and how a change of it is noticed.
 
+mod commit;
+mod fingerprint;
+mod watch;
+
 use std::{
     fmt,
-    fs::{self, Metadata},
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -12,6 +14,11 @@ use filter_policy::{
     files::{Directory, Files, Table},
     language::diagnostics::Diagnostics,
     sample_policy,
+};
+
+pub use self::{
+    fingerprint::Fingerprint,
+    watch::{LOOK_INTERVAL, Watch},
 };
 
 /// Where the policy comes from.
@@ -53,41 +60,16 @@ impl Source {
         }
     }
 
-    /// The commit that is checked out, if the directory lies in a git repository.
+    /// The commit that is checked out, if the directory is in a git repository.
     #[must_use]
     pub fn commit(&self) -> Option<String> {
-        let directory = fs::canonicalize(self.directory()?).ok()?;
-        directory.ancestors().find_map(|folder| head_of(&folder.join(".git")))
+        commit::of(self.directory()?)
     }
 
-    /// Changes when a file of the policy does. Hidden files (git's, an editor's) do not count.
+    /// What the source looks like now.
     #[must_use]
-    pub fn fingerprint(&self) -> u64 {
-        let Some(directory) = self.directory() else { return 0 };
-        let mut hash = Fnv::default();
-        let mut folders = vec![directory.to_path_buf()];
-        while let Some(folder) = folders.pop() {
-            let Ok(entries) = fs::read_dir(&folder) else { continue };
-            let mut entries: Vec<_> = entries.flatten().collect();
-            entries.sort_by_key(fs::DirEntry::file_name);
-            for entry in entries {
-                if entry.file_name().as_encoded_bytes().starts_with(b".") {
-                    continue;
-                }
-                // Through links: a list may be one, into another folder of the repository.
-                let Ok(facts) = fs::metadata(entry.path()) else { continue };
-                hash.add(entry.path().as_os_str().as_encoded_bytes());
-                if facts.is_dir() {
-                    // A link to a folder above would go round for ever; folders are not policy.
-                    if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                        folders.push(entry.path());
-                    }
-                } else {
-                    hash.add_facts(&facts);
-                }
-            }
-        }
-        hash.0
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.directory().map_or(Fingerprint::CONSTANT, Fingerprint::of)
     }
 }
 
@@ -112,64 +94,10 @@ fn open(directory: &Path) -> Result<impl Files, Diagnostics> {
     }
 }
 
-/// The commit that a repository's HEAD names; `.git` may be a file that says where it lies (worktrees, submodules).
-///
-/// Read by hand, because git refuses to look at repositories that another user owns, which is how a daemon finds them.
-fn head_of(git: &Path) -> Option<String> {
-    let git = if git.is_file() {
-        let text = fs::read_to_string(git).ok()?;
-        git.parent()?.join(text.strip_prefix("gitdir:")?.trim())
-    } else {
-        git.to_path_buf()
-    };
-    let head = fs::read_to_string(git.join("HEAD")).ok()?;
-    let Some(reference) = head.trim().strip_prefix("ref: ") else { return commit(&head) };
-    let common = match fs::read_to_string(git.join("commondir")) {
-        Ok(text) => git.join(text.trim()),
-        Err(_) => git,
-    };
-    if let Ok(text) = fs::read_to_string(common.join(reference)) {
-        return commit(&text);
-    }
-    let packed = fs::read_to_string(common.join("packed-refs")).ok()?;
-    let (found, _) = packed.lines().filter_map(|line| line.split_once(' ')).find(|(_, name)| *name == reference)?;
-    commit(found)
-}
-
-/// A commit's name: 40 or 64 hexadecimal digits.
-fn commit(text: &str) -> Option<String> {
-    let text = text.trim();
-    (matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| text.to_owned())
-}
-
-/// FNV-1a: a change must be noticed, nobody attacks it.
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Fnv {
-    fn add(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-
-    /// An editor that writes by rename changes the inode, one that writes in place the times or the size.
-    fn add_facts(&mut self, facts: &Metadata) {
-        for fact in
-            [facts.ino(), facts.size(), facts.mtime() as u64, facts.mtime_nsec() as u64, facts.ctime_nsec() as u64]
-        {
-            self.add(&fact.to_le_bytes());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::MetadataExt as _};
+
     use super::*;
 
     fn folder() -> tempfile::TempDir {

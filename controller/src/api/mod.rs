@@ -1,0 +1,22 @@
+//! The daemon's API: HTTP with JSON over a Unix socket.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /status` | a [`Status`](crate::telemetry::Status) |
+//! | `GET /events?last=N&follow=true` | packet events, one JSON object per line: the last ones, then each as it comes; a reader that is too slow gets a notice `missed` |
+//! | `POST /reload` | the outcome: the notice `reloaded`, or with status 422 `policy-error` |
+//! | `POST /stop` | ends the daemon; the filter stays; the notice `stopped` |
+//!
+//! Any other failure is the notice `error`.
+
+mod client;
+mod server;
+mod socket;
+mod types;
+
+pub use self::{
+    client::{Client, ClientError, EventLine},
+    server::{Shared, serve},
+    socket::{DEFAULT_SOCKET, Socket, SocketError},
+    types::{ReloadAnswer, Request},
+};

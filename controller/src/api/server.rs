@@ -1,0 +1,107 @@
+//! The server.
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Query, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::Deserialize;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::{StreamExt as _, wrappers::BroadcastStream, wrappers::errors::BroadcastStreamRecvError};
+
+use super::{Request, Socket, types::path};
+use crate::{
+    kernel::Pins,
+    telemetry::{Bus, DEFAULT_RECENT, Message, Notice, Status},
+};
+
+/// What the server needs of the daemon.
+#[derive(Debug)]
+pub struct Shared {
+    /// The pins of the filter that the status is about.
+    pub pins: Pins,
+    /// The daemon's bus.
+    pub bus: Arc<Bus>,
+    /// Where requests to the daemon's loop go.
+    pub requests: mpsc::Sender<Request>,
+}
+
+/// Answers requests until it is dropped; then the socket is removed.
+pub async fn serve(socket: Socket, shared: Shared) {
+    let router = Router::new()
+        .route(path::EVENTS, get(events))
+        .route(path::RELOAD, post(reload))
+        .route(path::STATUS, get(status))
+        .route(path::STOP, post(stop))
+        .with_state(Arc::new(shared));
+    let Socket { listener, file: _file } = socket;
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!("the API has ended: {error}");
+    }
+}
+
+async fn status(State(shared): State<Arc<Shared>>) -> Response {
+    match Status::read(&shared.pins, Some(&shared.bus.facts())) {
+        Ok(status) => Json(status).into_response(),
+        Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct EventsQuery {
+    /// Continue with new events.
+    #[serde(default)]
+    follow: bool,
+    /// How many past events; all that are kept if none.
+    last: Option<usize>,
+}
+
+async fn events(State(shared): State<Arc<Shared>>, Query(query): Query<EventsQuery>) -> Response {
+    let line = |message: Message| message.json_line() + "\n";
+    let (kept, listener) = shared.bus.listen(query.last.unwrap_or(DEFAULT_RECENT));
+    let kept = tokio_stream::iter(kept.into_iter().map(move |event| Ok::<_, Infallible>(line(Message::Packet(event)))));
+    let body = if query.follow {
+        let coming = BroadcastStream::new(listener).map(move |event| {
+            Ok(line(match event {
+                Ok(event) => Message::Packet(event),
+                // The reader was too slow: say how much it does not see.
+                Err(BroadcastStreamRecvError::Lagged(events)) => Notice::Missed { events }.into(),
+            }))
+        });
+        Body::from_stream(kept.chain(coming))
+    } else {
+        Body::from_stream(kept)
+    };
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+}
+
+async fn reload(State(shared): State<Arc<Shared>>) -> Response {
+    match ask(&shared, Request::Reload).await {
+        Some(Ok(reloaded)) => Json(Notice::Reloaded(reloaded)).into_response(),
+        Some(Err(error)) => (StatusCode::UNPROCESSABLE_ENTITY, Json(Notice::PolicyError(error))).into_response(),
+        None => failure(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned()),
+    }
+}
+
+async fn stop(State(shared): State<Arc<Shared>>) -> Response {
+    match ask(&shared, Request::Stop).await {
+        Some(stopped) => Json(Notice::Stopped(stopped)).into_response(),
+        None => failure(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending already".to_owned()),
+    }
+}
+
+/// Asks the daemon's loop; none if it has ended.
+async fn ask<T>(shared: &Shared, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
+    let (sender, answer) = oneshot::channel();
+    shared.requests.send(request(sender)).await.ok()?;
+    answer.await.ok()
+}
+
+fn failure(code: StatusCode, message: String) -> Response {
+    (code, Json(Notice::Error { message })).into_response()
+}

@@ -1,0 +1,139 @@
+//! Everything that can happen to the daemon, as one stream of events.
+
+use std::{io, time::Duration};
+
+use filter_core::layout;
+use tokio::{
+    io::unix::AsyncFd,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
+};
+
+use super::Error;
+use crate::{
+    api::Request,
+    deploy::{Deployer, Outcome},
+    kernel::Ring,
+    repository::LOOK_INTERVAL,
+};
+
+/// Packet events taken from the ring at a time, before the loop turns to something else.
+const PACKETS_AT_ONCE: usize = 256;
+
+/// Something that happened.
+pub(super) enum Event {
+    /// A signal asks the daemon to end.
+    End,
+    /// Time to look for a change of the policy.
+    Look,
+    /// The program reports packets.
+    Packets(Vec<layout::Event>),
+    /// A signal asks for a reload.
+    Reload,
+    /// A reload has finished; the outcome is none where the source changed meanwhile.
+    Reloaded(Box<Deployer>, Option<Outcome>),
+    /// The API asks for something.
+    Request(Request),
+    /// Time for a table.
+    Tick,
+}
+
+/// A reload at work.
+pub(super) type Reload = JoinHandle<(Deployer, Option<Outcome>)>;
+
+/// Where events come from.
+pub(super) struct Inputs {
+    signals: Signals,
+    requests: mpsc::Receiver<Request>,
+    ring: AsyncFd<Ring>,
+    tick: Interval,
+    look: Interval,
+    /// The reload at work, if there is one.
+    pub(super) reload: Option<Reload>,
+}
+
+impl Inputs {
+    /// `interval` is the time between two tables.
+    pub(super) fn new(
+        signals: Signals,
+        requests: mpsc::Receiver<Request>,
+        ring: Ring,
+        interval: Duration,
+    ) -> io::Result<Self> {
+        let (tick, look) = (every(interval), every(LOOK_INTERVAL));
+        Ok(Self { signals, requests, ring: ring.into_async()?, tick, look, reload: None })
+    }
+
+    /// Waits for the next event.
+    pub(super) async fn next(&mut self) -> Result<Event, Error> {
+        Ok(tokio::select! {
+            // In this order, so that a flood of packets delays neither the end nor a reload.
+            biased;
+            _ = self.signals.interrupt.recv() => Event::End,
+            _ = self.signals.terminate.recv() => Event::End,
+            request = self.requests.recv() => request.map_or(Event::End, Event::Request),
+            _ = self.signals.hangup.recv() => Event::Reload,
+            result = finished(&mut self.reload) => {
+                let (deployer, outcome) = result?;
+                Event::Reloaded(Box::new(deployer), outcome)
+            }
+            _ = self.tick.tick() => Event::Tick,
+            _ = self.look.tick() => Event::Look,
+            events = packets(&mut self.ring) => Event::Packets(events?),
+        })
+    }
+
+    /// Waits for the reload at work; forever if there is none.
+    pub(super) async fn reloaded(&mut self) -> Result<(Deployer, Option<Outcome>), Error> {
+        finished(&mut self.reload).await
+    }
+}
+
+async fn finished(reload: &mut Option<Reload>) -> Result<(Deployer, Option<Outcome>), Error> {
+    let Some(running) = reload else { return std::future::pending().await };
+    let result = running.await;
+    *reload = None;
+    // A panic in the reload leaves the filter as it was in the kernel, but this process has lost its hold on it.
+    result.map_err(|error| Error::Runtime(io::Error::other(error)))
+}
+
+/// Waits for packet events and takes some.
+async fn packets(ring: &mut AsyncFd<Ring>) -> Result<Vec<layout::Event>, Error> {
+    let mut guard = ring.readable_mut().await?;
+    let mut events = Vec::new();
+    while events.len() < PACKETS_AT_ONCE {
+        match guard.get_inner_mut().pop() {
+            Some(event) => events.push(event),
+            None => {
+                guard.clear_ready();
+                break;
+            }
+        }
+    }
+    Ok(events)
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = interval_at(Instant::now() + period, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    interval
+}
+
+/// The signals the daemon handles.
+pub(super) struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+}

@@ -1,0 +1,102 @@
+//! What there is to report about a deployment.
+
+use filter_policy::language::diagnostics::Diagnostics;
+
+use super::{InForce, Refusal};
+use crate::{
+    kernel::{Installed, State},
+    repository::Source,
+    telemetry::{Finding, Notice, PolicyError, PolicyWarning, Reattached, Reloaded, Removed, Started},
+};
+
+/// The first policy is in force.
+pub(super) fn start_notices(source: &Source, in_force: &InForce, adopted: bool) -> Vec<Notice> {
+    let InForce { installed, hash, rules, warnings } = in_force;
+    let started = installed.interfaces.iter().map(|attached| {
+        Notice::Started(Started {
+            interface: attached.interface.clone(),
+            mode: attached.mode,
+            note: attached.note.clone(),
+            adopted,
+            policy: Some(source.to_string()),
+            policy_hash: hash.clone(),
+            generation: installed.generation,
+            rules: Some(*rules),
+            verified_instructions: installed.verified_instructions,
+        })
+    });
+    warning(source, warnings).into_iter().chain(started).chain(removed(installed)).collect()
+}
+
+/// The daemon begins with the filter it found, and its policy.
+pub(super) fn adopted(state: &State) -> Vec<Notice> {
+    let started = |deployment: &crate::kernel::Deployment| {
+        Notice::Started(Started {
+            interface: deployment.interface.clone(),
+            mode: deployment.mode,
+            note: None,
+            adopted: true,
+            policy: None,
+            policy_hash: state.policy_hash.clone(),
+            generation: state.generation,
+            rules: None,
+            verified_instructions: state.verified_instructions,
+        })
+    };
+    state.deployments.iter().map(started).collect()
+}
+
+/// Another policy is in force.
+pub(super) fn reloaded(source: &Source, in_force: &InForce) -> Reloaded {
+    Reloaded {
+        policy_hash: in_force.hash.clone(),
+        generation: in_force.installed.generation,
+        rules: in_force.rules,
+        verified_instructions: in_force.installed.verified_instructions,
+        milliseconds: in_force.installed.took.as_millis() as u64,
+        policy: source.to_string(),
+    }
+}
+
+/// All there is to report about another policy.
+pub(super) fn reload_notices(source: &Source, in_force: &InForce, reloaded: Reloaded) -> Vec<Notice> {
+    let reattached = in_force.installed.interfaces.iter().filter_map(|attached| {
+        let note = attached.note.clone()?;
+        Some(Notice::Reattached(Reattached { interface: attached.interface.clone(), mode: attached.mode, note }))
+    });
+    warning(source, &in_force.warnings)
+        .into_iter()
+        .chain([Notice::Reloaded(reloaded)])
+        .chain(reattached)
+        .chain(removed(&in_force.installed))
+        .collect()
+}
+
+/// A policy was refused.
+pub(super) fn policy_error(source: &Source, refusal: &Refusal) -> PolicyError {
+    let (message, report, diagnostics) = match refusal {
+        Refusal::Kernel(error) => {
+            let help = error.help().map_or_else(String::new, |help| format!("\n{help}"));
+            (error.to_string(), format!("{error}{help}"), Vec::new())
+        }
+        Refusal::Policy(diagnostics) => {
+            (diagnostics.totals(), diagnostics.render(false, source.directory()), Finding::all(diagnostics))
+        }
+    };
+    PolicyError { message, diagnostics, report, policy: source.to_string() }
+}
+
+fn warning(source: &Source, warnings: &Diagnostics) -> Option<Notice> {
+    let notice = || {
+        Notice::PolicyWarning(PolicyWarning {
+            message: warnings.totals(),
+            diagnostics: Finding::all(warnings),
+            report: warnings.render(false, source.directory()),
+        })
+    };
+    (!warnings.is_empty()).then(notice)
+}
+
+fn removed(installed: &Installed) -> impl Iterator<Item = Notice> {
+    installed.removed.iter().map(|interface| Notice::Removed(Removed { interface: interface.clone() }))
+}

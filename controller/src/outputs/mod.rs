@@ -1,0 +1,167 @@
+//! Where telemetry goes.
+//!
+//! Each output has a thread, a bounded queue on the [`Bus`], and a count of the messages it lost, which `ringfence status`
+//! shows. A slow or dead reader costs that output messages; it never holds up the daemon or another output.
+
+mod json_lines;
+mod terminal;
+
+use std::{
+    fmt,
+    io::{self, IsTerminal as _},
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+
+use self::{json_lines::JsonLines, terminal::Terminal};
+use crate::telemetry::{Bus, Interest, Message, QUEUE};
+
+/// How long the daemon waits at its end for the outputs to write what is in their queues.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Something that takes messages. It may block: it has a thread of its own.
+pub trait Output: Send {
+    /// Its name in the status.
+    fn name(&self) -> &'static str;
+
+    /// Which messages it wants.
+    fn interest(&self) -> Interest;
+
+    /// Takes a message. Failures are its own: a reader that goes away ends nothing.
+    fn write(&mut self, message: &Message);
+}
+
+/// Standard output: JSON lines if asked for, else text.
+#[must_use]
+pub fn stdout(json: bool) -> Box<dyn Output> {
+    let stdout = io::stdout();
+    match (json, stdout.is_terminal()) {
+        (true, _) => Box::new(JsonLines::new("stdout", stdout)),
+        (false, true) => Box::new(Terminal::redrawn("stdout", stdout)),
+        (false, false) => Box::new(Terminal::rows("stdout", stdout)),
+    }
+}
+
+/// The outputs at work.
+pub struct Outputs {
+    /// Each resolves when its output has written everything.
+    finished: Vec<oneshot::Receiver<()>>,
+}
+
+impl fmt::Debug for Outputs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outputs").field("count", &self.finished.len()).finish()
+    }
+}
+
+impl Outputs {
+    /// Subscribes each output to the bus and starts its thread.
+    ///
+    /// # Errors
+    /// No thread could be started.
+    pub fn start(bus: &Bus, outputs: Vec<Box<dyn Output>>) -> io::Result<Self> {
+        let mut finished = Vec::with_capacity(outputs.len());
+        for mut output in outputs {
+            let mut subscription = bus.subscribe(output.name(), output.interest(), QUEUE);
+            let (sender, receiver) = oneshot::channel::<()>();
+            thread::Builder::new().name(format!("output-{}", output.name())).spawn(move || {
+                while let Some(message) = subscription.next_blocking() {
+                    output.write(&message);
+                }
+                drop(sender);
+            })?;
+            finished.push(receiver);
+        }
+        Ok(Self { finished })
+    }
+
+    /// Waits until the outputs have written everything; call it after [`Bus::close`]. An output whose reader does not read
+    /// is abandoned after a second.
+    pub async fn finish(self) {
+        let all = async {
+            for finished in self.finished {
+                // The sender is only ever dropped.
+                let _ = finished.await;
+            }
+        };
+        if tokio::time::timeout(FLUSH, all).await.is_err() {
+            tracing::warn!("an output did not take its last messages");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, mpsc};
+
+    use super::*;
+    use crate::telemetry::Notice;
+
+    /// Writes down what it gets, once it is let.
+    struct Gated {
+        gate: mpsc::Receiver<()>,
+        written: Arc<Mutex<Vec<Message>>>,
+    }
+
+    impl Output for Gated {
+        fn name(&self) -> &'static str {
+            "gated"
+        }
+
+        fn interest(&self) -> Interest {
+            Interest::All
+        }
+
+        fn write(&mut self, message: &Message) {
+            // Fails at once when the gate is gone: then it is open for good.
+            let _ = self.gate.recv();
+            self.written.lock().unwrap().push(message.clone());
+        }
+    }
+
+    fn gated() -> (mpsc::Sender<()>, Arc<Mutex<Vec<Message>>>, Box<dyn Output>) {
+        let (sender, gate) = mpsc::channel();
+        let written = Arc::default();
+        (sender, Arc::clone(&written), Box::new(Gated { gate, written }))
+    }
+
+    fn missed(events: u64) -> Notice {
+        Notice::Missed { events }
+    }
+
+    fn finish(outputs: Outputs) {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(outputs.finish());
+    }
+
+    #[test]
+    fn a_stalled_output_holds_up_neither_the_publisher_nor_the_end() {
+        let bus = Bus::new(String::new());
+        let (gate, written, output) = gated();
+        let outputs = Outputs::start(&bus, vec![output]).unwrap();
+        let published = QUEUE as u64 * 2;
+        for events in 0..published {
+            bus.publish(missed(events));
+        }
+        let lost = bus.facts().outputs[0].lost;
+        // The thread may have taken one message out of the queue.
+        assert!((published - QUEUE as u64 - 1..=published - QUEUE as u64).contains(&lost), "{lost} lost");
+        bus.close(Some(missed(u64::MAX)));
+        finish(outputs);
+        assert!(written.lock().unwrap().is_empty());
+        drop(gate);
+    }
+
+    #[test]
+    fn what_is_in_the_queue_at_the_end_is_written_the_last_notice_too() {
+        let bus = Bus::new(String::new());
+        let (gate, written, output) = gated();
+        let outputs = Outputs::start(&bus, vec![output]).unwrap();
+        bus.publish(missed(1));
+        bus.close(Some(missed(2)));
+        drop(gate);
+        finish(outputs);
+        assert_eq!(*written.lock().unwrap(), [missed(1).into(), missed(2).into()]);
+    }
+}

@@ -1,0 +1,250 @@
+//! The bus: carries messages from the daemon's loop to the outputs and the API.
+//!
+//! Publishing never waits. Each subscriber has a queue of its own; what does not fit is lost to that subscriber alone, and
+//! counted.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::{broadcast, mpsc};
+
+use super::{DaemonFacts, Message, Notice, OutputStatus, PacketEvent};
+
+/// How many messages an output may be behind before it loses some.
+pub const QUEUE: usize = 1024;
+
+/// How many packet events the bus keeps for readers that come later.
+pub const DEFAULT_RECENT: usize = 1000;
+
+/// How many packet events a reader of the API may be behind before it misses some.
+const CHANNEL: usize = 4096;
+
+/// The place in each queue that only the last message may take, so that a reader that has fallen behind still learns how
+/// the daemon ended.
+const RESERVED: usize = 1;
+
+/// Which messages a subscriber gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Packet events and notices.
+    All,
+    /// Notices alone.
+    Notices,
+}
+
+/// How a message is delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// The last message before the bus closes.
+    Last,
+    /// Any other message.
+    Normal,
+}
+
+/// A subscriber's end of its queue.
+#[derive(Debug)]
+pub struct Subscription {
+    receiver: mpsc::Receiver<Message>,
+}
+
+impl Subscription {
+    /// Waits for the next message; none when the bus has closed and the queue is empty. Blocks the thread.
+    ///
+    /// # Panics
+    /// In an asynchronous task.
+    pub fn next_blocking(&mut self) -> Option<Message> {
+        self.receiver.blocking_recv()
+    }
+}
+
+/// The bus's end of a subscriber's queue.
+#[derive(Debug)]
+struct Queue {
+    name: &'static str,
+    interest: Interest,
+    sender: mpsc::Sender<Message>,
+    lost: AtomicU64,
+}
+
+impl Queue {
+    fn offer(&self, message: &Message, delivery: Delivery) {
+        let wanted = match message {
+            Message::Notice(_) => true,
+            Message::Packet(_) => self.interest == Interest::All,
+        };
+        if !wanted {
+            return;
+        }
+        let has_room = delivery == Delivery::Last || self.sender.capacity() > RESERVED;
+        if !has_room || self.sender.try_send(message.clone()).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Reads packet events as they come. See [`Bus::listen`].
+pub type Listener = broadcast::Receiver<Arc<PacketEvent>>;
+
+/// The bus, and what it remembers: the last packet events, and the facts that only notices hold.
+#[derive(Debug)]
+pub struct Bus {
+    queues: Mutex<Vec<Queue>>,
+    facts: Mutex<DaemonFacts>,
+    /// Kept events and the channel for new ones share this lock, so that a listener gets each event exactly once.
+    recent: Mutex<VecDeque<Arc<PacketEvent>>>,
+    packets: broadcast::Sender<Arc<PacketEvent>>,
+}
+
+impl Bus {
+    /// A bus without subscribers. `policy` names where the daemon reads its policy.
+    #[must_use]
+    pub fn new(policy: String) -> Self {
+        Self {
+            queues: Mutex::default(),
+            facts: Mutex::new(DaemonFacts { policy, ..DaemonFacts::default() }),
+            recent: Mutex::default(),
+            packets: broadcast::channel(CHANNEL).0,
+        }
+    }
+
+    /// Adds a subscriber with a queue of `capacity` messages. Its losses are counted under `name`.
+    pub fn subscribe(&self, name: &'static str, interest: Interest, capacity: usize) -> Subscription {
+        let (sender, receiver) = mpsc::channel(capacity + RESERVED);
+        lock(&self.queues).push(Queue { name, interest, sender, lost: AtomicU64::new(0) });
+        Subscription { receiver }
+    }
+
+    /// Hands a message to every subscriber that wants it, and remembers what the status needs of it.
+    pub fn publish(&self, message: impl Into<Message>) {
+        self.deliver(&message.into(), Delivery::Normal);
+    }
+
+    /// Publishes the last message and closes all queues: subscribers drain them and end.
+    pub fn close(&self, last: Option<Notice>) {
+        if let Some(last) = last {
+            self.deliver(&last.into(), Delivery::Last);
+        }
+        lock(&self.queues).clear();
+    }
+
+    fn deliver(&self, message: &Message, delivery: Delivery) {
+        match message {
+            Message::Notice(notice) => lock(&self.facts).record(notice),
+            Message::Packet(event) => self.remember(event),
+        }
+        for queue in lock(&self.queues).iter() {
+            queue.offer(message, delivery);
+        }
+    }
+
+    fn remember(&self, event: &Arc<PacketEvent>) {
+        let mut recent = lock(&self.recent);
+        if recent.len() == DEFAULT_RECENT {
+            recent.pop_front();
+        }
+        recent.push_back(Arc::clone(event));
+        // Having no listener is no error.
+        let _ = self.packets.send(Arc::clone(event));
+    }
+
+    /// The last packet events, `last` at most, and a listener for those that follow them.
+    #[must_use]
+    pub fn listen(&self, last: usize) -> (Vec<Arc<PacketEvent>>, Listener) {
+        let recent = lock(&self.recent);
+        (recent.iter().skip(recent.len().saturating_sub(last)).cloned().collect(), self.packets.subscribe())
+    }
+
+    /// What only the daemon knows, at this moment.
+    #[must_use]
+    pub fn facts(&self) -> DaemonFacts {
+        let outputs = lock(&self.queues)
+            .iter()
+            .map(|queue| OutputStatus { output: queue.name.to_owned(), lost: queue.lost.load(Ordering::Relaxed) })
+            .collect();
+        DaemonFacts { outputs, ..lock(&self.facts).clone() }
+    }
+}
+
+/// Locks, whether or not another holder has panicked: each holder completes its change in one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missed(events: u64) -> Notice {
+        Notice::Missed { events }
+    }
+
+    fn drain(subscription: &mut Subscription) -> Vec<Message> {
+        std::iter::from_fn(|| subscription.next_blocking()).collect()
+    }
+
+    #[test]
+    fn a_subscriber_that_does_not_read_loses_messages_and_the_loss_is_counted() {
+        let bus = Bus::new(String::new());
+        let mut slow = bus.subscribe("slow", Interest::Notices, 2);
+        let mut ready = bus.subscribe("ready", Interest::Notices, 8);
+        for events in 0..5 {
+            bus.publish(missed(events));
+        }
+        let lost =
+            |name: &str| bus.facts().outputs.iter().find(|output| output.output == name).map(|output| output.lost);
+        assert_eq!((lost("slow"), lost("ready")), (Some(3), Some(0)));
+        bus.close(None);
+        assert_eq!(drain(&mut slow), [missed(0).into(), missed(1).into()]);
+        assert_eq!(drain(&mut ready).len(), 5);
+    }
+
+    #[test]
+    fn the_last_message_fits_into_a_full_queue() {
+        let bus = Bus::new(String::new());
+        let mut slow = bus.subscribe("slow", Interest::Notices, 1);
+        bus.publish(missed(1));
+        bus.publish(missed(2));
+        bus.close(Some(missed(3)));
+        assert_eq!(drain(&mut slow), [missed(1).into(), missed(3).into()]);
+    }
+
+    #[test]
+    fn who_wants_notices_alone_gets_no_packet_events() {
+        let bus = Bus::new(String::new());
+        let (mut notices, mut all) =
+            (bus.subscribe("notices", Interest::Notices, 4), bus.subscribe("all", Interest::All, 4));
+        bus.publish(PacketEvent::example());
+        bus.publish(missed(1));
+        bus.close(None);
+        assert_eq!(drain(&mut notices), [missed(1).into()]);
+        assert_eq!(drain(&mut all).len(), 2);
+    }
+
+    #[test]
+    fn a_listener_gets_each_event_once_kept_or_as_it_comes() {
+        let bus = Bus::new(String::new());
+        let event = |bytes| PacketEvent { bytes, ..PacketEvent::example() };
+        for bytes in 0..3 {
+            bus.publish(event(bytes));
+        }
+        let (kept, mut listener) = bus.listen(2);
+        assert_eq!(kept.iter().map(|event| event.bytes).collect::<Vec<_>>(), [1, 2]);
+        bus.publish(event(3));
+        assert_eq!(listener.try_recv().unwrap().bytes, 3);
+        assert!(listener.try_recv().is_err());
+    }
+
+    #[test]
+    fn only_the_last_events_are_kept() {
+        let bus = Bus::new(String::new());
+        for _ in 0..=DEFAULT_RECENT {
+            bus.publish(PacketEvent::example());
+        }
+        assert_eq!(bus.listen(usize::MAX).0.len(), DEFAULT_RECENT);
+    }
+}

@@ -1,0 +1,34 @@
+//! The program's clock as wall-clock time.
+
+use std::time::SystemTime;
+
+/// Converts the program's clock to wall-clock time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    /// Wall-clock nanoseconds since 1970 at monotonic time 0.
+    pub(super) offset: i128,
+}
+
+impl Clock {
+    /// Reads both clocks. Read them again from time to time: the wall clock may be stepped.
+    pub(super) fn now() -> Self {
+        let mut monotonic = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the kernel writes one timespec to the pointer, which is valid for that; the clock always exists.
+        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut monotonic) };
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let monotonic = i128::from(monotonic.tv_sec) * 1_000_000_000 + i128::from(monotonic.tv_nsec);
+        Self { offset: wall as i128 - monotonic }
+    }
+
+    pub(super) fn wall(self, monotonic: u64) -> String {
+        rfc3339(self.offset + i128::from(monotonic))
+    }
+}
+
+/// Nanoseconds since 1970 as RFC 3339 in UTC, to the millisecond.
+pub(super) fn rfc3339(nanoseconds: i128) -> String {
+    match jiff::Timestamp::from_nanosecond(nanoseconds) {
+        Ok(time) => format!("{time:.3}"),
+        Err(_) => "unknown".to_owned(),
+    }
+}

@@ -1,0 +1,33 @@
+//! Telemetry: everything Ringfence reports, as types.
+//!
+//! [`PacketEvent`] is one packet that was dropped, or would have been. [`Notice`] is something that happened to the filter
+//! or its policy, and the periodic [`Table`] of counters. Both serialise to one JSON object whose first field, `event`,
+//! names its kind, and both print as text. The [`Bus`] carries them, as [`Message`]s, to the outputs and the API.
+//! [`Status`] is the state at one moment.
+//!
+//! The JSON is a contract: field names and their order are fixed by the tests here. New fields may be added; readers must
+//! ignore fields they do not know.
+
+mod bus;
+mod clock;
+mod message;
+mod meter;
+mod notice;
+mod packet;
+mod status;
+mod table;
+
+pub use self::{
+    bus::{Bus, DEFAULT_RECENT, Delivery, Interest, Listener, QUEUE, Subscription},
+    message::Message,
+    meter::{EventReader, Meter},
+    notice::{Detached, Finding, Notice, PolicyError, PolicyWarning, Reattached, Reloaded, Removed, Started, Stopped},
+    packet::PacketEvent,
+    status::{DaemonFacts, DaemonState, FilterState, InterfaceStatus, OutputStatus, Status},
+    table::{Reasons, RuleMode, RuleRow, Table, Tables},
+};
+
+/// The start of a hash, as much as people compare.
+fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}

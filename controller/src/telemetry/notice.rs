@@ -1,0 +1,504 @@
+//! Notices: what happens to the filter and its policy, while the daemon runs or when a command changes it.
+//!
+//! Fields marked `skip` are for the text alone: they are not part of the JSON and are empty in a notice that was read
+//! from JSON.
+
+use std::{
+    fmt::{self, Display},
+    path::PathBuf,
+};
+
+use filter_policy::language::diagnostics::{Diagnostic, Diagnostics, plural};
+use serde::{Deserialize, Serialize};
+
+use super::{FilterState, Table, short};
+use crate::kernel::Mode;
+
+/// Something that happened. Its JSON begins with `"event"`, the kind in kebab case.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Notice {
+    /// `ringfence detach` has removed the filter.
+    Detached(Detached),
+    /// A request to the API failed.
+    Error {
+        /// Why.
+        message: String,
+    },
+    /// A reader of the API was too slow.
+    Missed {
+        /// How many events it did not get.
+        events: u64,
+    },
+    /// A policy was refused. The one in force stays in force.
+    PolicyError(PolicyError),
+    /// A policy came in force, with warnings.
+    PolicyWarning(PolicyWarning),
+    /// A reload had to attach the filter to an interface again.
+    Reattached(Reattached),
+    /// Another policy is in force.
+    Reloaded(Reloaded),
+    /// The filter was removed from an interface that is no longer configured.
+    Removed(Removed),
+    /// The daemon filters on an interface.
+    Started(Started),
+    /// The daemon has ended.
+    Stopped(Stopped),
+    /// The periodic table of counters.
+    Table(Table),
+}
+
+/// See [`Notice::Detached`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detached {
+    /// The interfaces the filter was on.
+    pub interfaces: Vec<String>,
+    /// True if a daemon was running, and was stopped.
+    pub stopped_daemon: bool,
+    /// The pin directory.
+    #[serde(skip)]
+    pub pins: PathBuf,
+}
+
+/// See [`Notice::PolicyError`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyError {
+    /// What is wrong, in a line.
+    pub message: String,
+    /// The errors and warnings in the policy's files; empty where the kernel refused.
+    pub diagnostics: Vec<Finding>,
+    /// The whole report: diagnostics with their source lines, or the kernel's error and how to fix it.
+    #[serde(skip)]
+    pub report: String,
+    /// Where the policy comes from.
+    #[serde(skip)]
+    pub policy: String,
+}
+
+/// See [`Notice::PolicyWarning`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyWarning {
+    /// How many warnings.
+    pub message: String,
+    /// The warnings.
+    pub diagnostics: Vec<Finding>,
+    /// The warnings with their source lines.
+    #[serde(skip)]
+    pub report: String,
+}
+
+/// See [`Notice::Reattached`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reattached {
+    /// The interface.
+    pub interface: String,
+    /// How the program runs there.
+    pub mode: Mode,
+    /// Why.
+    pub note: String,
+}
+
+/// See [`Notice::Reloaded`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Hash of the policy.
+    pub policy_hash: String,
+    /// Number of the generation that is in force now.
+    pub generation: u64,
+    /// Rules of the policy.
+    pub rules: usize,
+    /// Instructions the verifier walked through.
+    pub verified_instructions: u32,
+    /// How long loading, filling, verifying and replacing took.
+    pub milliseconds: u64,
+    /// Where the policy comes from.
+    #[serde(skip)]
+    pub policy: String,
+}
+
+/// See [`Notice::Removed`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// The interface.
+    pub interface: String,
+}
+
+/// See [`Notice::Started`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// The interface.
+    pub interface: String,
+    /// How the program runs there.
+    pub mode: Mode,
+    /// What is worth knowing about how it was attached.
+    pub note: Option<String>,
+    /// True if the filter was attached before this daemon began.
+    pub adopted: bool,
+    /// Where the policy comes from; none where the daemon keeps the policy it found in force.
+    pub policy: Option<String>,
+    /// Hash of the policy.
+    pub policy_hash: String,
+    /// Number of the generation in force.
+    pub generation: u64,
+    /// Rules of the policy; none where the daemon keeps the policy it found in force.
+    pub rules: Option<usize>,
+    /// Instructions the verifier walked through.
+    pub verified_instructions: u32,
+}
+
+/// See [`Notice::Stopped`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// Whether the filter is still attached.
+    pub filter: FilterState,
+    /// The interfaces.
+    #[serde(skip)]
+    pub interfaces: Vec<String>,
+    /// The pin directory, unless it is the default one.
+    #[serde(skip)]
+    pub pins: Option<PathBuf>,
+}
+
+/// An error or a warning about a policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// `error` or `warning`.
+    pub severity: String,
+    /// Its code.
+    pub code: String,
+    /// What is wrong.
+    pub message: String,
+    /// The file, below the policy's directory.
+    pub file: Option<String>,
+    /// The line, from 1.
+    pub line: Option<u32>,
+    /// The first column, from 1.
+    pub column: Option<u32>,
+    /// The column after the last one.
+    pub end_column: Option<u32>,
+    /// How to fix it.
+    pub help: Option<String>,
+}
+
+impl Finding {
+    /// Everything that was found in a policy and is listed.
+    #[must_use]
+    pub fn all(diagnostics: &Diagnostics) -> Vec<Self> {
+        diagnostics.iter().map(Self::from).collect()
+    }
+}
+
+impl From<&Diagnostic> for Finding {
+    fn from(diagnostic: &Diagnostic) -> Self {
+        let place = diagnostic.place.as_ref();
+        Self {
+            severity: diagnostic.severity.name().to_owned(),
+            code: diagnostic.code.name().to_owned(),
+            message: match &diagnostic.label {
+                Some(label) => format!("{}: {label}", diagnostic.message),
+                None => diagnostic.message.clone(),
+            },
+            file: place.map(|place| place.file.display().to_string()),
+            line: place.map(|place| place.line),
+            column: place.map(|place| place.column),
+            end_column: place.map(|place| place.end_column),
+            help: diagnostic.help.clone(),
+        }
+    }
+}
+
+impl Notice {
+    /// What went wrong, if it reports a failure.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        match self {
+            Self::Error { message } => Some(message),
+            Self::PolicyError(error) => Some(&error.message),
+            Self::Detached(_)
+            | Self::Missed { .. }
+            | Self::PolicyWarning(_)
+            | Self::Reattached(_)
+            | Self::Reloaded(_)
+            | Self::Removed(_)
+            | Self::Started(_)
+            | Self::Stopped(_)
+            | Self::Table(_) => None,
+        }
+    }
+}
+
+/// The text for people; it may have several lines.
+impl Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Detached(notice) => notice.fmt(f),
+            Self::Error { message } => f.write_str(message),
+            Self::Missed { events } => {
+                write!(f, "missed {events} {}: this reader was too slow", plural(*events, "event", "events"))
+            }
+            Self::PolicyError(notice) => notice.fmt(f),
+            Self::PolicyWarning(notice) => f.write_str(notice.report.trim_end()),
+            Self::Reattached(notice) => write!(f, "{}: {}", notice.interface, notice.note),
+            Self::Reloaded(notice) => notice.fmt(f),
+            Self::Removed(Removed { interface }) => {
+                write!(f, "{interface} is no longer among the interfaces: the filter was removed from it")
+            }
+            Self::Started(notice) => notice.fmt(f),
+            Self::Stopped(notice) => notice.fmt(f),
+            Self::Table(table) => f.write_str(table.render(usize::MAX, usize::MAX).trim_end()),
+        }
+    }
+}
+
+impl Display for Detached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.interfaces.is_empty() {
+            return write!(f, "no filter is attached by the pins in {}", self.pins.display());
+        }
+        write!(f, "the filter was removed from {}", self.interfaces.join(", "))?;
+        if self.stopped_daemon { f.write_str(", and the daemon has ended") } else { Ok(()) }
+    }
+}
+
+impl Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { message, report, policy, .. } = self;
+        write!(f, "{}\nthe policy {policy} cannot be used: {message}", report.trim_end())
+    }
+}
+
+impl Display for Reloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "policy {} ({}, {}) in force, generation {}, {} instructions verified, {} ms",
+            self.policy,
+            rules(self.rules),
+            short(&self.policy_hash),
+            self.generation,
+            self.verified_instructions,
+            self.milliseconds,
+        )
+    }
+}
+
+impl Display for Started {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "filtering on {} in {} mode", self.interface, self.mode)?;
+        let hash = short(&self.policy_hash);
+        let (Some(policy), Some(count)) = (&self.policy, self.rules) else {
+            return write!(f, "; the filter was attached already and keeps its policy ({hash})");
+        };
+        if self.adopted {
+            f.write_str("; the filter was attached already and was taken over")?;
+        }
+        if let Some(note) = &self.note {
+            write!(f, "; {note}")?;
+        }
+        write!(f, "\npolicy {policy} ({}, {hash}), {} instructions verified", rules(count), self.verified_instructions)
+    }
+}
+
+impl Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.interfaces.join(", ");
+        match self.filter {
+            FilterState::Attached => {
+                write!(f, "stopped; the filter stays on {names} and keeps dropping, `ringfence detach")?;
+                if let Some(pins) = &self.pins {
+                    write!(f, " --pin-dir {}", pins.display())?;
+                }
+                f.write_str("` removes it")
+            }
+            FilterState::NotAttached => write!(f, "stopped; the filter was removed from {names}"),
+        }
+    }
+}
+
+fn rules(count: usize) -> String {
+    format!("{count} {}", plural(count as u64, "rule", "rules"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn finding() -> Finding {
+        Finding {
+            severity: "error".to_owned(),
+            code: "unknown-set".to_owned(),
+            message: "there is no set `trunk`".to_owned(),
+            file: Some("policy.toml".to_owned()),
+            line: Some(12),
+            column: Some(42),
+            end_column: Some(50),
+            help: Some("did you mean `trunks`?".to_owned()),
+        }
+    }
+
+    const FINDING: &str = r#"{"severity":"error","code":"unknown-set","message":"there is no set `trunk`","file":"policy.toml","line":12,"column":42,"end_column":50,"help":"did you mean `trunks`?"}"#;
+
+    fn started() -> Started {
+        Started {
+            interface: "eth0".to_owned(),
+            mode: Mode::Native,
+            note: Some("the link was made again".to_owned()),
+            adopted: true,
+            policy: Some("/etc/policy".to_owned()),
+            policy_hash: "0123456789abcdef".to_owned(),
+            generation: 3,
+            rules: Some(2),
+            verified_instructions: 122_000,
+        }
+    }
+
+    /// Each kind of notice with its JSON and its text.
+    fn golden() -> Vec<(Notice, String, &'static str)> {
+        vec![
+            (
+                Notice::Detached(Detached {
+                    interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
+                    stopped_daemon: true,
+                    pins: "/sys/fs/bpf/x".into(),
+                }),
+                r#"{"event":"detached","interfaces":["eth0","eth1"],"stopped_daemon":true}"#.to_owned(),
+                "the filter was removed from eth0, eth1, and the daemon has ended",
+            ),
+            (
+                Notice::Detached(Detached {
+                    interfaces: Vec::new(),
+                    stopped_daemon: false,
+                    pins: "/sys/fs/bpf/x".into(),
+                }),
+                r#"{"event":"detached","interfaces":[],"stopped_daemon":false}"#.to_owned(),
+                "no filter is attached by the pins in /sys/fs/bpf/x",
+            ),
+            (
+                Notice::Error { message: "the daemon is ending".to_owned() },
+                r#"{"event":"error","message":"the daemon is ending"}"#.to_owned(),
+                "the daemon is ending",
+            ),
+            (
+                Notice::Missed { events: 2 },
+                r#"{"event":"missed","events":2}"#.to_owned(),
+                "missed 2 events: this reader was too slow",
+            ),
+            (
+                Notice::PolicyError(PolicyError {
+                    message: "1 error".to_owned(),
+                    diagnostics: vec![finding()],
+                    report: "error: there is no set `trunk`\n\n".to_owned(),
+                    policy: "/etc/policy".to_owned(),
+                }),
+                format!(r#"{{"event":"policy-error","message":"1 error","diagnostics":[{FINDING}]}}"#),
+                "error: there is no set `trunk`\nthe policy /etc/policy cannot be used: 1 error",
+            ),
+            (
+                Notice::PolicyWarning(PolicyWarning {
+                    message: "1 warning".to_owned(),
+                    diagnostics: Vec::new(),
+                    report: "warning: a list has expired\n\n".to_owned(),
+                }),
+                r#"{"event":"policy-warning","message":"1 warning","diagnostics":[]}"#.to_owned(),
+                "warning: a list has expired",
+            ),
+            (
+                Notice::Reattached(Reattached {
+                    interface: "eth0".to_owned(),
+                    mode: Mode::Generic,
+                    note: "the link was made again".to_owned(),
+                }),
+                r#"{"event":"reattached","interface":"eth0","mode":"generic","note":"the link was made again"}"#.to_owned(),
+                "eth0: the link was made again",
+            ),
+            (
+                Notice::Reloaded(Reloaded {
+                    policy_hash: "0123456789abcdef".to_owned(),
+                    generation: 4,
+                    rules: 1,
+                    verified_instructions: 122_000,
+                    milliseconds: 51,
+                    policy: "/etc/policy".to_owned(),
+                }),
+                r#"{"event":"reloaded","policy_hash":"0123456789abcdef","generation":4,"rules":1,"verified_instructions":122000,"milliseconds":51}"#.to_owned(),
+                "policy /etc/policy (1 rule, 0123456789ab) in force, generation 4, 122000 instructions verified, 51 ms",
+            ),
+            (
+                Notice::Removed(Removed { interface: "eth1".to_owned() }),
+                r#"{"event":"removed","interface":"eth1"}"#.to_owned(),
+                "eth1 is no longer among the interfaces: the filter was removed from it",
+            ),
+            (
+                Notice::Started(started()),
+                r#"{"event":"started","interface":"eth0","mode":"native","note":"the link was made again","adopted":true,"policy":"/etc/policy","policy_hash":"0123456789abcdef","generation":3,"rules":2,"verified_instructions":122000}"#.to_owned(),
+                "filtering on eth0 in native mode; the filter was attached already and was taken over; the link was made \
+                 again\npolicy /etc/policy (2 rules, 0123456789ab), 122000 instructions verified",
+            ),
+            (
+                Notice::Started(Started { note: None, policy: None, rules: None, ..started() }),
+                r#"{"event":"started","interface":"eth0","mode":"native","note":null,"adopted":true,"policy":null,"policy_hash":"0123456789abcdef","generation":3,"rules":null,"verified_instructions":122000}"#.to_owned(),
+                "filtering on eth0 in native mode; the filter was attached already and keeps its policy (0123456789ab)",
+            ),
+            (
+                Notice::Stopped(Stopped {
+                    filter: FilterState::Attached,
+                    interfaces: vec!["eth0".to_owned()],
+                    pins: Some("/sys/fs/bpf/x".into()),
+                }),
+                r#"{"event":"stopped","filter":"attached"}"#.to_owned(),
+                "stopped; the filter stays on eth0 and keeps dropping, `ringfence detach --pin-dir /sys/fs/bpf/x` removes it",
+            ),
+            (
+                Notice::Stopped(Stopped {
+                    filter: FilterState::NotAttached,
+                    interfaces: vec!["eth0".to_owned()],
+                    pins: None,
+                }),
+                r#"{"event":"stopped","filter":"not attached"}"#.to_owned(),
+                "stopped; the filter was removed from eth0",
+            ),
+            (
+                Notice::Table(Table {
+                    seconds: 1.5,
+                    rules: Vec::new(),
+                    reasons: [("default-pass".to_owned(), 7)].into_iter().collect(),
+                    passed: 7,
+                    dropped: 0,
+                    events_lost: 0,
+                    events_suppressed: 0,
+                }),
+                r#"{"event":"table","seconds":1.5,"rules":[],"reasons":{"default-pass":7},"passed":7,"dropped":0,"events_lost":0,"events_suppressed":0}"#.to_owned(),
+                "RULE  DOES                        PACKETS      BYTES PER SECOND\n\npassed 7, dropped 0\nreasons: default-pass 7",
+            ),
+        ]
+    }
+
+    #[test]
+    fn the_json_of_each_notice_is_as_documented() {
+        for (notice, json, _) in golden() {
+            assert_eq!(serde_json::to_string(&notice).unwrap(), json);
+            // The fields that only the text has do not come back; everything else does.
+            let read: Notice = serde_json::from_str(&json).unwrap();
+            assert_eq!(serde_json::to_string(&read).unwrap(), json);
+        }
+    }
+
+    #[test]
+    fn the_text_of_each_notice_reads_like_this() {
+        for (notice, _, text) in golden() {
+            assert_eq!(notice.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_finding_is_the_diagnostic_that_check_prints() {
+        let files = filter_policy::files::Table(&[("policy.toml", b"version = 1\nversoin = 1\n")]);
+        let diagnostics = filter_policy::build(&files, filter_policy::today()).map(|_| ()).unwrap_err();
+        for (finding, diagnostic) in Finding::all(&diagnostics).iter().zip(diagnostics.iter()) {
+            assert_eq!(serde_json::to_string(finding).unwrap(), diagnostic.to_json().to_string());
+        }
+        assert!(Finding::all(&diagnostics).iter().any(|finding| finding.file.as_deref().map(Path::new).is_some()));
+    }
+}

@@ -1,0 +1,345 @@
+//! What `ringfence status` says: the pins' account, and the daemon's where one runs.
+
+use std::{
+    fmt::{self, Write as _},
+    path::PathBuf,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Notice,
+    clock::rfc3339,
+    short,
+    table::{Reasons, RuleRow, Table, Tables},
+};
+use crate::kernel::{Counts, Error, Mode, Pins, State};
+use filter_policy::language::printable;
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Whether a daemon runs.
+    pub daemon: DaemonState,
+    /// The daemon's process id.
+    pub pid: Option<u32>,
+    /// The version of what answers.
+    pub version: String,
+    /// Where the pins are.
+    pub pin_dir: PathBuf,
+    /// Whether packets are being filtered.
+    pub filter: FilterState,
+    /// Where it is.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// Where the daemon reads its policy.
+    pub policy: Option<String>,
+    /// Hash of the policy in force.
+    pub policy_hash: Option<String>,
+    /// Commit of the policy's repository when it was loaded.
+    pub commit: Option<String>,
+    /// Counts up with each policy put in force.
+    pub generation: Option<u64>,
+    /// When it was put in force, RFC 3339.
+    pub loaded: Option<String>,
+    /// Instructions the verifier walked through for it.
+    pub verified_instructions: Option<u32>,
+    /// Policies that did not come in force since the daemon began, because something was wrong with them.
+    pub policy_errors: u64,
+    /// The error of the last try, none if that worked.
+    pub policy_error: Option<String>,
+    /// Rules in file order.
+    pub rules: Vec<RuleRow>,
+    /// Packets by reason.
+    pub reasons: Reasons,
+    /// Signalling packets that went on to the host.
+    pub passed: u64,
+    /// Packets that were dropped.
+    pub dropped: u64,
+    /// Events that found the ring full.
+    pub events_lost: u64,
+    /// Events that their rule's limit kept back.
+    pub events_suppressed: u64,
+    /// The daemon's outputs, and what each of them has lost.
+    #[serde(default)]
+    pub outputs: Vec<OutputStatus>,
+}
+
+/// Whether a daemon runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DaemonState {
+    /// None runs; the filter may all the same.
+    #[serde(rename = "not running")]
+    NotRunning,
+    /// One runs.
+    #[serde(rename = "running")]
+    Running,
+}
+
+/// Whether the filter is on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FilterState {
+    /// It is on one at least.
+    #[serde(rename = "attached")]
+    Attached,
+    /// It is on none.
+    #[serde(rename = "not attached")]
+    NotAttached,
+}
+
+impl fmt::Display for DaemonState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotRunning => "not running",
+            Self::Running => "running",
+        })
+    }
+}
+
+impl fmt::Display for FilterState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Attached => "attached",
+            Self::NotAttached => "not attached",
+        })
+    }
+}
+
+/// An output of the daemon in [`Status`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputStatus {
+    /// Its name.
+    pub output: String,
+    /// Messages it lost because its reader was too slow.
+    pub lost: u64,
+}
+
+/// An interface in [`Status`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// Its name.
+    pub interface: String,
+    /// How the program runs there.
+    pub mode: Mode,
+    /// False once the interface is gone.
+    pub attached: bool,
+}
+
+/// What only the daemon knows.
+#[derive(Clone, Debug, Default)]
+pub struct DaemonFacts {
+    /// Where it reads its policy.
+    pub policy: String,
+    /// See [`Status::policy_errors`].
+    pub policy_errors: u64,
+    /// See [`Status::policy_error`].
+    pub policy_error: Option<String>,
+    /// Its last table, for the rates.
+    pub table: Option<Table>,
+    /// Its outputs.
+    pub outputs: Vec<OutputStatus>,
+}
+
+impl DaemonFacts {
+    /// Notes what a notice says about the policy and the counters.
+    pub(super) fn record(&mut self, notice: &Notice) {
+        match notice {
+            Notice::PolicyError(error) => {
+                self.policy_errors += 1;
+                self.policy_error = Some(error.message.clone());
+            }
+            Notice::Reloaded(_) => self.policy_error = None,
+            Notice::Table(table) => self.table = Some(table.clone()),
+            Notice::Detached(_)
+            | Notice::Error { .. }
+            | Notice::Missed { .. }
+            | Notice::PolicyWarning(_)
+            | Notice::Reattached(_)
+            | Notice::Removed(_)
+            | Notice::Started(_)
+            | Notice::Stopped(_) => {}
+        }
+    }
+}
+
+impl Status {
+    /// Reads the pins, and adds what the daemon knows.
+    ///
+    /// # Errors
+    /// No permission, or pins of another version.
+    pub fn read(pins: &Pins, daemon: Option<&DaemonFacts>) -> Result<Self, Error> {
+        let state = State::read(pins)?;
+        let counts = state.as_ref().map(|_| Counts::read(pins)).transpose()?.unwrap_or_default();
+        let mut table = Tables::default().next(std::time::Duration::ZERO, &counts);
+        if let Some(last) = daemon.and_then(|daemon| daemon.table.as_ref()) {
+            for row in &mut table.rules {
+                row.rate = last.rules.iter().find(|known| known.rule == row.rule).and_then(|known| known.rate);
+            }
+        }
+        let interfaces: Vec<InterfaceStatus> = state
+            .iter()
+            .flat_map(|state| &state.deployments)
+            .map(|deployment| InterfaceStatus {
+                interface: deployment.interface.clone(),
+                mode: deployment.mode,
+                attached: deployment.attached,
+            })
+            .collect();
+        let attached = interfaces.iter().any(|interface| interface.attached);
+        Ok(Self {
+            daemon: if daemon.is_some() { DaemonState::Running } else { DaemonState::NotRunning },
+            pid: daemon.map(|_| std::process::id()),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pin_dir: pins.root().to_path_buf(),
+            filter: if attached { FilterState::Attached } else { FilterState::NotAttached },
+            interfaces,
+            policy: daemon.map(|daemon| daemon.policy.clone()),
+            policy_hash: state.as_ref().map(|state| state.policy_hash.clone()),
+            commit: state.as_ref().and_then(|state| state.commit.clone()),
+            generation: state.as_ref().map(|state| state.generation),
+            loaded: state.as_ref().map(|state| rfc3339(i128::from(state.loaded) * 1_000_000_000)),
+            verified_instructions: state.as_ref().map(|state| state.verified_instructions),
+            policy_errors: daemon.map_or(0, |daemon| daemon.policy_errors),
+            policy_error: daemon.and_then(|daemon| daemon.policy_error.clone()),
+            rules: table.rules,
+            reasons: table.reasons,
+            passed: table.passed,
+            dropped: table.dropped,
+            events_lost: table.events_lost,
+            events_suppressed: table.events_suppressed,
+            outputs: daemon.map_or_else(Vec::new, |daemon| daemon.outputs.clone()),
+        })
+    }
+
+    /// True if packets are being filtered.
+    #[must_use]
+    pub fn is_filtering(&self) -> bool {
+        self.filter == FilterState::Attached
+    }
+
+    /// The answer for people.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        let pid = self.pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+        let _ = writeln!(text, "daemon: {}{pid}, filter: {}", self.daemon, self.filter);
+        for interface in &self.interfaces {
+            let gone = if interface.attached { "" } else { ", the interface is gone" };
+            let _ = writeln!(text, "interface: {} ({} mode{gone})", interface.interface, interface.mode);
+        }
+        if let Some(hash) = &self.policy_hash {
+            let from =
+                self.policy.as_deref().map_or_else(String::new, |policy| format!("{} ", printable::escaped(policy)));
+            let commit =
+                self.commit.as_deref().map_or_else(String::new, |commit| format!(", commit {}", short(commit)));
+            let _ = writeln!(text, "policy: {from}{}{commit}", short(hash));
+            let _ = writeln!(
+                text,
+                "generation {}, in force since {}, {} instructions verified",
+                self.generation.unwrap_or(0),
+                self.loaded.as_deref().unwrap_or("?"),
+                self.verified_instructions.unwrap_or(0)
+            );
+        }
+        if let Some(error) = &self.policy_error {
+            let _ = writeln!(text, "the policy has changed since, but cannot be used: {error}");
+        }
+        for output in self.outputs.iter().filter(|output| output.lost > 0) {
+            let _ = writeln!(text, "output {}: {} messages lost, its reader is too slow", output.output, output.lost);
+        }
+        if self.policy_hash.is_some() {
+            let table = Table {
+                seconds: 0.0,
+                rules: self.rules.clone(),
+                reasons: self.reasons.clone(),
+                passed: self.passed,
+                dropped: self.dropped,
+                events_lost: self.events_lost,
+                events_suppressed: self.events_suppressed,
+            };
+            let _ = write!(text, "\n{}", table.render(usize::MAX, usize::MAX));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status() -> Status {
+        Status {
+            daemon: DaemonState::Running,
+            pid: Some(7),
+            version: "0.1.0".to_owned(),
+            pin_dir: "/sys/fs/bpf/ringfence".into(),
+            filter: FilterState::Attached,
+            interfaces: vec![InterfaceStatus { interface: "eth0".to_owned(), mode: Mode::Native, attached: true }],
+            policy: Some("/etc/policy".to_owned()),
+            policy_hash: Some("0123456789abcdef".to_owned()),
+            commit: None,
+            generation: Some(2),
+            loaded: Some("2026-01-31T06:00:00.000Z".to_owned()),
+            verified_instructions: Some(122_000),
+            policy_errors: 1,
+            policy_error: Some("1 error".to_owned()),
+            rules: Vec::new(),
+            reasons: Reasons::new(),
+            passed: 3,
+            dropped: 0,
+            events_lost: 0,
+            events_suppressed: 0,
+            outputs: vec![OutputStatus { output: "stdout".to_owned(), lost: 4 }],
+        }
+    }
+
+    const JSON: &str = r#"{"daemon":"running","pid":7,"version":"0.1.0","pin_dir":"/sys/fs/bpf/ringfence","filter":"attached","interfaces":[{"interface":"eth0","mode":"native","attached":true}],"policy":"/etc/policy","policy_hash":"0123456789abcdef","commit":null,"generation":2,"loaded":"2026-01-31T06:00:00.000Z","verified_instructions":122000,"policy_errors":1,"policy_error":"1 error","rules":[],"reasons":{},"passed":3,"dropped":0,"events_lost":0,"events_suppressed":0,"outputs":[{"output":"stdout","lost":4}]}"#;
+
+    #[test]
+    fn the_json_of_a_status_is_as_documented() {
+        assert_eq!(serde_json::to_string(&status()).unwrap(), JSON);
+        assert_eq!(serde_json::from_str::<Status>(JSON).unwrap(), status());
+    }
+
+    #[test]
+    fn a_daemon_without_outputs_in_its_answer_is_understood() {
+        let answer = JSON.replace(r#","outputs":[{"output":"stdout","lost":4}]"#, "");
+        assert_eq!(serde_json::from_str::<Status>(&answer).unwrap(), Status { outputs: Vec::new(), ..status() });
+    }
+
+    #[test]
+    fn the_text_names_the_refused_policy_and_what_outputs_lost() {
+        let text = status().render();
+        let expected = "\
+daemon: running (process 7), filter: attached
+interface: eth0 (native mode)
+policy: /etc/policy 0123456789ab
+generation 2, in force since 2026-01-31T06:00:00.000Z, 122000 instructions verified
+the policy has changed since, but cannot be used: 1 error
+output stdout: 4 messages lost, its reader is too slow
+";
+        assert!(text.starts_with(expected), "{text}");
+    }
+
+    #[test]
+    fn a_refused_policy_is_counted_until_one_comes_in_force() {
+        use crate::telemetry::{PolicyError, Reloaded};
+        let mut facts = DaemonFacts::default();
+        let refused = Notice::PolicyError(PolicyError {
+            message: "1 error".to_owned(),
+            diagnostics: Vec::new(),
+            report: String::new(),
+            policy: String::new(),
+        });
+        facts.record(&refused);
+        assert_eq!((facts.policy_errors, facts.policy_error.as_deref()), (1, Some("1 error")));
+        facts.record(&Notice::Reloaded(Reloaded {
+            policy_hash: String::new(),
+            generation: 1,
+            rules: 0,
+            verified_instructions: 0,
+            milliseconds: 0,
+            policy: String::new(),
+        }));
+        assert_eq!((facts.policy_errors, facts.policy_error), (1, None));
+    }
+}
