@@ -14,6 +14,22 @@
 //! | [`telemetry`] | typed events and notices, the bus, the status, the table |
 //! | [`kernel`] | the XDP program, its maps, its pins |
 
+#![warn(
+    unreachable_pub,
+    clippy::cloned_instead_of_copied,
+    clippy::explicit_iter_loop,
+    clippy::implicit_clone,
+    clippy::items_after_statements,
+    clippy::manual_let_else,
+    clippy::map_unwrap_or,
+    clippy::redundant_closure_for_method_calls,
+    clippy::semicolon_if_nothing_returned,
+    clippy::uninlined_format_args,
+    clippy::unnested_or_patterns,
+    clippy::unused_async,
+    clippy::wildcard_enum_match_arm
+)]
+
 pub mod api;
 pub mod cli;
 pub mod daemon;

@@ -28,7 +28,7 @@ fn objects(output: &Output) -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn a_good_policy_exits_0_and_says_what_it_costs() {
+fn a_good_policy_exits_0_and_shows_what_it_costs() {
     let output = check(&sample(), &[]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{text}");
@@ -47,7 +47,7 @@ fn a_broken_policy_exits_1_with_a_path_that_can_be_opened() {
 }
 
 #[test]
-fn a_directory_that_is_not_there_exits_2() {
+fn a_missing_directory_exits_2() {
     let output = check(Path::new("no-such-directory"), &[]);
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stdout.is_empty());
@@ -62,7 +62,7 @@ fn json_is_one_object_a_line_and_a_summary() {
     let (summary, diagnostics) = objects.split_last().expect("there is a summary");
     assert_eq!(summary["code"], "summary");
     assert_eq!(summary["errors"], diagnostics.len());
-    let unknown_set = diagnostics.iter().find(|object| object["code"] == "unknown-set").expect("it is told");
+    let unknown_set = diagnostics.iter().find(|object| object["code"] == "unknown-set").expect("it is reported");
     assert_eq!(
         unknown_set.to_string(),
         r#"{"severity":"error","code":"unknown-set","message":"there is no set `trunk`","file":"policy.toml","line":12,"column":42,"end_column":50,"help":"did you mean `trunks`?"}"#
@@ -78,7 +78,7 @@ fn json_of_a_good_policy_is_its_summary() {
 }
 
 #[test]
-fn a_link_out_of_the_repository_is_not_followed() {
+fn a_link_that_leaves_the_repository_is_not_followed() {
     let repository = tempfile::tempdir().expect("a temporary directory");
     let policy = "version = 1\n[sets.a]\naddresses = \"a.txt\"\n[[rule]]\nname = \"a\"\nmatch.source = \"@a\"\naction = \"drop\"\n";
     std::fs::write(repository.path().join("policy.toml"), policy).expect("it can be written");

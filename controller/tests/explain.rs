@@ -1,4 +1,4 @@
-//! `ringfence explain`: what was read, also what only the policy's tables know.
+//! `ringfence explain`: the values that were read, including those that only the policy's tables know.
 
 use std::{path::Path, process::Output};
 
@@ -13,7 +13,7 @@ fn explain(policy: &str, arguments: &[&str]) -> Output {
         .expect("likewise");
     let message = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/tests/sql-in-to.sip");
     let text = std::fs::read_to_string(message).expect("it is checked in");
-    // Both numbers change places, so that the calling one has a score.
+    // Swap the two numbers, so that the calling one has a score.
     let text =
         text.replace("+14155552671", "+13125550199").replace("INVITE sip:+13125550199", "INVITE sip:+16052250100");
     let message = folder.path().join("message.sip");
@@ -58,12 +58,12 @@ action = "drop"
 "#;
 
 #[test]
-fn every_scope_of_the_language_has_its_value_as_read() {
+fn every_scope_of_the_language_is_shown_with_its_value() {
     let output = explain(POLICY, &["--json"]);
     let object: Value = serde_json::from_slice(&output.stdout).expect("one object");
     let scopes = object["scopes"].as_object().expect("an object");
     for (scope, ..) in SCOPES {
-        assert!(scopes.contains_key(*scope), "{scope} is not told");
+        assert!(scopes.contains_key(*scope), "{scope} is not shown");
     }
     assert_eq!((&object["verdict"], &object["rule"]), (&"drop".into(), &"bad".into()));
     for (scope, value) in [
@@ -89,12 +89,12 @@ fn a_condition_on_a_region_shows_the_region_that_was_read() {
 }
 
 #[test]
-fn a_port_that_no_message_is_read_on_is_refused() {
+fn a_port_without_udp_signalling_is_refused() {
     for port in ["5061", "9999"] {
         let output = explain(POLICY, &["--port", port]);
         assert_eq!(output.status.code(), Some(2));
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(told.contains(&format!("port {port} is no UDP signalling port of the policy (5060)")), "{told}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains(&format!("port {port} is not a UDP signalling port of the policy (5060)")), "{error}");
     }
 }
 

@@ -51,7 +51,7 @@ fn a_list_goes_from_standard_input_to_standard_output_and_the_summary_beside_it(
         assert_eq!(text(&output.stdout).lines().skip(1).collect::<Vec<_>>(), ["192.0.2.1", "192.0.2.9"]);
         let summary = text(&output.stderr);
         assert!(summary.contains("standard input:3: left out: `x` is not an IP address"), "{summary}");
-        assert!(summary.contains("2 entries (0 said twice or covered by others, 1 not readable)"), "{summary}");
+        assert!(summary.contains("2 entries (0 duplicates or covered by others, 1 unreadable)"), "{summary}");
     }
 }
 

@@ -16,10 +16,10 @@ use crate::telemetry::{Message, Notice, Status};
 /// Why the daemon did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The answer was cut off, or is no HTTP.
+    /// The answer was cut off, or is not HTTP.
     #[error("the daemon's answer cannot be read: {0}")]
     Http(#[from] hyper::Error),
-    /// Nobody listens at the socket.
+    /// No daemon listens at the socket.
     #[error("no daemon answers at {socket}")]
     NoDaemon {
         /// The socket.
@@ -40,7 +40,7 @@ pub enum ClientError {
         error: io::Error,
     },
     /// The answer is not what was asked for.
-    #[error("the daemon's answer is not the JSON expected, it may be of another version: {0}")]
+    #[error("the daemon's answer is not the expected JSON, the daemon may be of another version: {0}")]
     Json(#[from] serde_json::Error),
 }
 
@@ -53,17 +53,18 @@ impl Client {
     /// Connects.
     ///
     /// # Errors
-    /// [`ClientError::NoDaemon`] where there is none.
+    /// [`ClientError::NoDaemon`] if no daemon runs.
     pub async fn connect(socket: &Path) -> Result<Self, ClientError> {
         let stream = UnixStream::connect(socket).await.map_err(|error| {
             let socket = socket.display().to_string();
-            match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoDaemon { socket, error },
-                _ => ClientError::Socket { socket, error },
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) {
+                ClientError::NoDaemon { socket, error }
+            } else {
+                ClientError::Socket { socket, error }
             }
         })?;
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        // It ends with the connection; what goes wrong on it, the request reports.
+        // The task ends with the connection. Its errors are reported by the request.
         tokio::spawn(connection);
         Ok(Self { sender })
     }

@@ -1,4 +1,4 @@
-//! `ringfence check`: parse, resolve and compile a policy, and say what is wrong with it, or what it will cost.
+//! `ringfence check`: parse, resolve and compile a policy, and report what is wrong with it, or what it costs.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -17,7 +17,7 @@ use filter_policy::{
     model::{AddressList, NumberList, PatternList, Policy, Test},
 };
 
-/// Check a policy: every error and warning in it, with file, line and a way out
+/// Check a policy: every error and warning, with file, line and how to fix it
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Exit status:
@@ -32,16 +32,16 @@ pub struct CheckArgs {
     /// The policy repository: a directory with a `policy.toml` in it
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
-    /// Print one JSON object a line, the last one a summary
+    /// Print JSON, one object per line; the last one is a summary
     #[arg(long)]
     pub json: bool,
 }
 
-/// Runs it.
+/// Runs `ringfence check`.
 ///
 /// # Errors
 ///
-/// When the result cannot be written.
+/// The result cannot be written.
 pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     let files = match Directory::new(&args.directory) {
         Ok(files) => files,
@@ -144,7 +144,7 @@ fn write_json(output: &mut impl Write, diagnostics: &Diagnostics, built: Option<
     writeln!(output, "{summary}")
 }
 
-/// How much of everything there is.
+/// The size of a policy.
 struct Size {
     rules: usize,
     report_rules: usize,
@@ -152,7 +152,7 @@ struct Size {
     numbers: usize,
     patterns: usize,
     kernel_bytes: usize,
-    /// By what lies there.
+    /// Bytes by map.
     kernel_memory: Vec<(&'static str, usize)>,
 }
 
@@ -172,7 +172,7 @@ impl Size {
     }
 }
 
-/// The lists that a policy looks at, each once.
+/// The lists that a policy uses, each once.
 #[derive(Default)]
 struct Lists<'a> {
     addresses: Vec<&'a AddressList>,
@@ -197,14 +197,24 @@ impl<'a> Lists<'a> {
                 Test::Source(found) | Test::Destination(found) => add(&mut lists.addresses, found),
                 Test::Number(_, found) | Test::Reputation(found, ..) => add(&mut lists.numbers, found),
                 Test::Text(_, found) => add(&mut lists.patterns, found),
-                _ => {}
+                Test::Transport(_)
+                | Test::Port(_)
+                | Test::Method(_)
+                | Test::Country(..)
+                | Test::Region(..)
+                | Test::Spid(..)
+                | Test::Format(..)
+                | Test::Attestation(_)
+                | Test::Verstat(_)
+                | Test::Neighbor(_)
+                | Test::Anomaly(_) => {}
             }
         }
         lists
     }
 }
 
-/// A number of things, in words.
+/// A count with its noun.
 fn count(number: usize, one: &'static str, several: &'static str) -> String {
     format!("{number} {}", plural(number as u64, one, several))
 }

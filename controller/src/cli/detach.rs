@@ -1,4 +1,4 @@
-//! `ringfence detach`: takes the filter off.
+//! `ringfence detach`: removes the filter.
 
 use std::{
     path::Path,
@@ -14,12 +14,12 @@ use crate::{
     telemetry::{Detached, Message, Notice},
 };
 
-/// How long a daemon may take to end: it finishes a reload first.
+/// How long a daemon may take to end; it finishes a reload first.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Take the filter off every interface and remove all that it keeps in the kernel: policies, counters, bans
+/// Remove the filter from every interface, and everything it keeps in the kernel: policies, counters, bans
 ///
-/// A running daemon is asked to end first.
+/// A running daemon is stopped first.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Exit status:
@@ -32,12 +32,12 @@ pub struct DetachArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-    #[expect(missing_docs, reason = "its help stands with its fields")]
+    #[expect(missing_docs, reason = "each field has its own help")]
     #[command(flatten)]
     pub place: Place,
 }
 
-/// Runs it.
+/// Runs `ringfence detach`.
 ///
 /// # Errors
 /// The daemon does not end, or the system refuses.
@@ -45,7 +45,7 @@ pub fn run(args: DetachArgs) -> anyhow::Result<ExitCode> {
     let pins = args.place.pins();
     let stopped = match super::block_on(stop(&args.place, pins.root())) {
         Ok(stopped) => stopped,
-        // A daemon that cannot be spoken to must not keep the filter on: if it lives, its lock on the pins says so.
+        // A daemon that does not answer must not keep the filter attached. If it is alive, its lock on the pins shows it.
         Err(error) => {
             tracing::warn!("{error}");
             false
@@ -65,7 +65,7 @@ pub fn run(args: DetachArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Asks the daemon of these pins to end. True if there is one.
+/// Stops the daemon of these pins. True if there was one.
 async fn stop(place: &Place, pins: &Path) -> anyhow::Result<bool> {
     match status::ask(place).await? {
         Some(status) if status.pin_dir == pins => {

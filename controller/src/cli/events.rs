@@ -1,4 +1,4 @@
-//! `ringfence events`: the packets that were dropped, or would have been, one by one.
+//! `ringfence events`: the packets that were dropped or would have been, one by one.
 
 use std::{
     io::{self, Write as _},
@@ -14,8 +14,8 @@ use filter_policy::language::printable;
 
 /// Show the packets that were dropped, or would have been, and why
 ///
-/// Each rule emits a limited number of events a second, so that a flood does not drown the daemon; `ringfence status` says how
-/// many were kept back.
+/// Each rule emits a limited number of events per second, so that a flood does not overload the daemon. `ringfence status`
+/// shows how many were suppressed.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Exit status:
@@ -27,21 +27,21 @@ Examples:
   ringfence events --follow
   ringfence events --last 100 --json")]
 pub struct EventsArgs {
-    /// Go on with each event as it comes
+    /// Keep printing new events as they come
     #[arg(short, long)]
     pub follow: bool,
-    /// How many of the past events to begin with [default: all that the daemon keeps; with --follow 10]
+    /// How many past events to print first [default: all that the daemon keeps, or 10 with --follow]
     #[arg(short = 'n', long, value_name = "COUNT")]
     pub last: Option<usize>,
-    /// Print one JSON object a line
+    /// Print JSON, one object per line
     #[arg(long)]
     pub json: bool,
-    #[expect(missing_docs, reason = "its help stands with its fields")]
+    #[expect(missing_docs, reason = "each field has its own help")]
     #[command(flatten)]
     pub place: Place,
 }
 
-/// Runs it.
+/// Runs `ringfence events`.
 ///
 /// # Errors
 /// No daemon answers.

@@ -10,14 +10,15 @@ use std::{
 
 use anyhow::Context as _;
 use filter_core::layout::Transport;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::{EXIT_USAGE, policy_or_sample, printable, udp_port};
 use filter_policy::{
     Built,
     engine::{self, Endpoints, Engine, Explainer, Facts, datagram, decision_json, inspection},
     image::Image,
-    model::Policy,
+    model::{Condition, Policy},
 };
 
 /// Explain the verdict for one message: each rule in order, which of its conditions held and which did not
@@ -32,7 +33,7 @@ Examples:
   ringfence explain --policy policies --source 203.0.113.9 invite.sip
   ringfence explain --policy policies --json - < invite.sip")]
 pub struct ExplainArgs {
-    /// A file with one message, exactly as one UDP payload; - for standard input
+    /// A file with one message, exactly the payload of one UDP datagram; - for standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// The policy repository; the sample policy if not given
@@ -49,7 +50,7 @@ pub struct ExplainArgs {
     pub json: bool,
 }
 
-/// Runs it.
+/// Runs `ringfence explain`.
 ///
 /// # Errors
 /// The file cannot be read, or the policy has errors.
@@ -78,15 +79,87 @@ pub fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     let packet = datagram(&Endpoints::from_source(args.source, port), &message);
     let explanation = explain(&built, &packet, port)?;
     let mut output = io::stdout().lock();
-    let written = if args.json { writeln!(output, "{explanation}") } else { write_tree(&mut output, &explanation) };
+    let written = if args.json { write_json(&mut output, explanation) } else { write_tree(&mut output, &explanation) };
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("failed to write the result"),
         _ => Ok(ExitCode::SUCCESS),
     }
 }
 
-/// The explanation as the object that `--json` prints.
-fn explain(built: &Built, packet: &[u8], port: u16) -> anyhow::Result<Value> {
+/// Why a message got its verdict.
+struct Explanation {
+    verdict: &'static str,
+    reason: &'static str,
+    /// The rule that decided.
+    rule: Option<String>,
+    /// The verdict and the scopes, as `replay --json` prints them.
+    head: Map<String, Value>,
+    rules: Vec<ExplainedRule>,
+}
+
+/// A rule, and what happened to it.
+#[derive(Serialize)]
+struct ExplainedRule {
+    rule: String,
+    action: &'static str,
+    stage: String,
+    mode: &'static str,
+    outcome: Outcome,
+    /// The pinhole because of which it was skipped.
+    skipped_by: Option<String>,
+    conditions: Vec<ExplainedCondition>,
+    line: u32,
+}
+
+/// A condition of a rule, and whether it holds.
+#[derive(Serialize)]
+struct ExplainedCondition {
+    scope: &'static str,
+    negated: bool,
+    holds: bool,
+    /// The value that was read.
+    value: Option<String>,
+    /// The set, entry, file and line that matched.
+    set: Option<String>,
+    entry: Option<String>,
+    file: Option<String>,
+    line: Option<u32>,
+}
+
+/// What happened to a rule in the walk.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+enum Outcome {
+    #[serde(rename = "decided")]
+    Decided,
+    #[serde(rename = "matched")]
+    Matched,
+    #[serde(rename = "no match")]
+    NoMatch,
+    #[serde(rename = "not reached")]
+    NotReached,
+    #[serde(rename = "rate not exceeded")]
+    RateNotExceeded,
+    #[serde(rename = "skipped")]
+    Skipped,
+    #[serde(rename = "would")]
+    Would,
+}
+
+impl Outcome {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Decided => "decided",
+            Self::Matched => "matched",
+            Self::NoMatch => "no match",
+            Self::NotReached => "not reached",
+            Self::RateNotExceeded => "rate not exceeded",
+            Self::Skipped => "skipped",
+            Self::Would => "would",
+        }
+    }
+}
+
+fn explain(built: &Built, packet: &[u8], port: u16) -> anyhow::Result<Explanation> {
     let Built { policy, image, .. } = built;
     let explainer = Explainer::new(policy).map_err(|errors| {
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -94,114 +167,103 @@ fn explain(built: &Built, packet: &[u8], port: u16) -> anyhow::Result<Value> {
     })?;
     let mut engine = Engine::new(image);
     let decision = engine.decide(packet);
-    // A rule without a condition on the message decides before it is read; the reading is shown all the same.
+    // A rule without conditions on the message decides before the message is read. Show what is in it anyway.
     let readable = inspection(image, &[(port, Transport::Udp)]);
     let mut reader = Engine::new(&readable);
     reader.decide(packet);
     let holds = explainer.conditions(policy, packet);
     let facts = Facts::new(policy);
-    let mut object = decision_json(policy, image, &facts, &decision, &reader.reading());
-    let rules: Vec<Value> = policy
-        .rules
-        .iter()
-        .enumerate()
-        .map(|(index, rule)| {
-            let conditions: Vec<Value> = rule
-                .conditions
-                .iter()
-                .zip(&holds[index])
-                .map(|(condition, &holds)| {
-                    // A list's entry explains why a condition held, or why its negation did not.
-                    let entry = engine::entry(condition, reader.scratch()).filter(|_| holds != condition.negated);
-                    json!({
-                        "scope": condition.test.scope().name(),
-                        "negated": condition.negated,
-                        "holds": holds,
-                        "value": engine::value(&condition.test, reader.scratch(), &facts),
-                        "set": entry.as_ref().and_then(|entry| entry.set.clone()),
-                        "entry": entry.as_ref().map(|entry| entry.text.clone()),
-                        "file": entry.as_ref().map(|entry| entry.origin.file.display().to_string()),
-                        "line": entry.as_ref().map(|entry| entry.origin.line),
-                    })
-                })
-                .collect();
-            let outcome = outcome(policy, &decision, &holds, index);
-            let pinhole = (outcome == "skipped").then(|| pinhole(image, &decision, index)).flatten();
-            json!({
-                "rule": rule.name,
-                "action": rule.action.name(),
-                "stage": rule.stage,
-                "mode": if rule.report { "report" } else { "enforce" },
-                "outcome": outcome,
-                "skipped_by": pinhole.map(|pinhole| &policy.rules[pinhole].name),
-                "conditions": conditions,
-                "line": rule.origin.line,
-            })
-        })
-        .collect();
-    object.insert("rules".to_owned(), rules.into());
-    Ok(Value::Object(object))
+    let explained = |condition: &Condition, holds: bool| {
+        // A list's entry explains why a condition held, or why its negation did not.
+        let entry = engine::entry(condition, reader.scratch()).filter(|_| holds != condition.negated);
+        ExplainedCondition {
+            scope: condition.test.scope().name(),
+            negated: condition.negated,
+            holds,
+            value: engine::value(&condition.test, reader.scratch(), &facts),
+            file: entry.as_ref().map(|entry| entry.origin.file.display().to_string()),
+            line: entry.as_ref().map(|entry| entry.origin.line),
+            set: entry.as_ref().and_then(|entry| entry.set.clone()),
+            entry: entry.map(|entry| entry.text),
+        }
+    };
+    let rules = policy.rules.iter().zip(&holds).enumerate().map(|(index, (rule, holds))| {
+        let outcome = outcome(policy, &decision, holds, index);
+        let pinhole = if outcome == Outcome::Skipped { pinhole(image, &decision, index) } else { None };
+        let conditions = rule.conditions.iter().zip(holds);
+        ExplainedRule {
+            rule: rule.name.clone(),
+            action: rule.action.name(),
+            stage: rule.stage.clone(),
+            mode: if rule.report { "report" } else { "enforce" },
+            outcome,
+            skipped_by: pinhole.map(|pinhole| policy.rules[pinhole].name.clone()),
+            conditions: conditions.map(|(condition, &holds)| explained(condition, holds)).collect(),
+            line: rule.origin.line,
+        }
+    });
+    Ok(Explanation {
+        verdict: decision.reason.verdict_name(),
+        reason: decision.reason.name(),
+        rule: decision.rule.and_then(|rule| image.rule_names.get(rule)).cloned(),
+        rules: rules.collect(),
+        head: decision_json(policy, image, &facts, &decision, &reader.reading()),
+    })
 }
 
-/// What became of a rule in the walk.
-fn outcome(policy: &Policy, decision: &engine::Decision, holds: &[Vec<bool>], index: usize) -> &'static str {
+fn outcome(policy: &Policy, decision: &engine::Decision, holds: &[bool], index: usize) -> Outcome {
     if decision.rule == Some(index) {
-        return "decided";
+        return Outcome::Decided;
     }
     if decision.matched.contains(&index) {
-        return if policy.rules[index].report { "would" } else { "matched" };
+        return if policy.rules[index].report { Outcome::Would } else { Outcome::Matched };
     }
     if decision.rule.is_some_and(|decided| decided < index) {
-        return "not reached";
+        return Outcome::NotReached;
     }
-    match holds.get(index) {
-        // All conditions hold, and yet it did not act: a pinhole before it ended its stage, or its rate was not exceeded.
-        Some(conditions) if conditions.iter().all(|&holds| holds) => {
-            if policy.rules[index].over.is_some() {
-                "rate not exceeded"
-            } else {
-                "skipped"
-            }
-        }
-        _ => "no match",
+    if !holds.iter().all(|&holds| holds) {
+        return Outcome::NoMatch;
     }
+    // All conditions hold, but it did not act: an earlier pinhole ended its stage, or its rate was not exceeded.
+    if policy.rules[index].over.is_some() { Outcome::RateNotExceeded } else { Outcome::Skipped }
 }
 
-/// The pinhole that kept a rule from being looked at.
+/// The pinhole that made the walk skip a rule.
 fn pinhole(image: &Image, decision: &engine::Decision, index: usize) -> Option<usize> {
     let skips = |&rule: &usize| rule < index && image.rules[rule].after[index / 64] >> (index % 64) & 1 == 0;
     decision.matched.iter().copied().find(skips)
 }
 
+/// The explanation as one JSON object.
+fn write_json(output: &mut dyn Write, mut explanation: Explanation) -> io::Result<()> {
+    let rules = serde_json::to_value(&explanation.rules)?;
+    explanation.head.insert("rules".to_owned(), rules);
+    writeln!(output, "{}", Value::Object(explanation.head))
+}
+
 /// The explanation as a tree.
-fn write_tree(output: &mut dyn Write, explanation: &Value) -> io::Result<()> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    write!(output, "{} ({}", text(&explanation["verdict"]), text(&explanation["reason"]))?;
-    match explanation["rule"].as_str() {
-        Some(rule) => writeln!(output, ": {rule})")?,
-        None => writeln!(output, ")")?,
-    }
-    for rule in explanation["rules"].as_array().into_iter().flatten() {
-        let mark = match rule["outcome"].as_str() {
-            Some("decided") => "=>",
-            Some("would" | "matched") => " *",
-            _ => "  ",
+fn write_tree(output: &mut dyn Write, explanation: &Explanation) -> io::Result<()> {
+    let Explanation { verdict, reason, rule, rules, .. } = explanation;
+    let by = rule.as_ref().map_or_else(String::new, |rule| format!(": {rule}"));
+    writeln!(output, "{verdict} ({reason}{by})")?;
+    for ExplainedRule { rule, action, mode, outcome, skipped_by, conditions, .. } in rules {
+        let mark = match outcome {
+            Outcome::Decided => "=>",
+            Outcome::Would | Outcome::Matched => " *",
+            Outcome::NoMatch | Outcome::NotReached | Outcome::RateNotExceeded | Outcome::Skipped => "  ",
         };
-        let mode = if rule["mode"] == "report" { ", report" } else { "" };
-        let (name, action, outcome) = (text(&rule["rule"]), text(&rule["action"]), text(&rule["outcome"]));
-        let by = rule["skipped_by"].as_str().map(|pinhole| format!(" by {pinhole}")).unwrap_or_default();
-        writeln!(output, "{mark} {name} ({action}{mode}): {outcome}{by}")?;
-        let conditions: Vec<&Value> = rule["conditions"].as_array().into_iter().flatten().collect();
+        let mode = if *mode == "report" { ", report" } else { "" };
+        let by = skipped_by.as_ref().map_or_else(String::new, |pinhole| format!(" by {pinhole}"));
+        writeln!(output, "{mark} {rule} ({action}{mode}): {}{by}", outcome.name())?;
         for (index, condition) in conditions.iter().enumerate() {
             let branch = if index + 1 == conditions.len() { "`-" } else { "|-" };
-            let holds = if condition["holds"] == true { "yes" } else { "no " };
-            let not = if condition["negated"] == true { "not " } else { "" };
-            let value = condition["value"].as_str().map_or_else(|| "(none)".to_owned(), quoted);
-            write!(output, "   {branch} {holds} {not}{}: {value}", text(&condition["scope"]))?;
-            if let Some(entry) = condition["entry"].as_str() {
-                let set = condition["set"].as_str().map(|set| format!("@{set} ")).unwrap_or_default();
-                let file = text(&condition["file"]);
-                write!(output, "  matches {}in {set}{file}:{}", quoted(entry) + " ", condition["line"])?;
+            let holds = if condition.holds { "yes" } else { "no " };
+            let not = if condition.negated { "not " } else { "" };
+            let value = condition.value.as_deref().map_or_else(|| "(none)".to_owned(), quoted);
+            write!(output, "   {branch} {holds} {not}{}: {value}", condition.scope)?;
+            if let (Some(entry), Some(file), Some(line)) = (&condition.entry, &condition.file, condition.line) {
+                let set = condition.set.as_ref().map_or_else(String::new, |set| format!("@{set} "));
+                write!(output, "  matches {} in {set}{file}:{line}", quoted(entry))?;
             }
             writeln!(output)?;
         }

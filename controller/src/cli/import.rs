@@ -1,4 +1,4 @@
-//! `ringfence import`: lists and numbering tables from the forms that they are published in.
+//! `ringfence import`: lists and numbering tables from their published formats.
 
 use std::{
     fs::{self, File},
@@ -16,11 +16,11 @@ use filter_policy::{
     language::{diagnostics::plural, printable::json_line},
 };
 
-/// Import lists and numbering tables from the forms that they are published in
+/// Import lists and numbering tables from their published formats
 ///
-/// The list goes to standard output, or with `-o` into a file of the policy repository: sorted, without duplicates and
-/// without a date, so that a review shows what has changed. Lines that cannot be read are shown, counted and left out. An
-/// input that is something else (a log-in page, half a file) leaves the file as it was.
+/// The list goes to standard output, or with `-o` to a file of the policy repository. It is sorted, without duplicates and
+/// without a date, so that a review shows what has changed. Lines that cannot be read are shown, counted and left out. If
+/// the input is not a list (a log-in page, half a file), the output file is not touched.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Exit status:
@@ -32,20 +32,20 @@ Examples:
   fail2ban-client banned | ringfence import fail2ban -o lists/banned.txt
   ringfence import nanpa allutlzd.txt -o lists/numbering.csv")]
 pub struct ImportArgs {
-    /// The form of the input.
+    /// The format of the input.
     #[command(subcommand)]
     source: Source,
 }
 
-/// The forms.
+/// The formats.
 #[derive(Debug, clap::Subcommand)]
 enum Source {
-    /// APIBAN's answers (JSON), for a set of `addresses`
+    /// Answers of APIBAN (JSON), for a set of `addresses`
     #[command(
         after_long_help = "Examples:\n  curl -sS https://apiban.org/api/$KEY/banned | ringfence import apiban -o lists/apiban.txt"
     )]
     Apiban(Common),
-    /// Addresses and CIDRs, one a line, for a set of `addresses`
+    /// Addresses and CIDRs, one per line, for a set of `addresses`
     #[command(after_long_help = "Examples:\n  ringfence import cidr blocked.txt -o lists/blocked.txt")]
     Cidr(Common),
     /// What `fail2ban-client banned`, `get JAIL banip` or `status JAIL` prints, for a set of `addresses`
@@ -53,16 +53,16 @@ enum Source {
     Fail2ban(Common),
     /// NANPA's central office code records (tab-separated), or the Canadian ones (CSV), for `ranges` of `[numbering]`
     ///
-    /// Codes that a report does not assign, in area codes of which it assigns others, get the format `unassigned-block`.
-    /// Holders (`calling_spid` and the like) are those of the blocks, not corrected for ported numbers.
+    /// In area codes that appear in the report, codes that it does not assign get the format `unassigned-block`. Holders
+    /// (`calling_spid` and the like) are those of the blocks; ported numbers are not corrected.
     #[command(after_long_help = "Examples:\n  unzip -p allutlzd.zip | ringfence import nanpa -o lists/numbering.csv")]
     Nanpa(Common),
-    /// Numbers, one a line or in a column, such as Do-Not-Originate lists, for a set of `numbers`
+    /// Numbers, one per line or in a column, such as Do-Not-Originate lists, for a set of `numbers`
     #[command(
         after_long_help = "Examples:\n  ringfence import numbers dno.csv -o lists/dno.csv --column \"Telephone Number\""
     )]
     Numbers(NumberArgs),
-    /// Numbers with scores, in columns, for a set of `numbers` that `calling_reputation` looks at
+    /// Numbers with scores, in columns, for a set of `numbers` that `calling_reputation` uses
     #[command(
         after_long_help = "Examples:\n  ringfence import scores reputation.csv -o lists/reputation.csv --max-score 5"
     )]
@@ -72,48 +72,48 @@ enum Source {
     SpamhausDrop(Common),
 }
 
-/// What every format takes.
+/// The options of every format.
 #[derive(Debug, clap::Args)]
 struct Common {
-    /// The file to read; `-` or none for standard input
+    /// The file to read; standard input if `-` or not given
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// The list file to write; standard output if not given
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write nothing if more entries than this cannot be read
+    /// Write nothing if more than this many entries cannot be read
     #[arg(long, value_name = "N", default_value_t = 100)]
     max_errors: u64,
-    /// Print the summary as one JSON object: on standard output, or on standard error where the list goes there
+    /// Print the summary as one JSON object: to standard output, or to standard error if the list goes to standard output
     #[arg(long)]
     json: bool,
 }
 
-/// What lists of numbers take.
+/// The options of lists of numbers.
 #[derive(Debug, clap::Args)]
 struct NumberArgs {
     #[command(flatten)]
     common: Common,
-    /// The calling code that numbers without a plus belong to
+    /// The country calling code of numbers without a plus
     #[arg(long, value_name = "CODE", default_value = "1")]
     country_code: String,
-    /// What is dialled before a national number, such as 0
+    /// The prefix dialled before a national number, such as 0
     #[arg(long, value_name = "DIGITS", default_value = "", hide_default_value = true)]
     national_prefix: String,
-    /// Numbers without a plus are E.164 all the same
+    /// Numbers without a plus are E.164 too
     #[arg(long)]
     e164: bool,
-    /// The column of the numbers, where it has an unusual name
+    /// The column of the numbers, if its name is unusual
     #[arg(long, value_name = "NAME")]
     column: Option<String>,
 }
 
-/// What lists of scores take.
+/// The options of lists of scores.
 #[derive(Debug, clap::Args)]
 struct ScoreArgs {
     #[command(flatten)]
     numbers: NumberArgs,
-    /// The column of the scores, where it has an unusual name
+    /// The column of the scores, if its name is unusual
     #[arg(long, value_name = "NAME")]
     score_column: Option<String>,
     /// The score that becomes 100
@@ -134,10 +134,10 @@ impl NumberArgs {
     }
 }
 
-/// Runs it.
+/// Runs `ringfence import`.
 ///
 /// # Errors
-/// The input cannot be read or is none of the format, or the output cannot be written.
+/// The input cannot be read or is not of the format, or the output cannot be written.
 pub fn run(args: ImportArgs) -> anyhow::Result<ExitCode> {
     let (format, common) = match args.source {
         Source::Apiban(common) => (Format::Apiban, common),
@@ -176,7 +176,7 @@ fn read(file: Option<&Path>) -> io::Result<Vec<u8>> {
     match file {
         Some(file) => File::open(file)?.take(MOST_BYTES + 1).read_to_end(&mut content)?,
         None if io::stdin().is_terminal() => {
-            eprintln!("reading from the terminal: end the list with Ctrl-D");
+            eprintln!("reading from the terminal; end the list with Ctrl-D");
             io::stdin().take(MOST_BYTES + 1).read_to_end(&mut content)?
         }
         None => io::stdin().take(MOST_BYTES + 1).read_to_end(&mut content)?,
@@ -184,22 +184,22 @@ fn read(file: Option<&Path>) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Puts the content into the file's place at once, or not at all; false if it is there already.
+/// Replaces the file in one step, or not at all; returns false if it has this content already.
 fn write(output: &Path, content: &[u8]) -> io::Result<bool> {
-    // A link stays one: what it leads to is replaced.
+    // A link stays a link; the file it points to is replaced.
     let output = fs::canonicalize(output).unwrap_or_else(|_| output.to_owned());
     let old = match fs::metadata(&output) {
         Ok(old) if !old.is_file() => {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is there, and no regular file"));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it exists, and is not a regular file"));
         }
         old => old.ok(),
     };
-    // A file that does not change is not touched: whoever watches it has nothing to do.
+    // Do not touch a file that does not change: whoever watches it has nothing to do.
     if old.is_some() && fs::read(&output).is_ok_and(|known| known == content) {
         return Ok(false);
     }
     let Some(name) = output.file_name() else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no name of a file"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file name"));
     };
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
@@ -215,7 +215,7 @@ fn write(output: &Path, content: &[u8]) -> io::Result<bool> {
     Ok(true)
 }
 
-/// A file that is gone afterwards, whatever happens; by then it may have another name, and stays.
+/// A file that is removed on drop, unless it has been renamed by then.
 struct Temporary(PathBuf);
 
 impl Drop for Temporary {
@@ -223,6 +223,9 @@ impl Drop for Temporary {
         let _ = fs::remove_file(&self.0);
     }
 }
+
+/// How many unreadable lines the summary shows.
+const SHOWN: usize = 20;
 
 fn report(format: &Format, name: &str, common: &Common, imported: &Imported, changed: bool) -> io::Result<()> {
     let Imported { entries, duplicates, problems, .. } = imported;
@@ -248,7 +251,6 @@ fn report(format: &Format, name: &str, common: &Common, imported: &Imported, cha
         eprintln!("{}", json_line(&summary));
         return Ok(());
     }
-    const SHOWN: usize = 20;
     for problem in problems.listed.iter().take(SHOWN) {
         eprintln!("{name}:{}: left out: {}", problem.line, printable(&problem.reason));
     }
@@ -257,9 +259,9 @@ fn report(format: &Format, name: &str, common: &Common, imported: &Imported, cha
         eprintln!("{name}: {} more left out, not listed (`--json` lists up to 100)", problems.count - shown);
     }
     let output = common.output.as_ref().map_or("standard output".to_owned(), |output| output.display().to_string());
-    let state = if changed { "" } else { ", as before" };
+    let state = if changed { "" } else { ", unchanged" };
     eprintln!(
-        "{output}: {entries} {}{state} ({duplicates} said twice or covered by others, {} not readable)",
+        "{output}: {entries} {}{state} ({duplicates} duplicates or covered by others, {} unreadable)",
         plural(*entries, "entry", "entries"),
         problems.count
     );

@@ -35,10 +35,10 @@ pub enum EngineChoice {
     Kernel,
 }
 
-/// Show what the engine reads in SIP messages: one message a file, or a pcap or pcapng capture
+/// Show what the engine reads in SIP messages, one message per file, or in a pcap or pcapng capture
 ///
-/// Numbers are normalised by the policy's [numbering]; a source's asserted identity is believed if the policy believes it.
-/// Of a capture, the packets to every port that SIP is seen on are read.
+/// Numbers are normalised by the policy's [numbering]. A source's asserted identity is believed if the policy believes it.
+/// In a capture, packets to every port that carries SIP are read.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Exit status:
@@ -51,7 +51,7 @@ Examples:
   ringfence inspect invite.sip
   ringfence inspect --policy policies --json yesterday.pcap")]
 pub struct InspectArgs {
-    /// Files: raw messages, each exactly as one UDP payload, or captures
+    /// Files: captures, or raw messages, each exactly the payload of one UDP datagram
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// Which host runs the engine
@@ -63,7 +63,7 @@ pub struct InspectArgs {
     /// The source address that raw messages come from
     #[arg(long, value_name = "ADDR", default_value = "192.0.2.1")]
     pub source: IpAddr,
-    /// Print one JSON object a message
+    /// Print JSON, one object per message
     #[arg(long)]
     pub json: bool,
 }
@@ -75,7 +75,7 @@ enum Host<'a> {
 }
 
 impl Host<'_> {
-    /// Runs a packet through; what was read, if it was for a signalling port.
+    /// Runs a packet; returns what was read if it was for a signalling port.
     fn read(&mut self, packet: &[u8]) -> anyhow::Result<Option<Reading<'_>>> {
         let reading = match self {
             Self::User(engine) => {
@@ -91,7 +91,7 @@ impl Host<'_> {
     }
 }
 
-/// Runs it.
+/// Runs `ringfence inspect`.
 ///
 /// # Errors
 /// A file cannot be read, the policy has errors, or the kernel refuses.
@@ -111,7 +111,7 @@ pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
             let mut host = open(args.engine, &image)?;
             inspect_capture(file, &mut host, args.json, &mut output)
         } else {
-            // Loading the program takes longer than reading a message: one serves all of them.
+            // Loading the program takes longer than reading a message, so all messages share one.
             let host = match &mut host {
                 Some(host) => host,
                 None => host.insert(open(args.engine, &messages)?),
@@ -161,7 +161,7 @@ fn inspect_capture(file: &Path, host: &mut Host<'_>, json: bool, output: &mut dy
     capture::for_each_packet(file, |captured| {
         let Some(frame) = captured.frame else { return true };
         let result = host.read(&frame).and_then(|reading| match reading {
-            // A segment without payload says nothing.
+            // A segment without payload has nothing to show.
             Some(reading) if reading.kind() != Kind::NAMES[Kind::Empty as usize] => {
                 print(output, json, file, Some(captured.number), &reading)
             }
@@ -196,7 +196,7 @@ fn signalling_ports(file: &Path) -> anyhow::Result<Vec<(u16, Transport)>> {
         true
     })?;
     if ports.len() > MAX_PORTS {
-        eprintln!("ringfence: {}: SIP on more than {MAX_PORTS} ports: the lowest are read", file.display());
+        eprintln!("ringfence: {}: SIP on more than {MAX_PORTS} ports: only the lowest ones are read", file.display());
     }
     let transport = |number| if number == 0 { Transport::Udp } else { Transport::Tcp };
     Ok(ports.into_iter().map(|(port, number)| (port, transport(number))).take(MAX_PORTS).collect())
@@ -231,7 +231,7 @@ fn print(
             Value::Array(values) if values.is_empty() => continue,
             Value::Array(values) => values.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
             Value::String(text) => super::printable(&text),
-            other => other.to_string(),
+            Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
         };
         writeln!(output, "  {name:<17} {text}")?;
     }

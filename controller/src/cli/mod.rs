@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand.
+//! The command line: one file per subcommand.
 
 pub mod check;
 pub mod completions;
@@ -68,7 +68,7 @@ pub struct Cli {
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-#[expect(missing_docs, reason = "the help of each stands with its arguments")]
+#[expect(missing_docs, reason = "each subcommand has its help with its arguments")]
 pub enum Command {
     Check(check::CheckArgs),
     Completions(completions::CompletionsArgs),
@@ -88,7 +88,7 @@ pub enum Command {
 /// Where the daemon and its filter are found.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Place {
-    /// Directory on a BPF file system in which the filter's state lies
+    /// Directory on a BPF file system that holds the filter's state
     #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIRECTORY)]
     pub pin_dir: PathBuf,
     /// Unix socket of the daemon
@@ -106,7 +106,7 @@ impl Place {
 ///
 /// # Errors
 ///
-/// What went wrong, for the last line on standard error; [`exit_status`] says with which status to end.
+/// What went wrong, for the last line on standard error; [`exit_status`] gives its exit status.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Check(args) => check::run(args),
@@ -136,6 +136,7 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
             return match error {
                 daemon::Error::Deploy(deploy::Error::Policy { .. }) => EXIT_NO,
                 daemon::Error::Deploy(deploy::Error::Kernel(_))
+                | daemon::Error::Kernel(_)
                 | daemon::Error::Runtime(_)
                 | daemon::Error::Socket(_) => EXIT_SYSTEM,
             };
@@ -155,38 +156,38 @@ pub fn help(error: &anyhow::Error) -> Option<String> {
             return error.help().map(ToOwned::to_owned);
         }
         match cause.downcast_ref::<daemon::Error>()? {
-            daemon::Error::Deploy(deploy::Error::Kernel(error)) => error.help(),
+            daemon::Error::Deploy(deploy::Error::Kernel(error)) | daemon::Error::Kernel(error) => error.help(),
             daemon::Error::Deploy(deploy::Error::Policy { .. }) | daemon::Error::Runtime(_) => None,
             daemon::Error::Socket(SocketError::Bind { .. }) => {
-                Some("run as root, or name a socket elsewhere: `--socket PATH`".to_owned())
+                Some("run as root, or choose another socket: `--socket PATH`".to_owned())
             }
             daemon::Error::Socket(SocketError::Taken(_)) => {
-                Some("`ringfence status` shows it; a second one needs its own `--socket` and `--pin-dir`".to_owned())
+                Some("`ringfence status` shows it; a second daemon needs its own `--socket` and `--pin-dir`".to_owned())
             }
         }
     })
 }
 
-/// The signalling port that a message is thought to be sent to, over UDP: the one asked for, or the policy's first.
+/// The UDP signalling port that a message is assumed to be sent to: the requested one, or the policy's first.
 ///
 /// # Errors
-/// There is none, or the one asked for is no signalling port: nothing would be read.
+/// The policy has none, or the requested port is not one of them, so nothing would be read.
 fn udp_port(policy: &filter_policy::model::Policy, asked: Option<u16>) -> Result<u16, String> {
     let udp = policy.ports.iter().filter(|(_, transport)| *transport == filter_core::layout::Transport::Udp);
     let ports: Vec<u16> = udp.map(|(port, _)| *port).collect();
     let Some(&first) = ports.first() else {
-        return Err("the policy has no UDP port in [network], and messages are tried over UDP".to_owned());
+        return Err("the policy has no UDP port in [network], and messages are tested over UDP".to_owned());
     };
     match asked {
         Some(port) if !ports.contains(&port) => {
             let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
-            Err(format!("port {port} is no UDP signalling port of the policy ({})", ports.join(", ")))
+            Err(format!("port {port} is not a UDP signalling port of the policy ({})", ports.join(", ")))
         }
         asked => Ok(asked.unwrap_or(first)),
     }
 }
 
-/// Builds the policy in a directory, or the sample policy. A policy with errors is shown, and its exit code returned.
+/// Builds the policy in a directory, or the sample policy. If it has errors, shows them and returns the exit code.
 ///
 /// # Errors
 /// There is no such directory.
@@ -210,7 +211,7 @@ pub(crate) fn policy_or_sample(directory: Option<&Path>, json: bool) -> anyhow::
     }))
 }
 
-/// Text that came over the network, for a terminal: what would act on it is escaped.
+/// Escapes what a terminal would act on in text that came over the network.
 pub(crate) fn printable(text: &str) -> String {
     filter_policy::language::printable::escaped(text)
 }
@@ -223,7 +224,7 @@ where
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)?)
 }
 
-/// Prints a result. That nobody reads it is no error.
+/// Prints a result. A closed pipe is not an error.
 fn print(text: &str) -> io::Result<()> {
     let mut output = io::stdout().lock();
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_system_refuses_ends_with_3_and_a_bad_policy_with_1() {
+    fn a_system_error_exits_with_3_and_a_bad_policy_with_1() {
         let kernel = || kernel::Error::UnknownInterface("x".to_owned());
         assert_eq!(exit_status(&kernel().into()), EXIT_SYSTEM);
         let deploy = |error: deploy::Error| daemon::Error::Deploy(error).into();

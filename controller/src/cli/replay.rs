@@ -23,7 +23,7 @@ use filter_policy::{
 
 /// Replay a capture against a policy: the verdict for every packet, and totals by rule
 ///
-/// Packets that are not for a signalling port are counted, not shown.
+/// Packets that are not for a signalling port are counted but not shown.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Exit status:
@@ -49,10 +49,10 @@ pub struct ReplayArgs {
     /// Which host runs the engine
     #[arg(long, value_enum, default_value = "user")]
     pub engine: EngineChoice,
-    /// Only the totals
+    /// Print only the totals
     #[arg(long)]
     pub summary: bool,
-    /// Print one JSON object a packet, the last one with the totals
+    /// Print JSON, one object per packet; the last one has the totals
     #[arg(long)]
     pub json: bool,
 }
@@ -63,7 +63,7 @@ const XDP_DROP: u32 = 1;
 /// How often the progress is shown.
 const PROGRESS: Duration = Duration::from_millis(200);
 
-/// The policy in the kernel, where that is asked for.
+/// Loads the policy into the kernel, if requested.
 fn in_kernel(built: &Built, choice: EngineChoice) -> anyhow::Result<Option<Instance>> {
     Ok(match choice {
         EngineChoice::User => None,
@@ -74,7 +74,7 @@ fn in_kernel(built: &Built, choice: EngineChoice) -> anyhow::Result<Option<Insta
 /// A policy with the engine that runs it.
 struct Candidate<'a> {
     built: &'a Built,
-    /// Made when first asked for: it is as large as the policy's numbering tables.
+    /// Built on first use: it is as large as the policy's numbering tables.
     facts: OnceCell<Facts<'a>>,
     engine: Engine<'a>,
     kernel: Option<Instance>,
@@ -85,7 +85,7 @@ impl<'a> Candidate<'a> {
         Self { built, facts: OnceCell::new(), engine: Engine::new(&built.image), kernel }
     }
 
-    /// The decision about a packet. The kernel's verdict must be the user-space engine's, which also names the rule.
+    /// Decides about a packet. The kernel's verdict must equal that of the user-space engine, which also names the rule.
     fn decide(&mut self, time: u64, number: u64, frame: &[u8]) -> anyhow::Result<Decision> {
         self.engine.set_time(time);
         let decision = self.engine.decide(frame);
@@ -96,7 +96,7 @@ impl<'a> Candidate<'a> {
             let expected = decision.reason.verdict_name() != "pass";
             if dropped != expected {
                 anyhow::bail!(
-                    "packet {number}: the kernel says {}, the engine in user space {}: this is an error in ringfence, \
+                    "packet {number}: the kernel says {}, the engine in user space {}: this is a bug in ringfence, \
                      please report it with the packet",
                     if dropped { "drop" } else { "pass" },
                     decision.reason.name(),
@@ -127,7 +127,7 @@ struct Totals {
     reasons: BTreeMap<&'static str, u64>,
 }
 
-/// Runs it.
+/// Runs `ringfence replay`.
 ///
 /// # Errors
 /// The capture cannot be read, a policy has errors, or the kernel refuses.
@@ -145,7 +145,7 @@ pub fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     };
     let kernel = in_kernel(&built, args.engine)?;
     if args.json {
-        // The scopes are shown, whether a rule asks for them or not.
+        // JSON shows all scopes, whether or not a rule needs them.
         built.image.config.needs |= need::INSPECT;
     }
     let mut candidate = Candidate::new(&built, kernel);
@@ -201,7 +201,7 @@ pub fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     }
     totals.print(&mut output, args.json, args.against.is_some())?;
     output.flush().context("failed to write the result")?;
-    // What was read of a capture that is cut off counts all the same.
+    // If the capture is cut off, the totals of what could be read have been printed.
     read?;
     Ok(ExitCode::SUCCESS)
 }
@@ -289,7 +289,7 @@ impl Totals {
             self.packets, self.passed, self.dropped, self.not_signalling
         )?;
         if against {
-            writeln!(output, "{} with another verdict", self.changed)?;
+            writeln!(output, "{} with a different verdict", self.changed)?;
         }
         for (name, packets) in &self.rules {
             writeln!(output, "{packets:>10}  {name}")?;
@@ -301,18 +301,18 @@ impl Totals {
     }
 }
 
-/// A line on the terminal that says how far it is.
+/// A progress line on the terminal.
 struct Progress {
-    /// Bytes of the capture; none for a pipe.
+    /// Bytes of the capture; 0 for a pipe.
     length: u64,
     started: Instant,
-    /// When it was shown last; none where nobody would see it.
+    /// When it was last shown; none if it is not shown at all.
     shown: Option<Instant>,
 }
 
 impl Progress {
     fn new(args: &ReplayArgs) -> Self {
-        // Where the packets themselves go to the terminal, they show the progress.
+        // Packets printed to the terminal show the progress by themselves.
         let wanted = io::stderr().is_terminal() && (args.summary || !io::stdout().is_terminal());
         let length = std::fs::metadata(&args.capture).map_or(0, |file| file.len());
         let started = Instant::now();
@@ -336,7 +336,7 @@ impl Progress {
     }
 }
 
-/// `[=====>              ]  27 %  270000 packets, 190000/s, 4 s to go`, as far as the length is known.
+/// `[=====>              ]  27 %  270000 packets, 190000/s, 4 s to go`; without the bar if the length is not known.
 fn bar(packets: u64, position: u64, length: u64, elapsed: Duration) -> String {
     const WIDTH: u64 = 30;
     let seconds = elapsed.as_secs_f64().max(0.001);
@@ -356,7 +356,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bar_says_how_far_it_is_and_how_long_it_will_take() {
+    fn the_bar_shows_the_progress_and_the_time_left() {
         let bar = |position, length| bar(300_000, position, length, Duration::from_secs(3));
         assert_eq!(bar(30, 120), "[======>                       ]  25 %  300000 packets, 100000/s, 9 s to go");
         assert_eq!(bar(120, 120), "[=============================>] 100 %  300000 packets, 100000/s, 0 s to go");

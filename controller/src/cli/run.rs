@@ -10,14 +10,14 @@ use crate::{
     repository::Source,
 };
 
-/// Filter: load a policy, attach it, follow its changes, show what is dropped
+/// Run the filter: load a policy, attach it, follow its changes, show what is dropped
 ///
-/// The filter lives in the kernel and does not need this process: when it ends (Ctrl-C, SIGTERM, even SIGKILL), packets are
-/// filtered on by the policy last in force, and the next `ringfence run` takes over where this one left off. `ringfence
-/// detach` takes the filter off; with --detach-on-exit, the end of this process does.
+/// The filter is in the kernel and does not need this process. When the process ends (Ctrl-C, SIGTERM, even SIGKILL), the
+/// last policy stays in force, and the next `ringfence run` takes over. `ringfence detach` removes the filter; with
+/// --detach-on-exit, it is removed when this process ends.
 ///
-/// A change of the policy's files, or SIGHUP, puts the new policy in force in one step. One with errors is shown and
-/// changes nothing.
+/// When the policy's files change, or on SIGHUP, the new policy comes into force in one step. If it has errors, they are
+/// shown and nothing changes.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Exit status:
@@ -31,33 +31,33 @@ Examples:
   ringfence run --interface eth0 --interface eth1 --policy policies --json
   ringfence run --interface eth0 --mode generic --detach-on-exit")]
 pub struct RunArgs {
-    /// Network interface to filter on, by its name; may be given several times
+    /// Network interface to filter on; may be given several times
     #[arg(short, long = "interface", value_name = "IF", required = true)]
     pub interfaces: Vec<String>,
-    /// The policy repository: a directory with a `policy.toml` in it [default: the sample policy in this program]
+    /// The policy repository: a directory with a `policy.toml` in it [default: the built-in sample policy]
     #[arg(short, long, value_name = "DIR")]
     pub policy: Option<PathBuf>,
-    /// Where the program runs: in the driver (native), or in the network stack (generic)
+    /// Where the XDP program runs: in the driver (native), or in the network stack (generic)
     #[arg(long, value_enum, default_value_t)]
     pub mode: ModeChoice,
-    /// Seconds between two tables
+    /// Seconds between tables
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
     pub interval: f64,
-    /// Take the filter off when this process ends
+    /// Remove the filter when this process ends
     #[arg(long)]
     pub detach_on_exit: bool,
-    /// Print one JSON object a line
+    /// Print JSON, one object per line
     #[arg(long)]
     pub json: bool,
-    #[expect(missing_docs, reason = "its help stands with its fields")]
+    #[expect(missing_docs, reason = "each field has its own help")]
     #[command(flatten)]
     pub place: Place,
 }
 
-/// Runs it.
+/// Runs `ringfence run`.
 ///
 /// # Errors
-/// The daemon could not begin.
+/// The daemon could not start.
 pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let mut interfaces = args.interfaces;
     let mut seen = std::collections::HashSet::new();

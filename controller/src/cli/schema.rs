@@ -17,12 +17,12 @@ Examples:
   ringfence schema > .policy.schema.json
   ringfence schema --tests > .tests.schema.json")]
 pub struct SchemaArgs {
-    /// The schema of the test cases in `tests/*.toml` instead
+    /// Print the schema of the test cases in `tests/*.toml` instead
     #[arg(long)]
     pub tests: bool,
 }
 
-/// Runs it.
+/// Runs `ringfence schema`.
 ///
 /// # Errors
 /// The result cannot be written.

@@ -11,7 +11,7 @@ use filter_policy::language::printable;
 
 /// Show whether the filter is attached and a daemon runs, which policy is in force, and what it has counted
 ///
-/// Without a daemon it reads the filter's own account in the kernel.
+/// Without a daemon, everything is read from the kernel.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Exit status:
@@ -26,19 +26,19 @@ pub struct StatusArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-    #[expect(missing_docs, reason = "its help stands with its fields")]
+    #[expect(missing_docs, reason = "each field has its own help")]
     #[command(flatten)]
     pub place: Place,
 }
 
-/// Runs it.
+/// Runs `ringfence status`.
 ///
 /// # Errors
-/// The daemon does not make itself understood, or the pins cannot be read.
+/// The daemon's answer cannot be read, or the pins cannot.
 pub fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
     let pins = args.place.pins();
     let status = match super::block_on(ask(&args.place))? {
-        // It may be a daemon with other pins, whose answer would be about another filter.
+        // A daemon with other pins would answer about another filter.
         Some(status) if status.pin_dir == pins.root() => status,
         _ => Status::read(&pins, None)?,
     };
@@ -46,7 +46,7 @@ pub fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
     Ok(if status.is_filtering() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_NO) })
 }
 
-/// The daemon's answer; none where no daemon runs.
+/// The daemon's answer; none if no daemon runs.
 pub(super) async fn ask(place: &Place) -> Result<Option<Status>, ClientError> {
     match Client::connect(&place.socket).await {
         Ok(client) => client.status().await.map(Some),

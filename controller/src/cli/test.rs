@@ -33,15 +33,15 @@ pub struct TestArgs {
     /// The policy repository
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
-    /// Run only cases whose name contains this
+    /// Run only cases whose name contains this text
     #[arg(long, value_name = "TEXT")]
     pub only: Option<String>,
-    /// Print one JSON object a case, the last one with the totals
+    /// Print JSON, one object per case; the last one has the totals
     #[arg(long)]
     pub json: bool,
 }
 
-/// What came of a case.
+/// The outcome of a case.
 struct Outcome {
     verdict: &'static str,
     reason: &'static str,
@@ -49,7 +49,7 @@ struct Outcome {
     would: Vec<String>,
 }
 
-/// Runs it.
+/// Runs `ringfence test`.
 ///
 /// # Errors
 /// There is no such directory, or the result cannot be written.
@@ -68,7 +68,7 @@ pub fn run(args: TestArgs) -> anyhow::Result<ExitCode> {
         }
     };
     if cases.is_empty() {
-        // A repository's CI must not be content with nothing.
+        // CI must not pass because there is nothing to test.
         eprintln!("ringfence: {} has no test cases in tests/*.toml", args.directory.display());
         return Ok(ExitCode::from(EXIT_USAGE));
     }
@@ -125,7 +125,7 @@ pub fn run(args: TestArgs) -> anyhow::Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_NO) })
 }
 
-/// Runs a case with an engine that has seen nothing before.
+/// Runs a case with a fresh engine.
 fn decide(built: &Built, case: &PreparedCase, port: u16) -> Outcome {
     let packet = datagram(&Endpoints::from_source(case.case.source, port), &case.payload);
     let decision = Engine::new(&built.image).decide(&packet);
@@ -144,13 +144,13 @@ fn complaint(case: &PreparedCase, outcome: &Outcome) -> Option<String> {
     let rule = outcome.rule.as_deref();
     let by = rule.map_or_else(|| outcome.reason.to_owned(), |rule| format!("rule {rule}"));
     if expect.verdict != outcome.verdict {
-        return Some(format!("expected {}, but it is {} by {by}", expect.verdict, outcome.verdict));
+        return Some(format!("expected {}, but got {} by {by}", expect.verdict, outcome.verdict));
     }
     if let Some(expected) = &expect.rule
         && rule.unwrap_or_default() != expected
     {
         let expected = if expected.is_empty() { "no rule".to_owned() } else { format!("rule {expected}") };
-        return Some(format!("expected {} by {expected}, but it is by {by}", expect.verdict));
+        return Some(format!("expected {} by {expected}, but got it by {by}", expect.verdict));
     }
     if let Some(expected) = &expect.would
         && outcome.would != *expected

@@ -17,7 +17,7 @@ use self::inputs::{Event, Inputs, Reload, Signals};
 use crate::{
     api::{self, ReloadAnswer, Request, Socket, SocketError},
     deploy::{self, Deployer, Occasion, Outcome, Target},
-    kernel::Ring,
+    kernel::{self, Ring},
     outputs::{self, Outputs},
     repository::{Source, Watch},
     telemetry::{Bus, EventReader, Meter, Notice, Stopped},
@@ -49,6 +49,9 @@ pub enum Error {
     /// The policy could not be put in force, or the filter not be removed.
     #[error(transparent)]
     Deploy(#[from] deploy::Error),
+    /// The program's events cannot be read.
+    #[error(transparent)]
+    Kernel(#[from] kernel::Error),
     /// The event loop could not be set up, or failed.
     #[error("failed to set up the event loop: {0}")]
     Runtime(#[from] io::Error),
@@ -83,7 +86,7 @@ async fn run_on(bus: &Arc<Bus>, options: Options, socket: Socket, signals: Signa
     let (sender, requests) = mpsc::channel(8);
     let shared = api::Shared { pins: options.target.pins.clone(), bus: Arc::clone(bus), requests: sender };
     let server = tokio::spawn(api::serve(socket, shared));
-    let ring = Ring::open(&options.target.pins).map_err(deploy::Error::from)?;
+    let ring = Ring::open(&options.target.pins)?;
     let inputs = Inputs::new(signals, requests, ring, options.interval)?;
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::warn!("failed to notify systemd that the daemon is ready: {error}");

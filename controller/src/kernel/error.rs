@@ -159,10 +159,8 @@ impl Error {
             Self::Schema { pins, .. } | Self::Shape { path: pins, .. } => format!(
                 "another version of ringfence created them; detach its filter and start again: `ringfence detach \
                  --pin-dir {}`",
-                match self {
-                    Self::Shape { path, .. } => path.parent().unwrap_or(path).display(),
-                    _ => pins.display(),
-                }
+                if let Self::Shape { path, .. } = self { path.parent().unwrap_or(path) } else { pins.as_path() }
+                    .display()
             ),
             Self::System { source, .. } => return errno(source.as_ref()).and_then(help_for),
             Self::TooManyInterfaces(_) => "use a second daemon with its own `--pin-dir` and `--socket`".to_owned(),
@@ -221,6 +219,7 @@ impl From<EbpfError> for Error {
 }
 
 impl From<ProgramError> for Error {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other error is shown as it is")]
     fn from(error: ProgramError) -> Self {
         match error {
             ProgramError::LoadError { io_error, verifier_log } => {

@@ -72,6 +72,7 @@ pub(super) struct OnInterface {
 }
 
 /// The XDP program on an interface, if there is one (`IFLA_XDP`).
+#[expect(clippy::wildcard_enum_match_arm, reason = "netlink has attributes and modes that do not matter here")]
 pub(super) fn xdp_on(index: u32) -> Result<Option<OnInterface>, Error> {
     let attributes = link_attributes(index).context(|| "get the XDP program of the interface".to_owned())?;
     let mut program = 0;
@@ -101,6 +102,7 @@ pub(super) fn xdp_on(index: u32) -> Result<Option<OnInterface>, Error> {
 }
 
 /// Asks rtnetlink about one interface.
+#[expect(clippy::wildcard_enum_match_arm, reason = "every other kind of answer is unexpected")]
 fn link_attributes(index: u32) -> io::Result<Vec<LinkAttribute>> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.bind_auto()?;

@@ -241,6 +241,7 @@ impl Table {
 }
 
 /// The map inside aya's enum, for the types of maps that the program has.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the program has no maps of other types")]
 pub(super) fn data_of(map: Map) -> Option<MapData> {
     match map {
         Map::Array(data)

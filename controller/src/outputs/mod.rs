@@ -102,7 +102,7 @@ mod tests {
     /// Writes down what it gets, once it is let.
     struct Gated {
         gate: mpsc::Receiver<()>,
-        written: Arc<Mutex<Vec<Message>>>,
+        written: Written,
     }
 
     impl Output for Gated {
@@ -121,9 +121,11 @@ mod tests {
         }
     }
 
-    fn gated() -> (mpsc::Sender<()>, Arc<Mutex<Vec<Message>>>, Box<dyn Output>) {
+    type Written = Arc<Mutex<Vec<Message>>>;
+
+    fn gated() -> (mpsc::Sender<()>, Written, Box<dyn Output>) {
         let (sender, gate) = mpsc::channel();
-        let written = Arc::default();
+        let written = Written::default();
         (sender, Arc::clone(&written), Box::new(Gated { gate, written }))
     }
 

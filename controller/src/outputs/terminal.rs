@@ -80,10 +80,13 @@ impl<W: Write + Send> Output for Terminal<W> {
 
     fn write(&mut self, message: &Message) {
         let text = match message {
-            Message::Notice(notice) => match notice.as_ref() {
-                Notice::Table(table) => self.table(table),
-                notice => self.notice(notice),
-            },
+            Message::Notice(notice) => {
+                if let Notice::Table(table) = notice.as_ref() {
+                    self.table(table)
+                } else {
+                    self.notice(notice)
+                }
+            }
             Message::Packet(event) => event.line() + "\n",
         };
         // A reader that goes away ends nothing: the filter matters more.

@@ -8,9 +8,9 @@ pub(super) fn of(directory: &Path) -> Option<String> {
     directory.ancestors().find_map(|folder| head_of(&folder.join(".git")))
 }
 
-/// The commit that a repository's HEAD names; `.git` may be a file that says where it lies (worktrees, submodules).
+/// The commit that a repository's HEAD names. `.git` may be a file that names the directory (worktrees, submodules).
 ///
-/// Read by hand, because git refuses to look at repositories that another user owns, which is how a daemon finds them.
+/// Read by hand: git refuses to read repositories that another user owns, and the daemon's usually are.
 fn head_of(git: &Path) -> Option<String> {
     let git = if git.is_file() {
         let text = fs::read_to_string(git).ok()?;
@@ -32,7 +32,7 @@ fn head_of(git: &Path) -> Option<String> {
     commit(found)
 }
 
-/// A commit's name: 40 or 64 hexadecimal digits.
+/// A commit ID: 40 or 64 hexadecimal digits.
 fn commit(text: &str) -> Option<String> {
     let text = text.trim();
     (matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| text.to_owned())

@@ -34,7 +34,7 @@ impl Source {
     /// Reads and compiles it.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The policy has errors.
     pub fn build(&self) -> Result<Built, Diagnostics> {
         self.build_cached(&mut BuildCache::default())
     }
@@ -88,7 +88,7 @@ fn open(directory: &Path) -> Result<impl Files, Diagnostics> {
         Ok(files) => Ok(files),
         Err(_) => match filter_policy::load(directory) {
             Err(diagnostics) => Err(diagnostics),
-            // It has come to be in between.
+            // It has been created in the meantime.
             Ok(_) => Directory::new(directory).map_err(|_| Diagnostics::default()),
         },
     }

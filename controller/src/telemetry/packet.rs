@@ -48,7 +48,7 @@ pub struct PacketEvent {
     pub called: Option<String>,
     /// Unverified attestation.
     pub attestation: String,
-    /// What was odd about the message.
+    /// Anomalies of the message.
     pub anomalies: Vec<String>,
     /// Start of the User-Agent or Server.
     pub user_agent: Option<String>,
@@ -59,7 +59,7 @@ pub struct PacketEvent {
 }
 
 impl PacketEvent {
-    /// Reads an event as the program wrote it; `rule` is the name that owns its counter slot.
+    /// Converts an event as the program wrote it; `rule` is the name of the rule that owns its counter slot.
     pub(super) fn new(event: &Event, rule: Option<&str>, clock: &Clock) -> Self {
         let by_rule = event.slot != NO_RULE;
         let reason = Reason::from_number(event.reason);
@@ -134,7 +134,7 @@ fn name(names: &[&str], number: u8) -> String {
     names.get(usize::from(number)).copied().unwrap_or("unknown").to_owned()
 }
 
-/// IPv4 addresses lie mapped in the IPv6 field (RFC 4291 section 2.5.5.2).
+/// IPv4 addresses are stored as IPv4-mapped IPv6 addresses (RFC 4291 section 2.5.5.2).
 fn address(bytes: [u8; 16]) -> IpAddr {
     IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical()
 }
@@ -143,7 +143,7 @@ fn endpoint(address: IpAddr, port: u16) -> String {
     std::net::SocketAddr::new(address, port).to_string()
 }
 
-/// The digits of a number key: BCD from the top nibble on, ended by the first nibble that is no digit.
+/// The digits of a number key: BCD from the top nibble, ended by the first nibble that is not a digit.
 fn number(key: u64) -> Option<String> {
     let digits: String = (0..16)
         .map(|index| (key >> (60 - 4 * index)) & 0xf)
@@ -154,7 +154,7 @@ fn number(key: u64) -> Option<String> {
 }
 
 fn start_of(field: &[u8], length: u8) -> Option<String> {
-    // A header's value stands in the message with the white space and the line end around it.
+    // The value is a piece of the message, with the white space and the line end around it.
     let bytes = field.get(..usize::from(length)).unwrap_or(field).trim_ascii();
     (!bytes.is_empty()).then(|| printable::text(bytes))
 }
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_cannot_steer_the_terminal() {
+    fn a_line_cannot_control_the_terminal() {
         let line = PacketEvent::new(&event(), Some("scanners"), &Clock { offset: 0 }).line();
         assert_eq!(
             line,
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn report_mode_says_what_would_have_happened() {
+    fn report_mode_shows_what_would_have_happened() {
         let mut event = event();
         event.report = 1;
         let event = PacketEvent::new(&event, Some("scanners"), &Clock { offset: 0 });

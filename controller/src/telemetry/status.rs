@@ -1,4 +1,4 @@
-//! What `ringfence status` says: the pins' account, and the daemon's where one runs.
+//! The answer of `ringfence status`: what the pins say, and what the daemon adds if one runs.
 
 use std::{
     fmt::{self, Write as _},
@@ -23,13 +23,13 @@ pub struct Status {
     pub daemon: DaemonState,
     /// The daemon's process id.
     pub pid: Option<u32>,
-    /// The version of what answers.
+    /// The version of the program that answers.
     pub version: String,
     /// Where the pins are.
     pub pin_dir: PathBuf,
     /// Whether packets are being filtered.
     pub filter: FilterState,
-    /// Where it is.
+    /// Where the filter is.
     pub interfaces: Vec<InterfaceStatus>,
     /// Where the daemon reads its policy.
     pub policy: Option<String>,
@@ -37,27 +37,27 @@ pub struct Status {
     pub policy_hash: Option<String>,
     /// Commit of the policy's repository when it was loaded.
     pub commit: Option<String>,
-    /// Counts up with each policy put in force.
+    /// Number of the policy in force; it grows with each policy.
     pub generation: Option<u64>,
     /// When it was put in force, RFC 3339.
     pub loaded: Option<String>,
     /// Instructions the verifier walked through for it.
     pub verified_instructions: Option<u32>,
-    /// Policies that did not come in force since the daemon began, because something was wrong with them.
+    /// Policies that were refused since the daemon started.
     pub policy_errors: u64,
-    /// The error of the last try, none if that worked.
+    /// The error of the last attempt; none if it succeeded.
     pub policy_error: Option<String>,
     /// Rules in file order.
     pub rules: Vec<RuleRow>,
     /// Packets by reason.
     pub reasons: Reasons,
-    /// Signalling packets that went on to the host.
+    /// Signalling packets that were passed to the host.
     pub passed: u64,
     /// Packets that were dropped.
     pub dropped: u64,
     /// Events that found the ring full.
     pub events_lost: u64,
-    /// Events that their rule's limit kept back.
+    /// Events suppressed by their rule's limit.
     pub events_suppressed: u64,
     /// The daemon's outputs, and what each of them has lost.
     #[serde(default)]
@@ -241,7 +241,7 @@ impl Status {
             );
         }
         if let Some(error) = &self.policy_error {
-            let _ = writeln!(text, "the policy has changed since, but cannot be used: {error}");
+            let _ = writeln!(text, "the policy has changed since, but the new one cannot be used: {error}");
         }
         for output in self.outputs.iter().filter(|output| output.lost > 0) {
             let _ = writeln!(text, "output {}: {} messages lost, its reader is too slow", output.output, output.lost);
@@ -314,7 +314,7 @@ daemon: running (process 7), filter: attached
 interface: eth0 (native mode)
 policy: /etc/policy 0123456789ab
 generation 2, in force since 2026-01-31T06:00:00.000Z, 122000 instructions verified
-the policy has changed since, but cannot be used: 1 error
+the policy has changed since, but the new one cannot be used: 1 error
 output stdout: 4 messages lost, its reader is too slow
 ";
         assert!(text.starts_with(expected), "{text}");

@@ -18,13 +18,13 @@ pub struct Table {
     pub rules: Vec<RuleRow>,
     /// Packets by reason; reasons that never occurred are left out.
     pub reasons: Reasons,
-    /// Signalling packets that went on to the host.
+    /// Signalling packets that were passed to the host.
     pub passed: u64,
     /// Packets that were dropped.
     pub dropped: u64,
     /// Events that found the ring full.
     pub events_lost: u64,
-    /// Events that their rule's limit kept back.
+    /// Events suppressed by their rule's limit.
     pub events_suppressed: u64,
 }
 
@@ -61,18 +61,18 @@ pub struct RuleRow {
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Packets a second since the last table; none where there was no last one.
+    /// Packets per second since the last table; none for the first table.
     pub rate: Option<f64>,
 }
 
-/// Makes tables of counters.
+/// Makes tables from counters.
 #[derive(Debug, Default)]
 pub struct Tables {
     last: Option<(Duration, BTreeMap<String, u64>)>,
 }
 
 impl Tables {
-    /// The table at a time since the daemon's start.
+    /// The table at this time since the daemon's start.
     pub fn next(&mut self, since_start: Duration, counts: &Counts) -> Table {
         let mut packets = BTreeMap::new();
         let rules = counts
@@ -106,7 +106,7 @@ impl Tables {
     fn rate(&self, now: Duration, rule: &str, packets: u64) -> Option<f64> {
         let (then, before) = self.last.as_ref()?;
         let seconds = now.checked_sub(*then)?.as_secs_f64();
-        // A rule that is new in the policy began at nothing.
+        // A rule that is new in the policy started at zero.
         let before = before.get(rule).copied().unwrap_or(0);
         let rate = packets.saturating_sub(before) as f64 / seconds;
         rate.is_finite().then(|| (rate * 10.0).round() / 10.0)
@@ -145,7 +145,7 @@ impl Table {
         }
         if self.events_lost + self.events_suppressed > 0 {
             lines.push(format!(
-                "events: {} kept back by their rule's limit, {} lost",
+                "events: {} suppressed by their rule's limit, {} lost",
                 grouped(self.events_suppressed),
                 grouped(self.events_lost)
             ));
@@ -169,7 +169,7 @@ impl Table {
 }
 
 impl RuleRow {
-    /// The row for people, its first column so wide.
+    /// The row for people; `name_width` is the width of its first column.
     #[must_use]
     pub fn line(&self, name_width: usize) -> String {
         let does = match self.mode {
@@ -182,7 +182,7 @@ impl RuleRow {
     }
 }
 
-/// A number with its thousands set apart.
+/// A number with thousands separators.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_of_the_time_between_two_tables() {
+    fn rates_cover_the_time_between_two_tables() {
         let mut tables = Tables::default();
         assert_eq!(tables.next(Duration::from_secs(1), &counts(1000, 0)).rules[0].rate, None);
         assert_eq!(tables.next(Duration::from_secs(3), &counts(1500, 0)).rules[0].rate, Some(250.0));
@@ -260,7 +260,7 @@ risky-scanners  drop (report only)                5     2.0 kB        5.0
 
 passed 7, dropped 1,234,567
 reasons: default-pass 7, rule-drop 1,234,567
-events: 3 kept back by their rule's limit, 0 lost
+events: 3 suppressed by their rule's limit, 0 lost
 ";
         assert_eq!(table, expected);
     }
@@ -277,7 +277,7 @@ events: 3 kept back by their rule's limit, 0 lost
     }
 
     #[test]
-    fn only_rows_that_moved_are_printed_again() {
+    fn only_rows_that_changed_are_printed_again() {
         let mut tables = Tables::default();
         let first = tables.next(Duration::from_secs(1), &counts(10, 0));
         let second = tables.next(Duration::from_secs(2), &counts(10, 4));
