@@ -129,7 +129,7 @@ impl Figures {
 /// The number of packets with a reason so far.
 fn count(instance: &Instance, reason: Reason) -> Result<u64> {
     let table = instance.table("REASON_COUNTERS").context("the program counts no reasons")?;
-    Ok(table.per_cpu::<Counter>(reason as u32)?.iter().map(|counter| counter.packets).sum())
+    Ok(table.per_cpu::<Counter>(u32::from(reason.number()))?.iter().map(|counter| counter.packets).sum())
 }
 
 /// Fails unless every packet so far was decided for this reason. This makes sure that the table describes what was measured.

@@ -243,7 +243,7 @@ fn counted(pins: &Path) -> Result<u64> {
     ))?;
     let mut packets = 0;
     for reason in [Reason::DefaultPass, Reason::RuleDrop] {
-        for value in reasons.get(&(reason as u32), 0)?.iter() {
+        for value in reasons.get(&(u32::from(reason.number())), 0)?.iter() {
             packets += u64::from_ne_bytes(value[..8].try_into()?);
         }
     }

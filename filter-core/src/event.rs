@@ -1,28 +1,28 @@
-//! Counting what a rule matched, and telling the daemon of it.
+//! Counting the matches of a rule, and reporting them to the daemon.
 
 use crate::{
     evaluate,
     host::Host,
-    layout::{Rule, Text, rule_flag},
+    layout::{Rule, rule_flag},
     limits::EVENT_TEXT,
-    scratch::{Kind, NumberOf, Scratch, Span, extent},
-    text,
+    scratch::{Extent, NumberOf, Scratch, Span},
+    text::{self, Text},
 };
 
 /// log2 of the nanoseconds of the window that events are limited in: about 1.07 s.
 const WINDOW_SHIFT: u32 = 30;
 
-/// Counts a match of `rule`, and emits an event where the rule's share of events is not used up. Pinholes are counted only:
-/// an event tells of a packet that was, or would have been, dropped.
+/// Counts a match of `rule`, and emits an event if the rule's share of events is not used up. Pinholes are only counted:
+/// an event reports a packet that was, or would have been, dropped.
 #[inline(always)]
 pub fn matched<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
-    let bytes = s.packet_length as u64;
+    let bytes = s.packet.length as u64;
     let is_event = rule.action().drops();
-    let is_whole = s.message_read != extent::FIRST;
+    let is_whole = s.message.extent != Extent::First;
     let limit = host.config().events_per_second as u64;
     let window = if is_event { s.now(host) >> WINDOW_SHIFT } else { 0 };
     let mut emits = false;
-    host.count_rule(s.rule, rule.slot as u32, |counter| {
+    host.count_rule(s.walk.rule, rule.slot as u32, |counter| {
         counter.packets += 1;
         counter.bytes += bytes;
         if !is_event {
@@ -32,7 +32,8 @@ pub fn matched<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
             counter.window = window;
             counter.window_events = 0;
         }
-        // One about a message that has not been read whole (the window began just now) would say what an earlier one said.
+        // (If the window began just now, this message may have only been partly read. Emitting would report an earlier message's
+        // values.)
         if counter.window_events < limit && is_whole {
             counter.window_events += 1;
             emits = true;
@@ -63,32 +64,32 @@ fn emit<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
     let now = s.now(host);
     fill(s, rule, now);
     if !host.emit(&s.event) {
-        host.count_rule(s.rule, rule.slot as u32, |counter| counter.events_lost += 1);
+        host.count_rule(s.walk.rule, rule.slot as u32, |counter| counter.events_lost += 1);
     }
 }
 
 #[inline(always)]
 fn fill(s: &mut Scratch, rule: &Rule, now: u64) {
-    let is_message = s.kind == Kind::Request as u32 || s.kind == Kind::Response as u32;
-    let message = is_message && s.message_read == extent::WHOLE;
+    let message = s.message.kind.is_message() && s.message.extent == Extent::Whole;
     s.event.time = now;
-    s.event.calling = if message { s.numbers[NumberOf::Calling as usize].key } else { 0 };
-    s.event.called = if message { s.numbers[NumberOf::Called as usize].key } else { 0 };
-    s.event.source = s.source;
-    s.event.destination = s.destination;
-    s.event.source_port = s.source_port;
-    s.event.destination_port = s.destination_port;
+    s.event.calling = if message { s.message.number(NumberOf::Calling).key } else { 0 };
+    s.event.called = if message { s.message.number(NumberOf::Called).key } else { 0 };
+    s.event.source = s.packet.source;
+    s.event.destination = s.packet.destination;
+    s.event.source_port = s.packet.source_port;
+    s.event.destination_port = s.packet.destination_port;
     s.event.slot = rule.slot as u32;
-    s.event.length = s.packet_length;
-    s.event.anomalies = s.anomalies;
+    s.event.length = s.packet.length;
+    s.event.anomalies = s.message.anomalies;
     s.event.action = rule.action;
     s.event.reason = evaluate::reason(rule).number();
     s.event.report = (rule.flags & rule_flag::REPORT != 0) as u8;
-    s.event.transport = s.transport as u8;
-    s.event.method = s.method as u8;
-    s.event.attestation = s.attestation as u8;
-    let user_agent = if message { text::span(s, Text::UserAgent).unwrap_or_default() } else { Span::default() };
-    let call_id = if message { text::span(s, Text::CallId).unwrap_or_default() } else { Span::default() };
+    s.event.transport = s.packet.transport;
+    s.event.method = s.message.method;
+    s.event.attestation = s.message.attestation;
+    let user_agent =
+        if message { text::span(&s.message, Text::UserAgent).unwrap_or_default() } else { Span::default() };
+    let call_id = if message { text::span(&s.message, Text::CallId).unwrap_or_default() } else { Span::default() };
     s.event.user_agent_length = length(user_agent);
     s.event.call_id_length = length(call_id);
     for chunk in 0..EVENT_TEXT / 8 {

@@ -9,17 +9,17 @@ use crate::{
     swar::{at_least, below, equal, exactly, first},
 };
 
-/// The bytes that are looked for.
+/// The bytes that a search looks for.
 pub trait Needle {
-    /// Which one it is, for hosts that have a function for each.
+    /// The needle's own value of [`NeedleKind`], for hosts that have a function for each.
     const KIND: NeedleKind;
-    /// Marks them in a word; exact up to the first one.
+    /// Marks them in a word. Exact up to the first one.
     fn marks(word: u64) -> u64;
 }
 
 macro_rules! needles {
     ($($(#[$meta:meta])+ $name:ident($word:ident) = $marks:expr;)*) => {
-        /// Each [`Needle`] there is.
+        /// All [`Needle`]s.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum NeedleKind {
             $($(#[$meta])+ $name,)*
@@ -51,9 +51,9 @@ needles! {
     NotSpace(word) = !(exactly(word, b' ') | exactly(word, b'\t')) & 0x8080_8080_8080_8080;
     /// A colon.
     Colon(word) = equal(word, b':');
-    /// What ends a header's name: a colon, or white space or a control character in front of it.
+    /// What ends a header's name: a colon, or white space or a control character before it.
     NameEnd(word) = equal(word, b':') | below(word, 0x21);
-    /// What can decide in front of a URI in angle brackets.
+    /// What matters before a URI in angle brackets.
     QuoteBackslashAngle(word) = equal(word, b'"') | equal(word, b'<') | equal(word, b'\\');
     /// What ends a quoted string, or escapes in it.
     QuoteBackslash(word) = equal(word, b'"') | equal(word, b'\\');
@@ -61,7 +61,7 @@ needles! {
     AngleSemicolon(word) = equal(word, b'<') | equal(word, b';') | equal(word, b'"');
     /// Anything that structures a URI's user part.
     UserDelimiter(word) = equal(word, b'@') | equal(word, b':') | equal(word, b';') | equal(word, b'>') | below(word, 0x21);
-    /// What can end a user part behind its first semicolon.
+    /// What can end a user part after its first semicolon.
     UserParameterDelimiter(word) = equal(word, b'@') | equal(word, b':') | equal(word, b'>') | below(word, 0x21);
     /// What can end a password.
     PasswordDelimiter(word) = equal(word, b'@') | equal(word, b'>') | below(word, 0x21);
@@ -85,7 +85,7 @@ const WORD: u32 = 8;
 /// Bytes that a step of a walk over the message looks at.
 pub const STRIDE: u32 = 4 * WORD;
 
-/// The first of the [`STRIDE`] bytes at `at` that has marks: the offset of its word, and the marks in it; no marks for none.
+/// The first of the four words at `at` that has marks: its offset, and its marks. No marks if none has any.
 #[inline(always)]
 pub fn mark(s: &Scratch, at: u32, marks: impl Fn(u64) -> u64) -> (u32, u64) {
     let (a, b) = (marks(s.word(at)), marks(s.word(at + WORD)));
@@ -101,13 +101,13 @@ pub fn mark(s: &Scratch, at: u32, marks: impl Fn(u64) -> u64) -> (u32, u64) {
     }
 }
 
-/// The position of the first such byte in `from..end`; `end` if there is none. [`Scratch::at`] is there too.
+/// The position of the first such byte in `from..end`, or `end` if there is none. The cursor `at` is set to it too.
 #[inline(always)]
 pub fn find<'m, N: Needle, H: Host<'m>>(host: H, scratch: &mut Scratch, from: u32, end: u32) -> u32 {
     host.call::<Find<N>>(scratch, from, end)
 }
 
-/// As [`find`], for what mostly stands within the first two words: then without a call.
+/// As [`find`], for bytes that are mostly within the first two words. Those are found without a call.
 #[inline(always)]
 pub fn find_near<'m, N: Needle, H: Host<'m>>(host: H, scratch: &mut Scratch, from: u32, end: u32) -> u32 {
     let mut word = from;
@@ -120,12 +120,12 @@ pub fn find_near<'m, N: Needle, H: Host<'m>>(host: H, scratch: &mut Scratch, fro
     if marks == 0 || at > end {
         return find::<N, H>(host, scratch, from, end);
     }
-    scratch.at = at;
+    scratch.cursors.at = at;
     host.fence();
-    scratch.at
+    scratch.cursors.at
 }
 
-/// What [`find`] calls.
+/// The function of the host that [`find`] calls, with the bounds of the search.
 pub struct Find<N>(PhantomData<N>);
 
 impl<N: Needle> Function for Find<N> {
@@ -134,18 +134,18 @@ impl<N: Needle> Function for Find<N> {
     #[inline(always)]
     fn run<'m, H: Host<'m>>(host: H, scratch: &mut Scratch, from: u32, end: u32) -> u32 {
         let at = first_from::<N, H>(host, scratch, from, end);
-        scratch.at = if from >= end || at > end { end } else { at };
-        scratch.at
+        scratch.cursors.at = if from >= end || at > end { end } else { at };
+        scratch.cursors.at
     }
 }
 
-/// Strides behind the first word that are looked at without `bpf_loop`: as many as most things looked for take.
+/// Strides after the first word that are searched without `bpf_loop`: enough for most searches.
 const STRIDES_AHEAD: u32 = 4;
 
-/// The position of the first such byte from `from` on, which may be behind `end`.
+/// The position of the first such byte from `from` on, which may be after `end`.
 #[inline(always)]
 fn first_from<'m, N: Needle, H: Host<'m>>(host: H, scratch: &mut Scratch, from: u32, end: u32) -> u32 {
-    // Most things looked for are close: the first word needs no loop.
+    // Most searches end close by: the first word needs no loop.
     let marks = N::marks(scratch.word(from));
     if marks != 0 {
         return from + first(marks);
@@ -161,9 +161,9 @@ fn first_from<'m, N: Needle, H: Host<'m>>(host: H, scratch: &mut Scratch, from: 
         }
         at += STRIDE;
     }
-    scratch.at = at;
+    scratch.cursors.at = at;
     host.repeat(&mut Strides::<'_, N> { scratch, end, needle: PhantomData });
-    scratch.at
+    scratch.cursors.at
 }
 
 struct Strides<'s, N> {
@@ -177,16 +177,16 @@ impl<N: Needle> Step for Strides<'_, N> {
 
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
-        let at = self.scratch.at;
+        let at = self.scratch.cursors.at;
         if at >= self.end {
             return true;
         }
         let (offset, marks) = mark(self.scratch, at, N::marks);
         if marks == 0 {
-            self.scratch.at = at + STRIDE;
+            self.scratch.cursors.at = at + STRIDE;
             return false;
         }
-        self.scratch.at = at + offset + first(marks);
+        self.scratch.cursors.at = at + offset + first(marks);
         true
     }
 }
@@ -194,12 +194,12 @@ impl<N: Needle> Step for Strides<'_, N> {
 /// The position of the first byte in `from..end` that is no white space (folding included).
 #[inline(always)]
 pub fn skip_blank<'m, H: Host<'m>>(host: H, scratch: &mut Scratch, from: u32, end: u32) -> u32 {
-    // Mostly there is none, or one space: no call for those.
+    // Mostly there is none, or one space: these need no call.
     let at = if scratch.byte(from) == b' ' { from + 1 } else { from };
     if at < end && scratch.byte(at) > b' ' {
-        scratch.at = at;
+        scratch.cursors.at = at;
         host.fence();
-        return scratch.at;
+        return scratch.cursors.at;
     }
     find::<NotBlank, H>(host, scratch, from, end)
 }

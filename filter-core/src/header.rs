@@ -1,10 +1,10 @@
-//! Names of header fields: which are known, and reading one at the start of a line.
+//! Names of header fields: which are known, and how one is read at the start of a line.
 
 use crate::scratch::{Header, Scratch};
 
 /// A header field's name, ready for comparison word by word.
 pub struct Name {
-    /// The name in lower case, and for each word which of its bits are compared, and the bit of case where there is one.
+    /// For each word: the name in lower case, which of its bits are compared, and the case bits of its letters.
     words: [(u64, u64, u64); 3],
     /// Bytes of the name.
     length: u32,
@@ -59,17 +59,17 @@ const TO: Name = Name::new(Header::To, b"to");
 const USER_AGENT: Name = Name::new(Header::UserAgent, b"user-agent");
 const VIA: Name = Name::new(Header::Via, b"via");
 
-/// The bytes that a name can begin with, as a match key: the case bit set, so that both cases meet. Other bytes can collide,
-/// which the comparison of the whole name sorts out.
+/// The first four bytes of a name as a match key, with the case bits set so that both cases match. Other bytes can collide; the
+/// comparison of the whole name rules those out.
 const fn key(start: &[u8; 4]) -> u32 {
     u32::from_le_bytes(*start)
 }
 
-/// What stands at the start of a header line.
+/// The name at the start of a header line.
 pub struct NameRead {
     /// The header, `Other` for one that nothing needs.
     pub header: Header,
-    /// Bytes of the name, 0 where it was not measured (`Other`).
+    /// Bytes of the name, 0 if it was not measured (`Other`).
     pub length: u32,
 }
 

@@ -1,4 +1,4 @@
-//! What the engine needs of the place it runs in.
+//! What the engine needs from the place it runs in.
 
 use crate::{
     find::NeedleKind,
@@ -6,41 +6,41 @@ use crate::{
         Ban, BanKey, Config, Counter, Dfa, Event, FlowKey, FragmentKey, NumberClass, RateCell, RateKey, Remembered,
         Rule, RuleSet,
     },
+    reason::Reason,
     scratch::Scratch,
     trie::Tables,
 };
 
 /// A loop that the host runs, and one iteration of it.
 ///
-/// The constants are for the kernel, where a loop is `bpf_loop` with a callback: a return from a function costs as much there as
-/// forty instructions on processors that need a return thunk (AMD's Safe RET), and the verifier pays for each iteration that is
-/// not behind a call.
+/// The constants are for the kernel, where a loop is `bpf_loop` with a callback. A return from a function costs as much there as
+/// forty instructions on processors that need a return thunk (AMD's Safe RET). The verifier pays for each iteration that is not
+/// inside a call.
 pub trait Step {
-    /// Iterations at most.
+    /// The most iterations.
     const TIMES: u32;
-    /// Iterations in front of `bpf_loop`: as many as most packets need.
+    /// Iterations before `bpf_loop`: as many as most packets need.
     const AHEAD: u32 = 0;
     /// Iterations that a call of the callback makes.
     const BATCH: u32 = 1;
 
-    /// Does iteration `index`; true ends the loop.
+    /// Runs iteration `index`. True ends the loop.
     fn step(&mut self, index: u32) -> bool;
 }
 
-/// A part of the engine that the host may call instead of having it in place. It reads nothing of the packet but what has been
-/// copied.
+/// A part of the engine that the host may call instead of inlining it. Of the packet, it reads only what has been copied.
 ///
-/// In the kernel a global function: the verifier takes its arguments and its result for any numbers, and so looks at it once,
-/// and not once for each call and each path that leads there.
+/// In the kernel this is a global function: the verifier takes its arguments and its result for any numbers, and so verifies it
+/// once, and not once for each call and each path to it.
 pub trait Function {
-    /// Which one it is.
+    /// The function's own value of [`FunctionKind`].
     const KIND: FunctionKind;
 
-    /// Does it.
+    /// Runs the function.
     fn run<'m, H: Host<'m>>(host: H, scratch: &mut Scratch, a: u32, b: u32) -> u32;
 }
 
-/// Each [`Function`] there is.
+/// All [`Function`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FunctionKind {
     /// [`crate::find::Find`].
@@ -51,29 +51,29 @@ pub enum FunctionKind {
     ReadIdentity,
     /// [`crate::uri::ReadUri`].
     ReadUri,
-    /// [`crate::engine::SetNumber`].
+    /// [`crate::numbers::SetNumber`].
     SetNumber,
     /// [`crate::text::NarrowTexts`].
     NarrowTexts,
 }
 
-/// A host: BPF maps in the kernel, vectors in user space. A handle, copied freely; `'m` is how long the maps live.
+/// A host: BPF maps in the kernel, vectors in user space. It is a handle and copied freely; `'m` is how long the maps live.
 ///
-/// Look-ups return `None` only where an index is out of range, which a compiled policy rules out; the engine then decides
-/// with [`crate::reason::Reason::Internal`] or treats the value as being in no class.
+/// Look-ups return `None` only if an index is out of range, which a compiled policy rules out. The engine then decides with
+/// [`Reason::Internal`] or treats the value as being in no class.
 pub trait Host<'m>: Copy + Tables {
     /// The policy's configuration. In the kernel these are constants to the verifier.
     fn config(self) -> &'m Config;
-    /// Coarse monotonic time, ns: good to some milliseconds.
+    /// Coarse monotonic time, ns: accurate to some milliseconds.
     fn now(self) -> u64;
-    /// What is the same for as long as [`Self::now`] is, and costs nothing to ask for.
+    /// A number that changes whenever [`Self::now`] does, and costs nothing to ask for.
     fn tick(self) -> u64 {
         self.now()
     }
 
-    /// Bytes of the packet, from the Ethernet header on.
+    /// The packet's length in bytes, from the Ethernet header on.
     fn packet_length(self) -> u32;
-    /// Bytes of the packet that can be had without a call: those in its first buffer.
+    /// The number of bytes that can be read without a call: those in the packet's first buffer.
     fn first_buffer_length(self) -> u32 {
         self.packet_length()
     }
@@ -88,9 +88,9 @@ pub trait Host<'m>: Copy + Tables {
     /// if the packet does not have them.
     fn copy_message(self, scratch: &mut Scratch, offset: u32, length: u32) -> bool;
 
-    /// What is true of an address class beside its row of rules, see [`address_flag`](crate::layout::address_flag).
+    /// Properties of an address class apart from its row of rules, see [`address_flag`](crate::layout::address_flag).
     fn address_class(self, class: u32) -> Option<u32>;
-    /// What is true of a number class apart from rules.
+    /// Properties of a number class apart from its row of rules.
     fn number_class(self, class: u32) -> Option<&'m NumberClass>;
     /// A row of the table of rule sets.
     fn row(self, index: u32) -> Option<&'m RuleSet>;
@@ -101,40 +101,40 @@ pub trait Host<'m>: Copy + Tables {
 
     /// Lets `update` change the counter of the rule with this slot, on this CPU. `rule` is the rule's index in the policy.
     fn count_rule(self, rule: u32, slot: u32, update: impl FnOnce(&mut Counter));
-    /// Lets `look` see the counter of the rule with this slot, on this CPU, where there is one.
+    /// Lets `look` see the counter of the rule with this slot, on this CPU, if there is one.
     fn look_at_rule(self, slot: u32, look: impl FnOnce(&Counter));
     /// Lets `update` change the counter of a reason, on this CPU.
-    fn count_reason(self, reason: u32, update: impl FnOnce(&mut Counter));
-    /// Hands an event over; false if it was lost.
+    fn count_reason(self, reason: Reason, update: impl FnOnce(&mut Counter));
+    /// Hands over an event. False if it was lost.
     fn emit(self, event: &Event) -> bool;
 
     /// The ban of a source, which may have ended.
     fn ban(self, key: &BanKey) -> Option<Ban>;
     /// Bans a source.
     fn set_ban(self, key: &BanKey, ban: &Ban);
-    /// Lets `update` change a rate's cell, a new one if there is none; its answer. False if there is no room.
+    /// Lets `update` change a rate's cell, or a new one if there is none, and returns its answer. False if there is no room.
     fn rate(self, key: &RateKey, update: impl FnOnce(&mut RateCell) -> bool) -> bool;
 
     /// The verdict remembered for a dropped datagram's later fragments.
     fn dropped_fragment(self, key: &FragmentKey) -> Option<Remembered>;
-    /// Remembers it.
+    /// Remembers a verdict for a datagram's later fragments.
     fn remember_fragment(self, key: &FragmentKey, value: &Remembered);
     /// The verdict remembered for a TCP flow.
     fn dropped_flow(self, key: &FlowKey) -> Option<Remembered>;
-    /// Remembers it.
+    /// Remembers a verdict for a TCP flow.
     fn remember_flow(self, key: &FlowKey, value: &Remembered);
 
-    /// What is read from the scratch memory behind this is loaded anew.
+    /// Makes reads of the scratch memory after this call load from memory again.
     ///
-    /// To the verifier a value loaded from a map is an unknown number. Without this LLVM would keep it in a register, where the
-    /// verifier tracks what each path implies for it, and verifies what follows once for each path.
+    /// To the verifier, a value loaded from a map is an unknown number. Without this, LLVM would keep the value in a register. The
+    /// verifier tracks what each path implies for a register, and verifies what follows once per path.
     #[inline(always)]
     fn fence(self) {}
 
     /// `value & MASK`, as an index that the verifier knows to be within the mask.
     ///
-    /// LLVM takes masks apart and puts them before the last operation where it can; to the verifier of Linux 6.1 the result of
-    /// an OR or a shift by a register is then any number.
+    /// LLVM takes masks apart and moves them before the last operation if it can. To the verifier of Linux 6.1, the result of an
+    /// OR or of a shift by a register is then any number.
     #[inline(always)]
     fn masked<const MASK: u32>(self, value: u32) -> usize {
         (value & MASK) as usize

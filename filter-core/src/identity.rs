@@ -13,15 +13,15 @@ const CLAIM: [u64; 2] = [u64::from_le_bytes(*b"eyJhdHRl"), u64::from_le_bytes(*b
 
 /// Reads the Identity header whose value is `start..end`. The first header with a claim counts.
 ///
-/// Everything else is unknown: a `div` PASSporT (RFC 8946), whose payload begins with `dest`, the compact form, whose payload
-/// is empty, garbage.
+/// Everything else is unknown: a `div` PASSporT (RFC 8946), whose payload begins with `dest`; the compact form, whose payload
+/// is empty; garbage.
 #[inline(always)]
 pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
     host.call::<ReadIdentity>(s, start, end);
 }
 
-/// The function that [`read`] calls. A global function, since it runs within the walk over the header lines: inlined there it
-/// nearly trebles what the verifier has to follow.
+/// The function of the host that [`read`] calls. A global function, since it runs within the walk over the header lines: inlined
+/// there, it nearly trebles what the verifier has to follow.
 pub struct ReadIdentity;
 
 impl Function for ReadIdentity {
@@ -29,9 +29,9 @@ impl Function for ReadIdentity {
 
     #[inline(always)]
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) -> u32 {
-        let attestation = s.attestation;
-        if attestation == Attestation::None as u32 || attestation == Attestation::Unknown as u32 {
-            s.attestation = claim(host, s, start, end) as u32;
+        let attestation = s.message.attestation;
+        if attestation == Attestation::None || attestation == Attestation::Unknown {
+            s.message.attestation = claim(host, s, start, end);
         }
         0
     }

@@ -1,13 +1,13 @@
 //! The engine of Ringfence: what a packet is, what its SIP message says, and what the policy does with it.
 //!
-//! Everything here runs unchanged in two hosts: in the kernel, as the body of the XDP program, and in user space, behind
-//! `inspect`, `explain`, `replay`, `test` and every property test. The hosts differ only in what stands behind
+//! Everything here runs unchanged in two hosts: in the kernel, as the body of the XDP program, and in user space, for
+//! `inspect`, `explain`, `replay`, `test` and every property test. The hosts differ only in their implementation of
 //! [`host::Host`]: BPF maps there, vectors here.
 
 #![no_std]
 #![forbid(unsafe_code)]
 
-pub mod action;
+mod digits;
 pub mod engine;
 pub mod evaluate;
 mod event;
@@ -21,11 +21,18 @@ pub mod limits;
 pub mod message;
 mod named;
 pub mod number;
+pub mod numbers;
 pub mod packet;
 pub mod rate;
 pub mod reason;
+mod remembered;
 pub mod scratch;
+mod start_line;
 mod swar;
 pub mod text;
+mod transport;
 pub mod trie;
 pub mod uri;
+mod values;
+mod verstat;
+mod wanted;

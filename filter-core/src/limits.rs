@@ -1,4 +1,4 @@
-//! Sizes that both hosts and the compiler of policies agree on.
+//! Sizes that both hosts and the policy compiler agree on.
 
 /// Rules a policy may hold.
 pub const MAX_RULES: usize = 512;
@@ -6,14 +6,14 @@ pub const MAX_RULES: usize = 512;
 /// 64-bit words of a set of rules.
 pub const RULE_WORDS: usize = MAX_RULES / 64;
 
-/// Bytes of a message that are read; headers that begin behind this length are not seen, which is itself a reading
+/// Bytes of a message that are read. Headers after this length are not seen, which is itself noted
 /// ([`crate::layout::anomaly::HEADERS_BEYOND_INSPECTED_LENGTH`]). A power of two, so that a mask bounds an offset.
 pub const INSPECTED_LENGTH: usize = 8192;
 
-/// Zeroed bytes behind the message in the buffer, so that a step of several words may read past the end.
+/// Zeroed bytes after the message in the buffer, so that a step of several words may read past the end.
 pub const PADDING: usize = 64;
 
-/// Header lines that are looked at before the message counts as unreadable.
+/// Header lines that are read before the message counts as unreadable.
 pub const MAX_HEADER_LINES: u32 = 256;
 
 /// Signalling ports a policy may name (each a port and a transport).
@@ -25,7 +25,7 @@ pub const MAX_DIGITS: u32 = 15;
 /// Entries of one compiled pattern table: states x byte classes.
 pub const DFA_TABLE: usize = 1 << 17;
 
-/// Counter slots: a rule's name owns one for as long as the pinned maps live.
+/// Counter slots. A rule's name owns one for as long as the pinned maps live.
 pub const RULE_SLOTS: usize = 1024;
 
 /// Bytes of a text value that an event carries.

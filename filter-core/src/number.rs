@@ -7,23 +7,23 @@ use crate::{
     trie::SHORT_CODE_DIGITS,
 };
 
-/// Nibble behind the digits of a number of at most fifteen digits.
+/// Nibble after the digits of a number of at most fifteen digits.
 const TERMINATOR: u64 = 0xf;
 
 /// Last nibble of a number of more than fifteen digits.
 const OVERFLOW: u64 = 0xe;
 
-/// Brings the number of a URI's user part into its normal form. The key is 0 where there is no number; the format is then
-/// final, else it is `Valid` until the number's class is known.
+/// Brings the number of a URI's user part into its normal form. The key is 0 if there is no number; the format is then final.
+/// Otherwise it is `Valid` until the number's class is known.
 #[inline(always)]
 #[must_use]
 pub fn normalise(numbering: &Numbering, uri: &Uri) -> Number {
-    let mut number = Number { format: NumberFormat::Missing as u8, ..Number::default() };
+    let mut number = Number { format: NumberFormat::Missing, ..Number::default() };
     if uri.user.is_empty() {
         return number;
     }
     if uri.flags & uri_flag::NUMBER == 0 {
-        number.format = NumberFormat::NotANumber as u8;
+        number.format = NumberFormat::NotANumber;
         return number;
     }
     let mut digits = uri.digits;
@@ -50,13 +50,13 @@ pub fn normalise(numbering: &Numbering, uri: &Uri) -> Number {
             count += numbering.country_code_digits as u32;
         }
     }
-    number.format = NumberFormat::Valid as u8;
+    number.format = NumberFormat::Valid;
     number.digits = if count < 255 { count as u8 } else { 255 };
     number.key = if count > MAX_DIGITS {
         digits & !0xf | OVERFLOW
     } else if count == 0 {
-        // Nothing but the international prefix.
-        number.format = NumberFormat::NotANumber as u8;
+        // Only the international prefix.
+        number.format = NumberFormat::NotANumber;
         0
     } else {
         let shift = 60 - 4 * (count & 15);

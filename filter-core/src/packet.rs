@@ -1,15 +1,14 @@
-//! From the Ethernet header to the payload: who sends what to which signalling port.
+//! From the Ethernet header to the transport header: who sends to whom.
 
 use crate::{
     host::{Host, Step},
-    layout::{Port, Transport},
-    limits::MAX_PORTS,
     reason::Reason,
-    scratch::Scratch,
+    scratch::Packet,
+    transport::{read_transport, service_of, set_datagram},
 };
 
 /// Headers are followed up to this offset in the packet: through any headers that a packet of 1,500 bytes can have. A bound
-/// on extension headers that is lower than the kernel's own would let everything behind more of them pass unread.
+/// on extension headers that is lower than the kernel's own would let everything after more of them pass unread.
 pub const MAX_HEADER_OFFSET: u32 = 2047;
 
 /// Bytes of an Ethernet header.
@@ -25,27 +24,25 @@ const ETHERTYPE_IPV6: u16 = 0x86dd;
 const ETHERTYPE_VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 
 const PROTOCOL_HOP_BY_HOP: u32 = 0;
-const PROTOCOL_TCP: u32 = 6;
-const PROTOCOL_UDP: u32 = 17;
+pub(crate) const PROTOCOL_TCP: u32 = 6;
+pub(crate) const PROTOCOL_UDP: u32 = 17;
 const PROTOCOL_ROUTING: u32 = 43;
 const PROTOCOL_FRAGMENT: u32 = 44;
 const PROTOCOL_AUTHENTICATION: u32 = 51;
 const PROTOCOL_DESTINATION_OPTIONS: u32 = 60;
 const PROTOCOL_MOBILITY: u32 = 135;
 
-/// IPv6 extension headers that are followed: as many of the shortest ones as reach the offset above.
+/// IPv6 extension headers that are followed: enough of the shortest ones to reach the offset above.
 const MAX_EXTENSIONS: u32 = (MAX_HEADER_OFFSET + 1) / 8;
 
 /// Bits of the IPv4 flags and fragment offset field.
 const MORE_FRAGMENTS: u16 = 0x2000;
 const FRAGMENT_OFFSET: u16 = 0x1fff;
 
-const TCP_SYN: u8 = 0x02;
-
 /// What the headers say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read {
-    /// The packet is none of ours, or cannot be read.
+    /// The packet is not for us, or cannot be read.
     Done(Reason),
     /// A fragment that is not the first.
     LaterFragment,
@@ -53,20 +50,20 @@ pub enum Read {
     Payload,
 }
 
-/// Network-order fields.
+/// A field in network order.
 #[inline(always)]
-fn be16(bytes: &[u8], at: usize) -> u16 {
+pub(crate) fn be16(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 
 /// What the first look at a packet finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// It is certainly for no signalling port: what nearly every packet on a media host is.
+    /// It is certainly for no signalling port. On a media host, nearly every packet is not.
     Elsewhere,
-    /// A whole UDP datagram for this signalling port (its index), directly behind an IPv4 header without options.
+    /// A whole UDP datagram for this signalling port (its index), directly after an IPv4 header without options.
     Ipv4Datagram(u32),
-    /// The same, directly behind an IPv6 header.
+    /// The same, directly after an IPv6 header.
     Ipv6Datagram(u32),
     /// Anything else, which takes longer to read.
     Other,
@@ -75,7 +72,7 @@ pub enum Look {
 /// Takes the first look. It costs a few loads, no call and no memory; [`read`] would find the same.
 #[inline(always)]
 pub fn look<'m, H: Host<'m>>(host: H) -> Look {
-    // The shortest datagram: whatever is shorter is no matter of speed.
+    // The shortest datagram. Anything shorter need not be fast.
     let Some(frame) = host.load_start::<{ IPV4_PAYLOAD as usize }>() else { return Look::Other };
     match be16(frame, 12) {
         ETHERTYPE_IPV4 => {
@@ -101,7 +98,7 @@ pub fn look<'m, H: Host<'m>>(host: H) -> Look {
     }
 }
 
-/// Looks a UDP datagram's or a TCP segment's port up. `length` counts the bytes of which `ip_header` are the IP header's.
+/// Looks up the port of a UDP datagram or a TCP segment. `length` includes the `ip_header` bytes of the IP header.
 #[inline(always)]
 fn look_at_port<'m, H: Host<'m>>(
     host: H,
@@ -113,7 +110,7 @@ fn look_at_port<'m, H: Host<'m>>(
     datagram: impl Fn(u32) -> Look,
 ) -> Look {
     let config = host.config();
-    // Signalling ports lie close together, media ports apart from them.
+    // Signalling ports are close together, and media ports are apart from them.
     let is_apart = (port as u32).wrapping_sub(config.lowest_port as u32) > config.port_span as u32;
     match protocol {
         PROTOCOL_UDP if length >= ip_header + 8 => {
@@ -137,73 +134,54 @@ fn look_at_port<'m, H: Host<'m>>(
     }
 }
 
-/// Reads the headers of a packet that the first look did not find elsewhere. Nothing is written to the scratch memory before
-/// the packet is known to be IP.
+/// Reads the headers of a packet that may be for a signalling port. Nothing is written to the scratch memory before the packet
+/// is known to be IP.
 #[inline(always)]
-pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, look: Look) -> Read {
+pub fn read<'m, H: Host<'m>>(host: H, p: &mut Packet, look: Look) -> Read {
     match look {
         Look::Ipv4Datagram(service) => {
             if let Some(frame) = host.load_start::<{ IPV4_PAYLOAD as usize }>() {
-                set_ipv4(s, &frame[14..], ETHERNET_HEADER + be16(frame, 16) as u32);
-                set_datagram(s, service, &frame[34..], IPV4_PAYLOAD);
+                set_ipv4(p, &frame[14..], ETHERNET_HEADER + be16(frame, 16) as u32);
+                set_datagram(p, service, &frame[34..], IPV4_PAYLOAD);
                 return Read::Payload;
             }
         }
         Look::Ipv6Datagram(service) => {
             if let Some(frame) = host.load_start::<{ IPV6_PAYLOAD as usize }>() {
-                set_ipv6(s, &frame[14..], ETHERNET_HEADER + 40 + be16(frame, 18) as u32);
-                set_datagram(s, service, &frame[54..], IPV6_PAYLOAD);
+                set_ipv6(p, &frame[14..], ETHERNET_HEADER + 40 + be16(frame, 18) as u32);
+                set_datagram(p, service, &frame[54..], IPV6_PAYLOAD);
                 return Read::Payload;
             }
         }
         _ => {}
     }
-    read_all(host, s)
-}
-
-/// Notes what a whole datagram's UDP header says, which ends at `payload`.
-#[inline(always)]
-fn set_datagram(s: &mut Scratch, service: u32, udp: &[u8], payload: u32) {
-    s.fragment = 0;
-    s.service = service;
-    set_udp(s, udp, payload);
-    s.payload_length = be16(udp, 4) as u32 - 8;
-}
-
-/// Notes what a UDP header says, but for the length.
-#[inline(always)]
-fn set_udp(s: &mut Scratch, udp: &[u8], payload: u32) {
-    s.source_port = be16(udp, 0);
-    s.destination_port = be16(udp, 2);
-    s.payload_offset = payload;
-    s.transport = Transport::Udp as u32;
-    s.opens = 0;
+    read_all(host, p)
 }
 
 /// Notes the addresses of an IPv4 header, and where its datagram ends.
 #[inline(always)]
-fn set_ipv4(s: &mut Scratch, ip: &[u8], end: u32) {
-    s.ip_version = 4;
-    // As a word each, since they are read as words: a processor waits where bytes that it has just written are read as one.
-    s.source = mapped([0; 4]);
-    s.source[12..].copy_from_slice(&ip[12..16]);
-    s.destination = mapped([0; 4]);
-    s.destination[12..].copy_from_slice(&ip[16..20]);
-    s.datagram_end = end;
+fn set_ipv4(p: &mut Packet, ip: &[u8], end: u32) {
+    p.ip_version = 4;
+    // Written as words, since they are read as words: a processor stalls if it reads bytes that it has just written as a word.
+    p.source = mapped([0; 4]);
+    p.source[12..].copy_from_slice(&ip[12..16]);
+    p.destination = mapped([0; 4]);
+    p.destination[12..].copy_from_slice(&ip[16..20]);
+    p.datagram_end = end;
 }
 
-/// The same for IPv6.
+/// As [`set_ipv4`], for IPv6.
 #[inline(always)]
-fn set_ipv6(s: &mut Scratch, ip: &[u8], end: u32) {
-    s.ip_version = 6;
-    s.source.copy_from_slice(&ip[8..24]);
-    s.destination.copy_from_slice(&ip[24..40]);
-    s.datagram_end = end;
+fn set_ipv6(p: &mut Packet, ip: &[u8], end: u32) {
+    p.ip_version = 6;
+    p.source.copy_from_slice(&ip[8..24]);
+    p.destination.copy_from_slice(&ip[24..40]);
+    p.datagram_end = end;
 }
 
-/// Reads the headers one after another.
+/// Reads the headers one by one.
 #[inline(always)]
-fn read_all<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Read {
+fn read_all<'m, H: Host<'m>>(host: H, p: &mut Packet) -> Read {
     let Some(ethernet) = host.load::<14>(0) else { return Read::Done(Reason::EthernetTruncated) };
     let mut ethertype = be16(ethernet, 12);
     let mut offset = ETHERNET_HEADER;
@@ -215,30 +193,30 @@ fn read_all<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Read {
         ethertype = be16(tag, 2);
         offset += 4;
     }
-    s.offset = offset;
+    p.offset = offset;
     host.fence();
-    let offset = s.offset;
+    let offset = p.offset;
     let done = match ethertype {
-        ETHERTYPE_IPV4 => read_ipv4(host, s, offset),
-        ETHERTYPE_IPV6 => read_ipv6(host, s, offset),
+        ETHERTYPE_IPV4 => read_ipv4(host, p, offset),
+        ETHERTYPE_IPV6 => read_ipv6(host, p, offset),
         _ if ETHERTYPE_VLAN.contains(&ethertype) => Some(Read::Done(Reason::VlanTooDeep)),
         _ => Some(Read::Done(Reason::NotSignalling)),
     };
     match done {
         Some(read) => read,
-        None => read_transport(host, s),
+        None => read_transport(host, p),
     }
 }
 
-/// True if the packet has `end` bytes. Where its first buffer has them, which is nearly always, this takes no call.
+/// True if the packet has `end` bytes. If its first buffer has them, as nearly always, this makes no call.
 #[inline(always)]
 fn has<'m, H: Host<'m>>(host: H, end: u32) -> bool {
     end <= host.first_buffer_length() || end <= host.packet_length()
 }
 
-/// None where the transport header follows.
+/// None if the transport header follows.
 #[inline(always)]
-fn read_ipv4<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Option<Read> {
+fn read_ipv4<'m, H: Host<'m>>(host: H, p: &mut Packet, offset: u32) -> Option<Read> {
     let Some(ip) = host.load::<20>(offset) else { return Some(Read::Done(Reason::Ipv4Truncated)) };
     let protocol = ip[9] as u32;
     if protocol != PROTOCOL_UDP && protocol != PROTOCOL_TCP {
@@ -253,13 +231,13 @@ fn read_ipv4<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Option<R
     if !has(host, end) {
         return Some(Read::Done(Reason::Ipv4Truncated));
     }
-    set_ipv4(s, ip, end);
-    s.protocol = protocol;
-    s.offset = offset + header_length;
+    set_ipv4(p, ip, end);
+    p.protocol = protocol;
+    p.offset = offset + header_length;
     let fragment = be16(ip, 6);
-    s.fragment = (fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0) as u32;
-    if s.fragment != 0 {
-        s.fragment_id = be16(ip, 4) as u32;
+    p.fragment = (fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0) as u32;
+    if p.fragment != 0 {
+        p.fragment_id = be16(ip, 4) as u32;
         if fragment & FRAGMENT_OFFSET != 0 {
             return Some(Read::LaterFragment);
         }
@@ -275,9 +253,9 @@ pub const fn mapped(address: [u8; 4]) -> [u8; 16] {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
 }
 
-/// None where the transport header follows.
+/// None if the transport header follows.
 #[inline(always)]
-fn read_ipv6<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Option<Read> {
+fn read_ipv6<'m, H: Host<'m>>(host: H, p: &mut Packet, offset: u32) -> Option<Read> {
     let Some(ip) = host.load::<40>(offset) else { return Some(Read::Done(Reason::Ipv6Truncated)) };
     if ip[0] >> 4 != 6 {
         return Some(Read::Done(Reason::Ipv6Malformed));
@@ -292,7 +270,7 @@ fn read_ipv6<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Option<R
         offset + 40 + payload_length
     } else if next == PROTOCOL_HOP_BY_HOP {
         // A jumbogram (RFC 2675) is longer than any frame. But with a Hop-by-Hop header, whatever its options are, Linux
-        // takes a length of zero for the rest of the frame, and so must we.
+        // takes a length of zero to mean the rest of the frame, and so must we.
         host.packet_length()
     } else {
         return Some(Read::Done(Reason::Ipv6Malformed));
@@ -300,28 +278,24 @@ fn read_ipv6<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Option<R
     if !has(host, end) {
         return Some(Read::Done(Reason::Ipv6Truncated));
     }
-    set_ipv6(s, ip, end);
-    s.protocol = next;
-    s.offset = offset + 40;
-    s.fragment = 0;
+    set_ipv6(p, ip, end);
+    p.protocol = next;
+    p.offset = offset + 40;
+    p.fragment = 0;
     if direct {
         return None;
     }
-    s.reason = Reason::Ipv6TooManyExtensions as u32;
-    s.fragment_offset = 0;
-    host.repeat(&mut Extensions { host, s });
-    if s.fragment != 0 && s.fragment_offset != 0 {
+    p.truncated = 0;
+    p.fragment_offset = 0;
+    host.repeat(&mut Extensions { host, packet: p });
+    if p.fragment != 0 && p.fragment_offset != 0 {
         return Some(Read::LaterFragment);
     }
-    if s.protocol == PROTOCOL_UDP || s.protocol == PROTOCOL_TCP {
+    if p.protocol == PROTOCOL_UDP || p.protocol == PROTOCOL_TCP {
         return None;
     }
-    if is_extension(s.protocol) {
-        return Some(Read::Done(if s.reason == Reason::Ipv6Truncated as u32 {
-            Reason::Ipv6Truncated
-        } else {
-            Reason::Ipv6TooManyExtensions
-        }));
+    if is_extension(p.protocol) {
+        return Some(Read::Done(if p.truncated != 0 { Reason::Ipv6Truncated } else { Reason::Ipv6TooManyExtensions }));
     }
     Some(Read::Done(Reason::NotSignalling))
 }
@@ -340,10 +314,10 @@ const fn is_extension(protocol: u32) -> bool {
     )
 }
 
-/// Goes from extension header to extension header; ends with the protocol behind them in `protocol`.
+/// Goes from extension header to extension header. Ends with the protocol after the last one in `protocol`.
 struct Extensions<'s, H> {
     host: H,
-    s: &'s mut Scratch,
+    packet: &'s mut Packet,
 }
 
 impl<'m, H: Host<'m>> Step for Extensions<'_, H> {
@@ -351,151 +325,35 @@ impl<'m, H: Host<'m>> Step for Extensions<'_, H> {
 
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
-        let s = &mut *self.s;
-        let protocol = s.protocol;
+        let p = &mut *self.packet;
+        let protocol = p.protocol;
         if !is_extension(protocol) {
             return true;
         }
-        let offset = s.offset;
+        let offset = p.offset;
         if offset > MAX_HEADER_OFFSET {
             return true;
         }
         let Some(header) = self.host.load::<8>(offset) else {
-            s.reason = Reason::Ipv6Truncated as u32;
+            p.truncated = 1;
             return true;
         };
         let mut length = (header[1] as u32 + 1) * 8;
         if protocol == PROTOCOL_FRAGMENT {
             length = 8;
             let field = be16(header, 2);
-            s.fragment_offset = (field & !7) as u32;
+            p.fragment_offset = (field & !7) as u32;
             // Offset 0 and nothing to follow is a whole datagram (an atomic fragment, RFC 6946).
             if field & !6 != 0 {
-                s.fragment = 1;
-                s.fragment_id = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+                p.fragment = 1;
+                p.fragment_id = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
             }
         } else if protocol == PROTOCOL_AUTHENTICATION {
             length = (header[1] as u32 + 2) * 4;
         }
-        s.protocol = header[0] as u32;
-        s.offset = offset + length;
-        // Behind a fragment header of a later fragment stands data, not headers.
-        protocol == PROTOCOL_FRAGMENT && s.fragment_offset != 0
+        p.protocol = header[0] as u32;
+        p.offset = offset + length;
+        // In a later fragment, the fragment header is followed by data, not headers.
+        protocol == PROTOCOL_FRAGMENT && p.fragment_offset != 0
     }
-}
-
-#[inline(always)]
-fn read_transport<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Read {
-    host.fence();
-    let offset = s.offset;
-    if offset > MAX_HEADER_OFFSET {
-        return Read::Done(Reason::Ipv6TooManyExtensions);
-    }
-    if s.protocol == PROTOCOL_UDP { read_udp(host, s, offset) } else { read_tcp(host, s, offset) }
-}
-
-#[inline(always)]
-fn read_udp<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
-    let Some(udp) = host.load::<8>(offset) else { return Read::Done(Reason::UdpTruncated) };
-    if !find_service(host, s, be16(udp, 2), true) {
-        return Read::Done(Reason::NotSignalling);
-    }
-    set_udp(s, udp, offset + 8);
-    let available = s.datagram_end.wrapping_sub(offset);
-    let mut length = be16(udp, 4) as u32;
-    if s.datagram_end < offset + 8 {
-        return Read::Done(Reason::UdpTruncated);
-    }
-    if length == 0 && s.ip_version == 6 {
-        // Meant for jumbograms (RFC 2675 section 4), but Linux takes it for all there is in any IPv6 packet.
-        length = available;
-    }
-    // A first fragment claims the length of the whole datagram. Elsewhere the kernel drops what claims more than there is.
-    if length < 8 || (length > available && s.fragment == 0) {
-        return Read::Done(Reason::UdpMalformed);
-    }
-    let length = if length < available { length } else { available };
-    s.payload_length = length - 8;
-    Read::Payload
-}
-
-#[inline(always)]
-fn read_tcp<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
-    if s.fragment != 0 && s.datagram_end >= offset + 8 && s.datagram_end < offset + 20 {
-        return read_tcp_fragment(host, s, offset);
-    }
-    let Some(tcp) = host.load::<20>(offset) else { return Read::Done(Reason::TcpTruncated) };
-    if !find_service(host, s, be16(tcp, 2), false) {
-        return Read::Done(Reason::NotSignalling);
-    }
-    set_tcp_ports(host, s, tcp);
-    let header_length = (tcp[12] >> 4) as u32 * 4;
-    let available = s.datagram_end.wrapping_sub(offset);
-    if s.datagram_end < offset + 20 {
-        return Read::Done(Reason::TcpTruncated);
-    }
-    if header_length < 20 || header_length > available {
-        return Read::Done(Reason::TcpMalformed);
-    }
-    s.payload_offset = offset + header_length;
-    s.payload_length = available - header_length;
-    s.opens = (tcp[13] & TCP_SYN) as u32;
-    Read::Payload
-}
-
-/// A first fragment too short for the header (RFC 1858): its ports tell whom it is for. What it carries comes later.
-#[inline(always)]
-fn read_tcp_fragment<'m, H: Host<'m>>(host: H, s: &mut Scratch, offset: u32) -> Read {
-    let Some(tcp) = host.load::<8>(offset) else { return Read::Done(Reason::TcpTruncated) };
-    if !find_service(host, s, be16(tcp, 2), false) {
-        return Read::Done(Reason::NotSignalling);
-    }
-    set_tcp_ports(host, s, tcp);
-    s.payload_offset = offset;
-    s.payload_length = 0;
-    s.opens = 0;
-    Read::Payload
-}
-
-/// Notes the ports of a TCP header, and what is spoken there.
-#[inline(always)]
-fn set_tcp_ports<'m, H: Host<'m>>(host: H, s: &mut Scratch, tcp: &[u8]) {
-    s.source_port = be16(tcp, 0);
-    s.destination_port = be16(tcp, 2);
-    s.transport = host.config().ports[s.service as usize & (MAX_PORTS - 1)].transport as u32;
-}
-
-/// True if this is the signalling port.
-#[inline(always)]
-fn serves(entry: &Port, port: u16, udp: bool) -> bool {
-    entry.port == port && (entry.transport == Transport::Udp as u8) == udp
-}
-
-/// False for the entries behind the last one: what looks at them is not in the program, since they are constants to the verifier.
-/// (Their port is 0, which no packet that is answered has.)
-#[inline(always)]
-fn is_used(entry: &Port) -> bool {
-    entry.port != 0
-}
-
-/// Finds the signalling port; false if it is none.
-#[inline(always)]
-fn find_service<'m, H: Host<'m>>(host: H, s: &mut Scratch, port: u16, udp: bool) -> bool {
-    s.service = service_of(host, port, udp).unwrap_or(MAX_PORTS as u32);
-    host.fence();
-    s.service < MAX_PORTS as u32
-}
-
-/// The index of a signalling port.
-#[inline(always)]
-fn service_of<'m, H: Host<'m>>(host: H, port: u16, udp: bool) -> Option<u32> {
-    for (index, entry) in host.config().ports.iter().enumerate() {
-        if !is_used(entry) {
-            break;
-        }
-        if serves(entry, port, udp) {
-            return Some(index as u32);
-        }
-    }
-    None
 }

@@ -6,7 +6,7 @@ use crate::{
     scratch::{NumberOf, Scratch},
 };
 
-/// Counts this packet for the rule's rate, and tells whether the rate is exceeded.
+/// Counts this packet for the rule's rate. True if the rate is exceeded.
 #[inline(never)]
 pub fn exceeded<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) -> bool {
     let now = s.now(host);
@@ -17,7 +17,7 @@ pub fn exceeded<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) -> bool 
 }
 
 /// The generic cell rate algorithm: a packet conforms if it does not come earlier than its theoretical arrival time by more
-/// than the burst allows. Packets that conform move that time on; those that do not are over the rate, and leave it.
+/// than the burst allows. Packets that conform advance that time. Those that do not are over the rate, and leave it unchanged.
 #[inline(always)]
 pub fn is_over(cell: &mut RateCell, now: u64, interval: u64, burst: u64) -> bool {
     let next = if cell.next > now { cell.next } else { now };
@@ -28,26 +28,19 @@ pub fn is_over(cell: &mut RateCell, now: u64, interval: u64, burst: u64) -> bool
     false
 }
 
-/// What the rate is counted by. A message without such a number shares the cell of all that have none.
+/// The value that the rate is counted by. All messages without such a number share a cell.
 #[inline(always)]
 fn value(s: &Scratch, rule: &Rule) -> [u8; 16] {
-    const SOURCE: u8 = Per::Source as u8;
-    const SOURCE_PREFIX: u8 = Per::SourcePrefix as u8;
-    const DESTINATION: u8 = Per::Destination as u8;
-    const CALLING: u8 = Per::Calling as u8;
-    const CALLING_PREFIX: u8 = Per::CallingPrefix as u8;
-    const CALLED: u8 = Per::Called as u8;
-    const CALLED_PREFIX: u8 = Per::CalledPrefix as u8;
     let prefix = rule.over_prefix as u32;
-    match rule.over_per {
-        SOURCE => s.source,
-        DESTINATION => s.destination,
-        SOURCE_PREFIX => masked(&s.source, if s.ip_version == 4 { prefix + 96 } else { prefix }),
-        CALLING => number(s.numbers[NumberOf::Calling as usize].key),
-        CALLED => number(s.numbers[NumberOf::Called as usize].key),
-        CALLING_PREFIX => number(digits(s.numbers[NumberOf::Calling as usize].key, prefix)),
-        CALLED_PREFIX => number(digits(s.numbers[NumberOf::Called as usize].key, prefix)),
-        _ => [0; 16],
+    match rule.over_per() {
+        Per::Source => s.packet.source,
+        Per::Destination => s.packet.destination,
+        Per::SourcePrefix => masked(&s.packet.source, if s.packet.ip_version == 4 { prefix + 96 } else { prefix }),
+        Per::Calling => number(s.message.number(NumberOf::Calling).key),
+        Per::Called => number(s.message.number(NumberOf::Called).key),
+        Per::CallingPrefix => number(digits(s.message.number(NumberOf::Calling).key, prefix)),
+        Per::CalledPrefix => number(digits(s.message.number(NumberOf::Called).key, prefix)),
+        Per::Rule => [0; 16],
     }
 }
 
@@ -95,8 +88,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_conforms_and_what_comes_above_the_rate_does_not() {
-        // 5 a second, a burst of 20 more at once.
+    fn a_burst_conforms_and_packets_above_the_rate_do_not() {
+        // 5 per second, and a burst of 20 more at once.
         let (interval, burst) = (200_000_000, 20 * 200_000_000);
         let mut cell = RateCell { next: 0 };
         let now = 1_000_000_000_000;

@@ -1,4 +1,4 @@
-//! Why a verdict is what it is: one enum that is the counter's index, the metric's label, the event's field and the text of
+//! The reasons of verdicts: one enum that is the counter's index, the metric's label, the event's field and the text of
 //! `explain`.
 
 use crate::named::named_enum;
@@ -6,7 +6,7 @@ use crate::named::named_enum;
 named_enum! {
     /// What happens to the packet.
     pub enum Verdict: u8 {
-        /// It goes on to the kernel's stack.
+        /// It passes to the kernel's stack.
         Pass = 0, "pass";
         /// It is dropped.
         Drop = 1, "drop";
@@ -84,7 +84,7 @@ reasons! {
     FlowOfDropped = 11, "flow-of-dropped" => Drop;
     /// A TCP segment without payload, or on a TLS port: only address rules apply.
     StreamWithoutMessage = 12, "stream-without-message" => Pass;
-    /// A TCP segment that does not begin with a start line: passed, never guessed at.
+    /// A TCP segment that does not begin with a start line: it passes, since guessing its content would be wrong.
     MidMessage = 13, "mid-message" => Pass;
     /// The Ethernet header, or a VLAN tag, is cut off.
     EthernetTruncated = 14, "ethernet-truncated" => Pass;

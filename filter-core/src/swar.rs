@@ -1,4 +1,4 @@
-//! Bytes eight at a time: which bytes of a word have a property, as a mask with the top bit of each such byte set.
+//! Bytes, eight at a time: which bytes of a word have a property, as a mask with the top bit of each such byte set.
 //!
 //! BPF has neither SIMD nor a count-trailing-zeros instruction; words are little-endian, so the first byte in memory is the
 //! lowest.
@@ -7,7 +7,7 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 const LOW7: u64 = 0x7f7f_7f7f_7f7f_7f7f;
 
-/// Marks bytes equal to `byte`. Exact up to and including the first one; marks behind it may be wrong.
+/// Marks bytes equal to `byte`. Exact up to and including the first one; later marks may be wrong.
 #[inline(always)]
 #[must_use]
 pub const fn equal(word: u64, byte: u8) -> u64 {
@@ -20,8 +20,8 @@ const fn zeros(word: u64) -> u64 {
     word.wrapping_sub(ONES) & !word & HIGH
 }
 
-/// Marks bytes that equal one of some, which stand in all places of a word of `bytes` each, once the bits in the same word of
-/// `folds` are set in them. Exact up to and including the first one.
+/// Marks bytes that equal one of several. Each word of `bytes` repeats one of them eight times; a byte is compared with it after
+/// the bits in the same word of `folds` have been set. Exact up to and including the first one.
 #[inline(always)]
 #[must_use]
 pub const fn equal_any<const N: usize>(word: u64, bytes: &[u64; N], folds: &[u64; N]) -> u64 {
@@ -71,7 +71,7 @@ pub const fn lowest_bit(word: u64) -> u32 {
     count_ones((word & word.wrapping_neg()).wrapping_sub(1))
 }
 
-/// Set bits. BPF has no such instruction, and what LLVM makes of `count_ones` there is a loop or a library call.
+/// The number of set bits. BPF has no such instruction, and LLVM compiles `count_ones` to a loop or a library call there.
 #[inline(always)]
 #[must_use]
 pub const fn count_ones(word: u64) -> u32 {
@@ -81,10 +81,10 @@ pub const fn count_ones(word: u64) -> u32 {
     (bytes.wrapping_mul(ONES) >> 56) as u32
 }
 
-/// The first `count` bytes of a word, and `filler` in the place of the others.
+/// The first `count` bytes of a word, with `filler` in place of the others.
 #[inline(always)]
 #[must_use]
-pub const fn filled_behind(word: u64, count: u32, filler: u8) -> u64 {
+pub const fn filled_after(word: u64, count: u32, filler: u8) -> u64 {
     if count >= 8 {
         return word;
     }
@@ -115,8 +115,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn first_marks_agree_with_bytes() {
-        // Every pair of neighbouring bytes, at every position: borrows between bytes are what can go wrong.
+    fn first_marks_agree_with_a_search_by_byte() {
+        // Every pair of neighbouring bytes, at every position, since a borrow from one byte to the next could be mistaken for a mark.
         for a in 0..=255u8 {
             for b in 0..=255u8 {
                 for at in 0..7 {
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn digits_are_told_from_other_bytes_and_packed() {
+    fn digits_are_distinguished_from_other_bytes_and_packed() {
         for byte in 0..=255u8 {
             for at in 0..8 {
                 let mut bytes = *b"12345678";

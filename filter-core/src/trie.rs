@@ -3,16 +3,16 @@
 //!
 //! The key's first bits index a root table. A branch takes six more: its children are compressed, the inner ones lie
 //! consecutively from `Node::nodes`, the leaves from `Node::leaves` with runs of equal ones stored once (inner children in
-//! between do not end a run), and the index of a child is the number of marks before it. A path takes up to 58 bits, where
-//! all keys but those with these very bits are of one class: long lists are mostly single values in wide empty space, and
-//! each node that is not there is a cache miss less.
+//! between do not end a run), and the index of a child is the number of marks before it. A path takes up to 58 bits, if all
+//! keys but those with exactly these bits are of one class: long lists are mostly single values in wide empty space, and each
+//! node less is a cache miss less.
 
 use crate::{
     layout::{IS_NODE, IS_PATH, Node, Trie},
     swar::count_ones,
 };
 
-/// What stands behind the tries: BPF arrays in the kernel, vectors in user space.
+/// The memory that holds the tries: BPF arrays in the kernel, vectors in user space.
 pub trait Tables {
     /// Entry of a trie's root table; the index has [`Trie::root_bits`] bits.
     fn root(&self, trie: Trie, index: usize) -> u32;
@@ -20,8 +20,8 @@ pub trait Tables {
     fn node(&self, index: u32) -> Option<&Node>;
     /// A leaf (class), if there is one of that index.
     fn leaf(&self, index: u32) -> Option<u32>;
-    /// `times`, for the bound of a loop of which the program is to have one copy and not as many as it has iterations: a
-    /// number that the compiler does not know, but the verifier does. Code that is run once a packet comes from far.
+    /// `times`, for the bound of a loop that must not be unrolled: a number that the compiler does not know, but the verifier
+    /// does. Code that runs once per packet is not in the instruction cache, so less of it is faster.
     #[inline(always)]
     fn bound(&self, times: u32) -> u32 {
         times
@@ -31,17 +31,17 @@ pub trait Tables {
 /// Bits that a branch takes. A path that does not end in a class takes as many or more.
 pub const STRIDE: u32 = 6;
 
-/// Steps at most behind the root table.
+/// The most steps after the root table.
 #[must_use]
 pub const fn steps(trie: Trie) -> u32 {
     (trie.key_bits() - trie.root_bits()).div_ceil(STRIDE)
 }
 
-/// The class of a key, whose bits are left-aligned in `hi`, then `lo` (zero for all but IPv6); 0 if a table is incomplete.
+/// The class of a key, whose bits are left-aligned in `hi`, then `lo` (zero except for IPv6). 0 if a table is incomplete.
 #[inline(always)]
 pub fn lookup<T: Tables>(tables: &T, trie: Trie, mut hi: u64, mut lo: u64) -> u32 {
     let mut entry = tables.root(trie, (hi >> (64 - trie.root_bits())) as usize);
-    (hi, lo) = behind(hi, lo, trie.root_bits());
+    (hi, lo) = after(hi, lo, trie.root_bits());
     for _ in 0..tables.bound(steps(trie)) {
         if entry & IS_NODE == 0 {
             return entry;
@@ -62,14 +62,14 @@ pub fn lookup<T: Tables>(tables: &T, trie: Trie, mut hi: u64, mut lo: u64) -> u3
             entry = node.nodes.wrapping_add(count_ones(node.inner & before));
             STRIDE
         };
-        (hi, lo) = behind(hi, lo, bits);
+        (hi, lo) = after(hi, lo, bits);
     }
     if entry & IS_NODE == 0 { entry } else { 0 }
 }
 
-/// What follows the first bits, of which there are 1 to 63.
+/// The bits after the first `bits` (1 to 63) of a key.
 #[inline(always)]
-const fn behind(hi: u64, lo: u64, bits: u32) -> (u64, u64) {
+const fn after(hi: u64, lo: u64, bits: u32) -> (u64, u64) {
     (hi.wrapping_shl(bits) | (lo >> 1).wrapping_shr(63 - bits), lo.wrapping_shl(bits))
 }
 
@@ -82,8 +82,8 @@ pub const SHORT_CODE_DIGITS: u32 = 6;
 /// The look-up key of a number: `packed` holds up to 15 digits as BCD, the first in the top nibble, then a terminator (0xF;
 /// 0xE in the last nibble if there were more digits).
 ///
-/// A short code (six digits or fewer) has a key space of its own, behind the nibble 0xD, because facts about E.164 ranges
-/// do not hold for it: 2000 is an extension, not Egypt. List entries are in both spaces.
+/// A short code (six digits or fewer) has a key space of its own, after the nibble 0xD, because facts about E.164 ranges do not
+/// hold for it: 2000 is an extension, not Egypt. List entries are in both spaces.
 #[inline(always)]
 #[must_use]
 pub fn number_key(packed: u64, digits: u32) -> u64 {

@@ -10,7 +10,6 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use filter_core::{
-    engine::SetNumber,
     find::{self, Find, NeedleKind},
     host::{Function, FunctionKind, Host, Step},
     identity::ReadIdentity,
@@ -20,7 +19,9 @@ use filter_core::{
     },
     limits::INSPECTED_LENGTH,
     message::ReadHeaders,
+    numbers::SetNumber,
     packet::MAX_HEADER_OFFSET,
+    reason::Reason,
     scratch::Scratch,
     text::NarrowTexts,
     trie::Tables,
@@ -39,7 +40,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// For code that reads nothing of the packet.
+    /// For code that does not read the packet.
     const WITHOUT_PACKET: Self = Self { context: core::ptr::null_mut() };
 
     #[inline(always)]
@@ -50,23 +51,23 @@ impl Kernel {
     /// `N` bytes of the packet at `offset`, which the verifier must know to be small.
     #[inline(always)]
     fn packet_bytes<const N: usize>(self, offset: usize) -> Option<&'static [u8; N]> {
-        // SAFETY: the context is this run's; the verifier sees to it that the fields are read as the packet's bounds.
+        // SAFETY: the context is this run's. The verifier makes sure that the fields are used as the packet's bounds.
         let (start, end) = unsafe { ((*self.context).data as usize, (*self.context).data_end as usize) };
         let at = start + offset;
-        // Only the first buffer of a multi-buffer packet is looked at: drivers put kilobytes into it, headers are short.
+        // Only the first buffer of a multi-buffer packet is read: drivers put kilobytes into it, and headers are short.
         if at + N > end {
             return None;
         }
-        // SAFETY: a packet does not lie at address 0. LLVM would look whether this is `None`.
+        // SAFETY: no packet is at address 0. (Otherwise LLVM would check whether this is `None`.)
         unsafe { core::hint::assert_unchecked(at != 0) };
-        // SAFETY: `N` bytes from `at` on lie within the packet's first buffer, which stays and which nobody writes to while the
-        // program runs; bytes have no alignment.
+        // SAFETY: `N` bytes from `at` on are within the packet's first buffer, which exists and is not written to while the program
+        // runs. Bytes have no alignment.
         Some(unsafe { &*(at as *const [u8; N]) })
     }
 }
 
-/// Keeps a value within `mask` in a way that LLVM cannot take out: it would, where it has proved the bound by other means
-/// that the verifier does not follow. Kernels before 6.18 accept a variable offset or length only so.
+/// Masks a value in a way that LLVM cannot remove. It would remove a mask if it has proved the bound by means that the verifier
+/// does not follow. Kernels before 6.18 accept a variable offset or length only with such a mask.
 macro_rules! masked {
     ($value:expr, $mask:literal) => {{
         let mut value: u64 = $value as u64;
@@ -114,7 +115,7 @@ impl Host<'static> for Kernel {
         let mut value = value as u64;
         // SAFETY: changes nothing but its register.
         unsafe { core::arch::asm!("{0} &= {1}", inout(reg) value, const MASK, options(pure, nomem, nostack)) };
-        // SAFETY: the instruction above has made it so; LLVM does not look into it, and would keep the check for a panic.
+        // SAFETY: the instruction above guarantees it. LLVM does not look into it, and would keep the bounds check and its panic.
         unsafe { core::hint::assert_unchecked(value <= MASK as u64) };
         value as usize
     }
@@ -127,7 +128,7 @@ impl Host<'static> for Kernel {
 
     #[inline(always)]
     fn tick(self) -> u64 {
-        // The coarse clock moves with the jiffies. The kernel puts a load in the place of this call.
+        // The coarse clock moves with the jiffies. The kernel replaces this call by a load.
         // SAFETY: a helper without arguments.
         unsafe { bpf_jiffies64() }
     }
@@ -203,8 +204,8 @@ impl Host<'static> for Kernel {
     }
 
     #[inline(always)]
-    fn count_reason(self, reason: u32, update: impl FnOnce(&mut Counter)) {
-        if let Some(counter) = REASON_COUNTERS.get_ptr_mut(reason) {
+    fn count_reason(self, reason: Reason, update: impl FnOnce(&mut Counter)) {
+        if let Some(counter) = REASON_COUNTERS.get_ptr_mut(reason.number() as u32) {
             // SAFETY: as above.
             update(unsafe { &mut *counter });
         }
@@ -226,21 +227,21 @@ impl Host<'static> for Kernel {
 
     #[inline(always)]
     fn ban(self, key: &BanKey) -> Option<Ban> {
-        // SAFETY: the value is copied at once; a torn copy is one of two bans of the same source.
+        // SAFETY: the value is copied at once. A torn copy mixes two bans of the same source, which does no harm.
         unsafe { BANS.get(key) }.copied()
     }
 
     #[inline(always)]
     fn set_ban(self, key: &BanKey, ban: &Ban) {
-        // A full map evicts its least recently used entry; a ban that does not come about costs the next packet's reading.
+        // A full map evicts its least recently used entry. If the insertion fails, the source's next packet has to be read.
         let _ = BANS.insert(key, ban, 0);
     }
 
     #[inline(always)]
     fn rate(self, key: &RateKey, update: impl FnOnce(&mut RateCell) -> bool) -> bool {
         if let Some(cell) = RATES.get_ptr_mut(key) {
-            // SAFETY: the value stays valid during the run. CPUs that update it at the same time lose one of the two steps,
-            // which makes the rate more permissive by that packet; a word is never torn.
+            // SAFETY: the value stays valid during the run. If two CPUs update it at the same time, one of the two steps is lost,
+            // which makes the rate more permissive by one packet. A word is never torn.
             return update(unsafe { &mut *cell });
         }
         let mut cell = RateCell { next: 0 };
@@ -251,13 +252,13 @@ impl Host<'static> for Kernel {
 
     #[inline(always)]
     fn dropped_fragment(self, key: &FragmentKey) -> Option<Remembered> {
-        // SAFETY: the value is copied at once; a torn copy of a value that is being replaced does no harm, all say "drop".
+        // SAFETY: the value is copied at once. A torn copy of a value that is being replaced does no harm: both mean "drop".
         unsafe { FRAGMENTS.get(key) }.copied()
     }
 
     #[inline(always)]
     fn remember_fragment(self, key: &FragmentKey, value: &Remembered) {
-        // A full map evicts its least recently used entry; anything else that fails costs a fragment passed.
+        // A full map evicts its least recently used entry. If the insertion fails, a later fragment passes.
         let _ = FRAGMENTS.insert(key, value, 0);
     }
 
@@ -306,15 +307,15 @@ impl Host<'static> for Kernel {
 }
 
 /// Makes a global function of each [`Function`] of the engine. The verifier takes their arguments and results for any numbers,
-/// and so looks at each of them once and not for each call and each path to it.
+/// and so verifies each of them once, and not once per call and path to it.
 macro_rules! functions {
     ($($name:ident: $kind:pat => $function:ty,)*) => {
         $(#[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $name(scratch: *mut Scratch, a: u32, b: u32) -> u32 {
-            // Else LLVM leaves an argument that is not looked at unset in the callers, which the verifier does not accept.
+            // Otherwise LLVM leaves unused arguments uninitialised in callers, and the verifier rejects the call.
             let (a, b) = (unknown(a), unknown(b));
-            // SAFETY: the caller's unique reference. The verifier asks for the check.
+            // SAFETY: the caller's unique reference. The verifier requires the check.
             match unsafe { scratch.as_mut() } {
                 Some(scratch) => <$function>::run(Kernel::WITHOUT_PACKET, scratch, a, b),
                 None => 0,
@@ -360,7 +361,7 @@ functions! {
     find_comma_quote_angle: FunctionKind::Find(NeedleKind::CommaQuoteAngle) => Find<find::CommaQuoteAngle>,
 }
 
-/// The value, as a number that LLVM does not know.
+/// The value, hidden from LLVM's optimisations.
 #[inline(always)]
 fn unknown(value: u32) -> u32 {
     let mut value = u64::from(value);
@@ -369,22 +370,22 @@ fn unknown(value: u32) -> u32 {
     value as u32
 }
 
-/// Makes LLVM load from memory again, as [`Host::fence`].
+/// Makes LLVM load from memory again, see [`Host::fence`].
 #[inline(always)]
 fn reload() {
     let mut register = 0u64;
-    // SAFETY: moves a register to itself. Not `nomem`: that is the point.
+    // SAFETY: moves a register to itself. It is not `nomem`, so LLVM assumes that memory has changed.
     unsafe { core::arch::asm!("{0} = {0}", inout(reg) register, options(nostack)) };
     let _ = register;
 }
 
-/// What `bpf_loop` calls: a batch of iterations.
+/// The callback of `bpf_loop`: a batch of iterations.
 #[inline(never)]
 extern "C" fn callback<S: Step>(index: u64, step: *mut S) -> i64 {
     // SAFETY: `repeat` passes a pointer to the step that it holds a unique reference to, and waits.
     let step = unsafe { &mut *step };
     let first = S::AHEAD + index as u32 * S::BATCH;
-    // As in `Tables::bound`.
+    // See `Tables::bound`.
     let batch = if S::BATCH > 1 { unknown(S::BATCH) } else { 1 };
     for index in 0..batch {
         if S::BATCH > 1 {

@@ -20,7 +20,7 @@ use filter_core::{
 
 use crate::host::Kernel;
 
-/// The entry point. It is aware of multi-buffer packets, so that it runs on interfaces with a large MTU.
+/// The entry point. It accepts multi-buffer packets, so it runs on interfaces with a large MTU.
 #[xdp(frags)]
 pub fn ringfence(context: XdpContext) -> u32 {
     let host = Kernel::new(&context);

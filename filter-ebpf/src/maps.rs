@@ -1,5 +1,5 @@
-//! The maps. Those of the policy are made anew for each generation and sized by the loader; those that outlive a generation
-//! are pinned and shared.
+//! The maps. Those of the policy are created for each generation and sized by the loader. Those that outlive a generation are
+//! pinned and shared.
 
 use aya_ebpf::{
     Global,
@@ -53,8 +53,8 @@ pub static RATES: LruHashMap<RateKey, RateCell> = LruHashMap::with_max_entries(1
 #[map]
 pub static FLOWS: LruHashMap<FlowKey, Remembered> = LruHashMap::with_max_entries(1 << 16, 0);
 
-/// The configuration. Its loads are not volatile, but the address is opaque to LLVM, which must not see the zeroes that the
-/// loader replaces; to the verifier they are loads from a frozen map: constants.
+/// The configuration. Its loads are not volatile, but the address is opaque to LLVM, which must not see the values that the
+/// loader replaces. To the verifier they are loads from a frozen map, and so constants.
 #[inline(always)]
 #[expect(clippy::pointers_in_nomem_asm_block, reason = "the address passes through the asm block, which reads nothing")]
 pub fn config() -> &'static Config {
@@ -69,7 +69,7 @@ pub fn config() -> &'static Config {
 #[inline(always)]
 pub fn scratch() -> Option<&'static mut Scratch> {
     let scratch = SCRATCH.get_ptr_mut(0)?;
-    // SAFETY: the value is this CPU's own, an XDP program is not preempted by another run of itself on the same CPU, and this
-    // is called once a run, so that there is one reference. Every bit pattern is a valid `Scratch`.
+    // SAFETY: the value is this CPU's own, an XDP program is not preempted by another run of itself on the same CPU, and this is
+    // called once per run, so there is one reference. Every bit pattern is a valid `Scratch`.
     Some(unsafe { &mut *scratch })
 }

@@ -150,7 +150,7 @@ fn every_word_that_the_parser_knows_is_offered() {
         &Transport::NAMES,
         &Verstat::NAMES,
         &anomaly::NAMES,
-        &Method::NAMES[Method::Response as usize..],
+        &Method::NAMES[Method::Response.index()..],
     ];
     assert_eq!(words, set(&known.concat()));
 }

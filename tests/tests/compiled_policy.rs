@@ -48,7 +48,7 @@ proptest! {
             let class = &compiled.number_classes[image::number_class(&compiled, Some(number)) as usize];
             let facts = evaluate::facts(&policy, number);
             prop_assert_eq!((class.min_digits, class.max_digits), facts.digits, "{}", number);
-            prop_assert_eq!(class.format, facts.format as u8, "{}", number);
+            prop_assert_eq!(class.format, facts.format, "{}", number);
             // Only names that rules use are kept.
             let known = |names: &[String], name: Option<String>| {
                 name.and_then(|name| names.iter().position(|known| *known == name)).unwrap_or(0)

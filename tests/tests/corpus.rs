@@ -250,7 +250,7 @@ fn frames(file: &Path) -> Result<Vec<(u64, Vec<u8>)>> {
 
 /// The destination ports of the messages in a capture.
 fn signalling_ports(frames: &[(u64, Vec<u8>)]) -> Vec<(u16, Transport)> {
-    let mut ports = BTreeSet::from([(5060, 0), (5060, 1)]);
+    let mut ports = BTreeSet::from([(5060, Transport::Udp), (5060, Transport::Tcp)]);
     for (_, frame) in frames {
         let Ok(packet) = SlicedPacket::from_ethernet(frame) else { continue };
         let (port, transport, payload) = match packet.transport {
@@ -259,9 +259,8 @@ fn signalling_ports(frames: &[(u64, Vec<u8>)]) -> Vec<(u16, Transport)> {
             _ => continue,
         };
         if payload.windows(7).any(|window| window == b"SIP/2.0") {
-            ports.insert((port, transport as u8));
+            ports.insert((port, transport));
         }
     }
-    let transport = |number| if number == 0 { Transport::Udp } else { Transport::Tcp };
-    ports.into_iter().take(MAX_PORTS).map(|(port, number)| (port, transport(number))).collect()
+    ports.into_iter().take(MAX_PORTS).collect()
 }

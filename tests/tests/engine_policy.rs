@@ -4,9 +4,9 @@
 //! reads what the policy needs, and decides.
 
 use filter_core::{
-    layout::{Attestation, Method, NumberFormat, TEXTS, Text, Verstat},
+    layout::{TEXTS, Text},
     reason::Reason,
-    scratch::{Kind, NumberOf, Scratch},
+    scratch::{NumberOf, Scratch},
     text,
 };
 use filter_policy::{
@@ -74,17 +74,17 @@ proptest! {
 /// What the engine read.
 fn readings(packet: &Packet, scratch: &Scratch) -> Readings {
     let number = |of: NumberOf| {
-        let number = scratch.numbers[of as usize];
+        let number = scratch.message.number(of);
         let key = format!("{:016x}", number.key);
         let digits = key[..usize::from(number.digits).min(15)].to_owned();
         // Digits after the fifteenth are not kept, and no list can match on them.
         (number.key != 0).then(|| format!("{digits:0<width$}", width = usize::from(number.digits)))
     };
-    let is_message = scratch.kind == Kind::Request as u32 || scratch.kind == Kind::Response as u32;
+    let is_message = scratch.message.kind.is_message();
     let mut texts: [Option<Vec<u8>>; TEXTS] = std::array::from_fn(|_| None);
     if is_message {
         for of in [Text::UserAgent, Text::FromUser, Text::Body] {
-            texts[of as usize] = text::span(scratch, of).map(|span| scratch.trimmed(span).to_vec());
+            texts[of.index()] = text::span(&scratch.message, of).map(|span| scratch.trimmed(span).to_vec());
         }
     }
     Readings {
@@ -93,8 +93,8 @@ fn readings(packet: &Packet, scratch: &Scratch) -> Readings {
         transport: packet.transport,
         port: packet.port,
         is_message,
-        anomalies: scratch.anomalies,
-        method: METHODS[scratch.method as usize],
+        anomalies: scratch.message.anomalies,
+        method: scratch.message.method,
         texts,
         numbers: Numbers {
             calling: number(NumberOf::Calling),
@@ -103,40 +103,10 @@ fn readings(packet: &Packet, scratch: &Scratch) -> Readings {
             from: number(NumberOf::From),
             asserted: number(NumberOf::Asserted),
         },
-        calling_format: FORMATS[usize::from(scratch.numbers[NumberOf::Calling as usize].format)],
-        called_format: FORMATS[usize::from(scratch.numbers[NumberOf::Called as usize].format)],
-        attestation: ATTESTATIONS[scratch.attestation as usize],
-        verstat: VERSTATS[scratch.verstat as usize],
+        calling_format: scratch.message.number(NumberOf::Calling).format,
+        called_format: scratch.message.number(NumberOf::Called).format,
+        attestation: scratch.message.attestation,
+        verstat: scratch.message.verstat,
         exceeded: Vec::new(),
     }
 }
-
-const METHODS: [Method; Method::COUNT] = {
-    use Method::*;
-    [
-        None, Response, Other, Ack, Bye, Cancel, Info, Invite, Message, Notify, Options, Prack, Publish, Refer,
-        Register, Subscribe, Update,
-    ]
-};
-
-const FORMATS: [NumberFormat; NumberFormat::COUNT] = {
-    use NumberFormat::*;
-    [
-        Missing,
-        Anonymous,
-        NotANumber,
-        TooLong,
-        TooShort,
-        InvalidAreaCode,
-        UnassignedAreaCode,
-        UnassignedBlock,
-        Fictional,
-        Valid,
-    ]
-};
-
-const ATTESTATIONS: [Attestation; Attestation::COUNT] =
-    [Attestation::None, Attestation::A, Attestation::B, Attestation::C, Attestation::Unknown];
-
-const VERSTATS: [Verstat; Verstat::COUNT] =
-    [Verstat::None, Verstat::TnValidationPassed, Verstat::TnValidationFailed, Verstat::NoTnValidation, Verstat::Other];

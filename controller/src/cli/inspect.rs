@@ -87,7 +87,7 @@ impl Host<'_> {
                 &**scratch
             }
         };
-        Ok((reading.kind != Kind::Unread as u32).then(|| Reading::new(reading)))
+        Ok((reading.message.kind != Kind::Unread).then(|| Reading::new(reading)))
     }
 }
 
@@ -162,7 +162,7 @@ fn inspect_capture(file: &Path, host: &mut Host<'_>, json: bool, output: &mut dy
         let Some(frame) = captured.frame else { return true };
         let result = host.read(&frame).and_then(|reading| match reading {
             // A segment without payload has nothing to show.
-            Some(reading) if reading.kind() != Kind::NAMES[Kind::Empty as usize] => {
+            Some(reading) if reading.kind() != Kind::Empty.name() => {
                 print(output, json, file, Some(captured.number), &reading)
             }
             _ => Ok(()),
@@ -181,7 +181,7 @@ fn inspect_capture(file: &Path, host: &mut Host<'_>, json: bool, output: &mut dy
 /// The ports that a capture's SIP messages go to, and 5060.
 fn signalling_ports(file: &Path) -> anyhow::Result<Vec<(u16, Transport)>> {
     use etherparse::TransportSlice;
-    let mut ports = BTreeSet::from([(5060, 0), (5060, 1)]);
+    let mut ports = BTreeSet::from([(5060, Transport::Udp), (5060, Transport::Tcp)]);
     capture::for_each_packet(file, |captured| {
         let Some(frame) = captured.frame else { return true };
         let Ok(packet) = etherparse::SlicedPacket::from_ethernet(&frame) else { return true };
@@ -191,15 +191,14 @@ fn signalling_ports(file: &Path) -> anyhow::Result<Vec<(u16, Transport)>> {
             _ => return true,
         };
         if port != 0 && payload.windows(7).take(4096).any(|window| window == b"SIP/2.0") {
-            ports.insert((port, transport as u8));
+            ports.insert((port, transport));
         }
         true
     })?;
     if ports.len() > MAX_PORTS {
         eprintln!("ringfence: {}: SIP on more than {MAX_PORTS} ports: only the lowest ones are read", file.display());
     }
-    let transport = |number| if number == 0 { Transport::Udp } else { Transport::Tcp };
-    Ok(ports.into_iter().map(|(port, number)| (port, transport(number))).take(MAX_PORTS).collect())
+    Ok(ports.into_iter().take(MAX_PORTS).collect())
 }
 
 fn print(

@@ -134,8 +134,8 @@ impl Instance {
         // A packet that is not for a signalling port leaves no trace.
         let mut scratch = Box::new(*fresh.map_or(&after[0], |(scratch, _)| scratch));
         if fresh.is_none() {
-            scratch.kind = Kind::Unread as u32;
-            scratch.rule = NO_RULE;
+            scratch.message.kind = Kind::Unread;
+            scratch.walk.rule = NO_RULE;
         }
         Ok((run, scratch))
     }

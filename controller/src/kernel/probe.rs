@@ -56,7 +56,7 @@ pub(super) fn probes(image: &Image) -> Vec<Probe> {
             known: Some(Verdict::Pass),
         },
     ];
-    for port in ports.iter().filter(|port| port.port != 0 && port.transport == Transport::Udp as u8) {
+    for port in ports.iter().filter(|port| port.port != 0 && port.transport == Transport::Udp) {
         probes.push(Probe { name: "a scanner's OPTIONS", packet: udp(port.port, SCAN), known: None });
         probes.push(Probe { name: "an INVITE", packet: udp(port.port, INVITE), known: None });
         probes.push(Probe { name: "a keep-alive", packet: udp(port.port, b"\r\n\r\n"), known: None });

@@ -160,7 +160,7 @@ impl Counts {
             });
         }
         for reason in Reason::ALL {
-            let sum = sum(&reason_counters, reason as u32)?;
+            let sum = sum(&reason_counters, u32::from(reason.number()))?;
             counts.events_lost += sum.events_lost;
             counts.events_suppressed += sum.events_suppressed;
             if sum.packets > 0 {

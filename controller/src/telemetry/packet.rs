@@ -6,7 +6,7 @@ use std::{
 };
 
 use filter_core::{
-    layout::{Action, Attestation, Event, Method, NO_RULE, Transport, anomaly},
+    layout::{Action, Event, NO_RULE, anomaly},
     reason::Reason,
 };
 use serde::{Deserialize, Serialize};
@@ -63,7 +63,7 @@ impl PacketEvent {
     pub(super) fn new(event: &Event, rule: Option<&str>, clock: &Clock) -> Self {
         let by_rule = event.slot != NO_RULE;
         let reason = Reason::from_number(event.reason);
-        let action = name(&Action::NAMES, event.action);
+        let action = Action::from_number(event.action).map_or("unknown", Action::name).to_owned();
         let report = event.report != 0;
         let verdict = reason.map_or("pass", Reason::verdict_name);
         Self {
@@ -77,17 +77,12 @@ impl PacketEvent {
             source_port: event.source_port,
             destination: address(event.destination),
             destination_port: event.destination_port,
-            transport: name(&Transport::NAMES, event.transport),
-            method: name(&Method::NAMES, event.method),
+            transport: event.transport.name().to_owned(),
+            method: event.method.name().to_owned(),
             calling: number(event.calling),
             called: number(event.called),
-            attestation: name(&Attestation::NAMES, event.attestation),
-            anomalies: anomaly::NAMES
-                .iter()
-                .enumerate()
-                .filter(|(bit, _)| event.anomalies & (1 << bit) != 0)
-                .map(|(_, name)| (*name).to_owned())
-                .collect(),
+            attestation: event.attestation.name().to_owned(),
+            anomalies: anomaly::names(event.anomalies).map(str::to_owned).collect(),
             user_agent: start_of(&event.user_agent, event.user_agent_length),
             call_id: start_of(&event.call_id, event.call_id_length),
             bytes: event.length,
@@ -130,10 +125,6 @@ impl PacketEvent {
     }
 }
 
-fn name(names: &[&str], number: u8) -> String {
-    names.get(usize::from(number)).copied().unwrap_or("unknown").to_owned()
-}
-
 /// IPv4 addresses are stored as IPv4-mapped IPv6 addresses (RFC 4291 section 2.5.5.2).
 fn address(bytes: [u8; 16]) -> IpAddr {
     IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical()
@@ -163,6 +154,8 @@ fn start_of(field: &[u8], length: u8) -> Option<String> {
 mod tests {
     use zerocopy::FromZeros as _;
 
+    use filter_core::layout::Method;
+
     use super::*;
 
     fn event() -> Event {
@@ -172,8 +165,8 @@ mod tests {
         event.source_port = 5066;
         event.destination_port = 5060;
         event.slot = 1;
-        event.reason = Reason::RuleDrop as u8;
-        event.method = Method::Options as u8;
+        event.reason = Reason::RuleDrop.number();
+        event.method = Method::Options;
         event.calling = 0x1312_5550_100f_0000;
         event.user_agent[..8].copy_from_slice(b" a\x1b[2J\r\n");
         event.user_agent_length = 8;

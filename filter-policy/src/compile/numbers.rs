@@ -236,13 +236,13 @@ struct Facts {
     spid: u16,
     min_digits: u8,
     max_digits: u8,
-    format: u8,
+    format: NumberFormat,
 }
 
 impl Facts {
     /// The facts about an absent number.
     const ABSENT: Self =
-        Self { country: 0, region: 0, spid: 0, min_digits: 0, max_digits: 0, format: NumberFormat::Missing as u8 };
+        Self { country: 0, region: 0, spid: 0, min_digits: 0, max_digits: 0, format: NumberFormat::Missing };
     /// The facts about a number in no range: up to E.164's maximum length; with six digits or fewer it would be a short code.
     const UNKNOWN: Self = Self {
         country: 0,
@@ -250,7 +250,7 @@ impl Facts {
         spid: 0,
         min_digits: SHORT_CODE_DIGITS as u8 + 1,
         max_digits: MAX_DIGITS as u8,
-        format: NumberFormat::Valid as u8,
+        format: NumberFormat::Valid,
     };
 
     /// The facts in a more specific range.
@@ -269,7 +269,7 @@ impl Facts {
             (self.min_digits, self.max_digits) = (min, max);
         }
         if let Some(format) = range.format {
-            self.format = format as u8;
+            self.format = format;
         }
         self
     }

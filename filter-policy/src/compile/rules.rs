@@ -1,6 +1,6 @@
 //! Rules as the engine walks them, and what they need read.
 
-use filter_core::layout::{Action, Per, Rule, RuleSet, Text, Transport, need, rule_flag};
+use filter_core::layout::{Action, Per, Rule, RuleSet, Transport, need, rule_flag};
 
 use super::{CompileError, CompileErrorKind, rule_set};
 use crate::model::{self, Condition, Identity, Policy, Test};
@@ -37,7 +37,7 @@ pub(super) fn rules(policy: &Policy, errors: &mut Vec<CompileError>) -> Vec<Rule
                     kind: CompileErrorKind::ZeroRate(rule.name.clone()),
                 }),
             }
-            (over_per, over_prefix) = (over.per as u8, over.prefix);
+            (over_per, over_prefix) = (over.per.number(), over.prefix);
         }
         compiled.push(Rule {
             after: after(policy, rule),
@@ -102,7 +102,7 @@ fn is_late(rule: &model::Rule) -> bool {
         | Test::Number(identity, _)
         | Test::Region(identity, _)
         | Test::Spid(identity, _) => *identity != Identity::Called,
-        Test::Text(text, _) => *text != Text::UserAgent,
+        Test::Text(text, _) => !text.is_first(),
         Test::Anomaly(_) | Test::Attestation(_) | Test::Neighbor(_) | Test::Reputation(..) | Test::Verstat(_) => true,
     };
     let rate = rule.over.as_ref().and_then(|over| per_number(over.per));

@@ -14,10 +14,10 @@ use crate::model::{Condition, Identity, Policy, Test};
 
 pub(super) fn address_rows(classes: &[AddressClass], needs: u32, rows: &mut Rows, tables: &mut [u32; DIMENSIONS]) {
     if needs & need::SOURCE != 0 {
-        tables[Dimension::Source as usize] = rows.push_table(classes.iter().map(|class| class.source));
+        tables[Dimension::Source.index()] = rows.push_table(classes.iter().map(|class| class.source));
     }
     if needs & need::DESTINATION != 0 {
-        tables[Dimension::Destination as usize] = rows.push_table(classes.iter().map(|class| class.destination));
+        tables[Dimension::Destination.index()] = rows.push_table(classes.iter().map(|class| class.destination));
     }
 }
 
@@ -32,7 +32,7 @@ pub(super) fn number_rows(numbers: &Numbers, needs: u32, rows: &mut Rows, tables
     for (identity, dimension) in dimensions {
         if needs & number_need(identity) != 0 {
             let place = numbers::place(identity);
-            tables[dimension as usize] = rows.push_table(numbers.rows.iter().map(|rows| rows[place]));
+            tables[dimension.index()] = rows.push_table(numbers.rows.iter().map(|rows| rows[place]));
         }
     }
 }
@@ -56,7 +56,7 @@ pub(super) fn value_rows(
     // Adds a table of `count` rows. `holds`: whether a test of this dimension holds for the value with an index; None for tests
     // of other dimensions.
     let mut table = |dimension: Dimension, count: usize, holds: &dyn Fn(&Test, usize) -> Option<bool>| {
-        tables[dimension as usize] = rows.push_table((0..count).map(|value| {
+        tables[dimension.index()] = rows.push_table((0..count).map(|value| {
             let mut row = rule_set::first(policy.rules.len());
             for (index, rule) in policy.rules.iter().enumerate() {
                 let fails = |condition: &Condition| holds(&condition.test, value) == Some(condition.negated);
@@ -79,23 +79,23 @@ pub(super) fn value_rows(
     });
     table(Dimension::Method, Method::COUNT, &|test, method| {
         let Test::Method(methods) = test else { return None };
-        Some(methods.iter().any(|name| name.0 as usize == method))
+        Some(methods.iter().any(|name| name.0.index() == method))
     });
     table(Dimension::CallingFormat, NumberFormat::COUNT, &|test, format| {
         let Test::Format(Identity::Calling, formats) = test else { return None };
-        Some(formats.iter().any(|&named| named as usize == format))
+        Some(formats.iter().any(|&named| named.index() == format))
     });
     table(Dimension::CalledFormat, NumberFormat::COUNT, &|test, format| {
         let Test::Format(Identity::Called, formats) = test else { return None };
-        Some(formats.iter().any(|&named| named as usize == format))
+        Some(formats.iter().any(|&named| named.index() == format))
     });
     table(Dimension::Attestation, Attestation::COUNT, &|test, attestation| {
         let Test::Attestation(named) = test else { return None };
-        Some(named.iter().any(|&named| named as usize == attestation))
+        Some(named.iter().any(|&named| named.index() == attestation))
     });
     table(Dimension::Verstat, Verstat::COUNT, &|test, verstat| {
         let Test::Verstat(named) = test else { return None };
-        Some(named.iter().any(|&named| named as usize == verstat))
+        Some(named.iter().any(|&named| named.index() == verstat))
     });
     table(Dimension::Neighbor, 2, &|test, neighbor| {
         let Test::Neighbor(wanted) = test else { return None };
@@ -105,7 +105,7 @@ pub(super) fn value_rows(
 
 /// Adds the rows of anomalies, see [`filter_core::layout::Config::anomaly_row`]; returns the first one's index.
 pub(super) fn anomaly_rows(policy: &Policy, rows: &mut Rows, errors: &mut Vec<CompileError>) -> u32 {
-    let mut table = vec![rule_set::NONE; 1 + 2 * anomaly::COUNT as usize];
+    let mut table = vec![rule_set::NONE; 1 + 2 * anomaly::COUNT];
     table[0] = rule_set::first(policy.rules.len());
     for (index, rule) in policy.rules.iter().enumerate() {
         let mut asked = false;
@@ -120,7 +120,7 @@ pub(super) fn anomaly_rows(policy: &Policy, rows: &mut Rows, errors: &mut Vec<Co
                 asked = true;
                 rule_set::remove(&mut table[0], index);
             }
-            for bit in (0..anomaly::COUNT as usize).filter(|bit| bits & (1 << bit) != 0) {
+            for bit in (0..anomaly::COUNT).filter(|bit| bits & (1 << bit) != 0) {
                 rule_set::insert(&mut table[1 + 2 * bit + usize::from(condition.negated)], index);
             }
         }

@@ -20,33 +20,16 @@ pub(super) struct Texts {
     pub dfas: Vec<Box<Dfa>>,
 }
 
-/// The texts in order, with their names in policies.
-pub(super) const NAMES: [(Text, &str); 14] = [
-    (Text::UserAgent, "user_agent"),
-    (Text::CallId, "header.call-id"),
-    (Text::FromDisplay, "header.from-display"),
-    (Text::FromUser, "header.from-user"),
-    (Text::ToUser, "header.to-user"),
-    (Text::RequestUser, "header.request-user"),
-    (Text::Subject, "header.subject"),
-    (Text::Contact, "header.contact"),
-    (Text::FromHost, "header.from-host"),
-    (Text::RequestHost, "header.request-host"),
-    (Text::Via, "header.via"),
-    (Text::SdpSession, "header.sdp-session"),
-    (Text::Body, "body"),
-    (Text::Server, "header.server"),
-];
-
 /// Compiles the patterns of every text that rules name.
 pub(super) fn compile(policy: &Policy, rows: &mut Rows, errors: &mut Vec<CompileError>) -> Texts {
     let mut texts = Texts { texts: 0, text_rows: [0; TEXTS], text_dfas: [0; TEXTS], dfas: Vec::new() };
-    for (text, name) in NAMES {
+    for text in Text::ALL {
+        let name = text.name();
         let Some(mut collected) = Collected::new(policy, text, name, errors) else { continue };
         let Some(mut compiled) = collected.compile(name, errors) else { continue };
-        texts.texts |= 1 << text as u32;
-        texts.text_rows[text as usize] = rows.push(collected.base);
-        texts.text_dfas[text as usize] = texts.dfas.len() as u32;
+        texts.texts |= text.bit();
+        texts.text_rows[text.index()] = rows.push(collected.base);
+        texts.text_dfas[text.index()] = texts.dfas.len() as u32;
         let pairs: Vec<u32> = compiled
             .accepts
             .iter()

@@ -6,9 +6,9 @@
 use std::{net::IpAddr, sync::Arc};
 
 use filter_core::{
-    layout::Text,
     limits::MAX_RULES,
     scratch::{NumberOf, Scratch},
+    text::{self, Text},
 };
 use regex_automata::meta;
 
@@ -92,8 +92,10 @@ impl Explainer {
 #[must_use]
 pub fn entry(condition: &Condition, scratch: &Scratch) -> Option<Entry> {
     match &condition.test {
-        Test::Source(lists) => address_entry(lists, address(&scratch.source, scratch.ip_version)),
-        Test::Destination(lists) => address_entry(lists, address(&scratch.destination, scratch.ip_version)),
+        Test::Source(lists) => address_entry(lists, address(&scratch.packet.source, scratch.packet.ip_version)),
+        Test::Destination(lists) => {
+            address_entry(lists, address(&scratch.packet.destination, scratch.packet.ip_version))
+        }
         Test::Number(identity, lists) => number_entry(lists, scratch, *identity),
         Test::Reputation(lists, _, _) => number_entry(lists, scratch, Identity::Calling),
         Test::Text(text, lists) => pattern_entry(lists, scratch, *text),
@@ -127,12 +129,10 @@ pub fn value(test: &Test, scratch: &Scratch, facts: &Facts<'_>) -> Option<String
     let sip = reading.is_sip();
     let owned = |text: &str| Some(text.to_owned());
     match test {
-        Test::Source(_) => Some(address(&scratch.source, scratch.ip_version).to_string()),
-        Test::Destination(_) => Some(address(&scratch.destination, scratch.ip_version).to_string()),
-        Test::Port(_) => Some(scratch.destination_port.to_string()),
-        Test::Transport(_) => {
-            filter_core::layout::Transport::NAMES.get(scratch.transport as usize).map(|&t| t.to_owned())
-        }
+        Test::Source(_) => Some(address(&scratch.packet.source, scratch.packet.ip_version).to_string()),
+        Test::Destination(_) => Some(address(&scratch.packet.destination, scratch.packet.ip_version).to_string()),
+        Test::Port(_) => Some(scratch.packet.destination_port.to_string()),
+        Test::Transport(_) => Some(scratch.packet.transport.name().to_owned()),
         Test::Anomaly(_) => Some(reading.anomalies().join(" ")),
         _ if !sip => None,
         Test::Method(_) => owned(reading.method_class()),
@@ -200,7 +200,7 @@ fn address_entry(lists: &[Arc<AddressList>], address: IpAddr) -> Option<Entry> {
 
 /// The longest entry that contains the number.
 fn number_entry(lists: &[Arc<NumberList>], scratch: &Scratch, identity: Identity) -> Option<Entry> {
-    let number = scratch.numbers[number_of(identity) as usize];
+    let number = *scratch.message.number(number_of(identity));
     if number.key == 0 {
         return None;
     }
@@ -226,7 +226,7 @@ fn number_entry(lists: &[Arc<NumberList>], scratch: &Scratch, identity: Identity
 
 /// The first pattern that matches the text.
 fn pattern_entry(lists: &[Arc<PatternList>], scratch: &Scratch, text: Text) -> Option<Entry> {
-    let span = filter_core::text::span(scratch, text)?;
+    let span = text::span(&scratch.message, text)?;
     let value: Vec<u8> = scratch
         .trimmed(span)
         .iter()

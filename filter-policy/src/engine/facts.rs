@@ -75,7 +75,10 @@ impl<'a> Facts<'a> {
         }
         let score = reading.number(NumberOf::Calling).and_then(|number| self.score(&number));
         scopes.insert("calling_reputation".to_owned(), score.into());
-        scopes.insert("upstream".to_owned(), json!(self.labels(address(&scratch.source, scratch.ip_version))));
+        scopes.insert(
+            "upstream".to_owned(),
+            json!(self.labels(address(&scratch.packet.source, scratch.packet.ip_version))),
+        );
         scopes
     }
 

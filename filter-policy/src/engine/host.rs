@@ -11,6 +11,7 @@ use filter_core::{
         Ban, BanKey, Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, RateCell, RateKey,
         Remembered, Rule, RuleSet, Trie,
     },
+    reason::Reason,
     scratch::Scratch,
     trie::Tables,
 };
@@ -134,7 +135,7 @@ impl<'m> Host<'m> for UserHost<'m> {
         look(&Counter::new_zeroed());
     }
 
-    fn count_reason(self, _reason: u32, _update: impl FnOnce(&mut Counter)) {}
+    fn count_reason(self, _reason: Reason, _update: impl FnOnce(&mut Counter)) {}
 
     fn emit(self, _event: &Event) -> bool {
         true
@@ -178,8 +179,8 @@ mod tests {
     use crate::{build, files::Table};
 
     fn assert_equal<N: Needle>(host: UserHost<'_>, s: &mut Scratch, from: u32, end: u32) {
-        let near = (find_near::<N, _>(host, s, from, end), s.at);
-        let searched = (find::<N, _>(host, s, from, end), s.at);
+        let near = (find_near::<N, _>(host, s, from, end), s.cursors.at);
+        let searched = (find::<N, _>(host, s, from, end), s.cursors.at);
         assert_eq!(near, searched, "{:?} in {from}..{end} of {:?}", N::KIND, s.buffer[..48].escape_ascii().to_string());
     }
 

@@ -65,10 +65,10 @@ impl<'a> Engine<'a> {
     pub fn decide(&mut self, packet: &[u8]) -> Decision {
         self.memory.begin();
         // If this packet is not read that far, results of the packet before must not be taken for its own.
-        self.scratch.rule = NO_RULE;
-        self.scratch.ip_version = 0;
-        self.scratch.destination_port = 0;
-        self.scratch.anomalies = 0;
+        self.scratch.walk.rule = NO_RULE;
+        self.scratch.packet.ip_version = 0;
+        self.scratch.packet.destination_port = 0;
+        self.scratch.message.anomalies = 0;
         let host = UserHost::new(self.image, &self.memory, packet);
         let reason = engine::decide(host, &mut self.scratch);
         let matched = self.memory.matched();
@@ -76,8 +76,8 @@ impl<'a> Engine<'a> {
             self.image.rules.get(*rule).is_some_and(|rule| rule.flags & filter_core::layout::rule_flag::REPORT != 0)
         };
         let would = matched.iter().copied().filter(is_report).collect();
-        let decided = reason.is_rule() && self.scratch.rule != NO_RULE;
-        Decision { reason, rule: decided.then_some(self.scratch.rule as usize), would, matched }
+        let decided = reason.is_rule() && self.scratch.walk.rule != NO_RULE;
+        Decision { reason, rule: decided.then_some(self.scratch.walk.rule as usize), would, matched }
     }
 
     /// What the engine read in the last packet.

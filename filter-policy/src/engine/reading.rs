@@ -1,9 +1,9 @@
 //! What the engine read in a message, in words.
 
 use filter_core::{
-    layout::{Attestation, Method, NumberFormat, Text, Transport, Verstat, anomaly},
+    layout::anomaly,
     scratch::{Header, Kind, Number, NumberOf, Scratch, UriOf},
-    text,
+    text::{self, Text},
 };
 use serde_json::{Map, Value, json};
 
@@ -25,36 +25,36 @@ impl<'a> Reading<'a> {
     /// What the payload is.
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        Kind::NAMES.get(self.scratch.kind as usize).copied().unwrap_or("unread")
+        self.scratch.message.kind.name()
     }
 
     /// True for a request or a response.
     #[must_use]
     pub fn is_sip(&self) -> bool {
-        self.scratch.kind == Kind::Request as u32 || self.scratch.kind == Kind::Response as u32
+        self.scratch.message.kind.is_message()
     }
 
     /// The method of a request or the status code of a response, as on the wire.
     #[must_use]
     pub fn method(&self) -> Option<String> {
-        let place = match self.scratch.kind {
-            kind if kind == Kind::Request as u32 => Header::Method,
-            kind if kind == Kind::Response as u32 => Header::StatusCode,
+        let place = match self.scratch.message.kind {
+            Kind::Request => Header::Method,
+            Kind::Response => Header::StatusCode,
             _ => return None,
         };
-        Some(lossy(self.scratch.bytes(self.scratch.header(place as u32))))
+        Some(lossy(self.scratch.bytes(self.scratch.message.header(place))))
     }
 
     /// The method as rules see it.
     #[must_use]
     pub fn method_class(&self) -> &'static str {
-        Method::NAMES.get(self.scratch.method as usize).copied().unwrap_or("none")
+        self.scratch.message.method.name()
     }
 
     /// The user part of a URI, raw.
     #[must_use]
     pub fn user(&self, of: UriOf) -> Option<String> {
-        let span = self.scratch.uri(of as u32).user;
+        let span = self.scratch.message.uri(of).user;
         (self.is_sip() && !span.is_empty()).then(|| lossy(self.scratch.bytes(span)))
     }
 
@@ -64,13 +64,13 @@ impl<'a> Reading<'a> {
         if !self.is_sip() {
             return None;
         }
-        text::span(self.scratch, of).map(|span| unfolded(self.scratch.trimmed(span)))
+        text::span(&self.scratch.message, of).map(|span| unfolded(self.scratch.trimmed(span)))
     }
 
     /// A number in its normal form: its digits.
     #[must_use]
     pub fn number(&self, of: NumberOf) -> Option<String> {
-        let number = self.scratch.numbers[of as usize];
+        let number = *self.scratch.message.number(of);
         (self.is_sip() && number.key != 0).then(|| digits(&number))
     }
 
@@ -80,32 +80,31 @@ impl<'a> Reading<'a> {
         if !self.is_sip() {
             return None;
         }
-        NumberFormat::NAMES.get(self.scratch.numbers[of as usize].format as usize).copied()
+        Some(self.scratch.message.number(of).format.name())
     }
 
     /// The attestation that the message claims.
     #[must_use]
     pub fn attestation(&self) -> &'static str {
-        Attestation::NAMES.get(self.scratch.attestation as usize).copied().unwrap_or("unknown")
+        self.scratch.message.attestation.name()
     }
 
     /// The `verstat` parameter's value.
     #[must_use]
     pub fn verstat(&self) -> &'static str {
-        Verstat::NAMES.get(self.scratch.verstat as usize).copied().unwrap_or("other")
+        self.scratch.message.verstat.name()
     }
 
     /// True if calling and called number are neighbours.
     #[must_use]
     pub fn neighbor(&self) -> bool {
-        self.scratch.neighbor != 0
+        self.scratch.message.neighbor != 0
     }
 
     /// What is wrong with the message.
     #[must_use]
     pub fn anomalies(&self) -> Vec<&'static str> {
-        let bits = self.scratch.anomalies;
-        (0..anomaly::COUNT).filter(|bit| bits >> bit & 1 != 0).map(|bit| anomaly::NAMES[bit as usize]).collect()
+        anomaly::names(self.scratch.message.anomalies).collect()
     }
 
     /// The scopes whose values are facts about what was read, which only a policy's tables have.
@@ -120,16 +119,15 @@ impl<'a> Reading<'a> {
         let s = self.scratch;
         let sip = self.is_sip();
         // None where the packet could not be read that far; a later fragment has no ports.
-        let address = |of| (s.ip_version != 0).then(|| address(of, s.ip_version).to_string());
-        let port = (s.destination_port != 0).then_some(s.destination_port);
-        let transport = port.and_then(|_| Transport::NAMES.get(s.transport as usize));
+        let address = |of| (s.packet.ip_version != 0).then(|| address(of, s.packet.ip_version).to_string());
+        let port = (s.packet.destination_port != 0).then_some(s.packet.destination_port);
+        let transport = port.map(|_| s.packet.transport.name());
         let object = json!({
-            "source": address(&s.source),
-            "destination": address(&s.destination),
+            "source": address(&s.packet.source),
+            "destination": address(&s.packet.destination),
             "transport": transport,
             "port": port,
             "method": sip.then(|| self.method_class()),
-            "user_agent": self.text(Text::UserAgent),
             "calling": self.number(NumberOf::Calling),
             "called": self.number(NumberOf::Called),
             "forwarded": self.number(NumberOf::Forwarded),
@@ -140,25 +138,14 @@ impl<'a> Reading<'a> {
             "attestation": sip.then(|| self.attestation()),
             "verstat": sip.then(|| self.verstat()),
             "neighbor": sip.then(|| self.neighbor()),
-            "header.call-id": self.text(Text::CallId),
-            "header.contact": self.text(Text::Contact),
-            "header.from-display": self.text(Text::FromDisplay),
-            "header.from-host": self.text(Text::FromHost),
-            "header.from-user": self.text(Text::FromUser),
-            "header.request-host": self.text(Text::RequestHost),
-            "header.request-user": self.text(Text::RequestUser),
-            "header.server": self.text(Text::Server),
-            "header.sdp-session": self.text(Text::SdpSession),
-            "header.subject": self.text(Text::Subject),
-            "header.to-user": self.text(Text::ToUser),
-            "header.via": self.text(Text::Via),
-            "body": self.text(Text::Body),
             "anomaly": self.anomalies(),
         });
-        match object {
+        let mut scopes = match object {
             Value::Object(map) => map,
             _ => Map::new(),
-        }
+        };
+        scopes.extend(Text::ALL.map(|text| (text.name().to_owned(), self.text(text).into())));
+        scopes
     }
 
     /// All of it, under the names that `inspect` prints.
@@ -201,8 +188,8 @@ impl<'a> Reading<'a> {
     }
 
     fn header(&self, header: Header) -> Option<String> {
-        let seen = self.scratch.seen >> header as u32 & 1 != 0;
-        (self.is_sip() && seen).then(|| unfolded(self.scratch.trimmed(self.scratch.header(header as u32))))
+        let message = &self.scratch.message;
+        (self.is_sip() && message.has(header)).then(|| unfolded(self.scratch.trimmed(message.header(header))))
     }
 }
 

@@ -391,7 +391,7 @@ fn values(scope: Scope) -> Value {
         Scope::Destination | Scope::Number(_) | Scope::Source | Scope::Text(_) | Scope::Upstream => strings(),
         Scope::Format(_) => one_or_more(&names(&NumberFormat::NAMES)),
         // The first is of what is no message.
-        Scope::Method => one_or_more(&names(&Method::NAMES[Method::Response as usize..])),
+        Scope::Method => one_or_more(&names(&Method::NAMES[Method::Response.index()..])),
         Scope::Neighbor => one_or_single(json!({ "type": "boolean" })),
         Scope::Port => one_or_more(&json!({ "$ref": "#/$defs/port" })),
         Scope::Region(_) => pattern(REGION),

@@ -27,14 +27,32 @@ pub enum Scope {
     Verstat,
 }
 
-/// Every scope: its key, what it is, and which values it takes.
-pub const SCOPES: &[(&str, Scope, &str)] = &[
+/// A scope: its key, what it is, and which values it takes.
+pub type Row = (&'static str, Scope, &'static str);
+
+/// Every scope. The texts come last; `filter_core`'s table of texts lists them.
+pub const SCOPES: &[Row] = &{
+    let mut rows = [VALUES[0]; VALUES.len() + Text::COUNT];
+    let mut row = 0;
+    while row < VALUES.len() {
+        rows[row] = VALUES[row];
+        row += 1;
+    }
+    while row < rows.len() {
+        let text = Text::ALL[row - VALUES.len()];
+        rows[row] = (text.name(), Scope::Text(text), text.values());
+        row += 1;
+    }
+    rows
+};
+
+/// The scopes that are no texts.
+const VALUES: &[Row] = &[
     ("source", Scope::Source, "source address: addresses, CIDRs, address sets"),
     ("destination", Scope::Destination, "destination address: addresses, CIDRs, address sets"),
     ("transport", Scope::Transport, "`udp`, `tcp`, `tls`"),
     ("port", Scope::Port, "destination port, one of the signalling ports"),
     ("method", Scope::Method, "SIP method in capitals, `response` for responses, `other` for unknown methods"),
-    ("user_agent", Scope::Text(Text::UserAgent), "User-Agent (of responses also Server): regular expressions, sets"),
     ("calling", Scope::Number(Identity::Calling), "calling number: prefixes, exact numbers (`$`), number sets"),
     (
         "called",
@@ -63,21 +81,8 @@ pub const SCOPES: &[(&str, Scope, &str)] = &[
     ("attestation", Scope::Attestation, "the unverified claim in Identity: `A`, `B`, `C`, `none`, `unknown`"),
     ("verstat", Scope::Verstat, "the `verstat` parameter of the asserted identity"),
     ("neighbor", Scope::Neighbor, "`true` when calling and called number share their first digits"),
-    ("body", Scope::Text(Text::Body), "start of the body of a MESSAGE: regular expressions, sets"),
     ("anomaly", Scope::Anomaly, "what could not be read as it should be"),
     ("upstream", Scope::Upstream, "the `label` of the address set that the source is in"),
-    ("header.call-id", Scope::Text(Text::CallId), "Call-ID"),
-    ("header.contact", Scope::Text(Text::Contact), "Contact"),
-    ("header.from-display", Scope::Text(Text::FromDisplay), "display name of From, without its quotes"),
-    ("header.from-host", Scope::Text(Text::FromHost), "host of the From URI, and what follows it in the URI"),
-    ("header.from-user", Scope::Text(Text::FromUser), "user part of From, as on the wire"),
-    ("header.request-host", Scope::Text(Text::RequestHost), "host of the Request-URI, and what follows it"),
-    ("header.request-user", Scope::Text(Text::RequestUser), "user part of the Request-URI, as on the wire"),
-    ("header.sdp-session", Scope::Text(Text::SdpSession), "session name (`s=`) of a session description in the body"),
-    ("header.server", Scope::Text(Text::Server), "Server"),
-    ("header.subject", Scope::Text(Text::Subject), "Subject"),
-    ("header.to-user", Scope::Text(Text::ToUser), "user part of To, as on the wire"),
-    ("header.via", Scope::Text(Text::Via), "the topmost Via"),
 ];
 
 impl Scope {

@@ -4,7 +4,7 @@ pub mod gateway;
 
 use std::{collections::BTreeMap, net::IpAddr, ops::Range, sync::Arc};
 
-use filter_core::layout::{Action, Method, Transport};
+use filter_core::layout::{Action, Method};
 
 use crate::{
     language::diagnostics::{Code, Diagnostic, Diagnostics, SourceFile},
@@ -202,7 +202,7 @@ impl<'a> Linter<'a> {
                 Test::Transport(transports) => {
                     for (transport, value) in transports.iter().zip(&written.values.value) {
                         if !self.policy.ports.iter().any(|(_, known)| known == transport) {
-                            let name = Transport::NAMES[*transport as usize];
+                            let name = transport.name();
                             let message = format!("there is no signalling port of `{name}`");
                             self.warn(Code::PortNotConfigured, &value.span, message, "add one to `[network]`");
                         }

@@ -267,23 +267,22 @@ mod tests {
 
     #[test]
     fn north_american_numbers_have_country_region_and_format() {
-        use NumberFormat::{Fictional, InvalidAreaCode, UnassignedAreaCode, UnassignedBlock, Valid};
         for (number, country, region, format) in [
-            ("12125559000", Some("US"), Some("US-NY"), Valid),
-            ("16055621234", Some("US"), Some("US-SD"), Valid),
-            ("14165551234", Some("CA"), Some("CA-ON"), Valid),
-            ("18765551234", Some("JM"), None, Valid),
-            ("18002523563", Some("US"), None, Valid),
-            ("12125550123", Some("US"), Some("US-NY"), Fictional),
-            ("12129115678", Some("US"), Some("US-NY"), UnassignedBlock),
-            ("12129501234", Some("US"), Some("US-NY"), UnassignedBlock),
-            ("12121234567", Some("US"), Some("US-NY"), UnassignedBlock),
-            ("15925551234", None, None, InvalidAreaCode),
-            ("19115551234", None, None, InvalidAreaCode),
-            ("13725551234", None, None, InvalidAreaCode),
-            ("19625551234", None, None, InvalidAreaCode),
-            ("10125551234", None, None, InvalidAreaCode),
-            ("12335551234", None, None, UnassignedAreaCode),
+            ("12125559000", Some("US"), Some("US-NY"), NumberFormat::Valid),
+            ("16055621234", Some("US"), Some("US-SD"), NumberFormat::Valid),
+            ("14165551234", Some("CA"), Some("CA-ON"), NumberFormat::Valid),
+            ("18765551234", Some("JM"), None, NumberFormat::Valid),
+            ("18002523563", Some("US"), None, NumberFormat::Valid),
+            ("12125550123", Some("US"), Some("US-NY"), NumberFormat::Fictional),
+            ("12129115678", Some("US"), Some("US-NY"), NumberFormat::UnassignedBlock),
+            ("12129501234", Some("US"), Some("US-NY"), NumberFormat::UnassignedBlock),
+            ("12121234567", Some("US"), Some("US-NY"), NumberFormat::UnassignedBlock),
+            ("15925551234", None, None, NumberFormat::InvalidAreaCode),
+            ("19115551234", None, None, NumberFormat::InvalidAreaCode),
+            ("13725551234", None, None, NumberFormat::InvalidAreaCode),
+            ("19625551234", None, None, NumberFormat::InvalidAreaCode),
+            ("10125551234", None, None, NumberFormat::InvalidAreaCode),
+            ("12335551234", None, None, NumberFormat::UnassignedAreaCode),
         ] {
             let facts = facts(number);
             assert_eq!((facts.0.as_deref(), facts.1.as_deref(), facts.2), (country, region, Some(format)), "{number}");

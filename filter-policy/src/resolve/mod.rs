@@ -214,7 +214,7 @@ impl Resolver<'_> {
                     *other == port && (*of == Transport::Udp) == (transport == Transport::Udp)
                 };
                 if let Some((_, of)) = ports.iter().find(|entry| same(entry)) {
-                    let of = Transport::NAMES[*of as usize];
+                    let of = of.name();
                     let help = if transport == Transport::Udp {
                         "remove one of the two".to_owned()
                     } else {
@@ -235,7 +235,7 @@ impl Resolver<'_> {
             let help = Some("name the ports that the SIP servers listen on, such as `udp = [5060]`".to_owned());
             self.error(Code::NoPorts, &network.span, "`[network]` names no port: nothing would be filtered", help);
         }
-        ports.sort_by_key(|(port, transport)| (*port, *transport as u8));
+        ports.sort_by_key(|(port, transport)| (*port, *transport));
         ports
     }
 
@@ -742,8 +742,8 @@ impl Resolver<'_> {
             Scope::Destination => Test::Destination(filled(self.addresses(key, values))?),
             Scope::Upstream => Test::Source(filled(self.upstreams(values))?),
             Scope::Transport => {
-                let transports = [Transport::Udp, Transport::Tcp, Transport::Tls];
-                Test::Transport(self.named(key, values, Code::BadValue, &Transport::NAMES, |index| transports[index])?)
+                let transport = |index| Transport::ALL[index];
+                Test::Transport(self.named(key, values, Code::BadValue, &Transport::NAMES, transport)?)
             }
             Scope::Port => Test::Port(self.condition_ports(values)?),
             Scope::Method => Test::Method(self.methods(values)?),
@@ -753,22 +753,16 @@ impl Resolver<'_> {
             Scope::Region(identity) => Test::Region(identity, self.regions(key, values)?),
             Scope::Spid(identity) => Test::Spid(identity, self.spids(key, values)?),
             Scope::Format(identity) => {
-                let formats = |index| FORMATS[index];
+                let formats = |index| NumberFormat::ALL[index];
                 Test::Format(identity, self.named(key, values, Code::UnknownFormat, &NumberFormat::NAMES, formats)?)
             }
             Scope::Reputation => self.reputation(values)?,
             Scope::Attestation => {
-                let claims = [Attestation::None, Attestation::A, Attestation::B, Attestation::C, Attestation::Unknown];
+                let claims = Attestation::ALL;
                 Test::Attestation(self.named(key, values, Code::BadValue, &Attestation::NAMES, |index| claims[index])?)
             }
             Scope::Verstat => {
-                let all = [
-                    Verstat::None,
-                    Verstat::TnValidationPassed,
-                    Verstat::TnValidationFailed,
-                    Verstat::NoTnValidation,
-                    Verstat::Other,
-                ];
+                let all = Verstat::ALL;
                 Test::Verstat(self.named(key, values, Code::BadValue, &Verstat::NAMES, |index| all[index])?)
             }
             Scope::Neighbor => match values.value.as_slice() {
@@ -852,10 +846,10 @@ impl Resolver<'_> {
     }
 
     fn methods(&mut self, values: &Values) -> Option<Vec<MethodName>> {
-        const FIRST: usize = Method::Response as usize;
+        const FIRST: usize = Method::Response.index();
         let names = &Method::NAMES[FIRST..];
         let methods =
-            self.named("method", values, Code::UnknownMethod, names, |index| MethodName(METHODS[FIRST + index]));
+            self.named("method", values, Code::UnknownMethod, names, |index| MethodName(Method::ALL[FIRST + index]));
         // Methods of other specifications are all `other`: that is worth a word.
         methods
     }
@@ -937,41 +931,6 @@ impl Resolver<'_> {
         Some(Test::Reputation(lists, comparison, threshold))
     }
 }
-
-/// Formats by value.
-const FORMATS: [NumberFormat; NumberFormat::COUNT] = [
-    NumberFormat::Missing,
-    NumberFormat::Anonymous,
-    NumberFormat::NotANumber,
-    NumberFormat::TooLong,
-    NumberFormat::TooShort,
-    NumberFormat::InvalidAreaCode,
-    NumberFormat::UnassignedAreaCode,
-    NumberFormat::UnassignedBlock,
-    NumberFormat::Fictional,
-    NumberFormat::Valid,
-];
-
-/// Methods by value.
-const METHODS: [Method; Method::COUNT] = [
-    Method::None,
-    Method::Response,
-    Method::Other,
-    Method::Ack,
-    Method::Bye,
-    Method::Cancel,
-    Method::Info,
-    Method::Invite,
-    Method::Message,
-    Method::Notify,
-    Method::Options,
-    Method::Prack,
-    Method::Publish,
-    Method::Refer,
-    Method::Register,
-    Method::Subscribe,
-    Method::Update,
-];
 
 /// None for a condition all of whose values were mistakes, which have been told.
 fn filled<T>(values: Vec<T>) -> Option<Vec<T>> {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use filter_core::{
     layout::Counter,
     reason::{Reason, Verdict},
-    scratch::{Kind, extent},
+    scratch::{Extent, Kind},
 };
 use filter_policy::{
     Built,
@@ -88,7 +88,7 @@ impl<'a> Hosts<'a> {
     pub fn run(&mut self, packet: &[u8]) -> Result<Outcome> {
         let decision = self.engine.decide(packet);
         let ours = self.engine.scratch();
-        let read = ours.kind != Kind::Unread as u32;
+        let read = ours.message.kind != Kind::Unread;
         let user = Outcome {
             reason: decision.reason,
             rule: decision.rule.map(|rule| self.image.rule_names[rule].clone()),
@@ -100,10 +100,10 @@ impl<'a> Hosts<'a> {
         let (run, scratch) = self.instance.run_and_read(packet).context("failed to run the packet in the kernel")?;
         let reason = self.counted_reason(packet.len() as u64)?;
         let expected = if user.is_drop() { XDP_DROP } else { XDP_PASS };
-        let read = scratch.kind != Kind::Unread as u32;
-        let rule = reason.is_rule().then(|| self.image.rule_names[scratch.rule as usize].clone());
+        let read = scratch.message.kind != Kind::Unread;
+        let rule = reason.is_rule().then(|| self.image.rule_names[scratch.walk.rule as usize].clone());
         // In the kernel, a rule that has used up its events may decide before the whole message has been read.
-        let reading = if scratch.message_read == extent::FIRST {
+        let reading = if scratch.message.extent == Extent::First {
             user.reading.clone()
         } else {
             read.then(|| Reading::new(&scratch).to_json())

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use filter_core::{
-    layout::{TEXTS, Text},
-    scratch::{Header, Kind, Number, NumberOf, Scratch},
+    layout::{Attestation, Method, NumberFormat, TEXTS, Text, Verstat},
+    scratch::{Header, Kind, Number, NumberOf, Scratch, UriOf},
     text,
 };
 use filter_policy::engine::Decision;
@@ -31,15 +31,15 @@ pub struct Read {
 /// The values of a request or a response.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fields {
-    pub method: u32,
+    pub method: Method,
     pub written_method: String,
     pub texts: Vec<Option<String>>,
     pub users: Vec<String>,
     /// The first fifteen digits, and how many there are.
     pub numbers: Vec<Option<(String, usize)>>,
-    pub formats: [u8; 2],
-    pub attestation: u32,
-    pub verstat: u32,
+    pub formats: [NumberFormat; 2],
+    pub attestation: Attestation,
+    pub verstat: Verstat,
     pub privacy: bool,
     pub content_length: Option<u32>,
 }
@@ -49,57 +49,32 @@ pub fn escaped(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }
 
-const KINDS: [Kind; 7] =
-    [Kind::Unread, Kind::Request, Kind::Response, Kind::KeepAlive, Kind::Stun, Kind::NotSip, Kind::Empty];
-
 /// What an engine read.
 pub fn readings(scratch: &Scratch) -> Read {
-    let kind = KINDS[scratch.kind as usize];
-    let is_sip = matches!(kind, Kind::Request | Kind::Response);
-    Read { kind, anomalies: scratch.anomalies, message: is_sip.then(|| Box::new(fields(scratch, kind))) }
+    let kind = scratch.message.kind;
+    let is_sip = kind.is_message();
+    Read { kind, anomalies: scratch.message.anomalies, message: is_sip.then(|| Box::new(fields(scratch, kind))) }
 }
 
 fn fields(scratch: &Scratch, kind: Kind) -> Fields {
-    let texts = (0..TEXTS as u8).map(|index| {
-        let text = ALL_TEXTS.iter().copied().find(|text| *text as u8 == index)?;
-        text::span(scratch, text).map(|span| escaped(scratch.trimmed(span)))
-    });
+    let texts = (0..TEXTS as u32)
+        .map(|index| text::span(&scratch.message, Text::from_number(index)).map(|span| escaped(scratch.trimmed(span))));
     let method = if kind == Kind::Request { Header::Method } else { Header::StatusCode };
-    let number = |of: NumberOf| digits(&scratch.numbers[of as usize]);
-    let format = |of: NumberOf| scratch.numbers[of as usize].format;
+    let number = |of: NumberOf| digits(scratch.message.number(of));
+    let format = |of: NumberOf| scratch.message.number(of).format;
     Fields {
-        method: scratch.method,
-        written_method: escaped(scratch.bytes(scratch.header(method as u32))),
+        method: scratch.message.method,
+        written_method: escaped(scratch.bytes(scratch.message.header(method))),
         texts: texts.collect(),
-        users: (0..8).map(|uri| escaped(scratch.bytes(scratch.uri(uri).user))).collect(),
-        numbers: [NumberOf::Calling, NumberOf::Called, NumberOf::Forwarded, NumberOf::From, NumberOf::Asserted]
-            .map(number)
-            .to_vec(),
+        users: UriOf::ALL.map(|uri| escaped(scratch.bytes(scratch.message.uri(uri).user))).to_vec(),
+        numbers: NumberOf::ALL.map(number).to_vec(),
         formats: [format(NumberOf::Calling), format(NumberOf::Called)],
-        attestation: scratch.attestation,
-        verstat: scratch.verstat,
-        privacy: scratch.privacy != 0,
-        content_length: (scratch.content_length != u32::MAX).then_some(scratch.content_length),
+        attestation: scratch.message.attestation,
+        verstat: scratch.message.verstat,
+        privacy: scratch.message.privacy != 0,
+        content_length: (scratch.message.content_length != u32::MAX).then_some(scratch.message.content_length),
     }
 }
-
-/// Every text.
-pub const ALL_TEXTS: [Text; 14] = [
-    Text::UserAgent,
-    Text::CallId,
-    Text::FromDisplay,
-    Text::FromUser,
-    Text::ToUser,
-    Text::RequestUser,
-    Text::Subject,
-    Text::Contact,
-    Text::FromHost,
-    Text::RequestHost,
-    Text::Via,
-    Text::SdpSession,
-    Text::Body,
-    Text::Server,
-];
 
 fn digits(number: &Number) -> Option<(String, usize)> {
     let key = format!("{:016x}", number.key);
@@ -114,16 +89,16 @@ pub fn of_oracle(message: &Message) -> Read {
         number.as_ref().map(|number| (number[..number.len().min(15)].to_owned(), number.len().min(255)))
     };
     let fields = || Fields {
-        method: message.method as u32,
+        method: message.method,
         written_method: escaped(&message.written_method),
         texts: message.texts.iter().map(|text| text.as_deref().map(|text| escaped(read::trimmed(text)))).collect(),
         users: message.users.iter().map(|user| escaped(user)).collect(),
         numbers: [&numbers.calling, &numbers.called, &numbers.forwarded, &numbers.from, &numbers.asserted]
             .map(number)
             .to_vec(),
-        formats: [message.calling_format as u8, message.called_format as u8],
-        attestation: message.attestation as u32,
-        verstat: message.verstat as u32,
+        formats: [message.calling_format, message.called_format],
+        attestation: message.attestation,
+        verstat: message.verstat,
         privacy: message.privacy,
         content_length: message.content_length,
     };

@@ -149,9 +149,7 @@ pub fn holds(policy: &Policy, condition: &Condition, readings: &Readings) -> boo
         Test::Anomaly(bits) => readings.anomalies & bits != 0,
         _ if !readings.is_message => return false,
         Test::Method(methods) => methods.iter().any(|method| method.0 == readings.method),
-        Test::Text(text, lists) => {
-            readings.texts[*text as usize].as_ref().is_some_and(|value| in_patterns(lists, value))
-        }
+        Test::Text(text, lists) => readings.texts[text.index()].as_ref().is_some_and(|value| in_patterns(lists, value)),
         Test::Number(identity, lists) => {
             readings.numbers.of(*identity).is_some_and(|number| !scores(lists, number).is_empty())
         }

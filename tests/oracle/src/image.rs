@@ -56,7 +56,7 @@ pub fn evaluate(image: &Image, readings: &Readings, exceeded: &[usize]) -> Outco
         (0..64).filter(|bit| word * 64 + bit < image.rules.len()).fold(0, |bits, bit| bits | 1 << bit)
     });
     let mut narrow = |dimension: Dimension, value: u32| {
-        let row = &image.rows[(config.rows[dimension as usize] + value) as usize];
+        let row = &image.rows[(config.rows[dimension.index()] + value) as usize];
         candidates.iter_mut().zip(row).for_each(|(word, row)| *word &= row);
     };
     narrow(Dimension::Source, address_class(image, readings.source));
@@ -64,11 +64,11 @@ pub fn evaluate(image: &Image, readings: &Readings, exceeded: &[usize]) -> Outco
     let service = config
         .ports
         .iter()
-        .position(|port| (port.port, port.transport) == (readings.port, readings.transport as u8))
+        .position(|port| (port.port, port.transport) == (readings.port, readings.transport))
         .expect("the packet is for a signalling port");
     narrow(Dimension::Service, service as u32);
     if readings.is_message {
-        narrow(Dimension::Method, readings.method as u32);
+        narrow(Dimension::Method, u32::from(readings.method.number()));
         let numbers = [
             (Dimension::Calling, Identity::Calling),
             (Dimension::Called, Identity::Called),
@@ -79,10 +79,10 @@ pub fn evaluate(image: &Image, readings: &Readings, exceeded: &[usize]) -> Outco
         for (dimension, identity) in numbers {
             narrow(dimension, number_class(image, readings.numbers.of(identity)));
         }
-        narrow(Dimension::CallingFormat, readings.calling_format as u32);
-        narrow(Dimension::CalledFormat, readings.called_format as u32);
-        narrow(Dimension::Attestation, readings.attestation as u32);
-        narrow(Dimension::Verstat, readings.verstat as u32);
+        narrow(Dimension::CallingFormat, u32::from(readings.calling_format.number()));
+        narrow(Dimension::CalledFormat, u32::from(readings.called_format.number()));
+        narrow(Dimension::Attestation, u32::from(readings.attestation.number()));
+        narrow(Dimension::Verstat, u32::from(readings.verstat.number()));
         narrow(Dimension::Neighbor, u32::from(neighbors(image, readings)));
         for text in (0..TEXTS).filter(|text| config.texts & (1 << text) != 0) {
             narrow_text(image, &mut candidates, text, readings.texts[text].as_deref());
@@ -126,7 +126,7 @@ fn narrow_text(image: &Image, candidates: &mut RuleSet, text: usize, value: Opti
 fn narrow_anomalies(image: &Image, candidates: &mut RuleSet, anomalies: u32) {
     let first = image.config.anomaly_row as usize;
     let mut hits = [0; RULE_WORDS];
-    for bit in (0..anomaly::COUNT as usize).filter(|bit| anomalies & (1 << bit) != 0) {
+    for bit in (0..anomaly::COUNT).filter(|bit| anomalies & (1 << bit) != 0) {
         pair(image, first + 1 + 2 * bit, &mut hits, candidates);
     }
     for word in 0..RULE_WORDS {
@@ -150,11 +150,11 @@ fn walk(image: &Image, mut candidates: RuleSet, exceeded: &[usize]) -> Outcome {
             continue;
         }
         if rule.flags & rule_flag::FINAL != 0 {
-            let reason = match rule.action {
-                action if action == Action::Whitelist as u8 => Reason::RuleWhitelist,
-                action if action == Action::Ban as u8 => Reason::RuleBan,
-                action if action == Action::Reject as u8 => Reason::RuleReject,
-                action if action == Action::Divert as u8 => Reason::RuleDivert,
+            let reason = match Action::from_number(rule.action) {
+                Some(Action::Whitelist) => Reason::RuleWhitelist,
+                Some(Action::Ban) => Reason::RuleBan,
+                Some(Action::Reject) => Reason::RuleReject,
+                Some(Action::Divert) => Reason::RuleDivert,
                 _ => Reason::RuleDrop,
             };
             return Outcome { verdict: reason.verdict(), reason, rule: Some(index), would, pinholes };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use filter_core::{
     layout::{Counter, Text, address_flag, need},
     reason::{Reason, Verdict},
-    scratch::{Header, Kind, extent},
+    scratch::{Extent, Header},
 };
 use filter_policy::{
     engine::{Decision, Engine},
@@ -100,17 +100,17 @@ pub(crate) fn check(
         decided.matched.iter().for_each(|&rule| matched[rule] += 1);
         *seen.reasons.entry(decided.reason.name()).or_default() += 1;
         seen.rules += usize::from(decided.rule.is_some());
-        seen.early += usize::from(engine.scratch().message_read == extent::FIRST && decided.rule.is_some());
+        seen.early += usize::from(engine.scratch().message.extent == Extent::First && decided.rule.is_some());
         let pauses = !inspect
             && image.config.needs & need::FIRST_READING != 0
-            && image.config.texts & (1 << Text::UserAgent as u32) != 0;
+            && image.config.texts & Text::UserAgent.bit() != 0;
         let s = engine.scratch();
-        let class = image.address_classes.get(s.source_class as usize).copied().unwrap_or(0);
+        let class = image.address_classes.get(s.packet.source_class as usize).copied().unwrap_or(0);
         let decider = address_flag::decider(class).filter(|_| image.config.needs & need::SOURCE != 0);
         seen.by_source += usize::from(decider.is_some_and(|decider| decided.rule == Some(decider as usize)));
-        let is_message = s.kind == Kind::Request as u32 || s.kind == Kind::Response as u32;
-        let has_user_agent = is_message && s.seen >> Header::UserAgent as u32 & 1 != 0;
-        seen.resumed += usize::from(pauses && has_user_agent && s.message_read == extent::WHOLE);
+        let is_message = s.message.kind.is_message();
+        let has_user_agent = is_message && s.message.has(Header::UserAgent);
+        seen.resumed += usize::from(pauses && has_user_agent && s.message.extent == Extent::Whole);
         seen.would += decided.would.len();
         if let Some((user, _)) = &user {
             (0..12)
@@ -125,9 +125,9 @@ pub(crate) fn check(
             return Err(differ(format!("kernel {verdict:?} (action {}), user space {decided:?}", run.action)));
         }
         if let Some(rule) = decided.rule
-            && scratch.rule != rule as u32
+            && scratch.walk.rule != rule as u32
         {
-            return Err(differ(format!("kernel rule {}, user space {decided:?}", scratch.rule)));
+            return Err(differ(format!("kernel rule {}, user space {decided:?}", scratch.walk.rule)));
         }
         if let Some((user, _)) = &user {
             same("kernel", &readings(&scratch), "user space", user).map_err(differ)?;

@@ -2,7 +2,6 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use filter_core::layout::Action;
 use filter_policy::model::{AddressList, NumberEntry, Policy, Test};
 use ringfence_oracle::{compare::escaped, evaluate::digits, generate::frame::Packet};
 
@@ -38,7 +37,7 @@ pub(crate) fn fixture(policy: &Policy, inspect: bool, packets: &[Packet], differ
             "\n[[rule]]\nname = {:?}\nstage = {:?}\naction = {:?}{}",
             rule.name,
             rule.stage,
-            Action::NAMES[rule.action as usize],
+            rule.action.name(),
             if rule.report { "\nmode = \"report\"" } else { "" }
         );
         for condition in &rule.conditions {

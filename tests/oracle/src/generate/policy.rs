@@ -63,7 +63,7 @@ fn expressible(conditions: Vec<(Test, bool)>) -> Vec<Condition> {
         .into_iter()
         .map(|(test, mut negated)| {
             let scope = match &test {
-                Test::Text(text, _) => Some(*text as usize),
+                Test::Text(text, _) => Some(text.index()),
                 Test::Anomaly(_) => Some(TEXTS),
                 _ => None,
             };

@@ -65,7 +65,7 @@ pub fn readings() -> impl Strategy<Value = Readings> {
         let (method, values, numbers, calling_format, called_format, attestation, verstat) = message;
         let mut texts: [Option<Vec<u8>>; TEXTS] = std::array::from_fn(|_| None);
         for (scope, value) in TEXT_SCOPES.iter().zip(values) {
-            texts[*scope as usize] = value.map(<[u8]>::to_vec);
+            texts[scope.index()] = value.map(<[u8]>::to_vec);
         }
         Readings {
             source,

@@ -16,7 +16,6 @@ use super::{
     random::Random,
     stock::{PATTERNS, TEXT_SCOPES},
 };
-use crate::compare::ALL_TEXTS;
 
 /// A policy with 1 to 12 rules.
 pub fn policy(random: &mut Random) -> Policy {
@@ -36,8 +35,8 @@ fn vary(random: &mut Random, policy: &mut Policy) {
     // In some policies, every second rule can decide on what the first part of the reading yields.
     let early = random.chance(50);
     // Other texts, all different: a rule can have only one condition on a text.
-    let first = random.below(ALL_TEXTS.len());
-    let texts: Vec<_> = (0..TEXT_SCOPES.len()).map(|index| ALL_TEXTS[(first + 3 * index) % 14]).collect();
+    let first = random.below(Text::COUNT);
+    let texts: Vec<_> = (0..TEXT_SCOPES.len()).map(|index| Text::ALL[(first + 3 * index) % Text::COUNT]).collect();
     let bans = random.chance(20);
     let default_drop = random.chance(30);
     policy.default_drop = default_drop;

@@ -58,7 +58,7 @@ fn number(policy: &Policy, uri: &Uri) -> (Option<String>, NumberFormat) {
 }
 
 pub(super) fn read_numbers(policy: &Policy, packet: &Packet, message: &mut Message, uris: &[Uri; 8]) {
-    let of = |of: UriOf| &uris[of as usize];
+    let of = |of: UriOf| &uris[of.index()];
     let numbering = &policy.numbering;
     (message.numbers.called, message.called_format) = number(policy, of(UriOf::Request));
     let is_believed = evaluate::in_addresses(&numbering.asserted_identity_from, packet.source);

@@ -75,7 +75,7 @@ fn read_attestation(message: &mut Message, fields: &Fields) {
 
 fn read_texts(message: &mut Message, fields: &Fields, uris: &[Uri; 8]) {
     let kind = message.kind;
-    let mut set = |text: Text, value: Option<&[u8]>| message.texts[text as usize] = value.map(<[u8]>::to_vec);
+    let mut set = |text: Text, value: Option<&[u8]>| message.texts[text.index()] = value.map(<[u8]>::to_vec);
     let mut agent = fields.first(Header::UserAgent);
     if kind == Kind::Response {
         agent = agent.or(fields.first(Header::Server));
@@ -87,21 +87,21 @@ fn read_texts(message: &mut Message, fields: &Fields, uris: &[Uri; 8]) {
     set(Text::Subject, fields.first(Header::Subject));
     set(Text::Via, fields.first(Header::Via));
     let mut part = |text: Text, value: &Vec<u8>| set(text, Some(value.as_slice()).filter(|value| !value.is_empty()));
-    part(Text::FromDisplay, &uris[UriOf::From as usize].display);
-    part(Text::FromHost, &uris[UriOf::From as usize].host);
-    part(Text::FromUser, &uris[UriOf::From as usize].user);
-    part(Text::RequestHost, &uris[UriOf::Request as usize].host);
-    part(Text::RequestUser, &uris[UriOf::Request as usize].user);
-    part(Text::ToUser, &uris[UriOf::To as usize].user);
+    part(Text::FromDisplay, &uris[UriOf::From.index()].display);
+    part(Text::FromHost, &uris[UriOf::From.index()].host);
+    part(Text::FromUser, &uris[UriOf::From.index()].user);
+    part(Text::RequestHost, &uris[UriOf::Request.index()].host);
+    part(Text::RequestUser, &uris[UriOf::Request.index()].user);
+    part(Text::ToUser, &uris[UriOf::To.index()].user);
 }
 
 fn read_body(message: &mut Message, fields: &Fields, bytes: &[u8]) {
     let Some(body) = fields.body.map(|body| &bytes[body..]).filter(|body| !body.is_empty()) else { return };
     if message.method == Method::Message {
-        message.texts[Text::Body as usize] = Some(body[..body.len().min(512)].to_vec());
+        message.texts[Text::Body.index()] = Some(body[..body.len().min(512)].to_vec());
     }
     let session = lines(body).into_iter().take(64).find_map(|line| line.strip_prefix(b"s="));
-    message.texts[Text::SdpSession as usize] = session.map(<[u8]>::to_vec);
+    message.texts[Text::SdpSession.index()] = session.map(<[u8]>::to_vec);
 }
 
 /// Compares Content-Length with the bytes that follow the headers (RFC 3261 section 18.3).

@@ -1,0 +1,222 @@
+//! A policy's configuration: what its rules can match on, what the engine reads for it, and its ports.
+
+use super::{Transport, anomaly, layout};
+use crate::{
+    limits::MAX_PORTS,
+    named::{named_bits, named_number},
+    text::TEXTS,
+};
+
+named_number! {
+    /// What a rule can match on, as the engine sees it. Each has a table of rule sets, indexed by the class of the value.
+    ///
+    /// Scopes that depend on one value share a dimension: the calling number's prefixes, country, region, SPID and
+    /// reputation are all properties of the calling number's class.
+    pub struct Dimension: u32 {
+        /// The class of the source address.
+        Source = 0;
+        /// The class of the destination address.
+        Destination = 1;
+        /// The index into [`Config::ports`] (transport and port).
+        Service = 2;
+        /// The [`Method`](super::Method) of the message.
+        Method = 3;
+        /// The class of the calling number.
+        Calling = 4;
+        /// The class of the called number.
+        Called = 5;
+        /// The class of the forwarded number.
+        Forwarded = 6;
+        /// The class of the From number.
+        FromNumber = 7;
+        /// The class of the asserted number.
+        AssertedNumber = 8;
+        /// The [`NumberFormat`](super::NumberFormat) of the calling number.
+        CallingFormat = 9;
+        /// The [`NumberFormat`](super::NumberFormat) of the called number.
+        CalledFormat = 10;
+        /// The [`Attestation`](super::Attestation) that the message claims.
+        Attestation = 11;
+        /// 1 if calling and called number share the configured count of digits, else 0.
+        Neighbor = 12;
+        /// The bits of [`anomaly`]. It has no table by value: see [`Config::anomaly_row`].
+        Anomaly = 13;
+        /// The value of the `verstat` parameter ([`Verstat`](super::Verstat)).
+        Verstat = 14;
+    }
+}
+
+/// The number of [`Dimension`]s, rounded up.
+pub const DIMENSIONS: usize = 16;
+
+const _: () = assert!(Dimension::COUNT <= DIMENSIONS && anomaly::COUNT <= 32);
+
+named_bits! {
+    /// Bits of [`Config::needs`](super::Config::needs): what this policy needs to be read. The engine reads nothing else.
+    pub mod need: u32 {
+        /// The source address's class.
+        SOURCE = 0;
+        /// The destination address's class.
+        DESTINATION = 1;
+        /// A rule names a port or a transport.
+        SERVICE = 2;
+        /// A rule names a method. (Every policy with a rule about messages reads it, to tell what a message is.)
+        METHOD = 3;
+        /// The calling number.
+        CALLING = 4;
+        /// The called number.
+        CALLED = 5;
+        /// The forwarded number.
+        FORWARDED = 6;
+        /// The From number by itself.
+        FROM_NUMBER = 7;
+        /// The asserted number by itself.
+        ASSERTED_NUMBER = 8;
+        /// The calling number's format.
+        CALLING_FORMAT = 9;
+        /// The called number's format.
+        CALLED_FORMAT = 10;
+        /// The attestation claimed.
+        ATTESTATION = 11;
+        /// The neighbour property.
+        NEIGHBOR = 12;
+        /// Anomalies.
+        ANOMALY = 13;
+        /// The `verstat` parameter.
+        VERSTAT = 14;
+        /// Some rule looks into the message, so that it is read at all.
+        MESSAGE = 15;
+        /// P-Asserted-Identity (and Remote-Party-ID) can become the calling number.
+        ASSERTED_IDENTITY = 16;
+        /// TCP is among the ports: the flow cache is consulted.
+        TCP = 17;
+        /// Source bans are consulted (some rule bans, or the daemon does).
+        BANS = 18;
+        /// Some rule has a rate (`over`).
+        RATES = 19;
+        /// Everything that `inspect` prints is read, whether a rule needs it or not.
+        INSPECT = 20;
+        /// Some rule that decides needs nothing but what the first reading of a message takes in: see
+        /// [`rule_flag::LATE`](super::super::rule_flag::LATE).
+        FIRST_READING = 21;
+    }
+}
+
+layout! {
+    pub(super) const LAYOUTS;
+
+    /// A signalling port. The port is in host order; unused entries are all zero.
+    #[derive(Debug)]
+    pub struct Port {
+        /// UDP or TCP port, 0 for an unused entry.
+        pub port: u16,
+        /// What is spoken there.
+        pub transport: Transport,
+        /// Zero.
+        pub reserved: u8,
+    }
+
+    /// How numbers are normalised. Digit strings are BCD, first digit in the top nibble.
+    #[derive(Debug)]
+    pub struct Numbering {
+        /// The country code's digits.
+        pub country_code: u64,
+        /// The international prefix's digits (`011`, `00`).
+        pub international_prefix: u64,
+        /// The national (trunk) prefix's digits.
+        pub national_prefix: u64,
+        /// The number of digits of the country code.
+        pub country_code_digits: u8,
+        /// The number of digits of the international prefix; 0 for none.
+        pub international_prefix_digits: u8,
+        /// The number of digits of the national prefix; 0 for none.
+        pub national_prefix_digits: u8,
+        /// 1: other digits are national. 0: they are E.164 without the plus.
+        pub bare_national: u8,
+        /// The number of leading digits that neighbours share; 0 if the scope is not used.
+        pub neighbor_digits: u8,
+        /// Zero.
+        pub reserved: [u8; 3],
+    }
+
+    /// A policy's configuration: the program's read-only data, so that the verifier removes what this policy does not use.
+    #[derive(Debug)]
+    pub struct Config {
+        /// Bits of [`need`].
+        pub needs: u32,
+        /// A bit for each [`Text`](crate::text::Text) that patterns run over.
+        pub texts: u32,
+        /// The words of a rule set in use, 1 to [`RULE_WORDS`](crate::limits::RULE_WORDS).
+        pub words: u32,
+        /// What happens when no rule ended the walk: 0 pass, 1 drop.
+        pub default_drop: u32,
+        /// Events that a rule may emit per second and CPU. Further ones are counted as suppressed.
+        pub events_per_second: u32,
+        /// For each [`Dimension`]: the first row of its table in the rows map. A dimension that no rule looks at has 0: the
+        /// rows from there on hold every rule, as many rows as there are classes.
+        pub rows: [u32; DIMENSIONS],
+        /// For each [`Text`](crate::text::Text): the row of the rules that hold when no pattern matches. Each match state that
+        /// the automaton passes has a pair of rows, see [`Dfa::accept`](super::Dfa::accept): the bits of the first (hits)
+        /// accumulate, those of the second (vetoes) leave the candidates at once. In the end a rule holds if it is in the base
+        /// row or among the hits, and has no veto. (Two rows, so that a rule can both ask for one pattern and exclude another.)
+        pub text_rows: [u32; TEXTS],
+        /// For each [`Text`](crate::text::Text): its table's index in the DFA map.
+        pub text_dfas: [u32; TEXTS],
+        /// The row of the rules that hold when no anomaly is set. It is followed by a pair of rows for each bit, `1 + 2 * bit`
+        /// (hits) and `2 + 2 * bit` (vetoes), which work as in [`Self::text_rows`].
+        pub anomaly_row: u32,
+        /// The row of the rules that need the message read (any condition on it, an anomaly's aside).
+        pub message_row: u32,
+        /// The lowest signalling port.
+        pub lowest_port: u16,
+        /// The distance from the lowest port to the highest.
+        pub port_span: u16,
+        /// The signalling ports, in the order of [`Dimension::Service`]'s rows.
+        pub ports: [Port; MAX_PORTS],
+        /// How numbers are normalised.
+        pub numbering: Numbering,
+    }
+}
+
+impl Config {
+    /// A policy without rules: it reads nothing and passes everything.
+    pub const EMPTY: Self = Self {
+        needs: 0,
+        texts: 0,
+        words: 1,
+        default_drop: 0,
+        events_per_second: 0,
+        rows: [0; DIMENSIONS],
+        text_rows: [0; TEXTS],
+        text_dfas: [0; TEXTS],
+        anomaly_row: 0,
+        message_row: 0,
+        lowest_port: 0,
+        port_span: 0,
+        ports: [Port { port: 0, transport: Transport::Udp, reserved: 0 }; MAX_PORTS],
+        numbering: Numbering {
+            country_code: 0,
+            international_prefix: 0,
+            national_prefix: 0,
+            country_code_digits: 0,
+            international_prefix_digits: 0,
+            national_prefix_digits: 0,
+            bare_national: 0,
+            neighbor_digits: 0,
+            reserved: [0; 3],
+        },
+    };
+
+    /// Makes these the signalling ports, at most [`MAX_PORTS`].
+    pub fn set_ports(&mut self, ports: &[(u16, Transport)]) {
+        self.ports = Self::EMPTY.ports;
+        let (mut lowest, mut highest) = (u16::MAX, 0);
+        for (entry, &(port, transport)) in self.ports.iter_mut().zip(ports) {
+            *entry = Port { port, transport, reserved: 0 };
+            lowest = lowest.min(port);
+            highest = highest.max(port);
+        }
+        self.lowest_port = lowest;
+        self.port_span = highest.saturating_sub(lowest);
+    }
+}

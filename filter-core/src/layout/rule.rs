@@ -1,0 +1,159 @@
+//! Rules, and the automata of their patterns.
+
+use super::{Action, layout};
+use crate::{
+    limits::{DFA_TABLE, RULE_WORDS},
+    named::{named_bits, named_enum},
+};
+
+/// A set of rules, a bit for each, in file order: rule `i` is bit `i % 64` of word `i / 64`.
+pub type RuleSet = [u64; RULE_WORDS];
+
+/// In place of a rule's slot or index if no rule decided.
+pub const NO_RULE: u32 = u32::MAX;
+
+/// Properties of an address class apart from the rules that it satisfies: bits, and above them the rule that decides about it.
+pub mod address_flag {
+    /// The asserted identity of this source is believed.
+    pub const ASSERTED_BELIEVED: u32 = 1;
+    /// This source is never banned.
+    pub const NEVER_BAN: u32 = 2;
+    /// From this bit on: 1 + the index of the rule that decides about every packet of this source, whatever else is in it; 0 if
+    /// there is none.
+    pub const DECIDER: u32 = 8;
+
+    /// The index of the rule that decides about a class.
+    #[inline(always)]
+    #[must_use]
+    pub const fn decider(class: u32) -> Option<u32> {
+        (class >> DECIDER).checked_sub(1)
+    }
+}
+
+named_bits! {
+    /// Bits of [`Rule::flags`](super::Rule::flags).
+    pub mod rule_flag: u8 {
+        /// Report mode: count, emit, and continue with the next rule.
+        REPORT = 0;
+        /// Ends the walk, see [`Action::ends_walk`](super::super::Action::ends_walk).
+        FINAL = 1;
+        /// The rule has a condition that only the message can answer.
+        MESSAGE = 2;
+        /// The rule has a rate.
+        OVER = 3;
+        /// The rule has a condition or a rate that the first reading of a message cannot answer: it is about something other
+        /// than addresses, ports, the method, the called number and the user agent.
+        LATE = 4;
+    }
+}
+
+named_enum! {
+    /// What a rate is counted by.
+    #[expect(missing_docs, reason = "each is the key of its name in the policy language")]
+    pub enum Per: u8 {
+        Rule = 0, "rule";
+        Source = 1, "source";
+        Destination = 2, "destination";
+        Calling = 3, "calling";
+        Called = 4, "called";
+        SourcePrefix = 5, "source-prefix";
+        CallingPrefix = 6, "calling-prefix";
+        CalledPrefix = 7, "called-prefix";
+    }
+}
+
+/// Bytes that can be compared without a table.
+pub const DFA_LEAVING: usize = 4;
+
+/// Match states that a compiled pattern table may have.
+pub const DFA_MATCHES: usize = 4096;
+
+layout! {
+    pub(super) const LAYOUTS;
+
+    /// A rule: what is left of it once its conditions are bits in rows.
+    #[derive(Debug)]
+    pub struct Rule {
+        /// The rules that remain in the walk after this one acted (all ones for report mode).
+        pub after: RuleSet,
+        /// Number of the [`Action`], see [`Rule::action`].
+        pub action: u8,
+        /// [`rule_flag`] bits.
+        pub flags: u8,
+        /// Counter slot, stable across generations.
+        pub slot: u16,
+        /// The action's argument: ban seconds, reject status code.
+        pub argument: u32,
+        /// `over`: nanoseconds between two permitted packets.
+        pub over_interval: u64,
+        /// `over`: nanoseconds of burst.
+        pub over_burst: u64,
+        /// `over`: number of the [`Per`].
+        pub over_per: u8,
+        /// `over`: bits (addresses) or digits (numbers) of a prefix key; 0 for all.
+        pub over_prefix: u8,
+        /// Zero.
+        pub reserved: [u8; 6],
+    }
+
+    /// The patterns of one text, compiled: `table[(state << shift) | class[byte]]` is the next state.
+    ///
+    /// States from `first_match` on are those in which patterns have matched: `accept[state - first_match]` is the first
+    /// of two rows, the rules that ask for one of these patterns (hits) and the rules that exclude one of them (vetoes). They
+    /// count in the state reached after each byte and once more after `end_class`, which is walked at the end of a value
+    /// (present, even if empty). Carriage return and line feed leave the state as it is and a tab counts as a space, so that a
+    /// folded value reads as its unfolded form. White space around the value makes no difference.
+    pub struct Dfa {
+        /// Byte -> class.
+        pub class: [u8; 256],
+        /// Byte -> 0x80 if it leads out of `home`, else 0.
+        pub leaves_home: [u8; 256],
+        /// The bytes that lead out of `home`, if [`Self::few_leave`]. Each word repeats one of them eight times; a byte of the
+        /// text equals it once the bits of the same word of `folds`, which make a letter small, are set.
+        pub leaving: [u64; DFA_LEAVING],
+        /// See `leaving`.
+        pub folds: [u64; DFA_LEAVING],
+        /// The start state.
+        pub start: u32,
+        /// log2 of the classes that a state's row has room for.
+        pub shift: u32,
+        /// States from this one on are match states.
+        pub first_match: u32,
+        /// The class of the end of the value.
+        pub end_class: u32,
+        /// The state in which nothing of a pattern has been seen, or none can match any more: few bytes lead out of it.
+        pub home: u32,
+        /// 1 if no byte leads out of `home`.
+        pub home_is_last: u32,
+        /// 1 if no more than [`DFA_LEAVING`] bytes lead out of `home`, counting both cases of a letter as one.
+        pub few_leave: u32,
+        /// 1 if a pattern matches a value that ends in `home`.
+        pub home_matches_at_end: u32,
+        /// Match state -> first row of its pair in the rows map (absolute).
+        pub accept: [u32; DFA_MATCHES],
+        /// The transitions.
+        pub table: [u16; DFA_TABLE],
+    }
+}
+
+impl Rule {
+    /// What the rule does. (A number that no compiled policy holds counts as a drop.)
+    #[inline(always)]
+    #[must_use]
+    pub const fn action(&self) -> Action {
+        match Action::from_number(self.action) {
+            Some(action) => action,
+            None => Action::Drop,
+        }
+    }
+
+    /// What its rate is counted by. (A number that no compiled policy holds counts as the rule.)
+    #[inline(always)]
+    #[must_use]
+    pub const fn over_per(&self) -> Per {
+        match Per::from_number(self.over_per) {
+            Some(per) => per,
+            None => Per::Rule,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The values that a message or a port can have, as numbers: rows of rule tables, fields of events.
+
+use crate::named::{named_bits, named_number};
+
+named_number! {
+    /// SIP methods (IANA's registry). `Other` is any other token, `Response` a status line.
+    ///
+    /// The names are those on the wire; `response` is the policy language's, `none` and `other` are never on the wire.
+    pub struct Method: u8 {
+        None = 0, "none";
+        Response = 1, "response";
+        Other = 2, "other";
+        Ack = 3, "ACK";
+        Bye = 4, "BYE";
+        Cancel = 5, "CANCEL";
+        Info = 6, "INFO";
+        Invite = 7, "INVITE";
+        Message = 8, "MESSAGE";
+        Notify = 9, "NOTIFY";
+        Options = 10, "OPTIONS";
+        Prack = 11, "PRACK";
+        Publish = 12, "PUBLISH";
+        Refer = 13, "REFER";
+        Register = 14, "REGISTER";
+        Subscribe = 15, "SUBSCRIBE";
+        Update = 16, "UPDATE";
+    }
+}
+
+named_number! {
+    /// The format of a number: the first that applies, in the order of the policy language.
+    pub struct NumberFormat: u8 {
+        Missing = 0, "missing";
+        Anonymous = 1, "anonymous";
+        NotANumber = 2, "not-a-number";
+        TooLong = 3, "too-long";
+        TooShort = 4, "too-short";
+        InvalidAreaCode = 5, "invalid-area-code";
+        UnassignedAreaCode = 6, "unassigned-area-code";
+        UnassignedBlock = 7, "unassigned-block";
+        Fictional = 8, "fictional";
+        Valid = 9, "valid";
+    }
+}
+
+named_number! {
+    /// The unverified claim of the SHAKEN PASSporT in Identity (RFC 8588): A, B or C. None without an Identity header; unknown
+    /// if no claim can be read from the first characters of the one there is.
+    pub struct Attestation: u8 {
+        None = 0, "none";
+        A = 1, "A";
+        B = 2, "B";
+        C = 3, "C";
+        Unknown = 4, "unknown";
+    }
+}
+
+named_number! {
+    /// The result of the terminating provider's verification, as a trusted peer passes it on (`verstat`, 3GPP TS 24.229).
+    pub struct Verstat: u8 {
+        None = 0, "none";
+        TnValidationPassed = 1, "TN-Validation-Passed";
+        TnValidationFailed = 2, "TN-Validation-Failed";
+        NoTnValidation = 3, "No-TN-Validation";
+        Other = 4, "other";
+    }
+}
+
+named_number! {
+    /// The transport of a signalling port.
+    pub struct Transport: u8 {
+        Udp = 0, "udp";
+        Tcp = 1, "tcp";
+        /// TLS or WebSocket over TLS: nothing above TCP is read.
+        Tls = 2, "tls";
+    }
+}
+
+named_bits! {
+    /// The anomalies of a message or packet.
+    pub mod anomaly: u32 {
+        /// The payload is no SIP message, no keep-alive and no STUN.
+        NOT_SIP = 0, "not-sip";
+        /// The start line breaks RFC 3261 section 7.1 or 7.2 but can be read.
+        MALFORMED_START_LINE = 1, "malformed-start-line";
+        /// A SIP version other than 2.0.
+        UNSUPPORTED_VERSION = 2, "unsupported-version";
+        /// No blank line ends the headers within the inspected length or the packet.
+        HEADERS_BEYOND_INSPECTED_LENGTH = 3, "headers-beyond-inspected-length";
+        /// A header that may occur once occurs again (From, To, Call-ID, CSeq, Content-Length, ...).
+        DUPLICATE_HEADER = 4, "duplicate-header";
+        /// From, To, Call-ID, CSeq or Via is missing.
+        MISSING_HEADER = 5, "missing-header";
+        /// A control character in a header's name or the start line, or a carriage return without a line feed after it.
+        CONTROL_CHARACTER = 6, "control-character";
+        /// Content-Length disagrees with the datagram, or is no number.
+        CONTENT_LENGTH_MISMATCH = 7, "content-length-mismatch";
+        /// A first fragment too short to hold the start line.
+        TINY_FIRST_FRAGMENT = 8, "tiny-first-fragment";
+        /// A second message follows the first one in the datagram.
+        SEVERAL_MESSAGES = 9, "several-messages";
+        /// A header line without a colon.
+        MALFORMED_HEADER = 10, "malformed-header";
+        /// A URI in From, To or the Request-URI that cannot be read.
+        MALFORMED_URI = 11, "malformed-uri";
+    }
+}

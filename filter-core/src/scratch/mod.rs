@@ -1,0 +1,415 @@
+//! The engine's working memory: one value per CPU in the kernel, one per thread in user space.
+//!
+//! Cursors and results live here and not in registers: what is read back from a map is an unknown number to the verifier,
+//! so the states of a loop's iterations merge instead of multiplying (kept in registers, the header scan exceeds one million
+//! verified instructions).
+//!
+//! The memory is divided by phase. Nothing of an earlier packet is read for a later one: each phase has one place that resets
+//! what it does not always write, `Scratch::begin` and `begin_payload` for the packet, `Message::begin` and `Walk::begin`.
+
+mod values;
+
+use crate::{
+    host::Host,
+    layout::{Attestation, Event, Method, NO_RULE, NumberFormat, RuleSet, Transport, Verstat, layout},
+    limits::{INSPECTED_LENGTH, PADDING},
+    swar::lowest_bit,
+};
+
+pub use values::{Extent, HEADERS, Header, Kind, NUMBERS, NumberOf, Outcome, Scheme, URIS, UriOf, pause, uri_flag};
+
+const MASK: usize = INSPECTED_LENGTH - 1;
+
+layout! {
+    pub const LAYOUTS;
+
+    /// A piece of the message, as offsets into [`Scratch::buffer`]; empty if `end <= start`.
+    #[derive(Debug, Default, PartialEq, Eq)]
+    pub struct Span {
+        /// The first byte.
+        pub start: u16,
+        /// The first byte after it.
+        pub end: u16,
+    }
+
+    /// What is read of a name-addr or addr-spec.
+    #[derive(Debug, Default)]
+    pub struct Uri {
+        /// The number's digits as BCD, first digit on top, up to sixteen.
+        pub digits: u64,
+        /// The digits after those.
+        pub more_digits: u64,
+        /// The user part, raw; for tel: the number.
+        pub user: Span,
+        /// Everything between the user part and the end of the URI: host, port, parameters.
+        pub host: Span,
+        /// The display name, raw, without quotes.
+        pub display: Span,
+        /// The end of the user part's number: the user part's end, or its first semicolon.
+        pub number_end: u16,
+        /// The number of digits.
+        pub digit_count: u16,
+        /// The scheme.
+        pub scheme: Scheme,
+        /// [`uri_flag`] bits.
+        pub flags: u8,
+        /// Zero.
+        pub reserved: [u8; 6],
+    }
+
+    /// A number in its normal form.
+    #[derive(Debug, Default)]
+    pub struct Number {
+        /// Key of the number trie: digits, then a terminator; 0 if there is no number.
+        pub key: u64,
+        /// Its class.
+        pub class: u32,
+        /// The number of digits.
+        pub digits: u8,
+        /// Its format.
+        pub format: NumberFormat,
+        /// Zero.
+        pub reserved: [u8; 2],
+    }
+
+    /// What the walk over the rules has left, and how it ended.
+    #[derive(Debug)]
+    pub struct Walk {
+        /// Rules that can still match.
+        pub candidates: RuleSet,
+        /// Union of the rows that a text's patterns hit.
+        pub hits: RuleSet,
+        /// Word of the rule set that the walk is in.
+        pub word: u32,
+        /// How the walk ended.
+        pub outcome: Outcome,
+        /// Slot of the rule that decided, or [`NO_RULE`].
+        pub slot: u32,
+        /// Index of the rule that decided, or [`NO_RULE`].
+        pub rule: u32,
+        /// Number of the [`Reason`](crate::reason::Reason) of the rule that decided.
+        pub reason: u32,
+        /// Zero.
+        pub reserved: u32,
+    }
+
+    /// What the message says. Only what the policy needs is read, and nothing else is looked at.
+    #[derive(Debug)]
+    pub struct Message {
+        /// The URIs.
+        pub uris: [Uri; URIS],
+        /// The numbers.
+        pub numbers: [Number; NUMBERS],
+        /// The headers' values as they are on the wire, with the white space around them and the folding in them.
+        pub headers: [Span; HEADERS],
+        /// Bytes of the message in the buffer.
+        pub length: u32,
+        /// Start of the body, which is the end of the headers; 0 if their end was not found.
+        pub body: u32,
+        /// A bit for each [`Header`] whose place is noted.
+        pub seen: u32,
+        /// [`anomaly`](crate::layout::anomaly) bits.
+        pub anomalies: u32,
+        /// How far the message has been read.
+        pub extent: Extent,
+        /// Content-Length, or all ones if it is absent or no number.
+        pub content_length: u32,
+        /// 1 if calling and called are neighbours.
+        pub neighbor: u32,
+        /// 1 if Privacy asks for the identity to be withheld.
+        pub privacy: u32,
+        /// 1 if the source's asserted identity is believed.
+        pub asserted_believed: u32,
+        /// What the payload is.
+        pub kind: Kind,
+        /// The method.
+        pub method: Method,
+        /// The attestation that Identity claims.
+        pub attestation: Attestation,
+        /// The `verstat` parameter.
+        pub verstat: Verstat,
+    }
+
+    /// What the headers below SIP say.
+    #[derive(Debug)]
+    pub struct Packet {
+        /// Source address; IPv4 mapped.
+        pub source: [u8; 16],
+        /// Destination address; IPv4 mapped.
+        pub destination: [u8; 16],
+        /// Source port.
+        pub source_port: u16,
+        /// Destination port.
+        pub destination_port: u16,
+        /// Index into the configuration's ports.
+        pub service: u32,
+        /// 4 or 6.
+        pub ip_version: u32,
+        /// The protocol of the payload at `offset`.
+        pub protocol: u32,
+        /// Offset of the header being read in the packet.
+        pub offset: u32,
+        /// End of the IP datagram in the packet.
+        pub datagram_end: u32,
+        /// 1 if the packet is a fragment.
+        pub fragment: u32,
+        /// Offset of the fragment, in bytes.
+        pub fragment_offset: u32,
+        /// Identification of the fragmented datagram.
+        pub fragment_id: u32,
+        /// The packet's length in bytes.
+        pub length: u32,
+        /// Offset of the payload in the packet.
+        pub payload_offset: u32,
+        /// Bytes of payload that the transport header claims and the packet has.
+        pub payload_length: u32,
+        /// Class of the source.
+        pub source_class: u32,
+        /// Class of the destination.
+        pub destination_class: u32,
+        /// Not 0 for a TCP segment that opens a connection.
+        pub opens: u16,
+        /// 1 if an extension header is cut off.
+        pub truncated: u8,
+        /// Transport of the signalling port.
+        pub transport: Transport,
+        /// Zero.
+        pub reserved: u32,
+    }
+
+    /// Positions of the loops, which have no meaning once these have ended.
+    #[derive(Debug)]
+    pub struct Cursors {
+        /// Cursor of the loop over the message.
+        pub line: u32,
+        /// Cursor of the loop inside a line.
+        pub at: u32,
+        /// The header whose value continues until the next line that is not folded.
+        pub open_header: Header,
+        /// The header after which the reading pauses, see [`pause`].
+        pub pause: Header,
+        /// The header whose name has been read.
+        pub name: Header,
+        /// What a loop over a few things has still to do, as bits.
+        pub left: u32,
+        /// Header lines so far.
+        pub lines: u32,
+        /// State of the automaton that is running.
+        pub state: u32,
+        /// General purpose, for loops inside loops.
+        pub register: u32,
+        /// Zero.
+        pub reserved: u32,
+    }
+
+    /// The working memory.
+    #[derive(Debug)]
+    pub struct Scratch {
+        /// The message, followed by zeroes.
+        pub buffer: [u8; INSPECTED_LENGTH + PADDING],
+        /// The event that is being made.
+        pub event: Event,
+        /// The rules.
+        pub walk: Walk,
+        /// The message.
+        pub message: Message,
+        /// The packet.
+        pub packet: Packet,
+        /// [`crate::host::Host::tick`] when `now` was asked for.
+        pub tick: u64,
+        /// [`crate::host::Host::now`].
+        pub now: u64,
+        /// Counts packets, so that a reader can tell a fresh result from an old one.
+        pub sequence: u64,
+        /// The loops.
+        pub cursors: Cursors,
+    }
+}
+
+impl Span {
+    /// True if there is nothing in it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.end <= self.start
+    }
+
+    /// Bytes in it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn len(self) -> u32 {
+        (self.end as u32).saturating_sub(self.start as u32)
+    }
+}
+
+impl Uri {
+    /// Nothing read.
+    pub const EMPTY: Self = Self {
+        digits: 0,
+        more_digits: 0,
+        user: Span { start: 0, end: 0 },
+        host: Span { start: 0, end: 0 },
+        display: Span { start: 0, end: 0 },
+        number_end: 0,
+        digit_count: 0,
+        scheme: Scheme::None,
+        flags: 0,
+        reserved: [0; 6],
+    };
+}
+
+impl Message {
+    /// Before a message is read: what its readings set only if they find something.
+    #[inline(always)]
+    pub(crate) const fn begin(&mut self) {
+        self.verstat = Verstat::None;
+        self.neighbor = 0;
+        self.privacy = 0;
+        self.asserted_believed = 0;
+        self.content_length = u32::MAX;
+        self.headers = [Span { start: 0, end: 0 }; HEADERS];
+        self.seen = 0;
+        self.body = 0;
+    }
+
+    /// True if the place of a header is noted.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has(&self, header: Header) -> bool {
+        self.seen >> (header.number() & 31) & 1 != 0
+    }
+
+    /// A header's value.
+    #[inline(always)]
+    #[must_use]
+    pub const fn header(&self, header: Header) -> Span {
+        self.headers[header.index() & (HEADERS - 1)]
+    }
+
+    /// Notes the place of a header, or of a part of the message that is noted like one.
+    #[inline(always)]
+    pub(crate) const fn note(&mut self, header: Header, value: Span) {
+        self.headers[header.index() & (HEADERS - 1)] = value;
+        self.seen |= header.bit();
+    }
+
+    /// A URI.
+    #[inline(always)]
+    #[must_use]
+    pub const fn uri(&self, of: UriOf) -> &Uri {
+        &self.uris[of.index() & (URIS - 1)]
+    }
+
+    /// A URI, to be written.
+    #[inline(always)]
+    pub(crate) const fn uri_mut(&mut self, of: UriOf) -> &mut Uri {
+        &mut self.uris[of.index() & (URIS - 1)]
+    }
+
+    /// A number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn number(&self, of: NumberOf) -> &Number {
+        &self.numbers[of.index() & (NUMBERS - 1)]
+    }
+
+    /// A number, to be written.
+    #[inline(always)]
+    pub(crate) const fn number_mut(&mut self, of: NumberOf) -> &mut Number {
+        &mut self.numbers[of.index() & (NUMBERS - 1)]
+    }
+}
+
+impl Walk {
+    /// Before the walk over the rules: no rule has decided.
+    #[inline(always)]
+    pub(crate) const fn begin(&mut self) {
+        self.word = 0;
+        self.outcome = Outcome::Open;
+        self.rule = NO_RULE;
+        self.slot = NO_RULE;
+    }
+}
+
+impl Cursors {
+    /// Takes the lowest bit out of [`Self::left`] and returns its index.
+    #[inline(always)]
+    pub(crate) fn take_left(&mut self) -> Option<u32> {
+        let left = self.left;
+        if left == 0 {
+            return None;
+        }
+        self.left = left & left.wrapping_sub(1);
+        Some(lowest_bit(left as u64))
+    }
+}
+
+impl Scratch {
+    /// Before a packet is read: its length and what its payload is are not known yet.
+    #[inline(always)]
+    pub(crate) const fn begin(&mut self) {
+        self.message.kind = Kind::Unread;
+        self.packet.length = 0;
+    }
+
+    /// Before a payload is looked at: what events report and verdicts remember of it.
+    #[inline(always)]
+    pub(crate) const fn begin_payload(&mut self) {
+        self.message.extent = Extent::None;
+        self.message.anomalies = 0;
+        self.message.method = Method::None;
+        self.message.attestation = Attestation::None;
+        self.walk.slot = NO_RULE;
+    }
+
+    /// The byte at `position`.
+    #[inline(always)]
+    #[must_use]
+    pub fn byte(&self, position: u32) -> u8 {
+        self.buffer[position as usize & MASK]
+    }
+
+    /// Eight bytes at `position`, the first one lowest.
+    #[inline(always)]
+    #[must_use]
+    pub fn word(&self, position: u32) -> u64 {
+        let at = position as usize & MASK;
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&self.buffer[at..at + 8]);
+        u64::from_le_bytes(bytes)
+    }
+
+    /// Zeroes what may be read after the message's end.
+    #[inline(always)]
+    pub fn pad(&mut self) {
+        let at = (self.message.length as usize).wrapping_sub(1) & MASK;
+        self.buffer[at + 1..at + 1 + PADDING].fill(0);
+    }
+
+    /// The time, asked for once per tick.
+    #[inline(always)]
+    pub fn now<'m, H: Host<'m>>(&mut self, host: H) -> u64 {
+        let tick = host.tick();
+        if self.tick != tick {
+            self.tick = tick;
+            self.now = host.now();
+        }
+        self.now
+    }
+
+    /// The bytes of a span.
+    #[must_use]
+    pub fn bytes(&self, span: Span) -> &[u8] {
+        self.buffer.get(span.start as usize..span.end as usize).unwrap_or(&[])
+    }
+
+    /// The bytes of a span without the white space (folding and control characters included) around it.
+    #[must_use]
+    pub fn trimmed(&self, span: Span) -> &[u8] {
+        let bytes = self.bytes(span);
+        let visible = |byte: &u8| *byte > b' ';
+        let start = bytes.iter().position(visible).unwrap_or(bytes.len());
+        let end = bytes.iter().rposition(visible).map_or(start, |last| last + 1);
+        bytes.get(start..end).unwrap_or(&[])
+    }
+}

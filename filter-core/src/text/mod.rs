@@ -1,0 +1,143 @@
+//! The texts that patterns run over: the one table of what they are and where they are in a message.
+
+mod patterns;
+
+pub use patterns::{NarrowTexts, narrow};
+
+use crate::{
+    named::named_number,
+    scratch::{Header, Kind, Message, Span, UriOf},
+};
+
+/// Bytes of a MESSAGE's body that patterns see.
+pub const BODY_LENGTH: u32 = 512;
+
+/// Where a text is in a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The value of a header, or of a part of the message that is noted like one.
+    Header(Header),
+    /// The User-Agent. For a response without one, Server.
+    Agent,
+    /// The display name in front of a URI, raw, without its quotes.
+    Display(UriOf),
+    /// The user part of a URI, raw.
+    User(UriOf),
+    /// The host part of a URI and what follows it in the URI.
+    Host(UriOf),
+}
+
+/// Defines the texts: the number and the name in the policy language, its values in a few words (for the schema, and for
+/// editors), and the place in the message. Everything else about a text follows from this table.
+macro_rules! texts {
+    ($($name:ident = $value:literal, $text:literal, $values:literal, $place:ident $(($of:ident))?;)*) => {
+        named_number! {
+            /// The texts that patterns can run over. Each has an automaton of its own.
+            pub struct Text: u32 { $($name = $value, $text;)* }
+        }
+
+        impl Text {
+            /// The place of each text in a message, in the order of the texts' numbers.
+            const PLACES: [Place; Self::COUNT] = [$(texts!(@place $place $(($of))?),)*];
+
+            /// What the values of the scope are, in a few words.
+            #[must_use]
+            pub const fn values(self) -> &'static str {
+                match self { $(Self::$name => $values,)* _ => "" }
+            }
+
+            /// Where the text is in a message; none for a number that is no text's.
+            #[inline(always)]
+            #[must_use]
+            pub const fn place(self) -> Option<Place> {
+                match self { $(Self::$name => Some(texts!(@place $place $(($of))?)),)* _ => None }
+            }
+        }
+    };
+    (@place Agent) => { Place::Agent };
+    (@place Header($header:ident)) => { Place::Header(Header::$header) };
+    (@place $part:ident($of:ident)) => { Place::$part(UriOf::$of) };
+}
+
+texts! {
+    UserAgent = 0, "user_agent", "User-Agent (of responses also Server): regular expressions, sets", Agent;
+    CallId = 1, "header.call-id", "Call-ID", Header(CallId);
+    FromDisplay = 2, "header.from-display", "display name of From, without its quotes", Display(From);
+    FromUser = 3, "header.from-user", "user part of From, as on the wire", User(From);
+    ToUser = 4, "header.to-user", "user part of To, as on the wire", User(To);
+    RequestUser = 5, "header.request-user", "user part of the Request-URI, as on the wire", User(Request);
+    Subject = 6, "header.subject", "Subject", Header(Subject);
+    Contact = 7, "header.contact", "Contact", Header(Contact);
+    FromHost = 8, "header.from-host", "host of the From URI, and what follows it in the URI", Host(From);
+    RequestHost = 9, "header.request-host", "host of the Request-URI, and what follows it", Host(Request);
+    Via = 10, "header.via", "the topmost Via", Header(Via);
+    SdpSession = 11, "header.sdp-session", "session name (`s=`) of a session description in the body", Header(SdpSession);
+    Body = 12, "body", "start of the body of a MESSAGE: regular expressions, sets", Header(Body);
+    Server = 13, "header.server", "Server", Header(Server);
+}
+
+/// The number of [`Text`]s, rounded up to a power of two.
+pub const TEXTS: usize = 16;
+
+const _: () = assert!(Text::COUNT <= TEXTS && TEXTS.is_power_of_two());
+
+impl Text {
+    /// The texts that the first reading of a message takes in, as bits.
+    pub const FIRST: u32 = Self::UserAgent.bit();
+
+    /// The texts that are read from the body, as bits.
+    pub const IN_BODY: u32 = {
+        let (mut bits, mut index) = (0, 0);
+        while index < Self::COUNT {
+            if let Place::Header(Header::Body | Header::SdpSession) = Self::PLACES[index] {
+                bits |= Self::ALL[index].bit();
+            }
+            index += 1;
+        }
+        bits
+    };
+
+    /// For each URI, the texts that need it read, as bits.
+    pub const OF_URIS: [u32; UriOf::COUNT] = {
+        let (mut bits, mut index) = ([0; UriOf::COUNT], 0);
+        while index < Self::COUNT {
+            if let Place::Display(of) | Place::User(of) | Place::Host(of) = Self::PLACES[index] {
+                bits[of.index()] |= Self::ALL[index].bit();
+            }
+            index += 1;
+        }
+        bits
+    };
+
+    /// True if the first reading of a message takes this text in.
+    #[must_use]
+    pub const fn is_first(self) -> bool {
+        Self::FIRST & self.bit() != 0
+    }
+}
+
+/// The text as a span of the message; none if the message has no such value.
+#[inline(always)]
+#[must_use]
+pub const fn span(message: &Message, text: Text) -> Option<Span> {
+    let header = match text.place() {
+        Some(Place::Header(header)) => header,
+        Some(Place::Agent) => {
+            if !message.has(Header::UserAgent) && matches!(message.kind, Kind::Response) {
+                Header::Server
+            } else {
+                Header::UserAgent
+            }
+        }
+        Some(Place::Display(of)) => return non_empty(message.uri(of).display),
+        Some(Place::User(of)) => return non_empty(message.uri(of).user),
+        Some(Place::Host(of)) => return non_empty(message.uri(of).host),
+        None => return None,
+    };
+    if message.has(header) { Some(message.header(header)) } else { None }
+}
+
+#[inline(always)]
+const fn non_empty(span: Span) -> Option<Span> {
+    if span.is_empty() { None } else { Some(span) }
+}

@@ -1,0 +1,168 @@
+//! Patterns over a text: running a compiled automaton, and the effect of its matches on the candidates.
+
+use super::{TEXTS, Text, span};
+use crate::{
+    evaluate::{keep_hits, remove, unite},
+    host::{Function, FunctionKind, Host, Step},
+    layout::{DFA_MATCHES, Dfa},
+    limits::{DFA_TABLE, INSPECTED_LENGTH, RULE_WORDS},
+    scratch::Scratch,
+    swar::{equal_any, filled_after, first},
+};
+
+/// Bytes that the automaton takes in one step of the loop, after those that it skips.
+const STRIDE: u32 = 8;
+
+/// Narrows the candidates by the patterns over those of the texts (bits of [`Text`]) that have patterns.
+#[inline(always)]
+pub fn narrow<'m, H: Host<'m>>(host: H, s: &mut Scratch, texts: u32) {
+    let texts = host.config().texts & texts;
+    if texts != 0 {
+        host.call::<NarrowTexts>(s, texts, 0);
+    }
+}
+
+/// The function of the host that [`narrow`] calls, with bits of [`Text`].
+pub struct NarrowTexts;
+
+impl Function for NarrowTexts {
+    const KIND: FunctionKind = FunctionKind::NarrowTexts;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, texts: u32, _: u32) -> u32 {
+        s.cursors.left = texts;
+        host.repeat(&mut Texts { host, s });
+        0
+    }
+}
+
+struct Texts<'s, H> {
+    host: H,
+    s: &'s mut Scratch,
+}
+
+impl<'m, H: Host<'m>> Step for Texts<'_, H> {
+    const TIMES: u32 = TEXTS as u32;
+    const BATCH: u32 = 2;
+
+    #[inline(always)]
+    fn step(&mut self, _index: u32) -> bool {
+        let (host, s) = (self.host, &mut *self.s);
+        let config = host.config();
+        let Some(text) = s.cursors.take_left() else { return true };
+        let text = text & (TEXTS as u32 - 1);
+        s.walk.hits = [0; RULE_WORDS];
+        if let Some(span) = span(&s.message, Text::from_number(text))
+            && let Some(dfa) = host.dfa(config.text_dfas[text as usize])
+        {
+            s.cursors.at = span.start as u32;
+            s.cursors.state = dfa.start;
+            host.repeat(&mut Run { host, s, dfa, end: span.end as u32 });
+            if s.cursors.state != dfa.home || dfa.home_matches_at_end != 0 {
+                s.cursors.state = next(host, dfa, s.cursors.state, dfa.end_class);
+                host.fence();
+                if s.cursors.state >= dfa.first_match {
+                    collect(host, s, dfa);
+                }
+            }
+        }
+        let Some(base) = host.row(config.text_rows[text as usize]) else { return true };
+        keep_hits(host, &mut s.walk, base);
+        s.cursors.left == 0
+    }
+}
+
+/// The automaton's walk over a text.
+struct Run<'s, 'm, H> {
+    host: H,
+    s: &'s mut Scratch,
+    dfa: &'m Dfa,
+    end: u32,
+}
+
+impl<'m, H: Host<'m>> Step for Run<'_, 'm, H> {
+    // A step ends with a match: in the worst case after each byte.
+    const TIMES: u32 = INSPECTED_LENGTH as u32;
+    const BATCH: u32 = 4;
+
+    #[inline(always)]
+    fn step(&mut self, _index: u32) -> bool {
+        let (host, s, dfa, end) = (self.host, &mut *self.s, self.dfa, self.end);
+        let at = s.cursors.at;
+        if at >= end {
+            return true;
+        }
+        let mut word = word_until(s, at, end);
+        let mut state = s.cursors.state;
+        if state == dfa.home {
+            if dfa.home_is_last != 0 {
+                s.cursors.at = end;
+                return true;
+            }
+            let leaving =
+                if dfa.few_leave != 0 { equal_any(word, &dfa.leaving, &dfa.folds) } else { leaving_home(dfa, word) };
+            if leaving == 0 {
+                s.cursors.at = at + STRIDE;
+                return s.cursors.at >= end;
+            }
+            s.cursors.at = at + first(leaving);
+            host.fence();
+            word = word_until(s, s.cursors.at, end);
+        }
+        let mut after = s.cursors.at + STRIDE;
+        for index in 0..STRIDE {
+            let class = dfa.class[word as u8 as usize] as u32;
+            word >>= 8;
+            state = next(host, dfa, state, class);
+            if state >= dfa.first_match {
+                after = s.cursors.at + index + 1;
+                break;
+            }
+            if state == dfa.home && dfa.few_leave != 0 && equal_any(word, &dfa.leaving, &dfa.folds) == 0 {
+                // None of the rest of the eight bytes leads out again. (Nor would the zeroes after them, if they do not count.)
+                break;
+            }
+        }
+        s.cursors.at = after;
+        s.cursors.state = state;
+        host.fence();
+        if s.cursors.state >= dfa.first_match {
+            collect(host, s, dfa);
+        }
+        s.cursors.at >= end
+    }
+}
+
+/// Eight bytes at `at`. Those from `end` on are replaced by carriage returns, which leave every state as it is.
+#[inline(always)]
+fn word_until(s: &Scratch, at: u32, end: u32) -> u64 {
+    filled_after(s.word(at), end.wrapping_sub(at), b'\r')
+}
+
+/// Marks those of the eight bytes that lead out of the home state: by eight loads that do not wait for each other, instead of
+/// eight transitions that do.
+#[inline(always)]
+fn leaving_home(dfa: &Dfa, word: u64) -> u64 {
+    let mark = |byte: u32| (dfa.leaves_home[(word >> (8 * byte)) as u8 as usize] as u64) << (8 * byte);
+    mark(0) | mark(1) | mark(2) | mark(3) | mark(4) | mark(5) | mark(6) | mark(7)
+}
+
+/// One transition.
+#[inline(always)]
+fn next<'m, H: Host<'m>>(host: H, dfa: &'m Dfa, state: u32, class: u32) -> u32 {
+    let entry = (state << (dfa.shift & 15)) | class;
+    dfa.table[host.masked::<{ DFA_TABLE as u32 - 1 }>(entry)] as u32
+}
+
+/// Collects the patterns that match in the state of the automaton.
+#[inline(always)]
+fn collect<'m, H: Host<'m>>(host: H, s: &mut Scratch, dfa: &'m Dfa) {
+    let state = s.cursors.state;
+    let row = dfa.accept[host.masked::<{ DFA_MATCHES as u32 - 1 }>(state - dfa.first_match)];
+    if let Some(hits) = host.row(row) {
+        unite(host, &mut s.walk.hits, hits);
+    }
+    if let Some(vetoes) = host.row(row + 1) {
+        remove(host, &mut s.walk.candidates, vetoes);
+    }
+}
