@@ -9,6 +9,8 @@ mod error;
 mod filter;
 mod host;
 mod instance;
+#[cfg(test)]
+mod layouts;
 mod object;
 mod pins;
 mod probe;

@@ -11,42 +11,54 @@ pub const RULE_NAME: usize = 64;
 /// The number of interfaces that can share one set of pins.
 pub const MAX_INTERFACES: usize = 16;
 
-/// The only value of the meta map. The first field never moves: it says whether the rest can be read.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub(super) struct Meta {
-    /// [`SCHEMA_VERSION`] of the program that created the pins.
-    pub(super) schema: u32,
-    /// The number of rules of the generation.
-    pub(super) rules: u32,
-    /// Increases with each policy that is put in force; 0 before the first one.
-    pub(super) generation: u64,
-    /// When the pins were created, in seconds since 1970.
-    pub(super) started: u64,
-    /// When the generation was put in force, in seconds since 1970.
-    pub(super) loaded: u64,
-    /// The number of instructions that the verifier processed.
-    pub(super) verified_instructions: u32,
-    /// Zero.
-    pub(super) reserved: u32,
-    /// The hash of its image, hexadecimal.
-    pub(super) policy_hash: [u8; 64],
-    /// The commit of the policy repository, hexadecimal; empty if there is none.
-    pub(super) commit: [u8; 64],
-    /// The interfaces that it is attached to; unused entries have no name.
-    pub(super) interfaces: [MetaInterface; MAX_INTERFACES],
-}
+filter_core::layouts! {
+    #[cfg(test)]
+    pub(super) const LAYOUTS;
 
-/// An interface in [`Meta`].
-#[repr(C)]
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub(super) struct MetaInterface {
-    /// Its name, zero-padded.
-    pub(super) name: [u8; 16],
-    /// Its index when the link was created.
-    pub(super) index: u32,
-    /// 1 native, 2 generic.
-    pub(super) mode: u32,
+    /// The only value of the meta map. The first field never moves: it says whether the rest can be read.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    pub(super) struct Meta {
+        /// [`SCHEMA_VERSION`] of the program that created the pins.
+        pub(super) schema: u32,
+        /// The number of rules of the generation.
+        pub(super) rules: u32,
+        /// Increases with each policy that is put in force; 0 before the first one.
+        pub(super) generation: u64,
+        /// When the pins were created, in seconds since 1970.
+        pub(super) started: u64,
+        /// When the generation was put in force, in seconds since 1970.
+        pub(super) loaded: u64,
+        /// The number of instructions that the verifier processed.
+        pub(super) verified_instructions: u32,
+        /// Zero.
+        pub(super) reserved: u32,
+        /// The hash of its image, hexadecimal.
+        pub(super) policy_hash: [u8; 64],
+        /// The commit of the policy repository, hexadecimal; empty if there is none.
+        pub(super) commit: [u8; 64],
+        /// The interfaces that it is attached to; unused entries have no name.
+        pub(super) interfaces: [MetaInterface; MAX_INTERFACES],
+    }
+
+    /// An interface in [`Meta`].
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    pub(super) struct MetaInterface {
+        /// Its name, zero-padded.
+        pub(super) name: [u8; 16],
+        /// Its index when the link was created.
+        pub(super) index: u32,
+        /// 1 native, 2 generic.
+        pub(super) mode: u32,
+    }
+
+    /// A counter slot: the rule whose name owns it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    pub(super) struct Slot {
+        /// The rule's name, zero-padded; empty for a free slot.
+        pub(super) name: [u8; RULE_NAME],
+        /// The last generation in which a rule of this name was in force.
+        pub(super) generation: u64,
+    }
 }
 
 impl Meta {
@@ -62,16 +74,6 @@ impl Meta {
     pub(super) fn commit(&self) -> Option<String> {
         Some(text(&self.commit)).filter(|commit| !commit.is_empty())
     }
-}
-
-/// A counter slot: the rule whose name owns it.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub(super) struct Slot {
-    /// The rule's name, zero-padded; empty for a free slot.
-    pub(super) name: [u8; RULE_NAME],
-    /// The last generation in which a rule of this name was in force.
-    pub(super) generation: u64,
 }
 
 impl Slot {
