@@ -1,15 +1,15 @@
-//! What lies in the bench's maps, for the programs and for the bench that fills them.
+//! The layouts of the benchmark's maps, for the programs and for the benchmark that fills them.
 
-/// Where in the packet a run's values go, 0 for nowhere.
+/// Where a run's values go in the packet. 0 means nowhere.
 #[repr(C)]
 #[derive(Clone, Copy)]
 #[cfg_attr(not(target_arch = "bpf"), derive(zerocopy::IntoBytes, zerocopy::Immutable))]
 pub(crate) struct Plan {
-    /// Records that the map holds: a power of two.
+    /// The number of records in the map: a power of two.
     pub records: u32,
     /// Offset of the source address.
     pub source: u32,
-    /// Its bytes: 4 or 16.
+    /// Its length in bytes: 4 or 16.
     pub source_length: u32,
     /// Offsets of the ten digits of the calling number.
     pub calling: [u32; 2],
@@ -17,7 +17,7 @@ pub(crate) struct Plan {
     pub called: [u32; 2],
 }
 
-/// What changes in the packet from run to run.
+/// The values that change in the packet from run to run.
 #[repr(C)]
 #[derive(Clone, Copy)]
 #[cfg_attr(not(target_arch = "bpf"), derive(zerocopy::IntoBytes, zerocopy::Immutable))]

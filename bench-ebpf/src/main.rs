@@ -1,8 +1,8 @@
-//! What Ringfence's XDP program is measured beside.
+//! The programs that Ringfence's XDP program is compared with.
 //!
-//! [`drive`] writes a source address and two numbers into the packet, other ones at each run, and hands it to the program
-//! that is measured by a tail call: so all of them, Ringfence included, see the same sequence of packets, and none of them
-//! a packet whose look-ups are already in the cache because the run before made them.
+//! [`drive`] writes a source address and two numbers into the packet, different ones for each run, and passes it to the measured
+//! program by a tail call. So all of them, Ringfence included, see the same sequence of packets, and none of them sees a packet
+//! whose look-ups are already in the cache because the previous run made them.
 
 #![no_std]
 #![no_main]
@@ -34,11 +34,11 @@ static PLAN: Global<Plan> =
 
 #[map]
 static RECORDS: Array<Record> = Array::with_max_entries(1, 0);
-/// The record that comes next.
+/// The index of the next record.
 #[map]
 static NEXT: Array<u32> = Array::with_max_entries(1, 0);
-/// The program that is measured. Its index is a constant: the kernel makes such a tail call a plain jump, while an indirect
-/// one can cost more than all that is measured.
+/// The measured program. Its index is a constant: the kernel turns such a tail call into a plain jump, while an indirect one can
+/// cost more than the measured program.
 #[map]
 static PROGRAM: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
@@ -55,7 +55,7 @@ static HASH_IPV6: HashMap<[u8; 16], u32> = HashMap::with_max_entries(1, 0);
 #[map]
 static HASH_NUMBER: HashMap<[u8; 8], u32> = HashMap::with_max_entries(1, 0);
 
-/// The next record's number, kept for the program behind the tail call.
+/// The current record's index, kept for the program after the tail call.
 #[map]
 static CURRENT: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 
@@ -63,13 +63,13 @@ static CURRENT: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 #[expect(clippy::pointers_in_nomem_asm_block, reason = "the address passes through the asm block, which reads nothing")]
 fn plan() -> &'static Plan {
     let mut address = &raw const PLAN;
-    // SAFETY: moves a register to itself, so that LLVM does not see the zeroes that the loader replaces.
+    // SAFETY: moves a register to itself, so that LLVM does not see the values that the loader replaces.
     unsafe { core::arch::asm!("{0} = {0}", inout(reg) address, options(pure, nomem, nostack)) };
     // SAFETY: `Global` is a transparent wrapper of the `Plan` that it is initialised with, and nothing writes to it.
     unsafe { &*address.cast::<Plan>() }
 }
 
-/// Writes the next record's values into the packet and goes on to the program that is measured.
+/// Writes the next record's values into the packet and continues with the measured program.
 #[xdp(frags)]
 pub fn drive(context: XdpContext) -> u32 {
     let plan = plan();
@@ -94,19 +94,19 @@ pub fn drive(context: XdpContext) -> u32 {
     for offset in plan.called {
         write::<10>(&context, offset, &record.called);
     }
-    // SAFETY: the context is this run's. Comes back only if there is no such program.
+    // SAFETY: the context is this run's. The call returns only if there is no such program.
     unsafe { PROGRAM.tail_call(&context, 0) };
     XDP_ABORTED
 }
 
-/// Writes the first `N` bytes to a place in the packet; 0 is none.
+/// Writes the first `N` bytes to an offset in the packet. Offset 0 means nowhere.
 #[inline(always)]
 fn write<const N: usize>(context: &XdpContext, offset: u32, bytes: &[u8]) {
     let at = context.data() + (offset & 0x7ff) as usize;
     if offset == 0 || at + N > context.data_end() || bytes.len() < N {
         return;
     }
-    // SAFETY: `N` bytes from `at` on lie in the packet, by the comparison; the two do not overlap.
+    // SAFETY: `N` bytes from `at` on are in the packet, by the comparison. The two do not overlap.
     unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), at as *mut u8, N) };
 }
 
@@ -116,23 +116,23 @@ fn read<const N: usize>(context: &XdpContext, offset: u32) -> Option<[u8; N]> {
     if at + N > context.data_end() {
         return None;
     }
-    // SAFETY: `N` bytes from `at` on lie in the packet, by the comparison; bytes have no alignment.
+    // SAFETY: `N` bytes from `at` on are in the packet, by the comparison. Bytes have no alignment.
     Some(unsafe { (at as *const [u8; N]).read_unaligned() })
 }
 
-/// A hit drops, as a block list does.
+/// The verdict of a block list: a hit drops.
 #[inline(always)]
 fn verdict(hit: bool) -> u32 {
     if hit { XDP_DROP } else { XDP_PASS }
 }
 
-/// Nothing: what a run costs.
+/// Does nothing: the cost of a run itself.
 #[xdp(frags)]
 pub fn empty(_context: XdpContext) -> u32 {
     XDP_DROP
 }
 
-/// Reads the source address, and no more: what look-ups by it are counted from.
+/// Only reads the source address: the baseline of the look-ups by it.
 #[xdp(frags)]
 pub fn source_ipv4(context: XdpContext) -> u32 {
     let Some(key) = read::<4>(&context, plan().source) else { return XDP_ABORTED };
@@ -150,7 +150,7 @@ pub fn lpm_ipv4(context: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn hash_ipv4(context: XdpContext) -> u32 {
     let Some(key) = read::<4>(&context, plan().source) else { return XDP_ABORTED };
-    // SAFETY: only whether it is there is looked at.
+    // SAFETY: only the presence of the value is used.
     verdict(unsafe { HASH_IPV4.get(key) }.is_some())
 }
 
@@ -172,7 +172,7 @@ pub fn lpm_ipv6(context: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn hash_ipv6(context: XdpContext) -> u32 {
     let Some(key) = read::<16>(&context, plan().source) else { return XDP_ABORTED };
-    // SAFETY: only whether it is there is looked at.
+    // SAFETY: only the presence of the value is used.
     verdict(unsafe { HASH_IPV6.get(key) }.is_some())
 }
 
@@ -180,11 +180,11 @@ pub fn hash_ipv6(context: XdpContext) -> u32 {
 #[inline(always)]
 fn number() -> Option<[u8; 8]> {
     let record = RECORDS.get(*CURRENT.get(0)?)?;
-    // SAFETY: both are eight bytes without any meaning of their own.
+    // SAFETY: both are eight bytes, and every bit pattern is valid.
     Some(unsafe { core::mem::transmute::<[u32; 2], [u8; 8]>(record.key) })
 }
 
-/// Takes the calling number's key, and no more: what look-ups by it are counted from.
+/// Only reads the calling number's key: the baseline of the look-ups by it.
 #[xdp(frags)]
 pub fn calling(_context: XdpContext) -> u32 {
     let Some(key) = number() else { return XDP_ABORTED };
@@ -202,22 +202,22 @@ pub fn lpm_number(_context: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn hash_number(_context: XdpContext) -> u32 {
     let Some(key) = number() else { return XDP_ABORTED };
-    // SAFETY: only whether it is there is looked at.
+    // SAFETY: only the presence of the value is used.
     verdict(unsafe { HASH_NUMBER.get(key) }.is_some())
 }
 
-/// Bytes of Ethernet, IPv4 and UDP header: where the message is.
+/// Bytes of the Ethernet, IPv4 and UDP headers: the message's offset.
 const MESSAGE: u32 = 42;
-/// Bytes of a message that are looked at.
+/// The most bytes of a message that are read.
 const MESSAGE_MAX: u64 = 1472;
 const BUFFER: usize = 2048;
 
-/// Memory of the copy and the scan.
+/// The memory of the copy and the scan.
 #[repr(C)]
 pub struct Scratch {
     message: [u8; BUFFER + 64],
-    /// Where the lines of the headers that a filter would want start: From, To, User-Agent, Contact (or another Con...), Via,
-    /// Call-ID, the blank line; and how many lines there are.
+    /// Where the lines of the headers that a filter would need start: From, To, User-Agent, Contact (or another Con...), Via,
+    /// Call-ID, the blank line; and the number of lines.
     found: [u32; 8],
     cursor: u64,
     length: u64,
@@ -226,32 +226,32 @@ pub struct Scratch {
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
-/// Copies the message into this CPU's memory: what every reader does first, since a packet cannot be walked over with offsets
-/// that are not known in advance.
+/// Copies the message into this CPU's memory. Every reader does this first, since a packet cannot be read at offsets that are not
+/// known in advance.
 #[inline(always)]
 fn copy_message(context: &XdpContext) -> Option<&'static mut Scratch> {
     let scratch = SCRATCH.get_ptr_mut(0)?;
-    // SAFETY: this CPU's own value; one reference a run.
+    // SAFETY: this CPU's own value, with one reference per run.
     let scratch = unsafe { &mut *scratch };
     let all = (context.data_end() - context.data()) as u64;
     if all <= u64::from(MESSAGE) {
         return None;
     }
     let mut length = (all - u64::from(MESSAGE)).min(MESSAGE_MAX);
-    // SAFETY: moves a register to itself; else LLVM takes the check below for known, and the verifier does not.
+    // SAFETY: moves a register to itself. Otherwise LLVM would remove the check below, which the verifier needs.
     unsafe { core::arch::asm!("{0} = {0}", inout(reg) length, options(pure, nomem, nostack)) };
     if length == 0 || length > MESSAGE_MAX {
         return None;
     }
     let context: *mut xdp_md = context.ctx;
-    // SAFETY: the buffer has room for `length`, and the helper checks the packet's bounds.
+    // SAFETY: the buffer has room for `length` bytes, and the helper checks the packet's bounds.
     let status =
         unsafe { bpf_xdp_load_bytes(context, MESSAGE, scratch.message.as_mut_ptr().cast::<c_void>(), length as u32) };
     scratch.length = length;
     (status == 0).then_some(scratch)
 }
 
-/// Copies the message, and no more.
+/// Only copies the message.
 #[xdp(frags)]
 pub fn copy(context: XdpContext) -> u32 {
     match copy_message(&context) {
@@ -270,9 +270,9 @@ fn line_feeds(word: u64) -> u64 {
     zeros.wrapping_sub(ONES) & !zeros & HIGH
 }
 
-/// Bytes up to and with the first marked one.
+/// The number of bytes up to and including the first marked one.
 #[inline(always)]
-fn behind(marks: u64) -> u64 {
+fn after(marks: u64) -> u64 {
     (((marks & marks.wrapping_neg()).wrapping_sub(1)) & ONES).wrapping_mul(ONES) >> 56
 }
 
@@ -280,12 +280,12 @@ impl Scratch {
     #[inline(always)]
     fn word(&self, at: u64) -> u64 {
         let at = (at & (BUFFER as u64 - 1)) as usize;
-        // SAFETY: the mask leaves room for 64 bytes behind; bytes have no alignment.
+        // SAFETY: the mask leaves room for 64 bytes after the offset. Bytes have no alignment.
         unsafe { self.message.as_ptr().add(at).cast::<u64>().read_unaligned() }
     }
 
-    /// Looks at the beginning of a line by its first four letters; true at the blank line. The least that tells headers
-    /// apart: no compact names, no other case than the usual, no folded lines, no values.
+    /// Recognises a line by its first four letters. True for the blank line. This is the least that distinguishes headers: no
+    /// compact names, no other case than the usual one, no folded lines, no values.
     #[inline(always)]
     fn line(&mut self, at: u64) -> bool {
         const fn name(text: &[u8; 4]) -> u32 {
@@ -314,7 +314,7 @@ impl Scratch {
         false
     }
 
-    /// Goes over 32 bytes, or to the next line.
+    /// Takes 32 bytes, or the bytes up to the next line.
     #[inline(always)]
     fn step(&mut self) -> bool {
         let at = self.cursor;
@@ -324,13 +324,13 @@ impl Scratch {
         let (a, b) = (line_feeds(self.word(at)), line_feeds(self.word(at + 8)));
         let (c, d) = (line_feeds(self.word(at + 16)), line_feeds(self.word(at + 24)));
         let line = if a != 0 {
-            at + behind(a)
+            at + after(a)
         } else if b != 0 {
-            at + 8 + behind(b)
+            at + 8 + after(b)
         } else if c != 0 {
-            at + 16 + behind(c)
+            at + 16 + after(c)
         } else if d != 0 {
-            at + 24 + behind(d)
+            at + 24 + after(d)
         } else {
             self.cursor = at + 32;
             return false;
@@ -341,12 +341,12 @@ impl Scratch {
 }
 
 extern "C" fn step(_index: u64, scratch: *mut &mut Scratch) -> i64 {
-    // SAFETY: `bpf_loop` hands over the pointer that it was given, to a reference that outlives the loop.
+    // SAFETY: `bpf_loop` passes on the pointer that it was given, to a reference that outlives the loop.
     let scratch: &mut Scratch = unsafe { &mut **scratch };
     i64::from(scratch.step())
 }
 
-/// Copies the message and finds where the lines of its headers begin, and which a few of them are.
+/// Copies the message, finds where the lines of its headers begin, and recognises a few of them.
 #[xdp(frags)]
 pub fn copy_and_scan(context: XdpContext) -> u32 {
     let Some(mut scratch) = copy_message(&context) else { return XDP_ABORTED };
@@ -357,8 +357,8 @@ pub fn copy_and_scan(context: XdpContext) -> u32 {
     XDP_DROP
 }
 
-/// As [`copy_and_scan`], with a loop of its own in place of `bpf_loop`: each step of that one is a call, whose return is slow on
-/// processors that need a return thunk (AMD's Safe RET). It costs the verifier a path for each step instead.
+/// As [`copy_and_scan`], with a loop of its own instead of `bpf_loop`. Each step of `bpf_loop` is a call, whose return is slow on
+/// processors that need a return thunk (AMD's Safe RET). This loop costs the verifier a path for each step instead.
 #[xdp(frags)]
 pub fn copy_and_scan_unrolled(context: XdpContext) -> u32 {
     let Some(scratch) = copy_message(&context) else { return XDP_ABORTED };
@@ -367,7 +367,7 @@ pub fn copy_and_scan_unrolled(context: XdpContext) -> u32 {
     for _ in 0..192 {
         // Read back from memory the cursor is an unknown number to the verifier, and its states merge.
         let mut register = 0u64;
-        // SAFETY: moves a register to itself; it clobbers memory, that is the point.
+        // SAFETY: moves a register to itself. It is not `nomem`, so LLVM assumes that memory has changed.
         unsafe { core::arch::asm!("{0} = {0}", inout(reg) register, options(nostack)) };
         let _ = register;
         if scratch.step() {
@@ -377,7 +377,7 @@ pub fn copy_and_scan_unrolled(context: XdpContext) -> u32 {
     XDP_DROP
 }
 
-/// Drops every packet: what a veth pair and its driver can do at most.
+/// Drops every packet: the most that a veth pair and its driver can do.
 #[xdp(frags)]
 pub fn drop_all(_context: XdpContext) -> u32 {
     XDP_DROP
