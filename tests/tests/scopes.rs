@@ -295,6 +295,22 @@ fn texts() -> Vec<Row> {
             vec![setting("Contact", "<sip:mn@nm>")],
         ),
         (
+            "header.contact-host",
+            r#""^198[.]51[.]100[.]7([:;>]|$)""#,
+            vec![
+                setting("Contact", "<sip:1@198.51.100.7:5070;transport=tcp>"),
+                setting("Contact", "\"<sip:1@h>\" <sip:198.51.100.7>, <sip:1@h>"),
+                setting("Contact", "sip:1@198.51.100.7;expires=60"),
+            ],
+            vec![
+                setting("Contact", "<sip:198.51.100.7@h>"),
+                setting("Contact", "<sip:1@h>, <sip:1@198.51.100.7>"),
+                setting("Contact", "*"),
+                Packet::udp(call().without("Contact")),
+                from("198.51.100.7"),
+            ],
+        ),
+        (
             "header.from-display",
             r#""^sipvicious$""#,
             vec![setting("From", "\"sipvicious\" <sip:1@h>;tag=1"), setting("From", "sipvicious <sip:1@h>;tag=1")],

@@ -113,10 +113,12 @@ uris! {
     Diversion = 6, Diversion, need::FORWARDED;
     /// The entry of History-Info before the last.
     History = 7, HistoryInfo, need::FORWARDED;
+    /// The URI of the first Contact. Only texts ask for it.
+    Contact = 8, Contact, 0;
 }
 
 /// The number of [`UriOf`], rounded up to a power of two.
-pub const URIS: usize = 8;
+pub const URIS: usize = 16;
 
 const _: () = assert!(UriOf::COUNT <= URIS && URIS.is_power_of_two());
 

@@ -74,6 +74,7 @@ texts! {
     SdpSession = 11, "header.sdp-session", "session name (`s=`) of a session description in the body", Header(SdpSession);
     Body = 12, "body", "start of the body of a MESSAGE: regular expressions, sets", Header(Body);
     Server = 13, "header.server", "Server", Header(Server);
+    ContactHost = 14, "header.contact-host", "host of the Contact URI, and what follows it in the URI", Host(Contact);
 }
 
 /// The number of [`Text`]s, rounded up to a power of two.

@@ -3,7 +3,7 @@
 use filter_core::{
     layout::{Attestation, Method, NumberFormat, TEXTS, Verstat, anomaly},
     limits::INSPECTED_LENGTH,
-    scratch::{Header, Kind},
+    scratch::{Header, Kind, UriOf},
 };
 use filter_policy::model::Policy;
 
@@ -21,7 +21,7 @@ pub struct Message {
     /// Indexed by `Text`.
     pub texts: [Option<Vec<u8>>; TEXTS],
     /// Indexed by `UriOf`; empty if the message has none.
-    pub users: [Vec<u8>; 8],
+    pub users: [Vec<u8>; UriOf::COUNT],
     pub numbers: Numbers,
     pub calling_format: NumberFormat,
     pub called_format: NumberFormat,

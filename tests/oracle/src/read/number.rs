@@ -57,7 +57,7 @@ fn number(policy: &Policy, uri: &Uri) -> (Option<String>, NumberFormat) {
     (Some(number), format)
 }
 
-pub(super) fn read_numbers(policy: &Policy, packet: &Packet, message: &mut Message, uris: &[Uri; 8]) {
+pub(super) fn read_numbers(policy: &Policy, packet: &Packet, message: &mut Message, uris: &[Uri; UriOf::COUNT]) {
     let of = |of: UriOf| &uris[of.index()];
     let numbering = &policy.numbering;
     (message.numbers.called, message.called_format) = number(policy, of(UriOf::Request));

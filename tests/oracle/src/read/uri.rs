@@ -35,7 +35,7 @@ enum Form {
 }
 
 /// The URIs of a message, indexed by `UriOf`.
-pub(super) fn read_uris(message: &mut Message, start_line: &[u8], fields: &Fields) -> [Uri; 8] {
+pub(super) fn read_uris(message: &mut Message, start_line: &[u8], fields: &Fields) -> [Uri; UriOf::COUNT] {
     let request = if message.kind == Kind::Request {
         let at = words(start_line)[1].0;
         let at = at + usize::from(start_line[at] == b'<');
@@ -60,6 +60,7 @@ pub(super) fn read_uris(message: &mut Message, start_line: &[u8], fields: &Field
         name_addr(fields.first(Header::RemotePartyId)),
         name_addr(fields.first(Header::Diversion)),
         name_addr(earlier),
+        name_addr(fields.first(Header::Contact)),
     ];
     if [UriOf::Request, UriOf::From, UriOf::To].iter().any(|of| uris[of.index()].is_malformed) {
         message.anomalies |= anomaly::MALFORMED_URI;

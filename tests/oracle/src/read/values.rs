@@ -73,7 +73,7 @@ fn read_attestation(message: &mut Message, fields: &Fields) {
     }
 }
 
-fn read_texts(message: &mut Message, fields: &Fields, uris: &[Uri; 8]) {
+fn read_texts(message: &mut Message, fields: &Fields, uris: &[Uri; UriOf::COUNT]) {
     let kind = message.kind;
     let mut set = |text: Text, value: Option<&[u8]>| message.texts[text.index()] = value.map(<[u8]>::to_vec);
     let mut agent = fields.first(Header::UserAgent);
@@ -87,6 +87,7 @@ fn read_texts(message: &mut Message, fields: &Fields, uris: &[Uri; 8]) {
     set(Text::Subject, fields.first(Header::Subject));
     set(Text::Via, fields.first(Header::Via));
     let mut part = |text: Text, value: &Vec<u8>| set(text, Some(value.as_slice()).filter(|value| !value.is_empty()));
+    part(Text::ContactHost, &uris[UriOf::Contact.index()].host);
     part(Text::FromDisplay, &uris[UriOf::From.index()].display);
     part(Text::FromHost, &uris[UriOf::From.index()].host);
     part(Text::FromUser, &uris[UriOf::From.index()].user);
