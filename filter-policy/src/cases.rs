@@ -292,6 +292,14 @@ mod tests {
     }
 
     #[test]
+    fn an_error_that_quotes_its_file_is_safe_for_a_terminal() {
+        let folder = repository(&[("a.toml", "[[case]]\nname = \"x\"\ncaling = \"\u{202e}\"\n")]);
+        let error = read(folder.path()).unwrap_err()[0].to_string();
+        assert!(error.contains("caling = \"\\u{202e}\""), "{error}");
+        assert!(error.lines().count() > 1 && !error.contains('\u{202e}'), "{error}");
+    }
+
+    #[test]
     fn a_repository_without_tests_has_no_cases() {
         let folder = tempfile::tempdir().unwrap();
         assert!(read(folder.path()).unwrap().is_empty());

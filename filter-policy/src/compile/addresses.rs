@@ -97,10 +97,7 @@ pub(super) fn compile(
             };
             if entry.prefix > width || address & u128::MAX.checked_shr(u32::from(entry.prefix)).unwrap_or(0) != 0 {
                 let what = "not a network: bits are set after its prefix length";
-                errors.push(CompileError {
-                    origin: Some(list.origin.clone()),
-                    kind: CompileErrorKind::BadEntry { line: entry.line, what },
-                });
+                errors.push(CompileErrorKind::BadEntry { line: entry.line, what }.at(&list.origin));
                 continue;
             }
             entries.push(Entry { key: address, length: entry.prefix, item: id as u32 });

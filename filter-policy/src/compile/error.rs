@@ -15,6 +15,18 @@ pub struct CompileError {
     pub kind: CompileErrorKind,
 }
 
+impl CompileErrorKind {
+    /// The error at a place in the policy's files.
+    pub(super) fn at(self, origin: &Origin) -> CompileError {
+        CompileError { origin: Some(origin.clone()), kind: self }
+    }
+
+    /// The error about the policy as a whole.
+    pub(super) fn about_policy(self) -> CompileError {
+        CompileError { origin: None, kind: self }
+    }
+}
+
 /// What is wrong with a policy that resolved but does not compile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompileErrorKind {

@@ -107,7 +107,7 @@ pub(crate) fn compile_cached(policy: &Policy, cache: &mut CompileCache) -> Resul
     let anomaly_row = anomaly_rows(policy, &mut rows, &mut errors);
     let message_row = rows.push(message_rules);
     if rows.len() > MAX_ROWS {
-        errors.push(CompileError { origin: None, kind: CompileErrorKind::TooManyRows(rows.len()) });
+        errors.push(CompileErrorKind::TooManyRows(rows.len()).about_policy());
     }
 
     let (Some(addresses), Some(numbers), true) = (addresses, numbers, errors.is_empty()) else {
@@ -156,7 +156,7 @@ pub(crate) fn compile_cached(policy: &Policy, cache: &mut CompileCache) -> Resul
 
 /// Turns an error, which concerns the policy as a whole, into None and an element of `errors`.
 fn ok_or_push<T>(result: Result<T, CompileErrorKind>, errors: &mut Vec<CompileError>) -> Option<T> {
-    result.map_err(|kind| errors.push(CompileError { origin: None, kind })).ok()
+    result.map_err(|kind| errors.push(kind.about_policy())).ok()
 }
 
 /// Errors about what does not fit into the layout at all.
@@ -164,10 +164,10 @@ fn limits(policy: &Policy) -> Vec<CompileError> {
     let mut errors = Vec::new();
     if let Some(rule) = policy.rules.get(MAX_RULES) {
         let kind = CompileErrorKind::TooManyRules(policy.rules.len());
-        errors.push(CompileError { origin: Some(rule.origin.clone()), kind });
+        errors.push(kind.at(&rule.origin));
     }
     if policy.ports.len() > MAX_PORTS {
-        errors.push(CompileError { origin: None, kind: CompileErrorKind::TooManyPorts(policy.ports.len()) });
+        errors.push(CompileErrorKind::TooManyPorts(policy.ports.len()).about_policy());
     }
     errors
 }

@@ -101,10 +101,7 @@ pub(super) fn compile(
         entries.reserve(list.entries.len());
         for entry in list.entries.iter().filter(|entry| entry.score >= atom.at_least) {
             if let Err(what) = add_entry(&mut entries, entry, item as u32) {
-                errors.push(CompileError {
-                    origin: Some(list.origin.clone()),
-                    kind: CompileErrorKind::BadEntry { line: entry.line, what },
-                });
+                errors.push(CompileErrorKind::BadEntry { line: entry.line, what }.at(&list.origin));
             }
         }
     }
@@ -117,9 +114,7 @@ pub(super) fn compile(
                 length: 4 * range.prefix.len() as u8,
                 item: first_range + index as u32,
             }),
-            None => {
-                errors.push(CompileError { origin: None, kind: CompileErrorKind::BadNumberRange(range.prefix.clone()) })
-            }
+            None => errors.push(CompileErrorKind::BadNumberRange(range.prefix.clone()).about_policy()),
         }
     }
 

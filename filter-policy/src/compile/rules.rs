@@ -32,10 +32,7 @@ pub(super) fn rules(policy: &Policy, errors: &mut Vec<CompileError>) -> Vec<Rule
                     over_interval = interval;
                     over_burst = interval.saturating_mul(u64::from(over.burst));
                 }
-                _ => errors.push(CompileError {
-                    origin: Some(rule.origin.clone()),
-                    kind: CompileErrorKind::ZeroRate(rule.name.clone()),
-                }),
+                _ => errors.push(CompileErrorKind::ZeroRate(rule.name.clone()).at(&rule.origin)),
             }
             (over_per, over_prefix) = (over.per.number(), over.prefix);
         }

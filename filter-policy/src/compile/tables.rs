@@ -49,7 +49,7 @@ pub(super) fn value_rows(
             if matches!(&condition.test, Test::Format(identity, _) if !matches!(identity, Identity::Called | Identity::Calling))
             {
                 let kind = CompileErrorKind::NoFormat(rule.name.clone());
-                errors.push(CompileError { origin: Some(condition.origin.clone()), kind });
+                errors.push(kind.at(&condition.origin));
             }
         }
     }
@@ -114,7 +114,7 @@ pub(super) fn anomaly_rows(policy: &Policy, rows: &mut Rows, errors: &mut Vec<Co
             if !condition.negated {
                 if asked {
                     let kind = CompileErrorKind::SeveralPositive { rule: rule.name.clone(), scope: "anomaly" };
-                    errors.push(CompileError { origin: Some(condition.origin.clone()), kind });
+                    errors.push(kind.at(&condition.origin));
                     continue;
                 }
                 asked = true;

@@ -92,10 +92,10 @@ impl<'a> Collected<'a> {
                 used = true;
                 if !condition.negated {
                     if asked {
-                        errors.push(CompileError {
-                            origin: Some(condition.origin.clone()),
-                            kind: CompileErrorKind::SeveralPositive { rule: conditions.name.clone(), scope: name },
-                        });
+                        errors.push(
+                            CompileErrorKind::SeveralPositive { rule: conditions.name.clone(), scope: name }
+                                .at(&condition.origin),
+                        );
                         continue;
                     }
                     asked = true;
@@ -120,7 +120,7 @@ impl<'a> Collected<'a> {
         let bad = self.patterns.iter().filter_map(|pattern| {
             let reason = dfa::parse(&pattern.entry.pattern).err()?;
             let kind = CompileErrorKind::BadPattern { pattern: pattern.entry.pattern.clone(), reason };
-            Some(CompileError { origin: Some(pattern.origin()), kind })
+            Some(kind.at(&pattern.origin()))
         });
         let before = errors.len();
         errors.extend(bad);
@@ -175,6 +175,6 @@ impl<'a> Collected<'a> {
                 CompileErrorKind::PatternsTooLarge { pattern: text, text: name, count: too_many, need, without }
             }
         };
-        CompileError { origin: Some(pattern.origin()), kind }
+        kind.at(&pattern.origin())
     }
 }
