@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use filter_core::layout::Action;
-use filter_policy::files;
+use filter_policy::{files, language::action::Action};
 
 #[test]
 fn every_case_of_the_sample_holds_and_every_rule_has_one() {

@@ -1,7 +1,7 @@
-//! From a policy repository to an image, and packets judged in user space.
+//! From a policy repository to an image of the kernel's maps, and packets judged in user space.
 //!
-//! A policy's way: [`language`] parses `policy.toml`, [`resolve`] makes a [`model::Policy`] of it and its [`lists`],
-//! [`lint`] warns about what that policy does, [`compile`] makes an [`image::Image`] of it; [`build`] goes all of it.
+//! [`build`] takes a policy all the way: [`language`] parses `policy.toml`, [`resolve`] reads its [`lists`] and makes a
+//! [`model::Policy`], [`lint`] adds warnings, and [`compile`] makes the [`image::Image`].
 
 pub mod capture;
 pub mod cases;
@@ -15,37 +15,44 @@ pub mod lint;
 pub mod lists;
 pub mod model;
 pub mod numbering;
-pub mod resolve;
 pub mod sample_policy;
+#[doc(hidden)]
+pub mod testing;
 
 mod cache;
+mod locate;
+mod resolve;
 
 use std::{path::Path, time::Instant};
 
-pub use self::{
-    cache::BuildCache,
-    resolve::{load, load_from, today},
-};
+pub use self::cache::BuildCache;
 use self::{
+    cache::ListCache,
     compile::{CompileError, CompileErrorKind},
-    files::Files,
+    files::{Directory, Files},
     image::Image,
-    language::diagnostics::{Code, Diagnostic, Diagnostics, Place},
+    language::{
+        diagnostics::{Code, Diagnostic, Diagnostics, SourceFile},
+        source,
+    },
     lists::Day,
-    model::{Origin, Policy},
+    model::Policy,
 };
+
+/// The policy file of a repository.
+pub const POLICY_FILE: &str = "policy.toml";
 
 /// A policy that can be loaded into the kernel, with the warnings about it.
 pub struct Built {
     /// What the files say.
     pub policy: Policy,
-    /// What lies in the maps.
+    /// What goes into the maps.
     pub image: Image,
     /// Warnings.
     pub diagnostics: Diagnostics,
 }
 
-/// Parses, resolves and compiles a policy repository. `today` decides what has expired.
+/// Parses, resolves, lints and compiles a policy repository. `today` decides what has expired.
 ///
 /// # Errors
 ///
@@ -54,14 +61,14 @@ pub fn build(files: &dyn Files, today: Day) -> Result<Built, Diagnostics> {
     build_cached(files, today, &mut BuildCache::default())
 }
 
-/// As [`build`], reusing what the build before left in `cache`: the outcome is the same, sooner.
+/// As [`build`], reusing what the last build left in `cache`. The result is the same, only sooner.
 ///
 /// # Errors
 ///
 /// As for [`build`].
 pub fn build_cached(files: &dyn Files, today: Day, cache: &mut BuildCache) -> Result<Built, Diagnostics> {
     let start = Instant::now();
-    let (policy, mut diagnostics) = resolve::load_cached(files, today, &mut cache.lists)?;
+    let (policy, mut diagnostics) = load_cached(files, today, &mut cache.lists)?;
     tracing::debug!(after = ?start.elapsed(), "policy read");
     let compiled = compile::compile_cached(&policy, &mut cache.compiled);
     tracing::debug!(after = ?start.elapsed(), "policy compiled");
@@ -69,51 +76,110 @@ pub fn build_cached(files: &dyn Files, today: Day, cache: &mut BuildCache) -> Re
         Ok(image) => Ok(Built { policy, image, diagnostics }),
         Err(errors) => {
             for error in &errors {
-                diagnostics.push(told(error, files));
+                diagnostics.push(compile_diagnostic(error, files));
             }
-            diagnostics.sort(Path::new(resolve::POLICY_FILE));
+            diagnostics.sort(Path::new(POLICY_FILE));
             Err(diagnostics)
         }
     }
 }
 
-/// Gives a compile error the source line it is about.
-fn told(error: &CompileError, files: &dyn Files) -> Diagnostic {
-    let code = match &error.kind {
-        CompileErrorKind::BadEntry { .. } | CompileErrorKind::BadNumberRange(_) => Code::BadNumber,
-        CompileErrorKind::BadPattern { .. } => Code::BadPattern,
-        CompileErrorKind::NoFormat(_) | CompileErrorKind::SeveralPositive { .. } => Code::BadValue,
-        CompileErrorKind::ZeroRate(_) => Code::BadRate,
-        CompileErrorKind::TooManyPorts(_) => Code::TooManyPorts,
-        CompileErrorKind::TooManyRules(_) => Code::TooManyRules,
-        CompileErrorKind::PatternsTooLarge { .. }
-        | CompileErrorKind::TooManyClasses { .. }
-        | CompileErrorKind::TooManyRows(_) => Code::TooLarge,
-    };
-    let diagnostic = Diagnostic::error(code, error.to_string());
-    let (diagnostic, part) = match &error.kind {
-        CompileErrorKind::PatternsTooLarge { pattern, .. } => {
-            let help = "bounded repetitions (`{n,m}`), `.*` in the middle and wide classes cost most: write them shorter, or \
-                        leave them out";
-            (diagnostic.help(help), pattern.as_str())
+/// Parses, resolves and lints the policy repository in a directory, without compiling it.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, warnings included. A directory that cannot be opened is one diagnostic without a place.
+pub fn load(directory: &Path) -> Result<(Policy, Diagnostics), Diagnostics> {
+    match Directory::new(directory) {
+        Ok(files) => load_from(&files, today()),
+        Err(error) => {
+            let message = format!("cannot open the policy directory {}: {error}", directory.display());
+            Err(only(Diagnostic::error(Code::MissingFile, message)))
         }
-        CompileErrorKind::BadPattern { pattern, .. } => (diagnostic, pattern.as_str()),
-        _ => (diagnostic, ""),
-    };
-    match &error.origin {
-        None => diagnostic,
-        Some(origin) => diagnostic.at(line_of(origin, part, files)),
     }
 }
 
-/// The part of an origin's line that reads so, or else the whole line.
-fn line_of(origin: &Origin, part: &str, files: &dyn Files) -> Place {
-    let content = files.read(&origin.file).unwrap_or_default();
-    let index = (origin.line as usize).saturating_sub(1);
-    let line = content.split(|&byte| byte == b'\n').nth(index).unwrap_or_default();
-    if let Some(at) = line.windows(part.len().max(1)).position(|window| window == part.as_bytes()) {
-        return Place::new(&origin.file, origin.line, line, at..at + part.len());
+/// Parses, resolves and lints a policy repository from anywhere. `today` decides what has expired.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, warnings included.
+pub fn load_from(files: &dyn Files, today: Day) -> Result<(Policy, Diagnostics), Diagnostics> {
+    load_cached(files, today, &mut ListCache::default())
+}
+
+/// Today's date in UTC.
+#[must_use]
+pub fn today() -> Day {
+    let date = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    (date.year().unsigned_abs(), date.month().unsigned_abs(), date.day().unsigned_abs())
+}
+
+/// As [`load_from`]; lists in `cache` are not read again.
+fn load_cached(files: &dyn Files, today: Day, cache: &mut ListCache) -> Result<(Policy, Diagnostics), Diagnostics> {
+    let file = read_policy_file(files).map_err(only)?;
+    let mut diagnostics = Diagnostics::default();
+    let source = source::parse(&file, &mut diagnostics);
+    let resolved = resolve::resolve(&file, &source, files, today, cache, &mut diagnostics);
+    let is_usable = !diagnostics.has_errors();
+    if is_usable {
+        lint::lint(&resolved, &source, &file, today, &mut diagnostics);
     }
-    let start = line.len() - line.trim_ascii_start().len();
-    Place::new(&origin.file, origin.line, line, start..line.trim_ascii_end().len())
+    diagnostics.sort(Path::new(POLICY_FILE));
+    if is_usable { Ok((resolved.policy, diagnostics)) } else { Err(diagnostics) }
+}
+
+fn read_policy_file(files: &dyn Files) -> Result<SourceFile, Diagnostic> {
+    const BYTE_ORDER_MARK: char = '\u{feff}';
+    let path = Path::new(POLICY_FILE);
+    let content = files.read(path).map_err(|error| {
+        let message = format!("cannot read {POLICY_FILE}: {}", resolve::reason(&error));
+        let help = "a policy repository is a directory that contains `policy.toml`";
+        Diagnostic::error(Code::MissingFile, message).help(help)
+    })?;
+    let text = std::str::from_utf8(&content).map_err(|error| {
+        let valid = String::from_utf8_lossy(&content[..error.valid_up_to()]).into_owned();
+        let end = valid.len();
+        let place = SourceFile::new(path, valid).place(end..end);
+        let message = "the policy is not valid UTF-8 from here on";
+        Diagnostic::error(Code::Syntax, message).at(place).help("save the file as UTF-8")
+    })?;
+    Ok(SourceFile::new(path, text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).to_owned()))
+}
+
+fn only(diagnostic: Diagnostic) -> Diagnostics {
+    let mut diagnostics = Diagnostics::default();
+    diagnostics.push(diagnostic);
+    diagnostics
+}
+
+/// A compile error, with the source line it is about.
+fn compile_diagnostic(error: &CompileError, files: &dyn Files) -> Diagnostic {
+    let mut help = None;
+    let mut part = "";
+    let code = match &error.kind {
+        CompileErrorKind::BadEntry { .. } | CompileErrorKind::BadNumberRange(_) => Code::BadNumber,
+        CompileErrorKind::BadPattern { pattern, .. } => {
+            part = pattern;
+            Code::BadPattern
+        }
+        CompileErrorKind::NoFormat(_) | CompileErrorKind::SeveralPositive { .. } => Code::BadValue,
+        CompileErrorKind::PatternsTooLarge { pattern, .. } => {
+            part = pattern;
+            help = Some(
+                "bounded repetitions (`{n,m}`), `.*` in the middle and large character classes cost most: shorten them, or \
+                 remove them",
+            );
+            Code::TooLarge
+        }
+        CompileErrorKind::TooManyClasses { .. } | CompileErrorKind::TooManyRows(_) => Code::TooLarge,
+        CompileErrorKind::TooManyPorts(_) => Code::TooManyPorts,
+        CompileErrorKind::TooManyRules(_) => Code::TooManyRules,
+        CompileErrorKind::ZeroRate(_) => Code::BadRate,
+    };
+    let diagnostic = Diagnostic::error(code, error.to_string()).maybe_help(help.map(str::to_owned));
+    match &error.origin {
+        None => diagnostic,
+        Some(origin) => diagnostic.at(locate::place_of(origin, part, files)),
+    }
 }

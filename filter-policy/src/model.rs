@@ -1,12 +1,13 @@
-//! A resolved policy: every set looked up, every list read, every value parsed; nothing compiled yet.
+//! A resolved policy: sets are looked up, lists read and values parsed, but nothing is compiled yet.
 //!
-//! It is what the compiler takes and what the naive evaluator of the tests walks over.
+//! The compiler takes it, and so does the tests' naive evaluator, which judges packets without a compiled policy.
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
-use crate::language::scope::Scope;
-use filter_core::layout::{Action, Attestation, Method, NumberFormat, Per, Text, Transport, Verstat};
+use filter_core::layout::{Attestation, Method, NumberFormat, Per, Text, Transport, Verstat};
 use ipnet::IpNet;
+
+use crate::language::{action::Action, scope::Scope, stage::Stage};
 
 /// A place in one of the policy repository's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,11 +21,11 @@ pub struct Origin {
 /// A resolved policy.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// True if a packet is dropped that no rule decided.
+    /// True if packets that no rule decides are dropped.
     pub default_drop: bool,
-    /// Signalling ports, sorted, without duplicates.
+    /// The signalling ports, sorted, without duplicates.
     pub ports: Vec<(u16, Transport)>,
-    /// Number normalisation.
+    /// How numbers are normalised.
     pub numbering: Numbering,
     /// The rules, in file order.
     pub rules: Vec<Rule>,
@@ -32,26 +33,26 @@ pub struct Policy {
     pub never_ban: Vec<Arc<AddressList>>,
 }
 
-/// Number normalisation, as configured. Digit strings hold ASCII digits only.
+/// How numbers are normalised. Digit strings hold ASCII digits only.
 #[derive(Clone, Debug)]
 pub struct Numbering {
-    /// Country code of a bare national number.
+    /// The country code that bare national numbers belong to.
     pub country_code: String,
-    /// Dialled before an international number; empty for none.
+    /// Dialled before international numbers; empty for none.
     pub international_prefix: String,
-    /// Dialled before a national number; empty for none.
+    /// Dialled before national numbers; empty for none.
     pub national_prefix: String,
-    /// True: other digits are national; false: they are E.164 without the plus.
+    /// True if other digits are national numbers, false if they are E.164 without the plus.
     pub bare_national: bool,
-    /// Digits that neighbours share.
+    /// How many first digits neighbours share.
     pub neighbor_digits: u8,
-    /// Sources whose asserted identity is believed.
+    /// Sources whose P-Asserted-Identity is trusted.
     pub asserted_identity_from: Vec<Arc<AddressList>>,
-    /// What is known of number ranges: countries, regions, holders, assignment. More specific prefixes come later.
+    /// What is known about number ranges: countries, regions, holders, assignment. Longer prefixes come later.
     pub ranges: Vec<NumberRange>,
 }
 
-/// A fact about the numbers that begin with a prefix; a longer prefix overrides the fields it sets.
+/// What is known about numbers with a prefix. A longer prefix overrides the fields that it sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NumberRange {
     /// The prefix's digits, country code first.
@@ -62,9 +63,9 @@ pub struct NumberRange {
     pub region: Option<Arc<str>>,
     /// OCN or SPID.
     pub spid: Option<Arc<str>>,
-    /// Fewest and most digits, country code included.
+    /// The fewest and the most digits, including the country code.
     pub digits: Option<(u8, u8)>,
-    /// Format of numbers of possible length.
+    /// The format of numbers with a possible length.
     pub format: Option<NumberFormat>,
 }
 
@@ -73,36 +74,32 @@ pub struct NumberRange {
 pub struct Rule {
     /// Its name, unique in the policy.
     pub name: String,
-    /// Its stage; `blacklist` unless the file says otherwise.
-    pub stage: String,
+    /// Its stage.
+    pub stage: Stage,
     /// All must hold.
     pub conditions: Vec<Condition>,
     /// What it does.
     pub action: Action,
-    /// Ban seconds, or a reject's status code; 0 otherwise.
-    pub argument: u32,
-    /// Where a divert sends to; empty otherwise.
-    pub divert_to: String,
     /// True for `mode = "report"`.
     pub report: bool,
     /// The rate that must be exceeded for the rule to match.
     pub over: Option<Over>,
-    /// Legal basis; travels with events and metrics.
+    /// The legal basis, which is part of its events and metrics.
     pub basis: Option<String>,
-    /// Where it stands.
+    /// Where it is written.
     pub origin: Origin,
 }
 
 /// A rate.
 #[derive(Clone, Debug)]
 pub struct Over {
-    /// Packets.
+    /// How many packets.
     pub count: u32,
-    /// In so many nanoseconds.
+    /// Per how many nanoseconds.
     pub period: u64,
-    /// Packets above the rate that may come at once.
+    /// How many packets above the rate may come at once.
     pub burst: u32,
-    /// Counted by.
+    /// What is counted separately.
     pub per: Per,
     /// Bits or digits of a prefix key; 0 for the whole value.
     pub prefix: u8,
@@ -111,15 +108,15 @@ pub struct Over {
 /// One condition of a rule.
 #[derive(Clone, Debug)]
 pub struct Condition {
-    /// What is looked at and for which values: any of them holds.
+    /// The scope and its values, of which any must hold.
     pub test: Test,
-    /// True if the condition holds when none of the values does.
+    /// True if the condition holds when none of its values does.
     pub negated: bool,
-    /// Where it stands.
+    /// Where it is written.
     pub origin: Origin,
 }
 
-/// What a condition looks at, with its values.
+/// A scope, with the values that it is compared with.
 #[derive(Clone, Debug)]
 pub enum Test {
     /// `source`.
@@ -142,9 +139,9 @@ pub enum Test {
     Region(Identity, Vec<String>),
     /// `calling_spid` and the like.
     Spid(Identity, Vec<String>),
-    /// `calling_format`, `called_format` (only `Calling` and `Called` occur).
+    /// `calling_format`, `called_format`: only `Calling` and `Called` occur.
     Format(Identity, Vec<NumberFormat>),
-    /// `calling_reputation`: the score in the scored lists (the highest, where several hold the number) compares so.
+    /// `calling_reputation`: the number's highest score in the scored lists, compared with a threshold.
     Reputation(Vec<Arc<NumberList>>, Comparison, u32),
     /// `attestation`.
     Attestation(Vec<Attestation>),
@@ -157,7 +154,7 @@ pub enum Test {
 }
 
 impl Test {
-    /// The scope that the condition is on.
+    /// The scope. `upstream` is resolved to sources.
     #[must_use]
     pub fn scope(&self) -> Scope {
         match self {
@@ -196,7 +193,7 @@ pub enum Identity {
     From,
 }
 
-/// How a score is compared with a threshold.
+/// How a score is compared with the threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is the comparison of its name")]
 pub enum Comparison {
@@ -207,16 +204,16 @@ pub enum Comparison {
     More,
 }
 
-/// Addresses of a set, or written in a rule.
+/// Addresses, from a set or written in a rule.
 #[derive(Clone, Debug)]
 pub struct AddressList {
-    /// The set's name, none for values written in the rule.
+    /// The set's name; none for values written in a rule.
     pub name: Option<String>,
-    /// Label of the peer these addresses belong to (`upstream`).
+    /// The label of the peer that the addresses belong to, for `upstream`.
     pub label: Option<String>,
     /// The entries, in file order.
     pub entries: Vec<AddressEntry>,
-    /// Where it comes from: the list file, or the rule's place.
+    /// Where it comes from: the list's file, or the place in the policy.
     pub origin: Origin,
 }
 
@@ -227,7 +224,7 @@ pub struct AddressEntry {
     pub address: IpAddr,
     /// Prefix length.
     pub prefix: u8,
-    /// Line in the list's file.
+    /// Its line in the list's file.
     pub line: u32,
 }
 
@@ -235,17 +232,18 @@ impl AddressEntry {
     /// The network.
     ///
     /// # Panics
-    /// The prefix is longer than the address, which no list that was read holds.
+    ///
+    /// If the prefix is longer than the address. Lists that were read hold no such entry.
     #[must_use]
     pub fn network(&self) -> IpNet {
         IpNet::new_assert(self.address, self.prefix)
     }
 }
 
-/// Numbers of a set, or written in a rule.
+/// Numbers, from a set or written in a rule.
 #[derive(Clone, Debug)]
 pub struct NumberList {
-    /// The set's name, none for values written in the rule.
+    /// The set's name; none for values written in a rule.
     pub name: Option<String>,
     /// The entries, in file order.
     pub entries: Vec<NumberEntry>,
@@ -253,27 +251,27 @@ pub struct NumberList {
     pub origin: Origin,
 }
 
-/// A number prefix, or exactly one number, already in E.164 form (or a short code).
+/// A number prefix, or exactly one number: in E.164 form, or a short code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NumberEntry {
-    /// The digits as BCD, the first in the top nibble; unused nibbles zero.
+    /// The digits as BCD, the first one in the top nibble. Unused nibbles are zero.
     pub digits: u64,
-    /// How many, 1 to 15.
+    /// How many digits, 1 to 15.
     pub length: u8,
-    /// True if only exactly this number is meant (`$`).
+    /// True for exactly this number (`$`).
     pub exact: bool,
-    /// Score, in scored lists; 0 otherwise.
+    /// Its score; 0 unless the list is scored.
     pub score: u32,
-    /// Line in the list's file.
+    /// Its line in the list's file.
     pub line: u32,
 }
 
-/// Patterns of a set, or written in a rule.
+/// Patterns, from a set or written in a rule.
 #[derive(Clone, Debug)]
 pub struct PatternList {
-    /// The set's name, none for values written in the rule.
+    /// The set's name; none for values written in a rule.
     pub name: Option<String>,
-    /// The entries, in file order: each a regular expression that parsed.
+    /// The entries, in file order. All of them parse.
     pub entries: Vec<PatternEntry>,
     /// Where it comes from.
     pub origin: Origin,
@@ -284,6 +282,6 @@ pub struct PatternList {
 pub struct PatternEntry {
     /// The expression.
     pub pattern: String,
-    /// Line in the list's file.
+    /// Its line in the list's file.
     pub line: u32,
 }

@@ -1,7 +1,8 @@
-//! What people are told about policies with mistakes: `broken-policies` holds one repository for each, named by the code
-//! that it is about, and in `expected.txt` the words.
+//! The diagnostics of policies with mistakes. `broken-policies` holds a repository for each mistake, named after the code of
+//! its diagnostic, with the expected text in `expected.txt`.
 //!
-//! `RINGFENCE_UPDATE_EXPECTED=1 cargo test -p ringfence --test broken_policies` writes the words anew: read the difference.
+//! `RINGFENCE_UPDATE_EXPECTED=1 cargo test -p filter-policy --test broken_policies` rewrites the expected texts: read the
+//! difference.
 
 use std::{
     collections::BTreeSet,
@@ -15,15 +16,13 @@ use filter_policy::{
     files::Directory,
     language::diagnostics::{Code, Diagnostics},
     lint::gateway,
+    testing::TODAY,
 };
-
-/// The day on which all of this is true.
-const TODAY: (u16, u8, u8) = (2026, 11, 21);
 
 /// The default gateway of the host that the policies are checked on.
 const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 7, 1));
 
-/// Folders that are about several codes at once.
+/// Folders with mistakes of several codes.
 const MIXED: [&str; 1] = ["several-mistakes"];
 
 fn folders() -> Vec<(String, PathBuf)> {
@@ -38,9 +37,9 @@ fn folders() -> Vec<(String, PathBuf)> {
     folders
 }
 
-/// What is told about each folder.
-static TOLD: LazyLock<Vec<(String, PathBuf, Diagnostics)>> = LazyLock::new(|| {
-    let told = |folder: &Path| {
+/// The diagnostics of each folder.
+static REPORTED: LazyLock<Vec<(String, PathBuf, Diagnostics)>> = LazyLock::new(|| {
+    let diagnostics = |folder: &Path| {
         let files = Directory::new(folder).expect("the folder can be opened");
         match filter_policy::build(&files, TODAY) {
             Ok(mut built) => {
@@ -50,36 +49,36 @@ static TOLD: LazyLock<Vec<(String, PathBuf, Diagnostics)>> = LazyLock::new(|| {
             Err(diagnostics) => diagnostics,
         }
     };
-    folders().into_iter().map(|(name, folder)| (name, folder.clone(), told(&folder))).collect()
+    folders().into_iter().map(|(name, folder)| (name, folder.clone(), diagnostics(&folder))).collect()
 });
 
 #[test]
-fn each_mistake_is_told_in_the_expected_words() {
+fn each_mistake_is_reported_in_the_expected_words() {
     let update = std::env::var_os("RINGFENCE_UPDATE_EXPECTED").is_some();
     let mut wrong = Vec::new();
-    for (name, folder, diagnostics) in &*TOLD {
-        let words = format!("{}{}\n", diagnostics.render(false, None), diagnostics.totals());
+    for (name, folder, diagnostics) in &*REPORTED {
+        let text = format!("{}{}\n", diagnostics.render(false, None), diagnostics.totals());
         let path = folder.join("expected.txt");
         if update {
-            fs::write(&path, words).expect("the folder can be written");
-        } else if fs::read_to_string(&path).unwrap_or_default() != words {
-            wrong.push(format!("{name}: this was said:\n{words}"));
+            fs::write(&path, text).expect("the folder can be written");
+        } else if fs::read_to_string(&path).unwrap_or_default() != text {
+            wrong.push(format!("{name}: the text is now:\n{text}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
-fn each_folder_is_told_its_own_mistake_and_no_other() {
-    for (name, _, diagnostics) in &*TOLD {
+fn each_folder_has_its_own_mistake_and_no_other() {
+    for (name, _, diagnostics) in &*REPORTED {
         if MIXED.contains(&name.as_str()) {
             continue;
         }
         let expected = name.split("--").next().expect("a name has a first part");
         let codes: BTreeSet<_> = diagnostics.iter().map(|diagnostic| diagnostic.code.name()).collect();
-        // The parser goes on behind what it cannot read.
-        let told: Vec<_> = codes.into_iter().filter(|code| !(name == "syntax" && *code == "bad-action")).collect();
-        assert_eq!(told, [expected], "{name}");
+        // The parser continues after what it cannot read.
+        let codes: Vec<_> = codes.into_iter().filter(|code| !(name == "syntax" && *code == "bad-action")).collect();
+        assert_eq!(codes, [expected], "{name}");
     }
 }
 
@@ -93,9 +92,9 @@ fn every_code_has_a_broken_policy() {
 }
 
 #[test]
-fn every_error_and_warning_has_a_place_and_most_a_way_out() {
+fn every_diagnostic_has_a_place_and_most_have_help() {
     let mut without_help = BTreeSet::new();
-    for (name, _, diagnostics) in &*TOLD {
+    for (name, _, diagnostics) in &*REPORTED {
         for diagnostic in diagnostics.iter() {
             assert!(diagnostic.place.is_some(), "{name}: {}", diagnostic.message);
             if diagnostic.help.is_none() {
@@ -103,7 +102,7 @@ fn every_error_and_warning_has_a_place_and_most_a_way_out() {
             }
         }
     }
-    // The parser's own words, a limit of the table, and what says the mend by saying what is wrong.
+    // The TOML parser's own messages, a limit of the pattern table, and messages that already say what to do.
     let allowed =
         BTreeSet::from(["bad-number", "duplicate-port", "impossible-number", "syntax", "too-large", "wrong-type"]);
     assert!(without_help.is_subset(&allowed), "{:?}", without_help.difference(&allowed));

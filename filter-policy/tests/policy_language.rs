@@ -1,20 +1,19 @@
-//! The policy language: what each form in a file means.
+//! The policy language: what each form of it means.
 
 use std::fmt::Write as _;
 
-use filter_core::layout::{Action, Attestation, Method, NumberFormat, Per, Text, Transport, Verstat, anomaly};
+use filter_core::layout::{Attestation, Method, NumberFormat, Per, Text, Transport, Verstat, anomaly};
 use filter_policy::{
-    files::Table,
     language::{
+        action::Action,
         diagnostics::{Code, Diagnostics, Severity},
         scope::SCOPES,
     },
-    load_from,
     model::{Comparison, Condition, Identity, MethodName, Policy, Test},
+    testing,
 };
 
-const TODAY: (u16, u8, u8) = (2026, 11, 21);
-const SCORED: &[u8] = b"number,score\n12125559080$,80\n";
+const SCORED: &str = "number,score\n12125559080$,80\n";
 const SETS: &str = r#"
 [sets.trunks]
 addresses = ["192.0.2.10", "2001:db8::/64"]
@@ -31,7 +30,7 @@ patterns = ["viagra"]
 "#;
 
 fn load(text: &str) -> Result<(Policy, Diagnostics), Diagnostics> {
-    load_from(&Table(&[("policy.toml", text.as_bytes()), ("lists/scored.csv", SCORED)]), TODAY)
+    testing::load(&[("policy.toml", text), ("lists/scored.csv", SCORED)])
 }
 
 fn policy(text: &str) -> Policy {
@@ -185,7 +184,7 @@ fn a_condition_is_negated_in_every_form() {
 }
 
 #[test]
-fn one_scope_can_stand_in_two_conditions_of_a_rule() {
+fn one_scope_can_be_in_two_conditions_of_a_rule() {
     let found = conditions("match = { method = \"INVITE\", calling = \"1605\", not.calling = \"16055550123$\" }");
     let shown: Vec<_> = found.iter().map(shown).collect();
     assert_eq!(shown[1..], ["Calling 1605", "not Calling 16055550123$"]);
@@ -193,19 +192,19 @@ fn one_scope_can_stand_in_two_conditions_of_a_rule() {
 
 #[test]
 fn each_action_reads_its_argument() {
-    for (line, action, argument, divert_to) in [
-        ("\"drop\"", Action::Drop, 0, ""),
-        ("\"continue\"", Action::Continue, 0, ""),
-        ("\"bypass-fraud-control\"", Action::BypassFraudControl, 0, ""),
-        ("\"whitelist\"", Action::Whitelist, 0, ""),
-        ("{ ban = \"10m\" }", Action::Ban, 600, ""),
-        ("{ ban = \"1h30m\" }", Action::Ban, 5_400, ""),
-        ("{ reject = 603 }", Action::Reject, 603, ""),
-        ("{ divert = \"sip:captcha@example.com\" }", Action::Divert, 0, "sip:captcha@example.com"),
+    for (line, action, argument) in [
+        ("\"drop\"", Action::Drop, 0),
+        ("\"continue\"", Action::Continue, 0),
+        ("\"bypass-fraud-control\"", Action::BypassFraudControl, 0),
+        ("\"whitelist\"", Action::Whitelist, 0),
+        ("{ ban = \"10m\" }", Action::Ban { seconds: 600 }, 600),
+        ("{ ban = \"1h30m\" }", Action::Ban { seconds: 5_400 }, 5_400),
+        ("{ reject = 603 }", Action::Reject { status: 603 }, 603),
+        ("{ divert = \"sip:captcha@example.com\" }", Action::Divert { uri: "sip:captcha@example.com".to_owned() }, 0),
     ] {
         let policy = policy(&format!("version = 1\n[[rule]]\nname = \"r\"\naction = {line}\n"));
         let rule = &policy.rules[0];
-        assert_eq!((rule.action, rule.argument, rule.divert_to.as_str()), (action, argument, divert_to), "{line}");
+        assert_eq!((&rule.action, rule.action.argument()), (&action, argument), "{line}");
     }
 }
 
@@ -237,7 +236,7 @@ fn what_is_left_out_has_a_default() {
         ("", false, 6)
     );
     let rule = &policy.rules[0];
-    assert_eq!((rule.stage.as_str(), rule.report, rule.basis.as_deref()), ("blacklist", false, None));
+    assert_eq!((rule.stage.name(), rule.report, rule.basis.as_deref()), ("blacklist", false, None));
     assert_eq!((rule.origin.file.as_os_str().to_str(), rule.origin.line), (Some("policy.toml"), 3));
 }
 
@@ -260,11 +259,10 @@ fn numbering_of_another_country_is_read() {
 }
 
 #[test]
-fn an_imported_numbering_table_stands_behind_the_built_in_one() {
-    let table = b"prefix,country,region,ocn,assigned\n1605562,US,US-SD,6529,yes\n1605,US,US-ND,,\n";
-    let text = b"version = 1\n[numbering]\nranges = \"numbering.csv\"\n";
-    let (policy, _) =
-        load_from(&Table(&[("policy.toml", text), ("numbering.csv", table)]), TODAY).expect("it is right");
+fn an_imported_numbering_table_follows_the_built_in_one() {
+    let table = "prefix,country,region,ocn,assigned\n1605562,US,US-SD,6529,yes\n1605,US,US-ND,,\n";
+    let text = "version = 1\n[numbering]\nranges = \"numbering.csv\"\n";
+    let (policy, _) = testing::load(&[("policy.toml", text), ("numbering.csv", table)]).expect("it is right");
     let about =
         |prefix: &str| policy.numbering.ranges.iter().rfind(|range| range.prefix == prefix).expect("it is there");
     assert_eq!(about("1605562").spid.as_deref(), Some("6529"));
@@ -285,7 +283,7 @@ fn warnings(text: &str) -> Vec<Code> {
 const EMERGENCY: &str = "version = 1\n[numbering]\ncountry_code = \"1\"\n[[rule]]\nname = \"emergency\"\nmatch.called = \"911$\"\naction = \"whitelist\"\n";
 
 #[test]
-fn rules_behind_drop_everything_are_reachable_through_a_pinhole_of_another_stage() {
+fn rules_after_drop_everything_are_reachable_through_a_pinhole_of_another_stage() {
     let drop_all = "[[rule]]\nname = \"all-others\"\naction = \"drop\"\n";
     let shield = "[[rule]]\nname = \"shield\"\nstage = \"shield\"\nmatch.calling = \"1900\"\naction = \"drop\"\n";
     let trunks = "[[rule]]\nname = \"trunks\"\nmatch.source = \"192.0.2.1\"\naction = \"continue\"\n";
@@ -294,7 +292,7 @@ fn rules_behind_drop_everything_are_reachable_through_a_pinhole_of_another_stage
 }
 
 #[test]
-fn a_rule_is_reachable_behind_one_that_reports_or_has_a_rate_or_is_narrower() {
+fn a_rule_is_reachable_after_one_that_reports_or_has_a_rate_or_is_narrower() {
     let last = "[[rule]]\nname = \"last\"\nmatch.called = \"1605\"\naction = \"drop\"\n";
     for first in [
         "match.called = \"1605\"\naction = \"drop\"\nmode = \"report\"",
@@ -318,7 +316,7 @@ fn a_rule_is_reachable_behind_one_that_reports_or_has_a_rate_or_is_narrower() {
 }
 
 #[test]
-fn emergency_calls_are_only_missed_where_something_can_drop_them() {
+fn an_emergency_pinhole_is_only_missing_where_something_can_drop_the_calls() {
     let head = "version = 1\n[numbering]\ncountry_code = \"1\"\n";
     for rule in [
         "match.user_agent = \"x\"\naction = \"drop\"\nmode = \"report\"",
@@ -336,19 +334,88 @@ fn emergency_calls_are_only_missed_where_something_can_drop_them() {
 
 #[test]
 fn a_missing_policy_file_is_one_plain_error() {
-    let diagnostics = load_from(&Table(&[]), TODAY).expect_err("there is no policy");
+    let diagnostics = testing::load(&[]).expect_err("there is no policy");
     assert_eq!(
         diagnostics.to_string(),
-        "error[missing-file]: cannot read policy.toml: no such file\n |\n = help: a policy repository is a directory with a \
-         `policy.toml` in it\n\n1 error"
+        "error[missing-file]: cannot read policy.toml: no such file\n |\n = help: a policy repository is a directory that \
+         contains `policy.toml`\n\n1 error"
     );
 }
 
 #[test]
-fn escapes_for_the_terminal_are_shown_and_not_sent() {
+fn terminal_escapes_are_shown_and_not_sent() {
     let diagnostics = load("version = 1\n\"\\u001b[31mx\" = 1\n").expect_err("the key is unknown");
     let text = diagnostics.render(false, None);
     assert!(!text.contains('\u{1b}') && text.contains("\\u{1b}[31mx"), "{text}");
+}
+
+#[test]
+fn invisible_characters_are_shown_in_messages_lines_and_file_names() {
+    let policy =
+        "version = 1\n[sets.a]\naddresses = \"a\u{200b}.txt\"\n[sets.b]\naddresses = [\"192.0.2.1\u{200b}\"]\n";
+    let list = "192.0.2.2\u{200b}\n192.0.2.3\u{1b}[2J\n\u{202e}192.0.2.4\n192.0.2.\u{feff}5\r\n";
+    let files = [("policy.toml", policy), ("a\u{200b}.txt", list)];
+    let diagnostics = testing::load(&files).expect_err("none of the addresses is valid");
+    let text = diagnostics.render(true, Some("\u{200b}policies".as_ref()));
+    for character in ['\u{200b}', '\u{202e}', '\u{feff}'] {
+        assert!(!text.contains(character), "{text:?}");
+    }
+    let plain = diagnostics.render(false, None);
+    assert!(!plain.contains('\u{1b}'), "{plain:?}");
+    for shown in
+        ["--> a\\u{200b}.txt:1:1\n", "`192.0.2.2\\u{200b}`", "1 | 192.0.2.2\\u{200b}\n", "3 | \\u{202e}192.0.2.4\n"]
+    {
+        assert!(plain.contains(shown), "{shown}: {plain}");
+    }
+}
+
+#[test]
+fn a_span_after_invisible_characters_is_underlined_where_it_is_shown() {
+    let text = "version = 1\n[[rule]]\nname = \"r\"\naction = \"drop\"\nmatch.header.subject = [\"\u{200b}\", '(']\n";
+    let diagnostics = load(text).expect_err("the pattern cannot be read");
+    let place = diagnostics.iter().find_map(|one| one.place.clone()).expect("it has a place");
+    assert_eq!((place.line, place.column, place.end_column), (5, 31, 32));
+    let plain = diagnostics.render(false, None);
+    let lines: Vec<&str> = plain.lines().collect();
+    assert_eq!(lines[1], " --> policy.toml:5:31");
+    assert_eq!(lines[3], "5 | match.header.subject = [\"\\u{200b}\", '(']");
+    assert_eq!(lines[4].find('^'), lines[3].find('('));
+}
+
+#[test]
+fn the_column_of_a_mistake_far_into_a_line_is_that_of_the_file() {
+    let padding = " ".repeat(300);
+    let diagnostics = load(&format!("version = 1\nnever_ban = [{padding}\"x\"]\n")).expect_err("no address");
+    assert!(diagnostics.render(false, None).contains(" --> policy.toml:2:315\n"), "{diagnostics}");
+}
+
+#[test]
+fn a_pinhole_protects_peers_only_if_it_always_lets_them_through() {
+    let policy = |pinhole: &str| {
+        format!(
+            "version = 1\nnever_ban = \"@trunks\"\n[numbering]\ncountry_code = \"1\"\n\
+             [sets.trunks]\naddresses = [\"192.0.2.10\", \"192.0.2.11\"]\n\
+             [[rule]]\nname = \"emergency\"\nmatch.called = \"911$\"\naction = \"whitelist\"\n\
+             [[rule]]\nname = \"pinhole\"\n{pinhole}\n\
+             [[rule]]\nname = \"r\"\nmatch.source = \"192.0.2.0/24\"\naction = \"drop\"\n"
+        )
+    };
+    for pinhole in [
+        "match.source = \"@trunks\"\naction = \"continue\"",
+        "match.source = \"@trunks\"\naction = \"whitelist\"\nstage = \"shield\"",
+        "match.source = [\"192.0.2.10\", \"192.0.2.11\"]\naction = \"bypass-fraud-control\"",
+    ] {
+        assert_eq!(warnings(&policy(pinhole)), [], "{pinhole}");
+    }
+    for pinhole in [
+        "match.source = \"@trunks\"\naction = \"continue\"\nover = { rate = \"100/s\" }",
+        "match.source = \"@trunks\"\naction = \"continue\"\nmode = \"report\"",
+        "match.source = \"@trunks\"\naction = \"continue\"\nstage = \"shield\"",
+        "match = { source = \"@trunks\", method = \"OPTIONS\" }\naction = \"continue\"",
+        "match.source = \"192.0.2.10\"\naction = \"continue\"",
+    ] {
+        assert_eq!(warnings(&policy(pinhole)), [Code::BlocksOwnPeers], "{pinhole}");
+    }
 }
 
 #[test]
@@ -357,37 +424,37 @@ fn a_set_may_allow_unreadable_entries_of_its_list() {
         let text = format!(
             "version = 1\n[sets.a]\naddresses = \"a.txt\"\n{keys}\n[[rule]]\nname = \"r\"\nmatch.source = \"@a\"\naction = \"drop\"\n"
         );
-        load_from(&Table(&[("policy.toml", text.as_bytes()), ("a.txt", list.as_bytes())]), TODAY)
+        testing::load(&[("policy.toml", &text), ("a.txt", list)])
     };
     let list = "192.0.2.1\nx\n192.0.2.2\ny\n";
-    let told = |diagnostics: &Diagnostics, severity| {
-        let told = diagnostics.iter().filter(|one| one.severity == severity && one.code == Code::BadAddress);
-        told.filter_map(|one| one.place.as_ref()).map(|place| place.line).collect::<Vec<_>>()
+    let lines = |diagnostics: &Diagnostics, severity| {
+        let found = diagnostics.iter().filter(|one| one.severity == severity && one.code == Code::BadAddress);
+        found.filter_map(|one| one.place.as_ref()).map(|place| place.line).collect::<Vec<_>>()
     };
     let (policy, diagnostics) = with_list("max_errors = 2", list).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
     let Test::Source(lists) = &policy.rules[0].conditions[0].test else { panic!("it is about the source") };
     assert_eq!(lists[0].entries.iter().map(|entry| entry.line).collect::<Vec<_>>(), [1, 3]);
-    assert_eq!(told(&diagnostics, Severity::Warning), [2, 4]);
+    assert_eq!(lines(&diagnostics, Severity::Warning), [2, 4]);
     for (keys, list) in [("max_errors = 1", list), ("", list), ("max_errors = 9", "x\ny\n")] {
         let diagnostics = with_list(keys, list).expect_err(keys);
-        assert_eq!(told(&diagnostics, Severity::Error).len(), 2, "{keys}: {diagnostics}");
+        assert_eq!(lines(&diagnostics, Severity::Error).len(), 2, "{keys}: {diagnostics}");
     }
     let many = with_list("max_errors = 300", &format!("192.0.2.1\n{}", "x\n".repeat(300)));
     assert_eq!(many.unwrap_or_else(|diagnostics| panic!("{diagnostics}")).1.count(Severity::Warning), 301);
-    assert!(with_list("max_errors = -1", list).is_err_and(|told| told.iter().any(|one| one.code == Code::BadValue)));
+    assert!(with_list("max_errors = -1", list).is_err_and(|found| found.iter().any(|one| one.code == Code::BadValue)));
     let inline = "version = 1\n[sets.a]\naddresses = [\"192.0.2.1\"]\nmax_errors = 1\n";
-    assert!(load(inline).is_err_and(|told| told.iter().any(|one| one.code == Code::UnknownKey)));
+    assert!(load(inline).is_err_and(|found| found.iter().any(|one| one.code == Code::UnknownKey)));
 }
 
 #[test]
-fn names_have_at_most_64_bytes_and_a_longer_one_is_told_at_its_place() {
+fn names_have_at_most_64_bytes_and_a_longer_one_is_reported_at_its_place() {
     let named = |length: usize| {
         let name = "n".repeat(length);
         load(&format!("version = 1\n[[rule]]\nname = \"{name}\"\nmatch.method = \"INFO\"\naction = \"drop\"\n"))
     };
     assert!(named(64).is_ok());
-    let told = named(65).expect_err("it is too long");
+    let found = named(65).expect_err("it is too long");
     let place =
-        told.iter().find(|one| one.code == Code::BadValue).and_then(|one| one.place.clone()).expect("it has a place");
+        found.iter().find(|one| one.code == Code::BadValue).and_then(|one| one.place.clone()).expect("it has a place");
     assert_eq!((place.line, place.column, place.end_column), (3, 8, 8 + 65 + 2));
 }

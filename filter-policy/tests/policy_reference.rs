@@ -1,4 +1,4 @@
-//! docs/policy.md says what the program does.
+//! docs/policy.md agrees with the program.
 
 use std::fmt::Write as _;
 

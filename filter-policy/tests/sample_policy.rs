@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use filter_core::layout::{Action, Transport};
-use filter_policy::{files, model::Test, sample_policy};
-
-const TODAY: (u16, u8, u8) = (2026, 11, 21);
+use filter_core::layout::Transport;
+use filter_policy::{files, language::action::Action, model::Test, sample_policy, testing::TODAY};
 
 fn on_disk() -> filter_policy::Built {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
@@ -21,8 +19,8 @@ fn the_sample_has_no_errors_and_no_warnings() {
 
 #[test]
 fn the_sample_inside_the_binary_is_the_one_on_disk() {
-    let embedded =
-        filter_policy::build(&files::Table(sample_policy::FILES), TODAY).unwrap_or_else(|told| panic!("{told}"));
+    let embedded = filter_policy::build(&files::Table(sample_policy::FILES), TODAY)
+        .unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
     assert_eq!(embedded.image.hash, on_disk().image.hash);
 }
 
@@ -31,7 +29,7 @@ fn the_sample_is_read_as_it_is_written() {
     let built = on_disk();
     let rules: Vec<_> = built.policy.rules.iter().collect();
     assert_eq!(
-        (rules[0].name.as_str(), rules[0].action),
+        (rules[0].name.as_str(), rules[0].action.clone()),
         ("emergency", Action::Whitelist),
         "emergency calls come first"
     );
@@ -53,7 +51,7 @@ fn do_not_originate_numbers_belong_to_the_country() {
         _ => None,
     });
     let entries = &lists.expect("the rule has numbers")[0].entries;
-    assert!(entries.iter().all(|entry| entry.digits >> 60 == 1), "every entry has the country code in front");
+    assert!(entries.iter().all(|entry| entry.digits >> 60 == 1), "every entry starts with the country code");
     let exact = entries.iter().find(|entry| entry.exact).expect("some are exact");
     assert_eq!((exact.digits >> 20, exact.length), (0x120_2555_0100, 11));
 }

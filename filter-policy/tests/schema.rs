@@ -1,4 +1,4 @@
-//! The JSON schemas say what the parser takes, and no more.
+//! The JSON schemas accept what the parser accepts, and no more.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,14 +8,12 @@ use std::{
 
 use filter_core::layout::{Action, Attestation, Method, NumberFormat, Transport, Verstat, anomaly};
 use filter_policy::{
-    files::Table,
-    language::{schema, scope::SCOPES, source},
-    load_from,
-    resolve::STAGES,
+    language::{schema, scope::SCOPES, source, stage::Stage},
+    testing,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
-/// A TOML value as editors show it to a schema: dates are strings.
+/// A TOML value as editors pass it to a schema: dates are strings.
 fn json_of(value: toml::Value) -> Value {
     match value {
         toml::Value::String(text) => text.into(),
@@ -34,7 +32,7 @@ fn document(text: &str) -> Value {
     json_of(toml::Value::Table(text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))))
 }
 
-/// A schema that can be asked.
+/// A compiled schema.
 struct Validator {
     schemas: boon::Schemas,
     index: boon::SchemaIndex,
@@ -45,12 +43,12 @@ impl Validator {
         const NAME: &str = "schema.json";
         let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
         compiler.add_resource(NAME, schema.clone()).expect("it is named once");
-        // This holds the schema against the one of its draft, too.
+        // This also validates the schema against that of its draft.
         let index = compiler.compile(NAME, &mut schemas).unwrap_or_else(|error| panic!("{error:#}"));
         Self { schemas, index }
     }
 
-    /// What it says against a file.
+    /// What is wrong with a file, if anything.
     fn complaint(&self, text: &str) -> Option<String> {
         self.schemas.validate(&document(text), self.index).err().map(|error| error.to_string())
     }
@@ -142,8 +140,7 @@ fn every_word_that_the_parser_knows_is_offered() {
             "calling",
             "called",
         ][..],
-        STAGES,
-        source::ACTIONS,
+        &Stage::ALL.map(Stage::name),
         &Action::NAMES,
         &NumberFormat::NAMES,
         &Attestation::NAMES,
@@ -155,7 +152,7 @@ fn every_word_that_the_parser_knows_is_offered() {
     assert_eq!(words, set(&known.concat()));
 }
 
-/// One rule with one condition or key.
+/// A policy with one rule that has this condition or key.
 fn rule(line: &str) -> String {
     format!(
         "version = 1\n[sets.a]\naddresses = [\"192.0.2.1\"]\nlabel = \"x\"\n[sets.n]\nnumbers = \"n.csv\"\n\
@@ -163,17 +160,13 @@ fn rule(line: &str) -> String {
     )
 }
 
-/// True if the parser takes a policy.
+/// True if the parser accepts a policy.
 fn parses(text: &str) -> bool {
-    load_from(
-        &Table(&[("policy.toml", text.as_bytes()), ("n.csv", b"number,score\n12125559080$,80\n")]),
-        (2026, 11, 21),
-    )
-    .is_ok()
+    testing::load(&[("policy.toml", text), ("n.csv", "number,score\n12125559080$,80\n")]).is_ok()
 }
 
 #[test]
-fn each_value_is_taken_or_refused_as_the_parser_does() {
+fn each_value_is_accepted_or_rejected_as_by_the_parser() {
     let validator = Validator::new(&schema::policy());
     for (line, good) in [
         ("match.method = \"INVITE\"", true),
@@ -281,8 +274,8 @@ fn the_sample_policy_and_its_cases_are_valid() {
     assert!(cases > 0, "there are no test cases");
 }
 
-/// Mistakes that a schema finds: those in keys, types, words and sizes. The others are in list files, in other rules, or in
-/// what things mean.
+/// The mistakes that a schema finds: those in keys, types, words and sizes. The others are in list files, in other rules, or
+/// in the meaning.
 const FOUND: [&str; 21] = [
     "bad-action",
     "bad-country-code",
@@ -307,7 +300,7 @@ const FOUND: [&str; 21] = [
     "wrong-type",
 ];
 
-/// Of them, those whose mistake is in a list file.
+/// Of these codes, the policies whose mistake is in a list file.
 const IN_A_LIST: [&str; 1] = ["bad-date--list"];
 
 #[test]
@@ -318,7 +311,7 @@ fn mistakes_in_the_form_of_a_policy_are_found_and_no_others() {
         let folder = path.parent().and_then(Path::file_name).expect("it has a folder").to_string_lossy().into_owned();
         let text = fs::read_to_string(&path).unwrap_or_default();
         if text.parse::<toml::Table>().is_err() {
-            // No TOML, or no UTF-8.
+            // Not valid TOML, or not valid UTF-8.
             continue;
         }
         let code = folder.split("--").next().unwrap_or_default();
@@ -332,7 +325,7 @@ fn mistakes_in_the_form_of_a_policy_are_found_and_no_others() {
 }
 
 #[test]
-fn test_cases_with_mistakes_in_their_form_are_refused() {
+fn test_cases_with_mistakes_in_their_form_are_rejected() {
     let validator = Validator::new(&schema::tests());
     let good = "[[case]]\nname = \"x\"\nsource = \"192.0.2.1\"\nport = 5060\nheaders = [\"A: b\"]\nexpect = { verdict = \"pass\", rule = \"\", would = [] }\n";
     assert_eq!(validator.complaint(good), None);
@@ -348,7 +341,7 @@ fn test_cases_with_mistakes_in_their_form_are_refused() {
     }
 }
 
-/// The reader of test cases names its fields when it meets an unknown one.
+/// The reader of test cases lists its fields when it meets an unknown one.
 #[test]
 fn the_keys_of_test_cases_are_the_readers() {
     let folder = tempfile::tempdir().expect("a temporary directory");

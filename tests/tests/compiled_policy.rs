@@ -2,10 +2,11 @@
 
 use std::{collections::HashSet, net::IpAddr, path::PathBuf, sync::Arc};
 
-use filter_core::layout::{Action, Text, address_flag};
+use filter_core::layout::{Text, address_flag};
 use filter_policy::{
     compile::{CompileErrorKind, compile},
     image::Image,
+    language::{action::Action, stage::Stage},
     model::{Condition, Identity, Origin, PatternEntry, PatternList, Policy, Rule, Test},
 };
 use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::Config};
@@ -94,11 +95,9 @@ fn origin(line: u32) -> Origin {
 fn rule(name: &str, conditions: Vec<Condition>) -> Rule {
     Rule {
         name: name.to_owned(),
-        stage: "blacklist".to_owned(),
+        stage: Stage::Blacklist,
         conditions,
         action: Action::Drop,
-        argument: 0,
-        divert_to: String::new(),
         report: false,
         over: None,
         basis: None,

@@ -194,7 +194,7 @@ fn explain(built: &Built, packet: &[u8], port: u16) -> anyhow::Result<Explanatio
         ExplainedRule {
             rule: rule.name.clone(),
             action: rule.action.name(),
-            stage: rule.stage.clone(),
+            stage: rule.stage.name().to_owned(),
             mode: if rule.report { "report" } else { "enforce" },
             outcome,
             skipped_by: pinhole.map(|pinhole| policy.rules[pinhole].name.clone()),

@@ -1,12 +1,12 @@
 //! Rules as the engine walks them, and what they need read.
 
-use filter_core::layout::{Action, Per, Rule, RuleSet, Transport, need, rule_flag};
+use filter_core::layout::{Per, Rule, RuleSet, Transport, need, rule_flag};
 
 use super::{CompileError, CompileErrorKind, rule_set};
-use crate::model::{self, Condition, Identity, Policy, Test};
-
-/// The stage that `bypass-fraud-control` skips.
-const FRAUD_STAGE: &str = "fraud";
+use crate::{
+    language::action::Action,
+    model::{self, Condition, Identity, Policy, Test},
+};
 
 /// The rules without their conditions, which are bits in rows.
 pub(super) fn rules(policy: &Policy, errors: &mut Vec<CompileError>) -> Vec<Rule> {
@@ -15,7 +15,7 @@ pub(super) fn rules(policy: &Policy, errors: &mut Vec<CompileError>) -> Vec<Rule
         let mut flags = 0;
         if rule.report {
             flags |= rule_flag::REPORT;
-        } else if rule.action.ends_walk() {
+        } else if rule.action.kind().ends_walk() {
             flags |= rule_flag::FINAL;
         }
         if needs_message(rule) || rule.conditions.iter().any(|condition| matches!(condition.test, Test::Anomaly(_))) {
@@ -38,10 +38,10 @@ pub(super) fn rules(policy: &Policy, errors: &mut Vec<CompileError>) -> Vec<Rule
         }
         compiled.push(Rule {
             after: after(policy, rule),
-            action: rule.action.number(),
+            action: rule.action.kind().number(),
             flags,
             slot: 0,
-            argument: rule.argument,
+            argument: rule.action.argument(),
             over_interval,
             over_burst,
             over_per,
@@ -57,14 +57,12 @@ fn after(policy: &Policy, rule: &model::Rule) -> RuleSet {
     if rule.report {
         return rule_set::ALL_BITS;
     }
-    if rule.action.ends_walk() {
+    if rule.action.kind().ends_walk() {
         return rule_set::NONE;
     }
     let mut after = rule_set::ALL_BITS;
     for (index, other) in policy.rules.iter().enumerate() {
-        let skipped =
-            other.stage == rule.stage || (rule.action == Action::BypassFraudControl && other.stage == FRAUD_STAGE);
-        if skipped {
+        if rule.action.skips(rule.stage, other.stage) {
             rule_set::remove(&mut after, index);
         }
     }
@@ -144,13 +142,13 @@ pub(super) fn needs(policy: &Policy) -> (u32, RuleSet) {
         if let Some(over) = &rule.over {
             needs |= need::RATES | per_number(over.per).map_or(0, number_need);
         }
-        if rule.action == Action::Ban {
+        if matches!(rule.action, Action::Ban { .. }) {
             needs |= need::BANS;
         }
         if needs_message(rule) {
             needs |= need::MESSAGE | need::METHOD;
             rule_set::insert(&mut message_rules, index);
-            if !rule.report && rule.action.ends_walk() && !is_late(rule) {
+            if !rule.report && rule.action.kind().ends_walk() && !is_late(rule) {
                 needs |= need::FIRST_READING;
             }
         }

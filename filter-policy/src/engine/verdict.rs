@@ -19,7 +19,7 @@ pub fn decision_json(
         .would
         .iter()
         .filter_map(|&rule| policy.rules.get(rule))
-        .map(|rule| json!({ "rule": rule.name, "verdict": rule.action.verdict_name() }))
+        .map(|rule| json!({ "rule": rule.name, "verdict": rule.action.kind().verdict_name() }))
         .collect();
     let mut object = Map::new();
     object.insert("verdict".to_owned(), decision.reason.verdict_name().into());

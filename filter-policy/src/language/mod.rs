@@ -1,7 +1,11 @@
 //! The policy language: what a `policy.toml` can say, and how mistakes in it are reported.
 
+pub mod action;
 pub mod diagnostics;
 pub mod printable;
 pub mod schema;
 pub mod scope;
 pub mod source;
+pub mod stage;
+
+pub(crate) mod quantity;

@@ -1,7 +1,7 @@
 //! JSON schemas (draft 2020-12) of `policy.toml` and of `tests/*.toml`, for editors.
 //!
-//! They are made of the tables that the parser itself goes by, and a test compares what is left: what an editor offers is
-//! what `ringfence check` takes. A schema knows one file and no lists, so it is content with much that `check` is not.
+//! They are generated from the parser's own tables, and a test compares the rest, so that an editor offers what
+//! `ringfence check` accepts. A schema sees one file and no lists: it accepts much that `check` rejects.
 
 use filter_core::{
     layout::{Attestation, Method, NumberFormat, Transport, Verstat, anomaly},
@@ -10,9 +10,10 @@ use filter_core::{
 use serde_json::{Map, Value, json};
 
 use crate::{
+    language::action::Action,
     language::scope::{SCOPES, Scope},
     language::source::{LONGEST_NAME, SetKind, VERSION},
-    resolve::{DEFAULT_STAGE, STAGES},
+    language::stage::Stage,
 };
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -23,22 +24,22 @@ pub fn policy() -> Value {
     json!({
         "$schema": DRAFT,
         "title": "Ringfence policy",
-        "description": "What is filtered, and how: docs/policy.md is the reference.",
+        "description": "What is filtered, and how. The reference is docs/policy.md.",
         "type": "object",
         "properties": {
-            "version": { "description": "Version of the policy language.", "const": VERSION },
-            "default": described(words(&["pass", "drop"]), "What happens to a packet that no rule decided."),
-            "never_ban": described(strings(), "Sources that no rule bans: addresses, CIDRs, address sets."),
+            "version": { "description": "The version of the policy language.", "const": VERSION },
+            "default": described(words(&["pass", "drop"]), "What happens to packets that no rule decides."),
+            "never_ban": described(strings(), "Sources that are never banned: addresses, CIDRs, address sets."),
             "network": network(),
             "numbering": numbering(),
             "sets": {
-                "description": "Named lists; `@name` stands for one in rules.",
+                "description": "Named lists. Rules refer to them as `@name`.",
                 "type": "object",
                 "propertyNames": { "$ref": "#/$defs/name" },
                 "additionalProperties": { "$ref": "#/$defs/set" },
             },
             "rule": {
-                "description": "Rules, tried in file order; the first that matches acts.",
+                "description": "The rules, tried in file order. The first one that matches acts.",
                 "type": "array",
                 "maxItems": MAX_RULES,
                 "items": { "$ref": "#/$defs/rule" },
@@ -55,7 +56,7 @@ pub fn policy() -> Value {
             "port": { "type": "integer", "minimum": 1, "maximum": 65_535 },
             "set": set(),
             "rule": rule(),
-            "action": action(),
+            "action": Action::schema(),
             "over": over(),
             "match": conditions(true),
             "not": conditions(false),
@@ -70,7 +71,7 @@ pub fn tests() -> Value {
     json!({
         "$schema": DRAFT,
         "title": "Ringfence test cases",
-        "description": "Messages, and what must become of them: `ringfence test` runs them.",
+        "description": "Messages and their expected verdicts, which `ringfence test` checks.",
         "type": "object",
         "properties": {
             "case": { "type": "array", "items": { "$ref": "#/$defs/case" } },
@@ -80,30 +81,30 @@ pub fn tests() -> Value {
             "case": {
                 "type": "object",
                 "properties": {
-                    "name": text("What it shows, as a sentence."),
+                    "name": text("What the case shows, as a sentence."),
                     "source": text("The source address."),
-                    "port": { "description": "The signalling port it is sent to.", "type": "integer", "minimum": 0, "maximum": 65_535 },
+                    "port": { "description": "The signalling port that the message is sent to.", "type": "integer", "minimum": 0, "maximum": 65_535 },
                     "message": text("A file with the whole message, relative to this file."),
-                    "method": text("The method; INVITE if not given."),
-                    "calling": text("From's user part, as on the wire."),
-                    "called": text("The Request-URI's and To's user part."),
-                    "asserted": text("P-Asserted-Identity's user part."),
-                    "forwarded": text("Diversion's user part."),
+                    "method": text("The method; INVITE by default."),
+                    "calling": text("The user part of From, as on the wire."),
+                    "called": text("The user part of the Request-URI and of To."),
+                    "asserted": text("The user part of P-Asserted-Identity."),
+                    "forwarded": text("The user part of Diversion."),
                     "user_agent": text("User-Agent."),
                     "attestation": { "description": "The attestation claimed by an Identity header.", "enum": ["A", "B", "C"] },
-                    "from_display": text("From's display name."),
+                    "from_display": text("The display name of From."),
                     "headers": {
-                        "description": "Further header lines, each `Name: value`.",
+                        "description": "More header lines, each `Name: value`.",
                         "type": "array",
                         "items": { "type": "string" },
                     },
                     "body": text("The body."),
                     "expect": {
-                        "description": "What must come of it; what is not given may be anything.",
+                        "description": "The expected result. What is left out may be anything.",
                         "type": "object",
                         "properties": {
                             "verdict": { "enum": ["pass", "drop", "reject", "divert"] },
-                            "rule": text("The rule that decides; \"\" for none."),
+                            "rule": text("The rule that decides; \"\" if none does."),
                             "would": {
                                 "description": "The report-mode rules that match, in order.",
                                 "type": "array",
@@ -126,12 +127,12 @@ fn described(mut schema: Value, description: &str) -> Value {
     schema
 }
 
-/// One of a few words, as they stand.
+/// One of a few words, in exactly this spelling.
 fn words(words: &[&str]) -> Value {
     json!({ "enum": words })
 }
 
-/// One of a few words, which the program knows in any case of letters; editors offer them as they are written here.
+/// One of a few words, which the program accepts in upper or lower case. Editors offer them in this spelling.
 fn names(names: &[&str]) -> Value {
     let letter = |character: char| {
         let (lower, upper) = (character.to_ascii_lowercase(), character.to_ascii_uppercase());
@@ -156,12 +157,12 @@ fn network() -> Value {
         json!({ "description": description, "anyOf": [ports, { "$ref": "#/$defs/port" }] })
     };
     json!({
-        "description": "The signalling ports; nothing else is looked at. UDP and TCP 5060 if this section is missing.",
+        "description": "The signalling ports: nothing else is filtered. Without this section, UDP and TCP port 5060.",
         "type": "object",
         "properties": {
             "udp": ports("SIP over UDP."),
             "tcp": ports("SIP over TCP."),
-            "tls": ports("Encrypted: only rules about addresses apply."),
+            "tls": ports("SIP over TLS: encrypted, so only rules about addresses apply."),
         },
         "additionalProperties": false,
     })
@@ -170,18 +171,18 @@ fn network() -> Value {
 fn numbering() -> Value {
     let digits = |description: &str, most: u32| json!({ "description": description, "type": "string", "pattern": format!("^[0-9]{{0,{most}}}$") });
     json!({
-        "description": "How the digits of a message become E.164 numbers.",
+        "description": "How the digits in messages become E.164 numbers.",
         "type": "object",
         "properties": {
             "country_code": {
-                "description": "What a bare national number belongs to.",
+                "description": "The country code that bare national numbers belong to.",
                 "type": "string",
                 "pattern": "^[1-9][0-9]{0,2}$",
                 "default": "1",
             },
-            "international_prefix": digits("Dialled before an international number.", 15),
-            "national_prefix": digits("Dialled before a national number, where there is one.", 15),
-            "bare": described(words(&["national", "e164"]), "What any other digits are."),
+            "international_prefix": digits("Dialled before international numbers.", 15),
+            "national_prefix": digits("Dialled before national numbers, where there is such a prefix.", 15),
+            "bare": described(words(&["national", "e164"]), "What other digits are: national numbers, or E.164 without the plus."),
             "neighbor_digits": {
                 "description": "How many first digits neighbours share.",
                 "type": "integer",
@@ -190,8 +191,8 @@ fn numbering() -> Value {
                 "default": 6,
             },
             "asserted_identity_from":
-                described(strings(), "Sources whose P-Asserted-Identity is believed (RFC 3325)."),
-            "ranges": described(strings(), "Numbering tables beside the built-in one, as `ringfence import nanpa` writes them."),
+                described(strings(), "Sources whose P-Asserted-Identity is trusted (RFC 3325)."),
+            "ranges": described(strings(), "Numbering tables in addition to the built-in one, as `ringfence import nanpa` writes them."),
         },
         "additionalProperties": false,
     })
@@ -200,41 +201,41 @@ fn numbering() -> Value {
 fn set() -> Value {
     let entries = json!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] });
     let about = |kind| match kind {
-        SetKind::Addresses => "A file with an address or CIDR a line, or the addresses.",
+        SetKind::Addresses => "A file with one address or CIDR per line, or an array of them.",
         SetKind::Numbers => {
-            "A file with a number or prefix a line, or a CSV file with a column `number`; or the numbers."
+            "A file with one number or prefix per line, a CSV file with a column `number`, or an array of numbers."
         }
-        SetKind::Patterns => "A file with a regular expression a line, or the expressions.",
-        SetKind::UserAgents => "A file with a regular expression a line, or the expressions, for user agents.",
+        SetKind::Patterns => "A file with one regular expression per line, or an array of them.",
+        SetKind::UserAgents => "For user agents: a file with one regular expression per line, or an array of them.",
     };
     let mut properties = Map::new();
-    for (key, kind) in SetKind::KEYS {
-        properties.insert(key.to_owned(), described(entries.clone(), about(kind)));
+    for kind in SetKind::ALL {
+        properties.insert(kind.key().to_owned(), described(entries.clone(), about(kind)));
     }
     properties.insert(
         "format".to_owned(),
-        described(words(&["national", "e164"]), "How numbers without a plus are written; of number sets only."),
+        described(words(&["national", "e164"]), "The form of numbers without a plus; only for sets of numbers."),
     );
     properties.insert(
         "label".to_owned(),
-        json!({ "description": "The peer that the addresses belong to, for `upstream`; of address sets only.", "type": "string" }),
+        json!({ "description": "The peer that the addresses belong to, for `upstream`; only for sets of addresses.", "type": "string" }),
     );
     properties.insert(
         "max_errors".to_owned(),
         json!({
-            "description": "Entries of its file that may be unreadable: they are left out with a warning.",
+            "description": "How many entries of its file may be unreadable: they are left out with a warning.",
             "type": "integer",
             "minimum": 0,
             "default": 0,
         }),
     );
     for key in ["description", "comment"] {
-        properties.insert(key.to_owned(), json!({ "description": "For people.", "type": "string" }));
+        properties.insert(key.to_owned(), json!({ "description": "For readers only.", "type": "string" }));
     }
     json!({
         "type": "object",
         "properties": properties,
-        "oneOf": SetKind::KEYS.map(|(key, _)| json!({ "required": [key] })),
+        "oneOf": SetKind::ALL.map(|kind| json!({ "required": [kind.key()] })),
         "dependentRequired": {
             "format": [SetKind::Numbers.key()],
             "label": [SetKind::Addresses.key()],
@@ -249,57 +250,26 @@ fn rule() -> Value {
         "type": "object",
         "properties": {
             "name": { "$ref": "#/$defs/name" },
-            "description": text("For people."),
-            "comment": text("For people."),
+            "description": text("For readers only."),
+            "comment": text("For readers only."),
             "stage": {
-                "description": "A pinhole skips the remaining rules of its own stage.",
-                "enum": STAGES,
-                "default": DEFAULT_STAGE,
+                "description": "The stage of the rule. A pinhole skips the remaining rules of its own stage.",
+                "enum": Stage::ALL.map(Stage::name),
+                "default": Stage::default().name(),
             },
             "match": { "$ref": "#/$defs/match" },
             "action": { "$ref": "#/$defs/action" },
-            "mode": described(words(&["enforce", "report"]), "`report` counts what the rule would have done, and goes on."),
+            "mode": described(words(&["enforce", "report"]), "`report` counts what the rule would have done, and continues with the next rule."),
             "over": { "$ref": "#/$defs/over" },
-            "basis": text("The legal basis: travels with events and metrics."),
+            "basis": text("The legal basis, which is part of its events and metrics."),
             "review": {
-                "description": "`check` warns when a report-mode rule is older than this date.",
+                "description": "After this date, `check` warns if the rule is still in report mode.",
                 "type": "string",
                 "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}",
             },
         },
         "required": ["name", "action"],
         "additionalProperties": false,
-    })
-}
-
-fn action() -> Value {
-    let with = |key: &str, argument: Value| {
-        let properties = Map::from_iter([(key.to_owned(), argument)]);
-        json!({ "type": "object", "properties": properties, "required": [key], "additionalProperties": false })
-    };
-    let plain = ["drop", "continue", "bypass-fraud-control", "whitelist"];
-    json!({
-        "description": "What the rule does.",
-        "anyOf": [
-            words(&plain),
-            with("ban", json!({
-                "description": "Drop, and ban the source for this long, such as \"10m\"; at most a year.",
-                "type": "string",
-                "pattern": "^([0-9]+[smhd])+$",
-            })),
-            with("reject", json!({
-                "description": "Drop, and answer with this SIP status.",
-                "type": "integer",
-                "minimum": 400,
-                "maximum": 699,
-            })),
-            with("divert", json!({
-                "description": "Drop, and send the caller to this SIP URI.",
-                "type": "string",
-                "pattern": "^sips?:[!#-;=?-~]+$",
-                "maxLength": 255,
-            })),
-        ],
     })
 }
 
@@ -314,13 +284,13 @@ fn over() -> Value {
                 "pattern": "^ *[0-9]+ */ *([smhd]|([0-9]+[smhd])+) *$",
             },
             "burst": {
-                "description": "Packets above the rate that may come at once.",
+                "description": "How many packets above the rate may come at once.",
                 "type": "integer",
                 "minimum": 0,
                 "maximum": 1_000_000,
             },
             "per": {
-                "description": "What is counted by: `source/24` is a prefix of bits, `called/6` one of digits.",
+                "description": "What is counted separately: `source/24` is a prefix of bits, `called/6` one of digits.",
                 "anyOf": [
                     words(&["rule", "source", "destination", "calling", "called"]),
                     { "type": "string", "pattern": "^(source|calling|called)/[0-9]{1,3}$" },
@@ -332,11 +302,11 @@ fn over() -> Value {
     })
 }
 
-/// The conditions of a rule; those behind `not` cannot be negated again.
+/// The conditions of a rule. Those after `not` cannot be negated again.
 fn conditions(with_not: bool) -> Value {
     let mut properties = Map::new();
     let mut headers = Map::new();
-    // Keys of several parts may also stand in quotation marks: `"header.subject" = ...`. Editors need not offer that.
+    // Keys of several parts may also be quoted: `"header.subject" = ...`. Editors need not offer that.
     let mut quoted = Map::new();
     for (key, scope, about) in SCOPES {
         let schema = described(values(*scope), about);
@@ -357,7 +327,7 @@ fn conditions(with_not: bool) -> Value {
     properties.insert(
         "header".to_owned(),
         json!({
-            "description": "Regular expressions over a header or a part of one.",
+            "description": "Regular expressions for a header, or a part of one.",
             "type": "object",
             "properties": headers,
             "additionalProperties": false,
@@ -365,7 +335,7 @@ fn conditions(with_not: bool) -> Value {
     );
     let description = if with_not {
         properties.insert("not".to_owned(), json!({ "$ref": "#/$defs/not" }));
-        "All conditions must hold; of several values, any."
+        "All conditions must hold. Of several values, one must match."
     } else {
         "Conditions that must not hold."
     };
@@ -390,7 +360,7 @@ fn values(scope: Scope) -> Value {
         Scope::Country(_) => pattern(COUNTRY),
         Scope::Destination | Scope::Number(_) | Scope::Source | Scope::Text(_) | Scope::Upstream => strings(),
         Scope::Format(_) => one_or_more(&names(&NumberFormat::NAMES)),
-        // The first is of what is no message.
+        // The first is for packets without a message.
         Scope::Method => one_or_more(&names(&Method::NAMES[Method::Response.index()..])),
         Scope::Neighbor => one_or_single(json!({ "type": "boolean" })),
         Scope::Port => one_or_more(&json!({ "$ref": "#/$defs/port" })),
@@ -404,7 +374,7 @@ fn values(scope: Scope) -> Value {
     }
 }
 
-/// One value, which may stand in an array alone.
+/// One value, by itself or alone in an array.
 fn one_or_single(value: Value) -> Value {
     json!({ "anyOf": [value.clone(), { "type": "array", "minItems": 1, "maxItems": 1, "items": value }] })
 }

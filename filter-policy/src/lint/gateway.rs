@@ -1,26 +1,24 @@
 //! Rules that would block this host's default gateway.
 //!
-//! Which one that is says the host and not the repository, so that this is no part of [`crate::build`]: `ringfence check`
-//! asks for it, and a policy means the same everywhere.
+//! The gateway belongs to the host and not to the repository, so this is not part of [`crate::build`], and a policy means
+//! the same everywhere: `ringfence check` asks for it.
 
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::Path,
-    sync::Arc,
 };
 
-use filter_core::layout::Action;
-
+use super::traffic::{Traffic, blocks};
 use crate::{
+    POLICY_FILE,
     files::Files,
     language::diagnostics::{Code, Diagnostic, Diagnostics},
-    line_of,
-    model::{AddressList, Condition, Policy, Rule, Test},
-    resolve::POLICY_FILE,
+    locate::place_of,
+    model::{Policy, Test},
 };
 
-/// The default gateways of this host, as the kernel tells them; none where it does not.
+/// The default gateways of this host, from the kernel's routing tables; none if they cannot be read.
 #[must_use]
 pub fn of_this_host() -> Vec<IpAddr> {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
@@ -31,8 +29,8 @@ pub fn of_this_host() -> Vec<IpAddr> {
     gateways
 }
 
-/// `/proc/net/route`: a header, then `Iface Destination Gateway Flags RefCnt Use Metric Mask ...`. Addresses are words of
-/// memory in hexadecimal, so that on a little-endian host their bytes are the wrong way round (proc_pid_net(5)).
+/// `/proc/net/route`: a header, then `Iface Destination Gateway Flags RefCnt Use Metric Mask ...`. Addresses are 32-bit words
+/// in hexadecimal and host byte order, so that on a little-endian host their bytes appear reversed (proc_pid_net(5)).
 fn of_ipv4_routes(table: &str) -> Vec<IpAddr> {
     let row = |line: &str| {
         let mut words = line.split_whitespace().skip(1).map(|word| u32::from_str_radix(word, 16).ok());
@@ -55,18 +53,16 @@ fn of_ipv6_routes(table: &str) -> Vec<IpAddr> {
     table.lines().filter_map(row).collect()
 }
 
-/// Warns of every rule that blocks one of the gateways: where calls come in through address translation, they come from
-/// there.
+/// Warns about every rule that blocks one of the gateways. Calls that arrive through address translation come from there.
 pub fn warn(policy: &Policy, files: &dyn Files, gateways: &[IpAddr], diagnostics: &mut Diagnostics) {
     for (index, rule) in policy.rules.iter().enumerate() {
-        let blocks = matches!(rule.action, Action::Ban | Action::Divert | Action::Drop | Action::Reject);
-        if !blocks || rule.report {
+        if !blocks(rule) {
             continue;
         }
         for condition in &rule.conditions {
             let (Test::Source(lists), false) = (&condition.test, condition.negated) else { continue };
             for gateway in gateways {
-                // An entry that holds everything is warned of as such.
+                // An entry that holds every address has a warning of its own.
                 let found = lists.iter().find_map(|list| {
                     list.entries
                         .iter()
@@ -74,48 +70,32 @@ pub fn warn(policy: &Policy, files: &dyn Files, gateways: &[IpAddr], diagnostics
                         .map(|entry| (list, entry))
                 });
                 let Some((list, entry)) = found else { continue };
-                if lets_through(&policy.rules[..index], &rule.stage, *gateway) {
+                if Traffic::From(*gateway).has_pinhole(&policy.rules[..index], rule.stage) {
                     continue;
                 }
                 let message = format!(
-                    "this holds {gateway}, this host's default gateway, by {}/{} in {} line {}",
+                    "this includes {gateway}, this host's default gateway, through {}/{} in {} line {}",
                     entry.address,
                     entry.prefix,
                     list.origin.file.display(),
                     entry.line
                 );
-                let help = "where calls come through address translation, all of them come from there: take it out of the \
-                            list, or put a pinhole for it before this rule";
+                let help = "if calls arrive through address translation, they all come from there: remove it from the list, \
+                            or add a pinhole for it before this rule";
                 let diagnostic = Diagnostic::warning(Code::BlocksGateway, message).help(help);
-                diagnostics.push(diagnostic.at(line_of(&condition.origin, "", files)));
+                diagnostics.push(diagnostic.at(place_of(&condition.origin, "", files)));
             }
         }
     }
     diagnostics.sort(Path::new(POLICY_FILE));
 }
 
-/// True if one of these rules takes the gateway's packets out of the walk through a stage, whatever they say.
-fn lets_through(rules: &[Rule], stage: &str, gateway: IpAddr) -> bool {
-    let is_for = |condition: &Condition| {
-        let holds_it = |list: &Arc<AddressList>| list.entries.iter().any(|entry| entry.network().contains(&gateway));
-        matches!(&condition.test, Test::Source(lists) if lists.iter().any(holds_it) != condition.negated)
-    };
-    rules.iter().any(|rule| {
-        let ends = match rule.action {
-            Action::Whitelist => true,
-            Action::BypassFraudControl | Action::Continue => rule.stage == stage,
-            Action::Ban | Action::Divert | Action::Drop | Action::Reject => false,
-        };
-        ends && !rule.report && rule.over.is_none() && !rule.conditions.is_empty() && rule.conditions.iter().all(is_for)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{files::Table, load_from};
+    use crate::{files::Table, testing};
 
-    /// A word of `/proc/net/route` as this host would write it.
+    /// An address as this host writes it in `/proc/net/route`.
     fn word(address: [u8; 4]) -> String {
         format!("{:08X}", u32::from_ne_bytes(address))
     }
@@ -141,7 +121,7 @@ mod tests {
                     )
             },
         );
-        assert_eq!(of_ipv4_routes(&table), ["192.0.2.1".parse::<IpAddr>().expect("it is one")]);
+        assert_eq!(of_ipv4_routes(&table), ["192.0.2.1".parse::<IpAddr>().expect("a valid address")]);
 
         let zero = "0".repeat(32);
         let hop = "20010db8000000000000000000000001";
@@ -150,42 +130,41 @@ mod tests {
              20010db8000000000000000000000000 40 {zero} 00 {zero} 00000100 00000001 00000000 00000001     eth0\n\
              {zero} 00 {zero} 00 {zero} ffffffff 00000001 00000000 00200200       lo\n"
         );
-        assert_eq!(of_ipv6_routes(&table), ["2001:db8::1".parse::<IpAddr>().expect("it is one")]);
+        assert_eq!(of_ipv6_routes(&table), ["2001:db8::1".parse::<IpAddr>().expect("a valid address")]);
     }
 
     #[test]
-    fn tables_that_cannot_be_read_name_no_gateway() {
+    fn unreadable_tables_have_no_gateway() {
         for table in ["", "\n\n", "a b c d e f g h\n", "x\ta b c d e f g h\ny\t1 2\n", "0 00\n"] {
             assert!(of_ipv4_routes(table).is_empty() && of_ipv6_routes(table).is_empty(), "{table:?}");
         }
     }
 
-    /// What is told about rules, with the gateways 192.0.2.1 and 2001:db8::1.
-    fn told(rules: &str) -> Vec<String> {
+    /// The warnings about rules on a host with the gateways 192.0.2.1 and 2001:db8::1.
+    fn warnings(rules: &str) -> Vec<String> {
         let text = format!("version = 1\n[sets.bad]\naddresses = [\"192.0.2.0/24\", \"2001:db8::/32\"]\n{rules}");
         let files = [("policy.toml", text.as_bytes())];
-        let files = Table(&files);
-        let (policy, _) = load_from(&files, (2026, 11, 21)).unwrap_or_else(|diagnostics| panic!("{text}{diagnostics}"));
+        let (policy, _) = testing::load(&[("policy.toml", &text)]).unwrap_or_else(|errors| panic!("{text}{errors}"));
         let mut diagnostics = Diagnostics::default();
-        let gateways = ["192.0.2.1", "2001:db8::1"].map(|gateway| gateway.parse().expect("it is one"));
-        warn(&policy, &files, &gateways, &mut diagnostics);
+        let gateways = ["192.0.2.1", "2001:db8::1"].map(|gateway| gateway.parse().expect("a valid address"));
+        warn(&policy, &Table(&files), &gateways, &mut diagnostics);
         diagnostics.iter().map(|one| one.message.clone()).collect()
     }
 
     #[test]
-    fn every_gateway_that_a_rule_blocks_is_told_with_the_entry_that_holds_it() {
-        let told = told("[[rule]]\nname = \"r\"\nmatch.source = \"@bad\"\naction = { ban = \"1h\" }\n");
+    fn every_blocked_gateway_is_reported_with_the_entry_that_includes_it() {
+        let warnings = warnings("[[rule]]\nname = \"r\"\nmatch.source = \"@bad\"\naction = { ban = \"1h\" }\n");
         assert_eq!(
-            told,
+            warnings,
             [
-                "this holds 192.0.2.1, this host's default gateway, by 192.0.2.0/24 in policy.toml line 3",
-                "this holds 2001:db8::1, this host's default gateway, by 2001:db8::/32 in policy.toml line 3",
+                "this includes 192.0.2.1, this host's default gateway, through 192.0.2.0/24 in policy.toml line 3",
+                "this includes 2001:db8::1, this host's default gateway, through 2001:db8::/32 in policy.toml line 3",
             ]
         );
     }
 
     #[test]
-    fn a_gateway_that_nothing_blocks_is_not_told() {
+    fn a_gateway_that_no_rule_blocks_is_not_reported() {
         for rules in [
             "[[rule]]\nname = \"r\"\nmatch.source = \"@bad\"\naction = \"drop\"\nmode = \"report\"\n",
             "[[rule]]\nname = \"r\"\nmatch.source = \"@bad\"\naction = \"whitelist\"\n",
@@ -194,7 +173,7 @@ mod tests {
             "[[rule]]\nname = \"p\"\nmatch.source = [\"192.0.2.1\", \"2001:db8::1\"]\naction = \"continue\"\n\
              [[rule]]\nname = \"r\"\nmatch.source = \"@bad\"\naction = \"drop\"\n",
         ] {
-            assert_eq!(told(rules), Vec::<String>::new(), "{rules}");
+            assert_eq!(warnings(rules), Vec::<String>::new(), "{rules}");
         }
     }
 
@@ -205,7 +184,7 @@ mod tests {
                 "[[rule]]\nname = \"p\"\nmatch.source = \"192.0.2.1\"\naction = \"continue\"\n{pinhole}\
                  [[rule]]\nname = \"r\"\nmatch.source = \"192.0.2.0/30\"\naction = \"drop\"\n"
             );
-            assert_eq!(told(&rules).len(), 1, "{rules}");
+            assert_eq!(warnings(&rules).len(), 1, "{rules}");
         }
     }
 }

@@ -7,7 +7,10 @@ use filter_core::{
     reason::{Reason, Verdict},
     scratch::Kind,
 };
-use filter_policy::model::{Policy, Rule, Test};
+use filter_policy::{
+    language::{action::Action, stage::Stage},
+    model::{Policy, Rule, Test},
+};
 
 use crate::{
     evaluate::{self, Outcome, Readings},
@@ -92,7 +95,7 @@ pub fn decide(policy: &Policy, inspect: bool, memory: &mut Memory, frame: &[u8])
         (None, _) => outcome.reason,
     };
     if let Some(rule) = outcome.rule.filter(|_| reason == Reason::RuleBan)
-        && policy.rules[rule].argument > 0
+        && matches!(policy.rules[rule].action, Action::Ban { seconds: 1.. })
         && !evaluate::in_addresses(&policy.never_ban, packet.source)
     {
         memory.banned.insert(packet.source);
@@ -114,21 +117,21 @@ pub fn decide(policy: &Policy, inspect: bool, memory: &mut Memory, frame: &[u8])
 
 /// True if evaluating the rules, up to the one that decided, needed the message.
 fn needs_message(policy: &Policy, readings: &Readings, outcome: &Outcome) -> bool {
-    let mut skipped: Vec<&str> = Vec::new();
+    let mut skipped: Vec<Stage> = Vec::new();
     for (index, rule) in policy.rules.iter().enumerate() {
         if Some(index) > outcome.rule {
             break;
         }
-        if skipped.contains(&rule.stage.as_str()) || !packet_conditions_hold(policy, rule, readings) {
+        if skipped.contains(&rule.stage) || !packet_conditions_hold(policy, rule, readings) {
             continue;
         }
         if asks_message(rule) || Some(index) == outcome.rule {
             return asks_message(rule);
         }
         if outcome.pinholes.contains(&index) {
-            skipped.push(&rule.stage);
-            if rule.action == filter_core::layout::Action::BypassFraudControl {
-                skipped.push("fraud");
+            skipped.push(rule.stage);
+            if rule.action == Action::BypassFraudControl {
+                skipped.push(Stage::Fraud);
             }
         }
     }

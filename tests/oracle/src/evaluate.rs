@@ -4,9 +4,10 @@
 use std::{cell::RefCell, collections::HashMap, net::IpAddr, sync::Arc};
 
 use filter_core::{
-    layout::{Action, Attestation, Method, NumberFormat, Per, TEXTS, Transport, Verstat},
+    layout::{Attestation, Method, NumberFormat, Per, TEXTS, Transport, Verstat},
     reason::{Reason, Verdict},
 };
+use filter_policy::language::{action::Action, stage::Stage};
 use filter_policy::model::{
     AddressList, Comparison, Condition, Identity, NumberEntry, NumberList, PatternList, Policy, Rule, Test,
 };
@@ -97,9 +98,9 @@ pub struct Outcome {
 /// Evaluates a policy.
 pub fn evaluate(policy: &Policy, readings: &Readings) -> Outcome {
     let (mut would, mut pinholes) = (Vec::new(), Vec::new());
-    let mut skipped_stages: Vec<&str> = Vec::new();
+    let mut skipped_stages: Vec<Stage> = Vec::new();
     for (index, rule) in policy.rules.iter().enumerate() {
-        if skipped_stages.contains(&rule.stage.as_str()) || !matches(policy, index, rule, readings) {
+        if skipped_stages.contains(&rule.stage) || !matches(policy, index, rule, readings) {
             continue;
         }
         if rule.report {
@@ -108,19 +109,19 @@ pub fn evaluate(policy: &Policy, readings: &Readings) -> Outcome {
         }
         let reason = match rule.action {
             Action::Continue => {
-                skipped_stages.push(&rule.stage);
+                skipped_stages.push(rule.stage);
                 pinholes.push(index);
                 continue;
             }
             Action::BypassFraudControl => {
-                skipped_stages.extend([rule.stage.as_str(), "fraud"]);
+                skipped_stages.extend([rule.stage, Stage::Fraud]);
                 pinholes.push(index);
                 continue;
             }
-            Action::Ban => Reason::RuleBan,
-            Action::Divert => Reason::RuleDivert,
+            Action::Ban { .. } => Reason::RuleBan,
+            Action::Divert { .. } => Reason::RuleDivert,
             Action::Drop => Reason::RuleDrop,
-            Action::Reject => Reason::RuleReject,
+            Action::Reject { .. } => Reason::RuleReject,
             Action::Whitelist => Reason::RuleWhitelist,
         };
         return Outcome { verdict: reason.verdict(), reason, rule: Some(index), would, pinholes };

@@ -36,7 +36,7 @@ pub(crate) fn fixture(policy: &Policy, inspect: bool, packets: &[Packet], differ
             text,
             "\n[[rule]]\nname = {:?}\nstage = {:?}\naction = {:?}{}",
             rule.name,
-            rule.stage,
+            rule.stage.name(),
             rule.action.name(),
             if rule.report { "\nmode = \"report\"" } else { "" }
         );

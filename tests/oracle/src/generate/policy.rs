@@ -2,7 +2,8 @@
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
-use filter_core::layout::{Action, NumberFormat, Per, TEXTS, Transport};
+use filter_core::layout::{NumberFormat, Per, TEXTS, Transport};
+use filter_policy::language::action::Action;
 use filter_policy::model::{
     AddressEntry, AddressList, Condition, Identity, MethodName, NumberEntry, NumberList, NumberRange, Numbering,
     Origin, Over, PatternEntry, PatternList, Policy, Rule, Test,
@@ -81,17 +82,18 @@ pub fn origin() -> Origin {
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
-    use Action::{Ban, BypassFraudControl, Continue, Divert, Drop, Reject, Whitelist};
+    use Action::{BypassFraudControl, Continue, Drop, Whitelist};
+    let ban = Action::Ban { seconds: 0 };
+    let divert = Action::Divert { uri: "sip:captcha@example.com".to_owned() };
+    let reject = Action::Reject { status: 603 };
     let action =
-        select(vec![Ban, BypassFraudControl, Continue, Continue, Continue, Divert, Drop, Drop, Reject, Whitelist]);
+        select(vec![ban, BypassFraudControl, Continue, Continue, Continue, divert, Drop, Drop, reject, Whitelist]);
     (action, select(&STAGES[..]), any::<bool>(), option::weighted(0.1, over())).prop_map(
         |(action, stage, report, over)| Rule {
             name: String::new(),
-            stage: stage.to_owned(),
+            stage,
             conditions: Vec::new(),
             action,
-            argument: 0,
-            divert_to: String::new(),
             report,
             over,
             basis: None,

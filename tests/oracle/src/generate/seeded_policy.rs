@@ -1,9 +1,10 @@
 //! Policies from a seed, for random packets, and their images.
 
-use filter_core::layout::{Action, Method, Text, need};
+use filter_core::layout::{Method, Text, need};
 use filter_policy::{
     compile::compile,
     image::Image,
+    language::action::Action,
     model::{Condition, Identity, MethodName, Policy, Test},
 };
 use proptest::{
@@ -43,7 +44,9 @@ fn vary(random: &mut Random, policy: &mut Policy) {
     for (index, rule) in policy.rules.iter_mut().enumerate() {
         // A rate depends on the clock.
         rule.over = None;
-        rule.argument = if rule.action == Action::Ban && bans { 3600 } else { 0 };
+        if let Action::Ban { seconds } = &mut rule.action {
+            *seconds = if bans { 3600 } else { 0 };
+        }
         for condition in &mut rule.conditions {
             match &mut condition.test {
                 Test::Text(text, _) => {

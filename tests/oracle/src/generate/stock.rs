@@ -1,6 +1,7 @@
 //! The stocks that generators draw from.
 
 use filter_core::layout::{Attestation, Method, NumberFormat, Text, Transport, Verstat};
+use filter_policy::language::stage::Stage;
 use filter_policy::model::{Comparison, Identity};
 
 /// The signalling ports of every generated policy.
@@ -58,7 +59,7 @@ pub const VALUES: [&[u8]; 10] = [
 pub(super) const COUNTRIES: [&str; 3] = ["US", "GB", "EG"];
 pub(super) const REGIONS: [&str; 3] = ["US-SD", "US-NJ", "CA-MB"];
 pub(super) const SPIDS: [&str; 3] = ["0123", "9999", "ABCD"];
-pub(super) const STAGES: [&str; 3] = ["blacklist", "shield", "fraud"];
+pub(super) const STAGES: [Stage; 3] = [Stage::Blacklist, Stage::Shield, Stage::Fraud];
 
 pub(super) const METHODS: [Method; 5] =
     [Method::Response, Method::Other, Method::Invite, Method::Options, Method::Register];

@@ -1,0 +1,283 @@
+//! What a rule does: the actions of the policy language, with their arguments.
+//!
+//! [`filter_core::layout::Action`] is the action's number in the compiled rule, and knows what becomes of the packet. This
+//! is the action as a policy states it. To add one, add its variant and what the `match`es here then ask for: the parser,
+//! the schema and the help texts follow.
+
+use std::ops::Range;
+
+use filter_core::layout::Action as Kind;
+use serde_json::{Value, json};
+use toml::{Spanned, de::DeValue};
+
+use super::{
+    diagnostics::{Code, suggest},
+    quantity,
+    source::{Located, Reader, fields},
+    stage::Stage,
+};
+
+/// What a rule does when it matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Drops the packet, and bans its source for this long.
+    Ban {
+        /// How long, in seconds.
+        seconds: u32,
+    },
+    /// Skips the rest of the rule's stage and of the stage `fraud`.
+    BypassFraudControl,
+    /// Skips the rest of the rule's stage.
+    Continue,
+    /// Drops the packet, and redirects the caller.
+    Divert {
+        /// The SIP URI that the caller is sent to.
+        uri: String,
+    },
+    /// Drops the packet.
+    Drop,
+    /// Drops the packet, and answers the call.
+    Reject {
+        /// The final SIP status of the answer.
+        status: u16,
+    },
+    /// Passes the packet: no other rule is tried.
+    Whitelist,
+}
+
+/// What an action is written with.
+enum Form {
+    /// Its name alone.
+    Bare(Action),
+    /// A table with its name and an argument.
+    With(Argument),
+}
+
+/// The argument of an action.
+#[derive(Clone, Copy)]
+enum Argument {
+    BanDuration,
+    RejectStatus,
+    DivertUri,
+}
+
+impl Action {
+    /// The action without its argument.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Ban { .. } => Kind::Ban,
+            Self::BypassFraudControl => Kind::BypassFraudControl,
+            Self::Continue => Kind::Continue,
+            Self::Divert { .. } => Kind::Divert,
+            Self::Drop => Kind::Drop,
+            Self::Reject { .. } => Kind::Reject,
+            Self::Whitelist => Kind::Whitelist,
+        }
+    }
+
+    /// The name in policies and output.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.kind().name()
+    }
+
+    /// The number that the compiled rule carries: the seconds of a ban, or the status of a reject; otherwise 0.
+    #[must_use]
+    pub const fn argument(&self) -> u32 {
+        match self {
+            Self::Ban { seconds } => *seconds,
+            Self::Reject { status } => *status as u32,
+            Self::BypassFraudControl | Self::Continue | Self::Divert { .. } | Self::Drop | Self::Whitelist => 0,
+        }
+    }
+
+    /// True if, once a rule of stage `own` has acted, later rules of stage `other` are not tried.
+    #[must_use]
+    pub fn skips(&self, own: Stage, other: Stage) -> bool {
+        match self {
+            Self::BypassFraudControl => other == own || other == Stage::Fraud,
+            Self::Continue => other == own,
+            Self::Ban { .. } | Self::Divert { .. } | Self::Drop | Self::Reject { .. } | Self::Whitelist => true,
+        }
+    }
+
+    /// Reads the value of `action`.
+    pub(super) fn read(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Option<Located<Self>> {
+        let span = value.span();
+        let action = match value.get_ref() {
+            DeValue::String(name) => match form(kind_of(reader, name, &span)?) {
+                Form::Bare(action) => action,
+                Form::With(argument) => {
+                    let message = format!("`{name}` needs {}", argument.noun());
+                    let help = format!("write `action = {{ {name} = {} }}`", argument.example());
+                    reader.error(Code::BadAction, &span, message, Some(help));
+                    return None;
+                }
+            },
+            DeValue::Table(table) => {
+                let fields = fields(table);
+                let [(name, name_span, value)] = fields.as_slice() else {
+                    let help = "write one rule for each action".to_owned();
+                    reader.error(Code::BadAction, &span, "a rule has exactly one action", Some(help));
+                    return None;
+                };
+                match form(kind_of(reader, name, name_span)?) {
+                    Form::Bare(_) => {
+                        let help = format!("write `action = \"{name}\"`");
+                        reader.error(Code::BadAction, name_span, format!("`{name}` takes no argument"), Some(help));
+                        return None;
+                    }
+                    Form::With(argument) => argument.read(reader, name, value, &span)?,
+                }
+            }
+            DeValue::Array(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Float(_)
+            | DeValue::Integer(_) => {
+                reader.wrong_type("action", value, "a string or a table such as { ban = \"10m\" }");
+                return None;
+            }
+        };
+        Some(Located { value: action, span })
+    }
+
+    /// The JSON schema of the value of `action`.
+    pub(super) fn schema() -> Value {
+        let (mut bare, mut with_argument) = (Vec::new(), Vec::new());
+        for kind in Kind::ALL {
+            let name = kind.name();
+            match form(kind) {
+                Form::Bare(_) => bare.push(name),
+                Form::With(argument) => with_argument.push(json!({
+                    "type": "object",
+                    "properties": { name: argument.schema() },
+                    "required": [name],
+                    "additionalProperties": false,
+                })),
+            }
+        }
+        with_argument.insert(0, json!({ "enum": bare }));
+        json!({ "description": "What the rule does.", "anyOf": with_argument })
+    }
+}
+
+fn form(kind: Kind) -> Form {
+    match kind {
+        Kind::Ban => Form::With(Argument::BanDuration),
+        Kind::BypassFraudControl => Form::Bare(Action::BypassFraudControl),
+        Kind::Continue => Form::Bare(Action::Continue),
+        Kind::Divert => Form::With(Argument::DivertUri),
+        Kind::Drop => Form::Bare(Action::Drop),
+        Kind::Reject => Form::With(Argument::RejectStatus),
+        Kind::Whitelist => Form::Bare(Action::Whitelist),
+    }
+}
+
+fn kind_of(reader: &mut Reader<'_>, name: &str, span: &Range<usize>) -> Option<Kind> {
+    let kind = Kind::from_name(name);
+    if kind.is_none() {
+        let help = match name {
+            // What other filters call it.
+            "pass" | "accept" | "allow" => {
+                Some("`whitelist` passes the packet at once, `continue` skips the rest of this rule's stage".to_owned())
+            }
+            _ => suggest(name, Kind::NAMES),
+        };
+        reader.error(Code::BadAction, span, format!("unknown action `{name}`"), help);
+    }
+    kind
+}
+
+impl Argument {
+    /// A year. Whatever should be blocked for longer belongs in a list.
+    const LONGEST_BAN: u64 = 366 * 86_400;
+    /// Bytes of the longest URI.
+    const LONGEST_URI: usize = 255;
+
+    const fn noun(self) -> &'static str {
+        match self {
+            Self::BanDuration => "a duration",
+            Self::RejectStatus => "a status code",
+            Self::DivertUri => "a URI",
+        }
+    }
+
+    const fn example(self) -> &'static str {
+        match self {
+            Self::BanDuration => "\"10m\"",
+            Self::RejectStatus => "603",
+            Self::DivertUri => "\"sip:captcha@example.com\"",
+        }
+    }
+
+    fn schema(self) -> Value {
+        match self {
+            Self::BanDuration => json!({
+                "description": "Drops the packet and bans its source for this long, such as \"10m\"; at most a year.",
+                "type": "string",
+                "pattern": "^([0-9]+[smhd])+$",
+            }),
+            Self::RejectStatus => json!({
+                "description": "Drops the packet and answers with this SIP status.",
+                "type": "integer",
+                "minimum": 400,
+                "maximum": 699,
+            }),
+            Self::DivertUri => json!({
+                "description": "Drops the packet and redirects the caller to this SIP URI.",
+                "type": "string",
+                "pattern": "^sips?:[!#-;=?-~]+$",
+                "maxLength": Self::LONGEST_URI,
+            }),
+        }
+    }
+
+    /// Reads the argument; `span` is that of the whole action.
+    fn read(
+        self,
+        reader: &mut Reader<'_>,
+        name: &str,
+        value: &Spanned<DeValue<'_>>,
+        span: &Range<usize>,
+    ) -> Option<Action> {
+        match self {
+            Self::BanDuration => {
+                let text = reader.string(name, value)?.value;
+                let seconds = quantity::duration(&text).filter(|seconds| (1..=Self::LONGEST_BAN).contains(seconds));
+                if let Some(seconds) = seconds.and_then(|seconds| u32::try_from(seconds).ok()) {
+                    return Some(Action::Ban { seconds });
+                }
+                let help = "a whole number followed by s, m, h or d, such as \"10m\"; at most a year".to_owned();
+                reader.error(Code::BadDuration, span, format!("`{text}` is not a valid ban duration"), Some(help));
+            }
+            Self::RejectStatus => {
+                let number = reader.integer(name, value)?.value;
+                if let Some(status) = u16::try_from(number).ok().filter(|status| (400..=699).contains(status)) {
+                    return Some(Action::Reject { status });
+                }
+                let help = "use a final failure status, 400 to 699: 603 Decline, 607 Unwanted (RFC 8197), 608 Rejected \
+                            (RFC 8688)";
+                reader.error(
+                    Code::BadAction,
+                    span,
+                    format!("calls cannot be rejected with {number}"),
+                    Some(help.to_owned()),
+                );
+            }
+            Self::DivertUri => {
+                let uri = reader.string(name, value)?.value;
+                let rest = ["sip:", "sips:"].iter().find_map(|scheme| uri.strip_prefix(scheme));
+                // It is written into a Contact between `<` and `>`.
+                let is_safe = uri.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"'));
+                if rest.is_some_and(|rest| !rest.is_empty()) && is_safe && uri.len() <= Self::LONGEST_URI {
+                    return Some(Action::Divert { uri });
+                }
+                let help = "use a SIP URI (RFC 3261 section 19.1), such as \"sip:captcha@example.com\"".to_owned();
+                reader.error(Code::BadAction, span, format!("calls cannot be diverted to `{uri}`"), Some(help));
+            }
+        }
+        None
+    }
+}

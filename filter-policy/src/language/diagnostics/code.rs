@@ -1,0 +1,135 @@
+//! The kinds of mistakes.
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal;)*) => {
+        /// The kind of mistake that a diagnostic is about. The names are stable: editors and pipelines filter on them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Code { $($(#[doc = $doc])+ $name,)* }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The name in output.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// An action that does not exist, or is written in the wrong form.
+    BadAction = "bad-action";
+    /// An address or CIDR that cannot be read.
+    BadAddress = "bad-address";
+    /// A country calling code that does not exist.
+    BadCountryCode = "bad-country-code";
+    /// A CSV list that cannot be read.
+    BadCsv = "bad-csv";
+    /// A date that cannot be read.
+    BadDate = "bad-date";
+    /// A duration that cannot be read.
+    BadDuration = "bad-duration";
+    /// A number that cannot be read.
+    BadNumber = "bad-number";
+    /// A regular expression that cannot be read.
+    BadPattern = "bad-pattern";
+    /// A rate that cannot be read.
+    BadRate = "bad-rate";
+    /// A score that is not between 0 and 100.
+    BadScore = "bad-score";
+    /// A value that a key or scope cannot have.
+    BadValue = "bad-value";
+    /// A rule drops or bans the default gateway of the host that the policy is checked on.
+    BlocksGateway = "blocks-gateway";
+    /// A rule drops or bans addresses that the policy itself trusts.
+    BlocksOwnPeers = "blocks-own-peers";
+    /// An address set that holds every address.
+    CoversEverything = "covers-everything";
+    /// The same port twice.
+    DuplicatePort = "duplicate-port";
+    /// Two rules with the same name.
+    DuplicateRule = "duplicate-rule";
+    /// A condition or list without values.
+    Empty = "empty";
+    /// A pinhole for emergency calls after a rule that can drop them.
+    EmergencyTooLate = "emergency-too-late";
+    /// List entries that have expired and are left out.
+    ExpiredEntries = "expired-entries";
+    /// A CIDR with host bits set.
+    HostBits = "host-bits";
+    /// A number that cannot be dialled.
+    ImpossibleNumber = "impossible-number";
+    /// A pattern that matches every value.
+    MatchesEverything = "matches-everything";
+    /// A file that cannot be read.
+    MissingFile = "missing-file";
+    /// A required key that is missing.
+    MissingKey = "missing-key";
+    /// Numbers that look national in a list that is read as E.164.
+    NationalLooking = "national-looking";
+    /// Rules or the default can drop emergency calls, and no rule lets them through.
+    NoEmergencyPinhole = "no-emergency-pinhole";
+    /// A rule bans sources, and no source is exempt.
+    NoNeverBan = "no-never-ban";
+    /// No port to filter.
+    NoPorts = "no-ports";
+    /// A reputation condition without a scored list.
+    NoScores = "no-scores";
+    /// A condition that needs an imported numbering table.
+    NoNumberingTable = "no-numbering-table";
+    /// Number rules without a `[numbering]` section.
+    NumberingAssumed = "numbering-assumed";
+    /// A path that leaves the policy's directory.
+    OutsidePolicy = "outside-policy";
+    /// A rule names a port or transport that is not among the signalling ports.
+    PortNotConfigured = "port-not-configured";
+    /// A report-mode rule past its review date.
+    ReviewOverdue = "review-overdue";
+    /// A short code written as a prefix.
+    ShortCodeAsPrefix = "short-code-as-prefix";
+    /// TOML that cannot be read.
+    Syntax = "syntax";
+    /// More ports than the filter can hold.
+    TooManyPorts = "too-many-ports";
+    /// More rules than the filter can hold.
+    TooManyRules = "too-many-rules";
+    /// The compiled form would be too large.
+    TooLarge = "too-large";
+    /// Calls that are dropped without the answer that the rule asks for.
+    UnansweredCalls = "unanswered-calls";
+    /// An anomaly that does not exist.
+    UnknownAnomaly = "unknown-anomaly";
+    /// A country that does not exist.
+    UnknownCountry = "unknown-country";
+    /// A format that does not exist.
+    UnknownFormat = "unknown-format";
+    /// A header that patterns cannot run over.
+    UnknownHeader = "unknown-header";
+    /// A key that does not exist.
+    UnknownKey = "unknown-key";
+    /// A method that does not exist.
+    UnknownMethod = "unknown-method";
+    /// A region that does not exist.
+    UnknownRegion = "unknown-region";
+    /// A scope that does not exist.
+    UnknownScope = "unknown-scope";
+    /// A set that does not exist.
+    UnknownSet = "unknown-set";
+    /// A stage that does not exist.
+    UnknownStage = "unknown-stage";
+    /// An upstream label that no set has.
+    UnknownUpstream = "unknown-upstream";
+    /// A rule that can never match.
+    Unreachable = "unreachable";
+    /// A policy version that this program does not read.
+    UnsupportedVersion = "unsupported-version";
+    /// A set that no rule uses.
+    UnusedSet = "unused-set";
+    /// A set whose entries are not of the kind that the scope takes.
+    WrongSet = "wrong-set";
+    /// A value of the wrong TOML type.
+    WrongType = "wrong-type";
+}

@@ -1,0 +1,221 @@
+//! `policy.toml` as written: keys and types are checked and every value has its span, but nothing is looked up yet.
+//!
+//! The file is walked by hand over the spanned tree instead of being deserialised, so that one run reports every mistake,
+//! at its place, with what was probably meant.
+
+mod reader;
+mod rules;
+mod sections;
+
+use std::ops::Range;
+
+pub(super) use self::reader::{Reader, fields};
+use super::{
+    action::Action,
+    diagnostics::{Diagnostics, SourceFile},
+    scope::Scope,
+    stage::Stage,
+};
+
+/// Keys at the top of the file.
+pub const TOP_KEYS: &[&str] = &["version", "default", "never_ban", "network", "numbering", "sets", "rule"];
+/// Keys of `[network]`.
+pub const NETWORK_KEYS: &[&str] = &["udp", "tcp", "tls"];
+/// Keys of `[numbering]`.
+pub const NUMBERING_KEYS: &[&str] = &[
+    "country_code",
+    "international_prefix",
+    "national_prefix",
+    "bare",
+    "neighbor_digits",
+    "asserted_identity_from",
+    "ranges",
+];
+/// Keys of `[sets.NAME]`.
+pub const SET_KEYS: &[&str] =
+    &["addresses", "numbers", "patterns", "user_agents", "format", "label", "max_errors", "description", "comment"];
+/// Keys of `[[rule]]`.
+pub const RULE_KEYS: &[&str] =
+    &["name", "description", "comment", "stage", "match", "action", "mode", "over", "basis", "review"];
+/// Keys of `over`.
+pub const OVER_KEYS: &[&str] = &["rate", "burst", "per"];
+/// Bytes of the longest name of a rule or set.
+pub const LONGEST_NAME: usize = 64;
+/// The version of the language.
+pub const VERSION: i64 = 1;
+
+/// Reads the file. What cannot be read is reported in `diagnostics` and left out.
+pub(crate) fn parse(file: &SourceFile, diagnostics: &mut Diagnostics) -> Source {
+    Reader::read(file, diagnostics)
+}
+
+/// A value, and the bytes of the file that it was read from.
+#[derive(Clone, Debug)]
+pub(crate) struct Located<T> {
+    pub(crate) value: T,
+    /// Its bytes in the file, including the quotation marks of a string.
+    pub(crate) span: Range<usize>,
+}
+
+/// The values of a condition, or of a key that takes several.
+pub(crate) type Values = Located<Vec<Located<Scalar>>>;
+
+/// A value that is neither a table nor an array.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Scalar {
+    Boolean(bool),
+    Integer(i64),
+    String(String),
+}
+
+/// The file.
+#[derive(Debug, Default)]
+pub(crate) struct Source {
+    /// `default = "drop"`.
+    pub(crate) default_drop: bool,
+    /// `[network]`; none if there is no such section.
+    pub(crate) network: Option<Network>,
+    /// `[numbering]`.
+    pub(crate) numbering: Numbering,
+    /// `never_ban`.
+    pub(crate) never_ban: Option<Values>,
+    /// `[sets.*]`, in file order.
+    pub(crate) sets: Vec<Set>,
+    /// The names of sets that could not be read. A rule that uses one is not at fault.
+    pub(crate) broken_sets: Vec<String>,
+    /// `[[rule]]`, in file order.
+    pub(crate) rules: Vec<Rule>,
+    /// True if the TOML parser skipped a part of the file: whatever is missing may be there.
+    pub(crate) incomplete: bool,
+}
+
+/// `[network]`.
+#[derive(Debug, Default)]
+pub(crate) struct Network {
+    /// `udp`.
+    pub(crate) udp: Vec<Located<i64>>,
+    /// `tcp`.
+    pub(crate) tcp: Vec<Located<i64>>,
+    /// `tls`.
+    pub(crate) tls: Vec<Located<i64>>,
+    /// The section's header.
+    pub(crate) span: Range<usize>,
+    /// True if some of it could not be read.
+    pub(crate) incomplete: bool,
+}
+
+/// `[numbering]`.
+#[derive(Debug, Default)]
+pub(crate) struct Numbering {
+    /// True if the section exists.
+    pub(crate) present: bool,
+    /// `country_code`.
+    pub(crate) country_code: Option<Located<String>>,
+    /// `international_prefix`.
+    pub(crate) international_prefix: Option<Located<String>>,
+    /// `national_prefix`.
+    pub(crate) national_prefix: Option<Located<String>>,
+    /// `bare`.
+    pub(crate) bare: Option<Located<String>>,
+    /// `neighbor_digits`.
+    pub(crate) neighbor_digits: Option<Located<i64>>,
+    /// `asserted_identity_from`.
+    pub(crate) asserted_identity_from: Option<Values>,
+    /// `ranges`.
+    pub(crate) ranges: Option<Values>,
+}
+
+/// The kind of a set's entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum SetKind {
+    Addresses,
+    Numbers,
+    Patterns,
+    UserAgents,
+}
+
+impl SetKind {
+    /// Every kind.
+    pub(crate) const ALL: [Self; 4] = [Self::Addresses, Self::Numbers, Self::Patterns, Self::UserAgents];
+
+    /// The key of a set's entries.
+    pub(crate) const fn key(self) -> &'static str {
+        match self {
+            Self::Addresses => "addresses",
+            Self::Numbers => "numbers",
+            Self::Patterns => "patterns",
+            Self::UserAgents => "user_agents",
+        }
+    }
+}
+
+/// `[sets.NAME]`.
+#[derive(Debug)]
+pub(crate) struct Set {
+    /// Its name.
+    pub(crate) name: Located<String>,
+    /// The kind of its entries.
+    pub(crate) kind: SetKind,
+    /// Where its entries are.
+    pub(crate) entries: Entries,
+    /// `format = "national"`.
+    pub(crate) national: bool,
+    /// `label`.
+    pub(crate) label: Option<Located<String>>,
+    /// `max_errors`: how many entries of its file may be unreadable.
+    pub(crate) max_errors: u64,
+}
+
+/// Where a set's entries are.
+#[derive(Debug)]
+pub(crate) enum Entries {
+    /// In a file of the repository.
+    File(Located<String>),
+    /// In the policy itself.
+    Inline(Vec<Located<String>>),
+}
+
+/// `[[rule]]`.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    /// The rule's header.
+    pub(crate) span: Range<usize>,
+    /// `name`.
+    pub(crate) name: Located<String>,
+    /// `stage`.
+    pub(crate) stage: Stage,
+    /// `match`.
+    pub(crate) conditions: Vec<Condition>,
+    /// `action`; none if it could not be read.
+    pub(crate) action: Option<Located<Action>>,
+    /// `mode = "report"`.
+    pub(crate) report: bool,
+    /// `over`; none also if it could not be read.
+    pub(crate) over: Option<Over>,
+    /// `basis`.
+    pub(crate) basis: Option<Located<String>>,
+    /// `review`.
+    pub(crate) review: Option<Located<toml::value::Date>>,
+}
+
+/// A condition of a rule.
+#[derive(Debug)]
+pub(crate) struct Condition {
+    /// Its scope; the span is that of its key.
+    pub(crate) scope: Located<Scope>,
+    /// True after `not.`.
+    pub(crate) negated: bool,
+    /// Its values.
+    pub(crate) values: Values,
+}
+
+/// `over`.
+#[derive(Debug)]
+pub(crate) struct Over {
+    /// `rate`.
+    pub(crate) rate: Located<String>,
+    /// `burst`.
+    pub(crate) burst: Option<Located<i64>>,
+    /// `per`.
+    pub(crate) per: Option<Located<String>>,
+}

@@ -1,0 +1,173 @@
+//! `[[rule]]`: its conditions, stage, rate, and what else it says.
+
+use std::ops::Range;
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{Condition, Located, OVER_KEYS, Over, RULE_KEYS, Reader, Rule, fields, reader::type_name};
+use crate::language::{
+    action::Action,
+    diagnostics::{Code, suggest},
+    scope::{SCOPES, Scope},
+    stage::Stage,
+};
+
+impl Reader<'_> {
+    pub(super) fn rules(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Vec<Rule> {
+        let DeValue::Array(array) = value.get_ref() else {
+            let help = Some("write `[[rule]]` with double brackets: it is an array".to_owned());
+            let found = type_name(value.get_ref());
+            let message = format!("`{key}` must be an array of sections, not {found}");
+            self.error(Code::WrongType, &value.span(), message, help);
+            return Vec::new();
+        };
+        array.iter().filter_map(|rule| self.rule(rule)).collect()
+    }
+
+    fn rule(&mut self, value: &Spanned<DeValue<'_>>) -> Option<Rule> {
+        let table = self.table("rule", value)?;
+        let mut rule = Rule {
+            span: value.span(),
+            name: Located { value: String::new(), span: value.span() },
+            stage: Stage::default(),
+            conditions: Vec::new(),
+            action: None,
+            report: false,
+            over: None,
+            basis: None,
+            review: None,
+        };
+        let name = table.get("name").and_then(|name| name.get_ref().as_str());
+        let of = name.map_or("the rule".to_owned(), |name| format!("the rule `{name}`"));
+        let (mut has_name, mut has_action) = (false, false);
+        for (key, span, value) in fields(table) {
+            match key {
+                "name" => {
+                    has_name = true;
+                    if let Some(name) = self.string(key, value) {
+                        self.check_name("rule", &name);
+                        rule.name = name;
+                    }
+                }
+                "description" | "comment" => {
+                    self.string(key, value);
+                }
+                "stage" => rule.stage = self.stage(key, value),
+                "match" => {
+                    if let Some(table) = self.table(key, value) {
+                        self.conditions(table, "", false, &mut rule.conditions);
+                    }
+                }
+                "action" => {
+                    has_action = true;
+                    rule.action = Action::read(self, value);
+                }
+                "mode" => {
+                    rule.report =
+                        self.word(key, value, &["enforce", "report"]).is_some_and(|word| word.value == "report");
+                }
+                "over" => rule.over = self.over(&span, value),
+                "basis" => rule.basis = self.string(key, value),
+                "review" => rule.review = self.date(key, value),
+                // A common mistake: a condition beside `match`.
+                _ if Scope::of(key).is_some() => {
+                    let help = Some(format!("write `match.{key} = ...`"));
+                    let message = format!("the condition `{key}` is outside `match` in {of}");
+                    self.error(Code::UnknownKey, &span, message, help);
+                }
+                _ => self.unknown_key(key, &span, &of, RULE_KEYS),
+            }
+        }
+        if !has_name {
+            let help = Some("add a `name`: counters, events and `explain` refer to the rule by it".to_owned());
+            self.error(Code::MissingKey, &rule.span, "a rule has no `name`", help);
+        }
+        if !has_action {
+            let names = filter_core::layout::Action::NAMES.join(", ");
+            let help = Some(format!("add `action = \"drop\"`, or another of {names}"));
+            self.error(Code::MissingKey, &rule.span, format!("{of} has no `action`"), help);
+        }
+        Some(rule)
+    }
+
+    fn stage(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Stage {
+        let Some(name) = self.string(key, value) else { return Stage::default() };
+        Stage::from_name(&name.value).unwrap_or_else(|| {
+            let help = suggest(&name.value, Stage::ALL.map(Stage::name));
+            self.error(Code::UnknownStage, &name.span, format!("unknown stage `{}`", name.value), help);
+            Stage::default()
+        })
+    }
+
+    fn conditions(&mut self, table: &DeTable<'_>, path: &str, negated: bool, conditions: &mut Vec<Condition>) {
+        for (key, span, value) in fields(table) {
+            let mut path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+            let mut negated = negated;
+            if !negated && (path == "not" || path.starts_with("not.")) {
+                negated = true;
+                path.drain(..path.len().min("not.".len()));
+            }
+            if let Some(scope) = Scope::of(&path) {
+                if let Some(values) = self.values(&path, value) {
+                    conditions.push(Condition { scope: Located { value: scope, span }, negated, values });
+                }
+                continue;
+            }
+            match value.get_ref() {
+                DeValue::Table(table) if path.is_empty() || path == "header" => {
+                    self.conditions(table, &path, negated, conditions);
+                }
+                _ => self.unknown_scope(&path, &span),
+            }
+        }
+    }
+
+    fn unknown_scope(&mut self, path: &str, span: &Range<usize>) {
+        if path.is_empty() {
+            let help = Some("write `not.source = \"@trunks\"` or `not = { source = \"@trunks\" }`".to_owned());
+            self.error(Code::WrongType, span, "`not` must be followed by a scope", help);
+            return;
+        }
+        if path == "header" || path.starts_with("header.") {
+            let name = path.strip_prefix("header").unwrap_or_default().trim_start_matches('.');
+            let known = SCOPES.iter().filter_map(|(name, ..)| name.strip_prefix("header."));
+            let help = suggest(name, known);
+            self.error(Code::UnknownHeader, span, format!("`{path}` cannot be matched"), help);
+            return;
+        }
+        let help = match path {
+            "from" => Some("did you mean `from_number` or `header.from-user`?".to_owned()),
+            "to" => Some("did you mean `called` or `header.to-user`?".to_owned()),
+            _ => suggest(path, SCOPES.iter().map(|(name, ..)| *name)),
+        };
+        self.error(Code::UnknownScope, span, format!("unknown scope `{path}`"), help);
+    }
+
+    fn over(&mut self, key_span: &Range<usize>, value: &Spanned<DeValue<'_>>) -> Option<Over> {
+        let help = || Some("write `over = { rate = \"5/s\", burst = 20, per = \"called\" }`".to_owned());
+        let DeValue::Table(table) = value.get_ref() else {
+            let found = type_name(value.get_ref());
+            self.error(Code::WrongType, &value.span(), format!("`over` must be a table, not {found}"), help());
+            return None;
+        };
+        let (mut rate, mut has_rate, mut burst, mut per) = (None, false, None, None);
+        for (key, span, value) in fields(table) {
+            match key {
+                "rate" => {
+                    has_rate = true;
+                    rate = self.string(key, value);
+                }
+                "burst" => burst = self.integer(key, value),
+                "per" => per = self.string(key, value),
+                _ => self.unknown_key(key, &span, "`over`", OVER_KEYS),
+            }
+        }
+        if !has_rate {
+            self.error(Code::MissingKey, key_span, "`over` has no `rate`", help());
+        }
+        rate.map(|rate| Over { rate, burst, per })
+    }
+}

@@ -1,0 +1,70 @@
+//! What a policy does with certain traffic: the questions that several warnings ask, answered in one place.
+
+use std::{net::IpAddr, sync::Arc};
+
+use super::cover::{covers_addresses, covers_number};
+use crate::{
+    language::stage::Stage,
+    model::{AddressList, Condition, Identity, NumberEntry, Rule, Test},
+};
+
+/// Traffic that a question is about, whatever else may be true of it.
+#[derive(Clone, Copy)]
+pub(super) enum Traffic<'a> {
+    /// Calls to exactly this number.
+    CallsTo(NumberEntry),
+    /// Packets from this address.
+    From(IpAddr),
+    /// Packets from each address of a list.
+    FromEach(&'a Arc<AddressList>),
+}
+
+impl Traffic<'_> {
+    /// True if one of a test's values certainly holds for all of this traffic.
+    pub(super) fn has_value(&self, test: &Test) -> bool {
+        match (self, test) {
+            (Self::CallsTo(number), Test::Number(Identity::Called, lists)) => {
+                lists.iter().any(|list| list.entries.iter().any(|entry| covers_number(entry, number)))
+            }
+            (Self::From(address), Test::Source(lists)) => {
+                lists.iter().any(|list| list.entries.iter().any(|entry| entry.network().contains(address)))
+            }
+            (Self::FromEach(peers), Test::Source(lists)) => covers_addresses(lists, std::slice::from_ref(*peers)),
+            (Self::CallsTo(_) | Self::From(_) | Self::FromEach(_), _) => false,
+        }
+    }
+
+    /// True if a condition certainly holds for all of this traffic.
+    fn always_meets(&self, condition: &Condition) -> bool {
+        if !condition.negated {
+            return self.has_value(&condition.test);
+        }
+        // No value holds for a single address if none covers it. Of a number or a list, that is not certain.
+        matches!((self, &condition.test), (Self::From(_), Test::Source(_))) && !self.has_value(&condition.test)
+    }
+
+    /// True if a rule acts on all of this traffic that reaches it.
+    pub(super) fn always_matches(&self, rule: &Rule) -> bool {
+        acts_always(rule) && rule.conditions.iter().all(|condition| self.always_meets(condition))
+    }
+
+    /// True if one of the rules `before` a rule of stage `stage` keeps all of this traffic from it, and passes it.
+    pub(super) fn has_pinhole(&self, before: &[Rule], stage: Stage) -> bool {
+        before.iter().any(|rule| {
+            rule.action.kind().lets_through()
+                && rule.action.skips(rule.stage, stage)
+                && !rule.conditions.is_empty()
+                && self.always_matches(rule)
+        })
+    }
+}
+
+/// True if a rule acts whenever its conditions hold: a rule in report mode never does, and one with a rate only above that.
+pub(super) fn acts_always(rule: &Rule) -> bool {
+    !rule.report && rule.over.is_none()
+}
+
+/// True if a rule drops what it matches.
+pub(super) fn blocks(rule: &Rule) -> bool {
+    rule.action.kind().drops() && !rule.report
+}

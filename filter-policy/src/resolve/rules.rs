@@ -1,0 +1,84 @@
+//! `[[rule]]`: names, actions, rates.
+
+use std::collections::HashMap;
+
+use filter_core::{layout::Per, limits::MAX_RULES};
+
+use super::Resolver;
+use crate::{
+    language::{
+        action::Action,
+        diagnostics::Code,
+        quantity,
+        source::{self, Source},
+    },
+    model::{Numbering, Over, Rule},
+};
+
+impl Resolver<'_> {
+    pub(super) fn rules(&mut self, source: &Source, numbering: &Numbering) -> Vec<Rule> {
+        if let Some(rule) = source.rules.get(MAX_RULES) {
+            let help = format!("the filter holds {MAX_RULES}: put many values into one rule's array, or into a set");
+            let message = format!("{} rules are too many", source.rules.len());
+            self.error(Code::TooManyRules, &rule.span, message, Some(help));
+        }
+        let mut seen: HashMap<&str, u32> = HashMap::new();
+        let mut rules = Vec::with_capacity(source.rules.len());
+        for rule in &source.rules {
+            let line = self.file.line(rule.name.span.start);
+            if let Some(first) = seen.insert(&rule.name.value, line).filter(|_| !rule.name.value.is_empty()) {
+                let message = format!("there is already a rule `{}`, in line {first}", rule.name.value);
+                let help = Some("a rule's counters are kept under its name: give each rule its own".to_owned());
+                self.error(Code::DuplicateRule, &rule.name.span, message, help);
+            }
+            rules.push(self.rule(rule, numbering));
+        }
+        rules
+    }
+
+    fn rule(&mut self, rule: &source::Rule, numbering: &Numbering) -> Rule {
+        let conditions = rule.conditions.iter().filter_map(|condition| self.condition(condition, numbering)).collect();
+        Rule {
+            name: rule.name.value.clone(),
+            stage: rule.stage,
+            conditions,
+            // An action that could not be read is an error already.
+            action: rule.action.as_ref().map_or(Action::Drop, |action| action.value.clone()),
+            report: rule.report,
+            over: rule.over.as_ref().and_then(|over| self.over(over)),
+            basis: rule.basis.as_ref().map(|basis| basis.value.clone()),
+            origin: self.origin(&rule.name.span),
+        }
+    }
+
+    fn over(&mut self, over: &source::Over) -> Option<Over> {
+        const MAX_BURST: u32 = 1_000_000;
+        let Some((count, period)) = quantity::rate(&over.rate.value) else {
+            let help = "write a count and a period, such as \"5/s\", \"100/m\", \"1000/h\" or \"20/10s\"; at most \
+                        1000000/s";
+            let message = format!("`{}` is not a rate", over.rate.value);
+            self.error(Code::BadRate, &over.rate.span, message, Some(help.to_owned()));
+            return None;
+        };
+        let burst = match &over.burst {
+            // As many at once as in one period.
+            None => count,
+            Some(burst) => u32::try_from(burst.value).ok().filter(|burst| *burst <= MAX_BURST).unwrap_or_else(|| {
+                let help = Some(format!("use a whole number from 0 to {MAX_BURST}"));
+                self.error(Code::BadRate, &burst.span, format!("`burst` cannot be {}", burst.value), help);
+                count
+            }),
+        };
+        let (per, prefix) = match &over.per {
+            None => (Per::Rule, 0),
+            Some(per) => quantity::rate_key(&per.value).unwrap_or_else(|| {
+                let help = "use one of `rule`, `source`, `source/24`, `destination`, `calling`, `calling/6`, `called`, \
+                            `called/6`";
+                let message = format!("rates cannot be counted per `{}`", per.value);
+                self.error(Code::BadRate, &per.span, message, Some(help.to_owned()));
+                (Per::Rule, 0)
+            }),
+        };
+        Some(Over { count, period, burst, per, prefix })
+    }
+}

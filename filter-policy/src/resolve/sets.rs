@@ -1,0 +1,213 @@
+//! `[sets.*]`: reading the lists of a policy, and looking sets up by name.
+
+use std::{io, path::Path, sync::Arc};
+
+use super::Resolver;
+use crate::{
+    cache::{CachedEntries, CachedList, ListKey},
+    files::stays_inside,
+    language::{
+        diagnostics::{Code, Diagnostics, Severity, closest, suggest},
+        source::{Entries, Located, Set, SetKind, Source},
+    },
+    lists::{self, NumberForm},
+    model::{AddressList, NumberList, Numbering, Origin, PatternList},
+};
+
+/// A set whose list has been read.
+pub(super) struct SetState {
+    kind: SetKind,
+    pub(super) list: List,
+    pub(super) used: bool,
+}
+
+/// A set's entries.
+pub(super) enum List {
+    Addresses(Arc<AddressList>),
+    Numbers { list: Arc<NumberList>, scored: bool },
+    Patterns(Arc<PatternList>),
+}
+
+impl List {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Addresses(list) => list.entries.is_empty(),
+            Self::Numbers { list, .. } => list.entries.is_empty(),
+            Self::Patterns(list) => list.entries.is_empty(),
+        }
+    }
+}
+
+impl Resolver<'_> {
+    pub(super) fn read_sets(&mut self, source: &Source, numbering: &Numbering) {
+        for set in &source.sets {
+            let form = NumberForm {
+                national: set.national,
+                country_code: &numbering.country_code,
+                national_prefix: &numbering.national_prefix,
+            };
+            let list = match &set.entries {
+                // A list that several sets name is read once for each: their formats may differ, and it is rare.
+                Entries::File(path) => match self.read(path) {
+                    Some(content) => {
+                        let (list, reported) = self.list(set, Path::new(&path.value), &content, &form);
+                        self.report_list(reported, set.max_errors, list.is_empty());
+                        list
+                    }
+                    // The set still exists, so that rules that name it have no error of their own.
+                    None => self.empty_list(set),
+                },
+                Entries::Inline(values) => self.inline_list(set, values, &form),
+            };
+            self.sets.insert(set.name.value.clone(), SetState { kind: set.kind, list, used: false });
+        }
+    }
+
+    /// Reads a set's file, unless it is in the cache; returns what is to be reported about it, too.
+    fn list(&mut self, set: &Set, path: &Path, content: &[u8], form: &NumberForm<'_>) -> (List, Diagnostics) {
+        let file = Arc::new(path.to_owned());
+        let name = Some(set.name.value.clone());
+        let origin = Origin { file: Arc::clone(&file), line: 1 };
+        let mut reported = Diagnostics::default();
+        if matches!(set.kind, SetKind::Patterns | SetKind::UserAgents) {
+            let entries = lists::patterns(&file, content, &mut reported);
+            return (List::Patterns(Arc::new(PatternList { name, entries, origin })), reported);
+        }
+        let key = ListKey::new(set, path, content, form, self.today);
+        let read = self.cache.get(&key).unwrap_or_else(|| {
+            let entries = if set.kind == SetKind::Addresses {
+                let label = set.label.as_ref().map(|label| label.value.clone());
+                let entries = lists::addresses(&file, content, &mut reported);
+                CachedEntries::Addresses(Arc::new(AddressList { name, label, entries, origin }))
+            } else {
+                let read = lists::numbers(&file, content, form, self.today, &mut reported);
+                let list = Arc::new(NumberList { name, entries: read.entries, origin });
+                CachedEntries::Numbers { list, scored: read.scored }
+            };
+            let read = CachedList { entries, diagnostics: reported };
+            self.cache.insert(key, read.clone());
+            read
+        });
+        let list = match read.entries {
+            CachedEntries::Addresses(list) => List::Addresses(list),
+            CachedEntries::Numbers { list, scored } => List::Numbers { list, scored },
+        };
+        (list, read.diagnostics)
+    }
+
+    /// Reports what is wrong with a list. If the set tolerates that many errors, they are warnings and the entries are left
+    /// out; but not if nothing of the list can be read.
+    fn report_list(&mut self, reported: Diagnostics, max_errors: u64, is_empty: bool) {
+        let is_tolerated = !is_empty && reported.count(Severity::Error) <= max_errors;
+        self.diagnostics.append(if is_tolerated { reported.into_warnings() } else { reported });
+    }
+
+    fn inline_list(&mut self, set: &Set, values: &[Located<String>], form: &NumberForm<'_>) -> List {
+        let name = Some(set.name.value.clone());
+        let origin = self.origin(&set.name.span);
+        match set.kind {
+            SetKind::Addresses => {
+                let label = set.label.as_ref().map(|label| label.value.clone());
+                let entries = values.iter().filter_map(|value| self.address(value)).collect();
+                List::Addresses(Arc::new(AddressList { name, label, entries, origin }))
+            }
+            SetKind::Numbers => {
+                let entries = values.iter().filter_map(|value| self.number(value, form)).collect();
+                List::Numbers { list: Arc::new(NumberList { name, entries, origin }), scored: false }
+            }
+            SetKind::Patterns | SetKind::UserAgents => {
+                let entries = values.iter().filter_map(|value| self.pattern(value)).collect();
+                List::Patterns(Arc::new(PatternList { name, entries, origin }))
+            }
+        }
+    }
+
+    /// Stands in for a list whose file cannot be read.
+    fn empty_list(&mut self, set: &Set) -> List {
+        let name = Some(set.name.value.clone());
+        let origin = self.origin(&set.name.span);
+        match set.kind {
+            SetKind::Addresses => {
+                List::Addresses(Arc::new(AddressList { name, label: None, entries: Vec::new(), origin }))
+            }
+            SetKind::Numbers => {
+                List::Numbers { list: Arc::new(NumberList { name, entries: Vec::new(), origin }), scored: true }
+            }
+            SetKind::Patterns | SetKind::UserAgents => {
+                List::Patterns(Arc::new(PatternList { name, entries: Vec::new(), origin }))
+            }
+        }
+    }
+
+    /// Reads a file of the repository.
+    pub(super) fn read(&mut self, path: &Located<String>) -> Option<Vec<u8>> {
+        if path.value.contains("://") {
+            let help = "put the list into the repository: what filters calls must be reviewed, and must not change on its \
+                        own";
+            let message = format!("`{}` is a URL, not a path", path.value);
+            self.error(Code::OutsidePolicy, &path.span, message, Some(help.to_owned()));
+            return None;
+        }
+        if path.value.is_empty() || !stays_inside(Path::new(&path.value)) {
+            let help = "lists are part of the policy repository: use a path relative to it, without `..`";
+            let message = format!("`{}` is outside the policy's directory", path.value);
+            self.error(Code::OutsidePolicy, &path.span, message, Some(help.to_owned()));
+            return None;
+        }
+        match self.files.read(Path::new(&path.value)) {
+            Ok(content) => Some(content.into_owned()),
+            Err(error) => {
+                let names = self.files.names();
+                let help = (error.kind() == io::ErrorKind::NotFound).then(|| {
+                    match closest(&path.value, names.iter().map(String::as_str)) {
+                        Some(name) => format!("did you mean `{name}`?"),
+                        None => "paths are relative to the policy's directory".to_owned(),
+                    }
+                });
+                let message = format!("cannot read the list `{}`: {}", path.value, reason(&error));
+                let code =
+                    if error.kind() == io::ErrorKind::InvalidInput { Code::OutsidePolicy } else { Code::MissingFile };
+                self.error(code, &path.span, message, help);
+                None
+            }
+        }
+    }
+
+    /// Looks up a set for a scope or key that takes sets of the `wanted` kinds, and marks it used.
+    pub(super) fn set(&mut self, key: &str, name: &Located<&str>, wanted: &[SetKind]) -> Option<&SetState> {
+        let set_name = name.value.strip_prefix('@').unwrap_or(name.value);
+        let Some(kind) = self.sets.get(set_name).map(|set| set.kind) else {
+            if self.broken_sets.iter().any(|broken| broken == set_name) {
+                return None;
+            }
+            let known: Vec<String> = self.sets.keys().cloned().collect();
+            let help = match suggest(set_name, known.iter().map(String::as_str)) {
+                Some(help) => help,
+                None => format!("define it: `[sets.{set_name}]` with `{} = \"lists/{set_name}.txt\"`", wanted[0].key()),
+            };
+            self.error(Code::UnknownSet, &name.span, format!("there is no set `{set_name}`"), Some(help));
+            return None;
+        };
+        if !wanted.contains(&kind) {
+            let wanted: Vec<String> = wanted.iter().map(|kind| format!("`{}`", kind.key())).collect();
+            let message = format!("the set `{set_name}` holds `{}`, which `{key}` does not take", kind.key());
+            let help = format!("`{key}` takes sets of {}", wanted.join(" or "));
+            self.error(Code::WrongSet, &name.span, message, Some(help));
+            return None;
+        }
+        let set = self.sets.get_mut(set_name)?;
+        set.used = true;
+        Some(set)
+    }
+}
+
+/// An I/O error without the operating system's error number.
+pub(crate) fn reason(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::NotFound {
+        "no such file".to_owned()
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        "permission denied".to_owned()
+    } else {
+        error.to_string()
+    }
+}
