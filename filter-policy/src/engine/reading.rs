@@ -1,4 +1,4 @@
-//! What the engine read in a message, in words.
+//! What the engine read in a message, as text.
 
 use filter_core::{
     layout::anomaly,
@@ -8,21 +8,22 @@ use filter_core::{
 use serde_json::{Map, Value, json};
 
 use super::{Facts, explanation::address};
+use crate::language::printable;
 
-/// A view of the engine's working memory after a packet.
+/// A view of the engine's scratch after a packet.
 #[derive(Clone, Copy)]
 pub struct Reading<'a> {
     scratch: &'a Scratch,
 }
 
 impl<'a> Reading<'a> {
-    /// A reading of this memory, which may be a copy of what lies in the kernel.
+    /// A view of this scratch, which may be a copy of the kernel's.
     #[must_use]
     pub fn new(scratch: &'a Scratch) -> Self {
         Self { scratch }
     }
 
-    /// What the payload is.
+    /// The kind of payload.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         self.scratch.message.kind.name()
@@ -42,10 +43,10 @@ impl<'a> Reading<'a> {
             Kind::Response => Header::StatusCode,
             _ => return None,
         };
-        Some(lossy(self.scratch.bytes(self.scratch.message.header(place))))
+        Some(printable::text(self.scratch.bytes(self.scratch.message.header(place))))
     }
 
-    /// The method as rules see it.
+    /// The method, as rules see it.
     #[must_use]
     pub fn method_class(&self) -> &'static str {
         self.scratch.message.method.name()
@@ -55,10 +56,10 @@ impl<'a> Reading<'a> {
     #[must_use]
     pub fn user(&self, of: UriOf) -> Option<String> {
         let span = self.scratch.message.uri(of).user;
-        (self.is_sip() && !span.is_empty()).then(|| lossy(self.scratch.bytes(span)))
+        (self.is_sip() && !span.is_empty()).then(|| printable::text(self.scratch.bytes(span)))
     }
 
-    /// A text as patterns see it, without the white space around it.
+    /// A text, as patterns see it: unfolded and without surrounding white space.
     #[must_use]
     pub fn text(&self, of: Text) -> Option<String> {
         if !self.is_sip() {
@@ -67,7 +68,7 @@ impl<'a> Reading<'a> {
         text::span(&self.scratch.message, of).map(|span| unfolded(self.scratch.trimmed(span)))
     }
 
-    /// A number in its normal form: its digits.
+    /// The digits of a number in its normal form.
     #[must_use]
     pub fn number(&self, of: NumberOf) -> Option<String> {
         let number = *self.scratch.message.number(of);
@@ -95,7 +96,7 @@ impl<'a> Reading<'a> {
         self.scratch.message.verstat.name()
     }
 
-    /// True if calling and called number are neighbours.
+    /// True if the calling and called numbers are neighbours.
     #[must_use]
     pub fn neighbor(&self) -> bool {
         self.scratch.message.neighbor != 0
@@ -107,22 +108,22 @@ impl<'a> Reading<'a> {
         anomaly::names(self.scratch.message.anomalies).collect()
     }
 
-    /// The scopes whose values are facts about what was read, which only a policy's tables have.
+    /// The scopes whose values come from a policy's tables: facts about what was read.
     #[must_use]
     pub fn known(&self, facts: &Facts<'_>) -> Map<String, Value> {
         facts.scopes(self, self.scratch)
     }
 
-    /// The value of each scope of the policy language that can be read in the packet itself.
+    /// The value of each scope of the policy language that can be read in the packet alone.
     #[must_use]
     pub fn scopes(&self) -> Map<String, Value> {
         let s = self.scratch;
         let sip = self.is_sip();
-        // None where the packet could not be read that far; a later fragment has no ports.
+        // None if the packet could not be read that far. A later fragment has no ports.
         let address = |of| (s.packet.ip_version != 0).then(|| address(of, s.packet.ip_version).to_string());
         let port = (s.packet.destination_port != 0).then_some(s.packet.destination_port);
         let transport = port.map(|_| s.packet.transport.name());
-        let object = json!({
+        let mut scopes = object(json!({
             "source": address(&s.packet.source),
             "destination": address(&s.packet.destination),
             "transport": transport,
@@ -139,19 +140,15 @@ impl<'a> Reading<'a> {
             "verstat": sip.then(|| self.verstat()),
             "neighbor": sip.then(|| self.neighbor()),
             "anomaly": self.anomalies(),
-        });
-        let mut scopes = match object {
-            Value::Object(map) => map,
-            _ => Map::new(),
-        };
+        }));
         scopes.extend(Text::ALL.map(|text| (text.name().to_owned(), self.text(text).into())));
         scopes
     }
 
-    /// All of it, under the names that `inspect` prints.
+    /// Everything that was read, under the names that `inspect` prints.
     #[must_use]
     pub fn to_json(&self) -> Map<String, Value> {
-        let object = json!({
+        object(json!({
             "is_sip": self.is_sip(),
             "kind": self.kind(),
             "method": self.method(),
@@ -180,17 +177,18 @@ impl<'a> Reading<'a> {
             "sdp_session": self.text(Text::SdpSession),
             "body": self.text(Text::Body),
             "anomalies": self.anomalies(),
-        });
-        match object {
-            Value::Object(map) => map,
-            _ => Map::new(),
-        }
+        }))
     }
 
     fn header(&self, header: Header) -> Option<String> {
         let message = &self.scratch.message;
         (self.is_sip() && message.has(header)).then(|| unfolded(self.scratch.trimmed(message.header(header))))
     }
+}
+
+/// The members of a value that is a JSON object.
+fn object(value: Value) -> Map<String, Value> {
+    if let Value::Object(members) = value { members } else { Map::new() }
 }
 
 /// The digits of a number's key.
@@ -202,13 +200,8 @@ fn digits(number: &Number) -> String {
         .collect()
 }
 
-/// Bytes as text; what is not UTF-8 is replaced.
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A header's value with its folding undone: line ends go, the white space behind them stays.
+/// A header's value, unfolded: line ends are removed, the white space after them stays.
 fn unfolded(bytes: &[u8]) -> String {
     let text: Vec<u8> = bytes.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
-    lossy(&text)
+    printable::text(&text)
 }
