@@ -15,19 +15,24 @@
 //! | [`kernel`] | the XDP program, its maps, its pins |
 
 #![warn(
+    // `pub` means: part of this crate's interface.
     unreachable_pub,
+    // A wildcard hides the next variant of an enum from the compiler.
+    clippy::wildcard_enum_match_arm,
+    // An `async fn` that never waits misleads its callers.
+    clippy::unused_async,
+    // The shorter of two ways to write the same thing.
     clippy::cloned_instead_of_copied,
     clippy::explicit_iter_loop,
     clippy::implicit_clone,
-    clippy::items_after_statements,
     clippy::manual_let_else,
     clippy::map_unwrap_or,
     clippy::redundant_closure_for_method_calls,
-    clippy::semicolon_if_nothing_returned,
     clippy::uninlined_format_args,
     clippy::unnested_or_patterns,
-    clippy::unused_async,
-    clippy::wildcard_enum_match_arm
+    // An item or a missing semicolon in the middle of a function makes its flow harder to see.
+    clippy::items_after_statements,
+    clippy::semicolon_if_nothing_returned
 )]
 
 pub mod api;
