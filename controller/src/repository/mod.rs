@@ -125,7 +125,7 @@ mod tests {
         fs::write(&list, "192.0.2.1\n").unwrap();
         let source = Source::Directory(folder.path().to_owned());
         let before = (source.fingerprint(), fs::metadata(&list).unwrap());
-        // Longer than the kernel's tick, by which it gives times.
+        // Longer than the tick of the kernel, the resolution of file times.
         std::thread::sleep(std::time::Duration::from_millis(20));
         fs::write(&list, "192.0.2.2\n").unwrap();
         fs::File::options().append(true).open(&list).unwrap().set_modified(before.1.modified().unwrap()).unwrap();

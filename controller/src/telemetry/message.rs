@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Notice, PacketEvent};
 
-/// One message on the bus: one line of JSON.
+/// A message on the bus. It is one line of JSON.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
     /// Something happened to the filter or its policy, or the periodic table.

@@ -107,7 +107,7 @@ pub struct Reloaded {
     pub generation: u64,
     /// Rules of the policy.
     pub rules: usize,
-    /// Instructions the verifier walked through.
+    /// Instructions that the verifier processed.
     pub verified_instructions: u32,
     /// How long loading, filling, verifying and replacing took.
     pub milliseconds: u64,
@@ -142,7 +142,7 @@ pub struct Started {
     pub generation: u64,
     /// Rules of the policy; none where the daemon keeps the policy it found in force.
     pub rules: Option<usize>,
-    /// Instructions the verifier walked through.
+    /// Instructions that the verifier processed.
     pub verified_instructions: u32,
 }
 

@@ -41,7 +41,7 @@ pub struct Status {
     pub generation: Option<u64>,
     /// When it was put in force, RFC 3339.
     pub loaded: Option<String>,
-    /// Instructions the verifier walked through for it.
+    /// Instructions that the verifier processed for it.
     pub verified_instructions: Option<u32>,
     /// Policies that were refused since the daemon started.
     pub policy_errors: u64,
@@ -67,10 +67,10 @@ pub struct Status {
 /// Whether a daemon runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DaemonState {
-    /// None runs; the filter may all the same.
+    /// No daemon runs; the filter may still be attached.
     #[serde(rename = "not running")]
     NotRunning,
-    /// One runs.
+    /// A daemon runs.
     #[serde(rename = "running")]
     Running,
 }
@@ -78,10 +78,10 @@ pub enum DaemonState {
 /// Whether the filter is on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FilterState {
-    /// It is on one at least.
+    /// On at least one interface.
     #[serde(rename = "attached")]
     Attached,
-    /// It is on none.
+    /// On no interface.
     #[serde(rename = "not attached")]
     NotAttached,
 }

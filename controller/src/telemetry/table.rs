@@ -117,7 +117,7 @@ impl Table {
     /// The table for people, at most `height` lines of at most `width` columns.
     #[must_use]
     pub fn render(&self, width: usize, height: usize) -> String {
-        // Head, blank line, three lines of foot.
+        // Header, blank line, three lines of footer.
         let room = height.saturating_sub(6).max(3);
         let mut shown: Vec<&RuleRow> = self.rules.iter().collect();
         if shown.len() > room {
