@@ -45,7 +45,7 @@ impl<'m, H: Host<'m>> Step for Privacy<'_, H> {
             return true;
         }
         let after = s.byte(start + 2);
-        let ends = after <= b' ' || after == b';' || after == b',';
+        let ends = start + 2 >= self.end || after <= b' ' || after == b';' || after == b',';
         if (s.word(start) as u16 | 0x2020) == u16::from_le_bytes(*b"id") && ends {
             s.message.privacy = 1;
             return true;

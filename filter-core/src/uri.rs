@@ -258,7 +258,7 @@ fn read_uri<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, from: u32, end
         user
     };
     let uri_end = uri_end(host, s, host_start, end, form);
-    let is_anonymous = is_anonymous_host(s, host_start);
+    let is_anonymous = is_anonymous_host(s, host_start, uri_end);
     let uri = s.message.uri_mut(of);
     uri.host = Span { start: host_start as u16, end: uri_end as u16 };
     if is_anonymous {
@@ -293,8 +293,9 @@ fn is_anonymous_user(s: &Scratch, start: u32, end: u32) -> bool {
 
 /// `anonymous.invalid` (RFC 3323 section 4.1.1.3), in any case.
 #[inline(always)]
-fn is_anonymous_host(s: &Scratch, start: u32) -> bool {
-    s.word(start) | LETTERS == text(b"anonymou")
+fn is_anonymous_host(s: &Scratch, start: u32, end: u32) -> bool {
+    end.wrapping_sub(start) >= 17
+        && s.word(start) | LETTERS == text(b"anonymou")
         && s.word(start + 8) | 0x2020_2020_2020_0020 == text(b"s.invali")
         && s.byte(start + 16) | 0x20 == b'd'
 }
