@@ -6,7 +6,7 @@ use crate::model::Identity;
 
 /// What a condition looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the scope of its name; the table below says what it means")]
+#[expect(missing_docs, reason = "each is the scope of its name; the table below describes it")]
 pub enum Scope {
     Anomaly,
     Attestation,
@@ -46,7 +46,7 @@ pub const SCOPES: &[Row] = &{
     rows
 };
 
-/// The scopes that are no texts.
+/// The scopes other than texts.
 const VALUES: &[Row] = &[
     ("source", Scope::Source, "source address: addresses, CIDRs, address sets"),
     ("destination", Scope::Destination, "destination address: addresses, CIDRs, address sets"),
@@ -59,12 +59,16 @@ const VALUES: &[Row] = &[
         Scope::Number(Identity::Called),
         "called number (Request-URI): prefixes, exact numbers (`$`), number sets",
     ),
-    ("forwarded", Scope::Number(Identity::Forwarded), "forwarding number (Diversion, History-Info): as `calling`"),
-    ("from_number", Scope::Number(Identity::From), "number of From, whoever sent it: as `calling`"),
+    (
+        "forwarded",
+        Scope::Number(Identity::Forwarded),
+        "forwarding number (Diversion, History-Info): values as for `calling`",
+    ),
+    ("from_number", Scope::Number(Identity::From), "number in From, whoever sent it: values as for `calling`"),
     (
         "asserted_number",
         Scope::Number(Identity::Asserted),
-        "number of P-Asserted-Identity, whoever sent it: as `calling`",
+        "number in P-Asserted-Identity, whoever sent it: values as for `calling`",
     ),
     ("calling_country", Scope::Country(Identity::Calling), "ISO 3166-1 code of the calling number's country"),
     ("called_country", Scope::Country(Identity::Called), "ISO 3166-1 code of the called number's country"),
@@ -80,8 +84,8 @@ const VALUES: &[Row] = &[
     ("calling_reputation", Scope::Reputation, "the calling number's score in the scored lists: `>= 80` and the like"),
     ("attestation", Scope::Attestation, "the unverified claim in Identity: `A`, `B`, `C`, `none`, `unknown`"),
     ("verstat", Scope::Verstat, "the `verstat` parameter of the asserted identity"),
-    ("neighbor", Scope::Neighbor, "`true` when calling and called number share their first digits"),
-    ("anomaly", Scope::Anomaly, "what could not be read as it should be"),
+    ("neighbor", Scope::Neighbor, "`true` if the calling and the called number share their first digits"),
+    ("anomaly", Scope::Anomaly, "a problem in reading the packet or the message"),
     ("upstream", Scope::Upstream, "the `label` of the address set that the source is in"),
 ];
 
@@ -96,11 +100,5 @@ impl Scope {
     #[must_use]
     pub fn name(self) -> &'static str {
         SCOPES.iter().find(|(_, scope, _)| *scope == self).map_or("", |(name, ..)| name)
-    }
-
-    /// What its values are.
-    #[must_use]
-    pub fn values(self) -> &'static str {
-        SCOPES.iter().find(|(_, scope, _)| *scope == self).map_or("", |(.., values)| values)
     }
 }
