@@ -117,7 +117,7 @@ pub fn today() -> Day {
 
 /// As [`load_from`]; lists in `cache` are not read again.
 fn load_cached(files: &dyn Files, today: Day, cache: &mut ListCache) -> Result<(Policy, Diagnostics), Diagnostics> {
-    let file = read_policy_file(files).map_err(only)?;
+    let file = read_policy_file(files)?;
     let mut diagnostics = Diagnostics::default();
     let source = source::parse(&file, &mut diagnostics);
     let resolved = resolve::resolve(&file, &source, files, today, cache, &mut diagnostics);
@@ -129,20 +129,20 @@ fn load_cached(files: &dyn Files, today: Day, cache: &mut ListCache) -> Result<(
     if is_usable { Ok((resolved.policy, diagnostics)) } else { Err(diagnostics) }
 }
 
-fn read_policy_file(files: &dyn Files) -> Result<SourceFile, Diagnostic> {
+fn read_policy_file(files: &dyn Files) -> Result<SourceFile, Diagnostics> {
     const BYTE_ORDER_MARK: char = '\u{feff}';
     let path = Path::new(POLICY_FILE);
     let content = files.read(path).map_err(|error| {
         let message = format!("cannot read {POLICY_FILE}: {}", resolve::reason(&error));
         let help = "a policy repository is a directory that contains `policy.toml`";
-        Diagnostic::error(Code::MissingFile, message).help(help)
+        only(Diagnostic::error(Code::MissingFile, message).help(help))
     })?;
     let text = std::str::from_utf8(&content).map_err(|error| {
         let valid = String::from_utf8_lossy(&content[..error.valid_up_to()]).into_owned();
         let end = valid.len();
         let place = SourceFile::new(path, valid).place(end..end);
         let message = "the policy is not valid UTF-8 from here on";
-        Diagnostic::error(Code::Syntax, message).at(place).help("save the file as UTF-8")
+        only(Diagnostic::error(Code::Syntax, message).at(place).help("save the file as UTF-8"))
     })?;
     Ok(SourceFile::new(path, text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).to_owned()))
 }

@@ -77,7 +77,17 @@ fn shown(condition: &Condition) -> String {
         Test::Reputation(lists, comparison, threshold) => {
             write!(shown, "{comparison:?} {threshold} in {} lists", lists.len())
         }
-        other => write!(shown, "{other:?}"),
+        other @ (Test::Anomaly(_)
+        | Test::Attestation(_)
+        | Test::Country(..)
+        | Test::Format(..)
+        | Test::Method(_)
+        | Test::Neighbor(_)
+        | Test::Port(_)
+        | Test::Region(..)
+        | Test::Spid(..)
+        | Test::Transport(_)
+        | Test::Verstat(_)) => write!(shown, "{other:?}"),
     };
     written.expect("writing to a string cannot fail");
     shown

@@ -46,9 +46,9 @@ fn do_not_originate_numbers_belong_to_the_country() {
     let built = on_disk();
     let rule = built.policy.rules.iter().find(|rule| rule.name == "do-not-originate").expect("it is there");
     assert_eq!(rule.basis.as_deref(), Some("dno"));
-    let lists = rule.conditions.iter().find_map(|condition| match &condition.test {
-        Test::Number(_, lists) => Some(lists),
-        _ => None,
+    let lists = rule.conditions.iter().find_map(|condition| {
+        let Test::Number(_, lists) = &condition.test else { return None };
+        Some(lists)
     });
     let entries = &lists.expect("the rule has numbers")[0].entries;
     assert!(entries.iter().all(|entry| entry.digits >> 60 == 1), "every entry starts with the country code");

@@ -106,17 +106,12 @@ fn the_scopes_are_the_parsers() {
 #[test]
 fn every_word_that_the_parser_knows_is_offered() {
     fn enumerated<'a>(schema: &'a Value, found: &mut BTreeSet<&'a str>) {
-        match schema {
-            Value::Array(items) => items.iter().for_each(|item| enumerated(item, found)),
-            Value::Object(members) => {
-                for (key, value) in members {
-                    match value {
-                        Value::Array(words) if key == "enum" => found.extend(words.iter().filter_map(Value::as_str)),
-                        _ => enumerated(value, found),
-                    }
-                }
+        schema.as_array().into_iter().flatten().for_each(|item| enumerated(item, found));
+        for (key, value) in schema.as_object().into_iter().flatten() {
+            match value.as_array().filter(|_| key == "enum") {
+                Some(words) => found.extend(words.iter().filter_map(Value::as_str)),
+                None => enumerated(value, found),
             }
-            _ => {}
         }
     }
     let schema = schema::policy();

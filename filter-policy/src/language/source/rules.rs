@@ -116,11 +116,12 @@ impl Reader<'_> {
                 }
                 continue;
             }
-            match value.get_ref() {
-                DeValue::Table(table) if path.is_empty() || path == "header" => {
-                    self.conditions(table, &path, negated, conditions);
-                }
-                _ => self.unknown_scope(&path, &span),
+            if let DeValue::Table(table) = value.get_ref()
+                && (path.is_empty() || path == "header")
+            {
+                self.conditions(table, &path, negated, conditions);
+            } else {
+                self.unknown_scope(&path, &span);
             }
         }
     }
