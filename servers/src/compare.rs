@@ -92,8 +92,9 @@ fn same(field: Field, theirs: &[u8], ours: &[u8]) -> bool {
     }
     if field.is_user() {
         let (theirs, ours) = (unescaped(theirs), unescaped(ours));
-        // Visual separators do not change which number it is.
-        return lossy(&theirs) == lossy(&ours) || digits(&theirs).is_some_and(|number| digits(&ours) == Some(number));
+        // Blanks around it and visual separators do not change which number it is.
+        return lossy(theirs.trim_ascii()) == lossy(ours.trim_ascii())
+            || digits(&theirs).is_some_and(|number| digits(&ours) == Some(number));
     }
     // White space, and folding with it, is one blank. Some servers end a text at a NUL or at a byte that is no part of a
     // token: a pattern that finds something in their text finds it in the engine's longer one.
@@ -192,6 +193,7 @@ mod tests {
         assert!(same(Field::FromUser, b"+12", b"%2b1%32"));
         assert!(same(Field::FromUser, b"+1-2(0)", b"+120"));
         assert!(!same(Field::FromUser, b"+120", b"+121"));
+        assert!(same(Field::FromUser, b"*98\r\n ", b"*98"));
         assert!(!same(Field::FromUser, b"120", b"+120"));
         assert!(same(Field::UserAgent, b"a\r\n b", b"a  b"));
         assert!(same(Field::UserAgent, b"\0a", b"a\xff"));

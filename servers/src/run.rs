@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::{
     compare::{Difference, differences},
@@ -14,6 +14,7 @@ use crate::{
     generate::{Generated, Id},
     known::Known,
     reader::Readers,
+    target,
 };
 
 /// Messages that are read at once.
@@ -28,7 +29,7 @@ pub struct Options {
     pub start: u64,
     /// How many messages.
     pub messages: u64,
-    /// Says how far it is, now and then.
+    /// Every 20 seconds, prints the progress and writes the report so far to `target/servers/`.
     pub progress: bool,
 }
 
@@ -177,9 +178,14 @@ pub fn run(readers: &mut Readers, options: &Options) -> Result<Report> {
         if options.progress && said.elapsed() > Duration::from_secs(20) {
             said = Instant::now();
             let (done, rate) = (next - options.start, (next - options.start) as f64 / clock.elapsed().as_secs_f64());
+            let so_far = Report { messages: done, time: clock.elapsed(), ..run.report.clone() };
+            let path = target().join(format!("servers/report-{}-{}.tsv", options.seed, options.start));
+            std::fs::write(&path, so_far.render(true))
+                .with_context(|| format!("failed to write {}", path.display()))?;
             eprintln!(
-                "{done} of {} messages, {rate:.0} a second; go on from here with --start {next}",
-                options.messages
+                "{done} of {} messages, {rate:.0} a second; --start {next} continues from here; so far: {}",
+                options.messages,
+                path.display()
             );
         }
     }
