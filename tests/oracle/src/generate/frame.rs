@@ -182,7 +182,7 @@ pub fn packet(random: &mut Random, flow: u64) -> Packet {
     }
     if random.chance(4) {
         for _ in 0..=random.below(3) {
-            packet.flips.push((12 + random.below(60), random.next() as u8));
+            packet.flips.push((12 + random.below(60), random.next_u64() as u8));
         }
     }
     packet

@@ -27,7 +27,7 @@ pub fn payload(random: &mut Random) -> Vec<Vec<u8>> {
     ];
     match random.below(40) {
         0 | 1 => vec![random.pick(OTHERS).to_vec()],
-        2 => vec![(0..random.below(90)).map(|_| random.next() as u8).collect()],
+        2 => vec![(0..random.below(90)).map(|_| random.next_u64() as u8).collect()],
         3 => vec![(0..random.below(90)).map(|_| random.pick(SPECIAL)).collect()],
         _ => {
             let mut pieces = message(random);

@@ -66,7 +66,20 @@ fn expressible(conditions: Vec<(Test, bool)>) -> Vec<Condition> {
             let scope = match &test {
                 Test::Text(text, _) => Some(text.index()),
                 Test::Anomaly(_) => Some(TEXTS),
-                _ => None,
+                Test::Source(_)
+                | Test::Destination(_)
+                | Test::Transport(_)
+                | Test::Port(_)
+                | Test::Method(_)
+                | Test::Number(..)
+                | Test::Country(..)
+                | Test::Region(..)
+                | Test::Spid(..)
+                | Test::Format(..)
+                | Test::Reputation(..)
+                | Test::Attestation(_)
+                | Test::Verstat(_)
+                | Test::Neighbor(_) => None,
             };
             if let Some(scope) = scope.filter(|_| !negated) {
                 negated = asked.contains(&scope);

@@ -22,7 +22,7 @@ use super::{
 pub fn policy(random: &mut Random) -> Policy {
     let mut bytes = [0; 32];
     for chunk in bytes.chunks_exact_mut(8) {
-        chunk.copy_from_slice(&random.next().to_le_bytes());
+        chunk.copy_from_slice(&random.next_u64().to_le_bytes());
     }
     let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let rules = 1 + random.below(12);
