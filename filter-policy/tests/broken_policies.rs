@@ -1,5 +1,5 @@
 //! The diagnostics of policies with mistakes. `broken-policies` holds a repository for each mistake, named after the code of
-//! its diagnostic, with the expected text in `expected.txt`.
+//! its diagnostic, with the expected text in `expected.txt`. A file `today` in it names the day on which the policy is checked.
 //!
 //! `RINGFENCE_UPDATE_EXPECTED=1 cargo test -p filter-policy --test broken_policies` rewrites the expected texts: read the
 //! difference.
@@ -16,6 +16,7 @@ use filter_policy::{
     files::Directory,
     language::diagnostics::{Code, Diagnostics},
     lint::gateway,
+    lists::Day,
     testing::TODAY,
 };
 
@@ -41,7 +42,7 @@ fn folders() -> Vec<(String, PathBuf)> {
 static REPORTED: LazyLock<Vec<(String, PathBuf, Diagnostics)>> = LazyLock::new(|| {
     let diagnostics = |folder: &Path| {
         let files = Directory::new(folder).expect("the folder can be opened");
-        match filter_policy::build(&files, TODAY) {
+        match filter_policy::build(&files, today(folder)) {
             Ok(mut built) => {
                 gateway::warn(&built.policy, &files, &[GATEWAY], &mut built.diagnostics);
                 built.diagnostics
@@ -51,6 +52,13 @@ static REPORTED: LazyLock<Vec<(String, PathBuf, Diagnostics)>> = LazyLock::new(|
     };
     folders().into_iter().map(|(name, folder)| (name, folder.clone(), diagnostics(&folder))).collect()
 });
+
+/// The day on which a folder's policy is checked.
+fn today(folder: &Path) -> Day {
+    let Ok(text) = fs::read_to_string(folder.join("today")) else { return TODAY };
+    let parts: Vec<u16> = text.trim().split('-').map(|part| part.parse().expect("it is a number")).collect();
+    (parts[0], parts[1] as u8, parts[2] as u8)
+}
 
 #[test]
 fn each_mistake_is_reported_in_the_expected_words() {

@@ -39,6 +39,7 @@ pub(crate) fn lint(resolved: &Resolved, source: &Source, file: &SourceFile, toda
     linter.reviews(today);
     linter.ports();
     linter.numbering_tables();
+    linter.stale_area_codes(today);
     linter.own_peers();
     linter.unreachable_rules();
 }

@@ -1,11 +1,18 @@
 //! Conditions on numbers that need more than the policy says about numbering.
 
+use filter_core::layout::NumberFormat;
+use jiff::{ToSpan as _, civil::Date};
+
 use super::Linter;
 use crate::{
     language::{diagnostics::Code, scope::Scope},
+    lists::Day,
     model::Test,
     numbering,
 };
+
+/// Months after which the built-in table of area codes is old: new area codes come into service several times a year.
+const FRESH_MONTHS: i8 = 6;
 
 impl Linter<'_> {
     pub(super) fn numbering_assumed(&mut self) {
@@ -53,5 +60,52 @@ impl Linter<'_> {
                 }
             }
         }
+    }
+    /// Warns where calls are dropped because the built-in table does not know an area code, and the table is old.
+    pub(super) fn stale_area_codes(&mut self, today: Day) {
+        let made = numbering::table_date();
+        if self.source.numbering.ranges.is_some() || !is_old(made, today) {
+            return;
+        }
+        for (rule, written) in self.rules() {
+            if rule.report || !rule.action.kind().drops() {
+                continue;
+            }
+            for (condition, written) in rule.conditions.iter().zip(&written.conditions) {
+                let Test::Format(_, formats) = &condition.test else { continue };
+                if condition.negated || !formats.contains(&NumberFormat::UnassignedAreaCode) {
+                    continue;
+                }
+                let (year, month, day) = made;
+                let message = format!(
+                    "the built-in table of area codes is of {year}-{month:02}-{day:02}: callers from area codes that came into \
+                     service since would be dropped"
+                );
+                let help = "import NANPA's report (`ringfence import nanpa`) and name it as `ranges` in `[numbering]`, or use a \
+                            newer release of Ringfence";
+                self.warn(Code::StaleNumberingTable, &written.scope.span, message, help);
+            }
+        }
+    }
+}
+
+/// True if a table made on this day is old today.
+fn is_old(made: Day, today: Day) -> bool {
+    let date = |(year, month, day): Day| Date::new(i16::try_from(year).ok()?, month as i8, day as i8).ok();
+    match (date(made), date(today)) {
+        (Some(made), Some(today)) => made.saturating_add(i64::from(FRESH_MONTHS).months()) < today,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_old;
+
+    #[test]
+    fn a_table_is_old_after_six_months() {
+        assert!(!is_old((2026, 11, 22), (2026, 11, 22)));
+        assert!(!is_old((2026, 11, 22), (2027, 5, 22)));
+        assert!(is_old((2026, 11, 22), (2027, 5, 23)));
     }
 }

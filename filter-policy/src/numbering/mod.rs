@@ -18,6 +18,10 @@ use crate::model::NumberRange;
 const COUNTRIES: &str = include_str!("countries.tsv");
 const AREA_CODES: &str = include_str!("nanp.tsv");
 
+/// Area codes that are in service and that the metadata does not have yet, each with its source. The metadata can lag years behind:
+/// without these, honest callers would count as callers from an unassigned area code.
+const IN_SERVICE: &str = include_str!("nanp-in-service.tsv");
+
 /// Digits of a North American number, country code included.
 const NANP_DIGITS: u8 = 11;
 
@@ -50,8 +54,12 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| {
             Some(Country { prefix, country, digits: (fewest.parse().ok()?, most.parse().ok()?) })
         })
         .collect();
-    let area_codes: Vec<AreaCode> =
-        rows::<4>(AREA_CODES).map(|[code, country, region, _kind]| AreaCode { code, country, region }).collect();
+    let in_service =
+        rows::<6>(IN_SERVICE).map(|[code, country, region, _kind, _since, _source]| AreaCode { code, country, region });
+    let area_codes: Vec<AreaCode> = rows::<4>(AREA_CODES)
+        .map(|[code, country, region, _kind]| AreaCode { code, country, region })
+        .chain(in_service)
+        .collect();
 
     // No calling code is a prefix of another (E.164), so sorting puts each one directly before the prefixes that extend it.
     let mut sorted: Vec<&Country> = countries.iter().collect();
@@ -159,6 +167,17 @@ pub fn is_region(region: &str) -> bool {
     })
 }
 
+/// The day on which the built-in table of area codes was taken from its source: year, month, day.
+#[must_use]
+pub fn table_date() -> (u16, u8, u8) {
+    let date = AREA_CODES
+        .lines()
+        .find_map(|line| line.rsplit_once("(Apache-2.0), ").map(|(_, date)| date.trim_end_matches('.')));
+    let mut parts = date.unwrap_or_default().split('-').map(|part| part.parse::<u16>().unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0);
+    (next(), next() as u8, next() as u8)
+}
+
 /// Country and region of an area code that is in use. The region is empty if the area code has none, or several.
 #[must_use]
 pub fn area_code(code: &str) -> Option<(&'static str, &'static str)> {
@@ -261,7 +280,7 @@ mod tests {
     fn every_row_of_the_tables_is_read() {
         let data = |table: &str| table.lines().filter(|line| !line.starts_with('#')).count();
         assert_eq!(TABLES.countries.len(), data(COUNTRIES));
-        assert_eq!(TABLES.area_codes.len(), data(AREA_CODES));
+        assert_eq!(TABLES.area_codes.len(), data(AREA_CODES) + data(IN_SERVICE));
         assert!(TABLES.countries.len() > 200 && TABLES.area_codes.len() > 400);
     }
 
@@ -288,6 +307,25 @@ mod tests {
             assert_eq!((facts.0.as_deref(), facts.1.as_deref(), facts.2), (country, region, Some(format)), "{number}");
             assert_eq!(facts.3, Some((11, 11)), "{number}");
         }
+    }
+
+    #[test]
+    fn area_codes_that_the_metadata_lacks_are_in_service() {
+        for (number, region) in [("18615551234", "US-IL"), ("14365551234", "US-OH"), ("16795551234", "US-MI")] {
+            let facts = facts(number);
+            assert_eq!((facts.1.as_deref(), facts.2), (Some(region), Some(NumberFormat::Valid)), "{number}");
+        }
+        assert_eq!(facts("17105551234").2, Some(NumberFormat::Valid), "GETS");
+        for [code, ..] in rows::<6>(IN_SERVICE) {
+            let listed = rows::<4>(AREA_CODES).any(|[known, ..]| known == code);
+            assert!(!listed, "libphonenumber has {code} now: delete its line in nanp-in-service.tsv");
+        }
+    }
+
+    #[test]
+    fn the_table_says_when_it_was_made() {
+        let (year, month, day) = table_date();
+        assert!(year >= 2026 && (1..=12).contains(&month) && (1..=31).contains(&day), "{year}-{month}-{day}");
     }
 
     #[test]

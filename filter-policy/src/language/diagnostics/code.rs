@@ -90,6 +90,8 @@ codes! {
     ReviewOverdue = "review-overdue";
     /// A short code written as a prefix.
     ShortCodeAsPrefix = "short-code-as-prefix";
+    /// A rule that drops numbers because the built-in table, which is old, has no such area code.
+    StaleNumberingTable = "stale-numbering-table";
     /// TOML that cannot be read.
     Syntax = "syntax";
     /// More ports than the filter can hold.
