@@ -123,7 +123,7 @@ pub const URIS: usize = 16;
 const _: () = assert!(UriOf::COUNT <= URIS && URIS.is_power_of_two());
 
 named_bits! {
-    /// Bits of [`Uri::flags`](super::super::Uri::flags).
+    /// Bits of [`Uri::flags`](crate::scratch::Uri::flags).
     pub mod uri_flag: u8 {
         /// The value or its URI cannot be read.
         MALFORMED = 0;
