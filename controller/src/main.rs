@@ -3,6 +3,7 @@
 use std::{io, process::ExitCode};
 
 use clap::Parser;
+use filter_policy::language::printable;
 use ringfence::cli;
 use tracing_subscriber::EnvFilter;
 
@@ -12,7 +13,7 @@ fn main() -> ExitCode {
     match cli::run(cli::Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("ringfence: {error:#}");
+            eprintln!("ringfence: {}", printable::lines(&format!("{error:#}")));
             if let Some(help) = cli::help(&error) {
                 eprintln!("help: {help}");
             }

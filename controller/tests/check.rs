@@ -88,3 +88,27 @@ fn a_link_that_leaves_the_repository_is_not_followed() {
     assert_eq!(objects(&output)[0]["code"], "outside-policy");
     assert!(!String::from_utf8_lossy(&output.stdout).contains("root:"), "another file's content was shown");
 }
+
+/// A name in a policy repository can hold anything, and so can an error message about it.
+#[test]
+fn nothing_that_is_printed_steers_a_terminal() {
+    let folder = tempfile::tempdir().expect("it can be made");
+    let policy = folder.path().join("a\u{1b}[2Jb\u{202e}");
+    std::fs::create_dir(&policy).expect("it can be made");
+    std::fs::write(
+        policy.join("policy.toml"),
+        "version = 1\n[[rule]]\nname = \"x\u{200b}\"\nmatch.sourc\u{e9} = \"1\"\n",
+    )
+    .expect("it can be written");
+    for arguments in [&["check"][..], &["check", "--json"], &["test"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_ringfence"))
+            .args(arguments)
+            .arg(&policy)
+            .output()
+            .expect("the binary runs");
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8(text).expect("the output is UTF-8");
+        assert!(!text.is_empty());
+        assert!(!text.contains(['\u{1b}', '\u{202e}', '\u{200b}']), "{arguments:?}: {text:?}");
+    }
+}

@@ -12,7 +12,10 @@ use super::{EXIT_NO, EXIT_USAGE};
 use filter_policy::{
     Built,
     files::Directory,
-    language::diagnostics::{Diagnostics, plural},
+    language::{
+        diagnostics::{Diagnostics, plural},
+        printable,
+    },
     lint::gateway,
     model::{AddressList, NumberList, PatternList, Policy, Test},
 };
@@ -46,7 +49,7 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     let files = match Directory::new(&args.directory) {
         Ok(files) => files,
         Err(error) => {
-            eprintln!("ringfence: cannot open the policy directory {}: {error}", args.directory.display());
+            eprintln!("ringfence: cannot open the policy directory {}: {error}", printable::path(&args.directory));
             return Ok(ExitCode::from(EXIT_USAGE));
         }
     };
@@ -80,10 +83,10 @@ fn write_text(
     output.write_all(diagnostics.render(styled, Some(directory)).as_bytes())?;
     let totals = diagnostics.totals();
     match built {
-        None => writeln!(output, "{}: cannot be used: {totals}", directory.display()),
+        None => writeln!(output, "{}: cannot be used: {totals}", printable::path(directory)),
         Some(built) => {
             let found = if totals.is_empty() { "no warnings" } else { &totals };
-            writeln!(output, "{}: can be used, {found}", directory.display())?;
+            writeln!(output, "{}: can be used, {found}", printable::path(directory))?;
             let size = Size::of(built);
             writeln!(
                 output,
@@ -115,7 +118,7 @@ fn write_text(
 
 fn write_json(output: &mut impl Write, diagnostics: &Diagnostics, built: Option<&Built>) -> io::Result<()> {
     for diagnostic in diagnostics.iter() {
-        writeln!(output, "{}", diagnostic.to_json())?;
+        writeln!(output, "{}", printable::json_line(&diagnostic.to_json()))?;
     }
     let mut summary = serde_json::json!({
         "severity": "info",

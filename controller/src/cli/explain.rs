@@ -13,11 +13,12 @@ use filter_core::layout::Transport;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{EXIT_USAGE, policy_or_sample, printable, udp_port};
+use super::{EXIT_USAGE, policy_or_sample, udp_port};
 use filter_policy::{
     Built,
     engine::{self, Endpoints, Engine, Explainer, Facts, datagram, decision_json, inspection},
     image::Image,
+    language::printable,
     model::{Condition, Policy},
 };
 
@@ -272,5 +273,5 @@ fn write_tree(output: &mut dyn Write, explanation: &Explanation) -> io::Result<(
 }
 
 fn quoted(value: &str) -> String {
-    if value.is_empty() { "(empty)".to_owned() } else { printable(value) }
+    if value.is_empty() { "(empty)".to_owned() } else { printable::escaped(value) }
 }

@@ -10,10 +10,13 @@ use std::{
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
-use super::{print, printable};
+use super::print;
 use filter_policy::{
     import::{self, Format, Imported, MOST_BYTES, NumberOptions, ScoreOptions},
-    language::{diagnostics::plural, printable::json_line},
+    language::{
+        diagnostics::plural,
+        printable::{self, json_line},
+    },
 };
 
 /// Import lists and numbering tables from their published formats
@@ -155,7 +158,7 @@ pub fn run(args: ImportArgs) -> anyhow::Result<ExitCode> {
         Source::SpamhausDrop(common) => (Format::SpamhausDrop, common),
     };
     let file = common.file.as_deref().filter(|file| *file != Path::new("-"));
-    let name = file.map_or("standard input".to_owned(), |file| file.display().to_string());
+    let name = file.map_or("standard input".to_owned(), printable::path);
     let content = read(file).with_context(|| format!("failed to read {name}"))?;
     let imported =
         import::import(&format, &content, common.max_errors).with_context(|| format!("failed to import {name}"))?;
@@ -252,13 +255,13 @@ fn report(format: &Format, name: &str, common: &Common, imported: &Imported, cha
         return Ok(());
     }
     for problem in problems.listed.iter().take(SHOWN) {
-        eprintln!("{name}:{}: left out: {}", problem.line, printable(&problem.reason));
+        eprintln!("{name}:{}: left out: {}", problem.line, printable::escaped(&problem.reason));
     }
     let shown = problems.listed.len().min(SHOWN) as u64;
     if problems.count > shown {
         eprintln!("{name}: {} more left out, not listed (`--json` lists up to 100)", problems.count - shown);
     }
-    let output = common.output.as_ref().map_or("standard output".to_owned(), |output| output.display().to_string());
+    let output = common.output.as_deref().map_or("standard output".to_owned(), printable::path);
     let state = if changed { "" } else { ", unchanged" };
     eprintln!(
         "{output}: {entries} {}{state} ({duplicates} duplicates or covered by others, {} unreadable)",

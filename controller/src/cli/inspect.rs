@@ -24,6 +24,7 @@ use filter_policy::{
     capture,
     engine::{self, Endpoints, Engine, Reading, datagram, inspection},
     image::Image,
+    language::printable,
 };
 
 /// Which host runs the engine.
@@ -196,7 +197,10 @@ fn signalling_ports(file: &Path) -> anyhow::Result<Vec<(u16, Transport)>> {
         true
     })?;
     if ports.len() > MAX_PORTS {
-        eprintln!("ringfence: {}: SIP on more than {MAX_PORTS} ports: only the lowest ones are read", file.display());
+        eprintln!(
+            "ringfence: {}: SIP on more than {MAX_PORTS} ports: only the lowest ones are read",
+            printable::path(file)
+        );
     }
     Ok(ports.into_iter().take(MAX_PORTS).collect())
 }
@@ -221,15 +225,15 @@ fn print(
         return Ok(());
     }
     match packet {
-        Some(number) => writeln!(output, "{} packet {number}", file.display())?,
-        None => writeln!(output, "{}", file.display())?,
+        Some(number) => writeln!(output, "{} packet {number}", printable::path(file))?,
+        None => writeln!(output, "{}", printable::path(file))?,
     }
     for (name, value) in fields {
         let text = match value {
             Value::Null => continue,
             Value::Array(values) if values.is_empty() => continue,
             Value::Array(values) => values.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
-            Value::String(text) => super::printable(&text),
+            Value::String(text) => printable::escaped(&text),
             Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
         };
         writeln!(output, "  {name:<17} {text}")?;

@@ -32,6 +32,7 @@ use filter_policy::{
     Built,
     files::{Directory, Table},
     import::ImportError,
+    language::printable::json_line,
     sample_policy,
 };
 
@@ -203,17 +204,12 @@ pub(crate) fn policy_or_sample(directory: Option<&Path>, json: bool) -> anyhow::
     };
     Ok(result.map_err(|diagnostics| {
         if json {
-            diagnostics.iter().for_each(|diagnostic| eprintln!("{}", diagnostic.to_json()));
+            diagnostics.iter().for_each(|diagnostic| eprintln!("{}", json_line(&diagnostic.to_json())));
         } else {
             eprint!("{}", diagnostics.render(io::stderr().is_terminal(), directory));
         }
         ExitCode::from(EXIT_NO)
     }))
-}
-
-/// Escapes what a terminal would act on in text that came over the network.
-pub(crate) fn printable(text: &str) -> String {
-    filter_policy::language::printable::escaped(text)
 }
 
 /// Runs a client's request.

@@ -9,11 +9,12 @@ use std::{
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::{EXIT_NO, EXIT_USAGE, policy_or_sample, printable, udp_port};
+use super::{EXIT_NO, EXIT_USAGE, policy_or_sample, udp_port};
 use filter_policy::{
     Built,
     cases::{self, PreparedCase},
     engine::{Endpoints, Engine, datagram},
+    language::printable,
 };
 
 /// Run the policy repository's own test cases, tests/*.toml
@@ -69,7 +70,7 @@ pub fn run(args: TestArgs) -> anyhow::Result<ExitCode> {
     };
     if cases.is_empty() {
         // CI must not pass because there is nothing to test.
-        eprintln!("ringfence: {} has no test cases in tests/*.toml", args.directory.display());
+        eprintln!("ringfence: {} has no test cases in tests/*.toml", printable::path(&args.directory));
         return Ok(ExitCode::from(EXIT_USAGE));
     }
     let cases: Vec<&PreparedCase> =
@@ -83,7 +84,7 @@ pub fn run(args: TestArgs) -> anyhow::Result<ExitCode> {
         match udp_port(&built.policy, case.case.port) {
             Ok(port) => tried.push((case, port)),
             Err(error) => {
-                eprintln!("ringfence: {}: case {:?}: {error}", case.file.display(), case.case.name);
+                eprintln!("ringfence: {}: case {:?}: {error}", printable::path(&case.file), case.case.name);
                 return Ok(ExitCode::from(EXIT_USAGE));
             }
         }
@@ -105,12 +106,17 @@ pub fn run(args: TestArgs) -> anyhow::Result<ExitCode> {
                 "would": outcome.would,
                 "message": complaint,
             });
-            writeln!(output, "{object}")
+            writeln!(output, "{}", printable::json_line(&object))
         } else {
             match &complaint {
-                None => writeln!(output, "ok      {}", printable(&case.case.name)),
+                None => writeln!(output, "ok      {}", printable::escaped(&case.case.name)),
                 Some(complaint) => {
-                    writeln!(output, "FAILED  {} ({}): {complaint}", printable(&case.case.name), case.file.display())
+                    writeln!(
+                        output,
+                        "FAILED  {} ({}): {complaint}",
+                        printable::escaped(&case.case.name),
+                        printable::path(&case.file)
+                    )
                 }
             }
         };

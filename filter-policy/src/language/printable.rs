@@ -2,7 +2,7 @@
 //!
 //! Anyone can send a packet, and many can open a pull request. Everything that reaches a terminal goes through here.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
 /// The bytes of a packet as text. Invalid UTF-8 becomes U+FFFD.
 pub fn text(bytes: &[u8]) -> String {
@@ -14,6 +14,18 @@ pub fn text(bytes: &[u8]) -> String {
 #[must_use]
 pub fn escaped(text: &str) -> String {
     escape_if(text, needs_escape)
+}
+
+/// As [`escaped`], for a text of several lines.
+#[must_use]
+pub fn lines(text: &str) -> String {
+    escape_if(text, |character| character != '\n' && needs_escape(character))
+}
+
+/// A file's name, which can hold any character but a slash.
+#[must_use]
+pub fn path(path: &Path) -> String {
+    escaped(&path.display().to_string())
 }
 
 /// As [`escaped`], for a line of source text: tabs are kept, because the renderer expands them.
