@@ -112,3 +112,24 @@ fn nothing_that_is_printed_steers_a_terminal() {
         assert!(!text.contains(['\u{1b}', '\u{202e}', '\u{200b}']), "{arguments:?}: {text:?}");
     }
 }
+
+/// Anyone can send a message, and its file can have any name.
+#[test]
+fn nothing_that_is_printed_of_a_message_steers_a_terminal() {
+    let folder = tempfile::tempdir().expect("it can be made");
+    let message = folder.path().join("a\u{1b}[2Jb.sip");
+    let text = "INVITE sip:1\u{202e}23@h SIP/2.0\r\nFrom: \"\u{1b}[2J\u{200b}\" <sip:x\u{202e}@h>;tag=1\r\nTo: <sip:1@h>\r\n\
+                Call-ID: \u{1b}[2J\r\nCSeq: 1 INVITE\r\nVia: SIP/2.0/UDP h\r\nUser-Agent: \u{202e}x\r\n\r\n";
+    std::fs::write(&message, text).expect("it can be written");
+    for arguments in [&["inspect"][..], &["inspect", "--json"], &["explain"], &["explain", "--json"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_ringfence"))
+            .args(arguments)
+            .arg(&message)
+            .args(if arguments[0] == "explain" { &["--source", "192.0.2.1"][..] } else { &[] })
+            .output()
+            .expect("the binary runs");
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).expect("the output is UTF-8");
+        assert!(text.contains("INVITE") || text.contains("user_agent"), "{arguments:?}: {text}");
+        assert!(!text.contains(['\u{1b}', '\u{202e}', '\u{200b}']), "{arguments:?}: {text:?}");
+    }
+}

@@ -1,7 +1,7 @@
 //! The reasons of verdicts: one enum that is the counter's index, the metric's label, the event's field and the text of
 //! `explain`.
 
-use crate::named::named_enum;
+use crate::{layout::Action, named::named_enum};
 
 named_enum! {
     /// What happens to the packet.
@@ -50,10 +50,10 @@ macro_rules! reasons {
 }
 
 impl Reason {
-    /// True if a rule decided.
+    /// True if a rule decided: the reason is that of an action.
     #[must_use]
-    pub const fn is_rule(self) -> bool {
-        matches!(self, Self::RuleBan | Self::RuleDivert | Self::RuleDrop | Self::RuleReject | Self::RuleWhitelist)
+    pub fn is_rule(self) -> bool {
+        Action::ALL.iter().any(|action| action.reason() == Some(self))
     }
 }
 

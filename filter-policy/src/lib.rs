@@ -3,6 +3,8 @@
 //! [`build`] takes a policy all the way: [`language`] parses `policy.toml`, [`resolve`] reads its [`lists`] and makes a
 //! [`model::Policy`], [`lint`] adds warnings, and [`compile`] makes the [`image::Image`].
 
+#![warn(clippy::wildcard_enum_match_arm, unreachable_pub)]
+
 pub mod capture;
 pub mod cases;
 pub mod compile;

@@ -4,6 +4,8 @@
 //! any of the servers takes for a request with a method, a number or a user agent, the engine reads the same, or it reports an
 //! anomaly, or the difference is in a list with a reason (`data/explained.tsv`). See docs/servers.md.
 
+#![warn(clippy::wildcard_enum_match_arm, unreachable_pub)]
+
 mod address;
 mod compare;
 mod corpus;

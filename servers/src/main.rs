@@ -1,5 +1,7 @@
 //! `cargo xtask servers`: compares what SIP servers read with what the engine reads.
 
+#![warn(clippy::wildcard_enum_match_arm, unreachable_pub)]
+
 use std::{
     io::{self, Write as _},
     path::PathBuf,

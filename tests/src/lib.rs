@@ -1,5 +1,7 @@
 //! Shared by the tests and the demo: namespaces, bounded processes, real SIP software, captures.
 
+#![warn(clippy::wildcard_enum_match_arm, unreachable_pub)]
+
 pub mod capture;
 pub mod filter;
 pub mod message;

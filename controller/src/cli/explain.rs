@@ -239,7 +239,7 @@ fn pinhole(image: &Image, decision: &engine::Decision, index: usize) -> Option<u
 fn write_json(output: &mut dyn Write, mut explanation: Explanation) -> io::Result<()> {
     let rules = serde_json::to_value(&explanation.rules)?;
     explanation.head.insert("rules".to_owned(), rules);
-    writeln!(output, "{}", Value::Object(explanation.head))
+    writeln!(output, "{}", printable::json_line(&explanation.head))
 }
 
 /// The explanation as a tree.
@@ -264,7 +264,7 @@ fn write_tree(output: &mut dyn Write, explanation: &Explanation) -> io::Result<(
             write!(output, "   {branch} {holds} {not}{}: {value}", condition.scope)?;
             if let (Some(entry), Some(file), Some(line)) = (&condition.entry, &condition.file, condition.line) {
                 let set = condition.set.as_ref().map_or_else(String::new, |set| format!("@{set} "));
-                write!(output, "  matches {} in {set}{file}:{line}", quoted(entry))?;
+                write!(output, "  matches {} in {set}{}:{line}", quoted(entry), printable::escaped(file))?;
             }
             writeln!(output)?;
         }

@@ -124,7 +124,7 @@ pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
             Err(error) if is_broken_pipe(&error) => return Ok(ExitCode::SUCCESS),
             Err(error) => {
                 output.flush()?;
-                eprintln!("ringfence: {error:#}");
+                eprintln!("ringfence: {}", printable::lines(&format!("{error:#}")));
                 status = ExitCode::from(EXIT_USAGE);
             }
         }
@@ -220,8 +220,7 @@ fn print(
             object.insert("packet".to_owned(), Value::from(number));
         }
         object.extend(fields);
-        serde_json::to_writer(&mut *output, &object)?;
-        writeln!(output)?;
+        writeln!(output, "{}", printable::json_line(&object))?;
         return Ok(());
     }
     match packet {

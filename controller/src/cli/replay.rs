@@ -19,6 +19,7 @@ use filter_policy::{
     Built,
     capture::{self, CapturedPacket},
     engine::{Decision, Engine, Facts, decision_json},
+    language::printable,
 };
 
 /// Replay a capture against a policy: the verdict for every packet, and totals by rule
@@ -227,8 +228,7 @@ fn print(
         if let Some((verdict, rule, reason)) = changed {
             object.insert("against".to_owned(), json!({ "verdict": verdict, "reason": reason, "rule": rule }));
         }
-        serde_json::to_writer(&mut *output, &object).map_err(io::Error::from)?;
-        writeln!(output)?;
+        writeln!(output, "{}", printable::json_line(&object))?;
         return Ok(());
     }
     let by = candidate.rule_name(decision).unwrap_or(decision.reason.name());
@@ -253,10 +253,10 @@ impl Totals {
         *self.reasons.entry(decision.reason.name()).or_default() += 1;
         if decision.reason == Reason::NotSignalling {
             self.not_signalling += 1;
-        } else if decision.reason.verdict_name() == "pass" {
-            self.passed += 1;
-        } else {
+        } else if decision.reason.verdict().drops() {
             self.dropped += 1;
+        } else {
+            self.passed += 1;
         }
         for &rule in &decision.matched {
             let Some(name) = candidate.built.image.rule_names.get(rule) else { continue };

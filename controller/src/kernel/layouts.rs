@@ -6,7 +6,7 @@
 use std::{fmt::Write as _, fs, path::Path};
 
 use filter_core::{
-    layout::{self, Action, Per, SCHEMA_VERSION, TypeLayout},
+    layout::{self, Action, Attestation, Method, Per, SCHEMA_VERSION, Transport, TypeLayout, anomaly},
     reason::Reason,
 };
 
@@ -88,7 +88,16 @@ fn layouts() -> String {
 /// The numbers in pinned maps and their meanings. A number may be added without a new version; no meaning may change.
 fn numbers() -> String {
     let mut text = String::new();
-    for (name, values) in [("Action", &Action::NAMES[..]), ("Per", &Per::NAMES), ("Reason", &Reason::NAMES)] {
+    let named = [
+        ("Action", &Action::NAMES[..]),
+        ("Attestation", &Attestation::NAMES),
+        ("Method", &Method::NAMES),
+        ("Per", &Per::NAMES),
+        ("Reason", &Reason::NAMES),
+        ("Transport", &Transport::NAMES),
+        ("anomaly", &anomaly::NAMES),
+    ];
+    for (name, values) in named {
         for (number, value) in values.iter().enumerate() {
             let _ = writeln!(text, "number {name} {number} {value}");
         }

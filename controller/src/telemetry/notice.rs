@@ -8,7 +8,10 @@ use std::{
     path::PathBuf,
 };
 
-use filter_policy::language::diagnostics::{Diagnostic, Diagnostics, plural};
+use filter_policy::language::{
+    diagnostics::{Diagnostic, Diagnostics, plural},
+    printable,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{FilterState, Table, short};
@@ -263,7 +266,7 @@ impl Display for Detached {
 impl Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { message, report, policy, .. } = self;
-        write!(f, "{}\nthe policy {policy} cannot be used: {message}", report.trim_end())
+        write!(f, "{}\nthe policy {} cannot be used: {message}", report.trim_end(), printable::escaped(policy))
     }
 }
 
@@ -272,7 +275,7 @@ impl Display for Reloaded {
         write!(
             f,
             "policy {} ({}, {}) in force, generation {}, {} instructions verified, {} ms",
-            self.policy,
+            printable::escaped(&self.policy),
             rules(self.rules),
             short(&self.policy_hash),
             self.generation,
@@ -295,7 +298,13 @@ impl Display for Started {
         if let Some(note) = &self.note {
             write!(f, "; {note}")?;
         }
-        write!(f, "\npolicy {policy} ({}, {hash}), {} instructions verified", rules(count), self.verified_instructions)
+        write!(
+            f,
+            "\npolicy {} ({}, {hash}), {} instructions verified",
+            printable::escaped(policy),
+            rules(count),
+            self.verified_instructions
+        )
     }
 }
 

@@ -1,5 +1,7 @@
 //! Runs packets in both hosts of the engine, user space and the kernel (BPF_PROG_TEST_RUN), and compares the results.
 
+#![warn(clippy::wildcard_enum_match_arm, unreachable_pub)]
+
 pub mod policy;
 
 use std::sync::{Mutex, PoisonError};

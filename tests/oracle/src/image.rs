@@ -155,7 +155,7 @@ fn walk(image: &Image, mut candidates: RuleSet, exceeded: &[usize]) -> Outcome {
                 Some(Action::Ban) => Reason::RuleBan,
                 Some(Action::Reject) => Reason::RuleReject,
                 Some(Action::Divert) => Reason::RuleDivert,
-                _ => Reason::RuleDrop,
+                Some(Action::BypassFraudControl | Action::Continue | Action::Drop) | None => Reason::RuleDrop,
             };
             return Outcome { verdict: reason.verdict(), reason, rule: Some(index), would, pinholes };
         }
