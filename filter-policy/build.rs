@@ -20,7 +20,7 @@ fn main() -> Result<()> {
 fn embed_sample_policy(folder: &Path, table: &Path) -> Result<()> {
     let mut files = Vec::new();
     if folder.is_dir() {
-        // Cargo reads a folder's files by itself. One that does not exist would make it build anew each time.
+        // Cargo watches every file in a folder. A folder that does not exist would make it rebuild every time.
         println!("cargo::rerun-if-changed={}", folder.display());
         files_below(folder, &mut files)?;
     }

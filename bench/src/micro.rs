@@ -435,7 +435,7 @@ fn compare(effort: Effort, comparison: Comparison<'_>) -> Result<Measurement> {
     Ok((figures.table, vec![Target::at_most(target, ratio, limit, " x").noted("whole verdicts over empty")]))
 }
 
-/// A number with separators.
+/// A number with a comma after every three digits from the right, such as `1,234,567`.
 pub(crate) fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -230,7 +230,7 @@ fn wrong(arrived: &[bool], swaps: u32) -> u64 {
     changes.abs_diff(u64::from(swaps)).div_ceil(2) + began_wrong
 }
 
-/// The id of the program behind a pinned link.
+/// The id of the program that a pinned link runs.
 fn program_on(link: &Path) -> Result<u32> {
     let link: FdLink = PinnedLink::from_pin(link).with_context(|| format!("no link in {}", link.display()))?.into();
     Ok(link.info()?.program_id())

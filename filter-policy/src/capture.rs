@@ -12,18 +12,18 @@ pub enum CaptureError {
     /// The file cannot be opened or read.
     #[error("failed to read {file}")]
     Io {
-        /// The file.
+        /// Path as given by the caller.
         file: String,
-        /// The cause.
+        /// What the operating system reported.
         #[source]
         source: std::io::Error,
     },
     /// It is not a capture, or a broken one.
     #[error("{file} is not a readable pcap or pcapng file: {message}")]
     Format {
-        /// The file.
+        /// Path as given by the caller.
         file: String,
-        /// What is wrong.
+        /// What the parser found wrong, in words.
         message: String,
     },
 }

@@ -27,7 +27,7 @@ struct File {
 pub struct Case {
     /// What the case shows, as a sentence.
     pub name: String,
-    /// The source address.
+    /// The address that the message comes from; 192.0.2.1 by default.
     #[serde(default = "default_source")]
     pub source: IpAddr,
     /// The signalling port that the message is sent to; by default the policy's first one.
@@ -53,9 +53,9 @@ pub struct Case {
     /// Additional header lines, each `Name: value`.
     #[serde(default)]
     pub headers: Vec<String>,
-    /// The body.
+    /// The message body; empty by default. Content-Length is computed from it.
     pub body: Option<String>,
-    /// The expected outcome.
+    /// What the policy must do with the message.
     pub expect: Expectation,
 }
 
@@ -77,15 +77,15 @@ pub enum CaseError {
     /// A file cannot be read.
     #[error("failed to read {file}: {source}")]
     Io {
-        /// The file.
+        /// A case file, relative to the policy directory; or a message file or `tests`, with that directory in front.
         file: PathBuf,
-        /// The cause.
+        /// What the operating system reported.
         source: io::Error,
     },
     /// A file is not a valid file of test cases.
     #[error("{file}: {message}")]
     Toml {
-        /// The file.
+        /// Relative to the policy directory.
         file: PathBuf,
         /// What is wrong, with line and column.
         message: String,
@@ -93,9 +93,9 @@ pub enum CaseError {
     /// A case contradicts itself or has an invalid value.
     #[error("{file}: case {case:?}: {message}")]
     Case {
-        /// The file.
+        /// Relative to the policy directory.
         file: PathBuf,
-        /// The case.
+        /// The `name` of the case.
         case: String,
         /// What is wrong, and how to fix it.
         message: String,
@@ -107,7 +107,7 @@ pub enum CaseError {
 pub struct PreparedCase {
     /// The file, relative to the policy directory.
     pub file: PathBuf,
-    /// The case.
+    /// The case as written in the file.
     pub case: Case,
     /// The UDP payload.
     pub payload: Vec<u8>,

@@ -18,7 +18,7 @@ pub struct Origin {
     pub line: u32,
 }
 
-/// A resolved policy.
+/// A whole policy, with lists read and defaults filled in.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// True if packets that no rule decides are dropped.
@@ -69,16 +69,16 @@ pub struct NumberRange {
     pub format: Option<NumberFormat>,
 }
 
-/// A rule.
+/// A rule: what it does to packets that meet all its conditions.
 #[derive(Clone, Debug)]
 pub struct Rule {
     /// Its name, unique in the policy.
     pub name: String,
-    /// Its stage.
+    /// The stage whose remaining rules the action `continue` skips.
     pub stage: Stage,
     /// All must hold.
     pub conditions: Vec<Condition>,
-    /// What it does.
+    /// What happens to a packet that matches.
     pub action: Action,
     /// True for `mode = "report"`.
     pub report: bool,
@@ -86,11 +86,11 @@ pub struct Rule {
     pub over: Option<Over>,
     /// The legal basis, which is part of its events and metrics.
     pub basis: Option<String>,
-    /// Where it is written.
+    /// The line of its name in the policy.
     pub origin: Origin,
 }
 
-/// A rate.
+/// A rate of packets, and what it is counted for.
 #[derive(Clone, Debug)]
 pub struct Over {
     /// How many packets.
@@ -112,22 +112,22 @@ pub struct Condition {
     pub test: Test,
     /// True if the condition holds when none of its values does.
     pub negated: bool,
-    /// Where it is written.
+    /// The line of its key in the policy.
     pub origin: Origin,
 }
 
 /// A scope, with the values that it is compared with.
 #[derive(Clone, Debug)]
 pub enum Test {
-    /// `source`.
+    /// Source address, in any of the lists. `upstream` becomes this, too.
     Source(Vec<Arc<AddressList>>),
-    /// `destination`.
+    /// Destination address, in any of the lists.
     Destination(Vec<Arc<AddressList>>),
-    /// `transport`.
+    /// Transport of the signalling port that the packet is sent to.
     Transport(Vec<Transport>),
-    /// `port`.
+    /// Destination port, 1 to 65535.
     Port(Vec<u16>),
-    /// `method`.
+    /// SIP method of a request; responses and unknown methods have values of their own.
     Method(Vec<MethodName>),
     /// `user_agent`, `header.<name>`, `body`.
     Text(Text, Vec<Arc<PatternList>>),
@@ -137,24 +137,24 @@ pub enum Test {
     Country(Identity, Vec<String>),
     /// `calling_region` and the like: ISO 3166-2 codes, upper case.
     Region(Identity, Vec<String>),
-    /// `calling_spid` and the like.
+    /// `calling_spid` and the like: OCN or SPID, upper case.
     Spid(Identity, Vec<String>),
     /// `calling_format`, `called_format`: only `Calling` and `Called` occur.
     Format(Identity, Vec<NumberFormat>),
     /// `calling_reputation`: the number's highest score in the scored lists, compared with a threshold.
     Reputation(Vec<Arc<NumberList>>, Comparison, u32),
-    /// `attestation`.
+    /// The claim in the Identity header, which is not verified.
     Attestation(Vec<Attestation>),
-    /// `verstat`.
+    /// The `verstat` parameter of the asserted identity.
     Verstat(Vec<Verstat>),
-    /// `neighbor`.
+    /// Whether the calling and the called number share their first [`Numbering::neighbor_digits`] digits.
     Neighbor(bool),
     /// `anomaly`: bits of [`filter_core::layout::anomaly`].
     Anomaly(u32),
 }
 
 impl Test {
-    /// The scope. `upstream` is resolved to sources.
+    /// The scope that the test was written with, except that `upstream` is resolved to [`Scope::Source`].
     #[must_use]
     pub fn scope(&self) -> Scope {
         match self {
@@ -229,7 +229,7 @@ pub struct AddressEntry {
 }
 
 impl AddressEntry {
-    /// The network.
+    /// The address and its prefix length as one value.
     ///
     /// # Panics
     ///
@@ -247,7 +247,7 @@ pub struct NumberList {
     pub name: Option<String>,
     /// The entries, in file order.
     pub entries: Vec<NumberEntry>,
-    /// Where it comes from.
+    /// Where it comes from: the list's file, or the place in the policy.
     pub origin: Origin,
 }
 
@@ -273,14 +273,14 @@ pub struct PatternList {
     pub name: Option<String>,
     /// The entries, in file order. All of them parse.
     pub entries: Vec<PatternEntry>,
-    /// Where it comes from.
+    /// Where it comes from: the list's file, or the place in the policy.
     pub origin: Origin,
 }
 
 /// A regular expression: case-insensitive, unanchored, over bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatternEntry {
-    /// The expression.
+    /// The text as written, never empty.
     pub pattern: String,
     /// Its line in the list's file.
     pub line: u32,

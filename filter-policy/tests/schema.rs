@@ -32,7 +32,7 @@ fn document(text: &str) -> Value {
     json_of(toml::Value::Table(text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))))
 }
 
-/// A compiled schema.
+/// A schema compiled once, to validate many documents.
 struct Validator {
     schemas: boon::Schemas,
     index: boon::SchemaIndex,

@@ -32,13 +32,13 @@ pub(super) struct AddressCache {
     lists: Vec<Arc<AddressList>>,
     /// Sets of lists that have an address in common.
     sets: Sets,
-    /// The sets that occur.
+    /// The sets that some address is in, as ids. The others only arose on the way.
     used: Vec<u32>,
     class_of_set: Vec<u32>,
     pub tries: Tries,
 }
 
-/// Puts the address tries into the cache, unless it has them already; returns what each class stands for.
+/// Puts the address tries into the cache, unless they are there already. Returns what each class means.
 pub(super) fn compile(
     policy: &Policy,
     cache: &mut Option<AddressCache>,

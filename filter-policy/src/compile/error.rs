@@ -61,9 +61,9 @@ pub enum CompileErrorKind {
     /// Two conditions of one rule on the same value, which cannot be distinguished once their patterns share a table.
     #[error("rule `{rule}` has two conditions on `{scope}` that must both hold; move one of them into its own rule")]
     SeveralPositive {
-        /// The rule.
+        /// The name of the rule.
         rule: String,
-        /// The scope.
+        /// The key of the scope, such as `user_agent`.
         scope: &'static str,
     },
     /// A format condition on a number whose format is not read.
@@ -75,7 +75,7 @@ pub enum CompileErrorKind {
     /// A pattern that is not valid in the byte-wise syntax.
     #[error("pattern `{pattern}` cannot be used: {reason}")]
     BadPattern {
-        /// The pattern.
+        /// The pattern as written.
         pattern: String,
         /// The message of the regular expression parser.
         reason: String,

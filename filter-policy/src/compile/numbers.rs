@@ -57,7 +57,7 @@ pub(super) struct NumberCache {
     ranges: Vec<NumberRange>,
     names: Names,
     states: States,
-    /// The states that occur.
+    /// The states that some number has. The others only arose on the way.
     used: Vec<u32>,
     class_of_state: Vec<u32>,
     pub tries: Tries,
@@ -75,7 +75,7 @@ impl NumberCache {
     }
 }
 
-/// Puts the number trie into the cache, unless it has it already; returns what each class stands for.
+/// Puts the number trie into the cache, unless it is there already. Returns what each class means.
 pub(super) fn compile(
     policy: &Policy,
     cache: &mut Option<NumberCache>,

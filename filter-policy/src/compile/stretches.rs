@@ -9,16 +9,16 @@ pub(super) struct Entry {
     pub key: u128,
     /// Bits of the prefix.
     pub length: u8,
-    /// The item.
+    /// Number of the item, as the caller counts them.
     pub item: u32,
 }
 
 /// Every key from `start` up to the next stretch's start has this value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stretch {
-    /// First key.
+    /// First key, left-aligned.
     pub start: u128,
-    /// Value.
+    /// The state of the keys, or what [`relabel`] replaced it with.
     pub value: u32,
 }
 

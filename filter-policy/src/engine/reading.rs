@@ -23,7 +23,7 @@ impl<'a> Reading<'a> {
         Self { scratch }
     }
 
-    /// The kind of payload.
+    /// What the payload is, such as `request` or `keep-alive`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         self.scratch.message.kind.name()

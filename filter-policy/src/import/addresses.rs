@@ -61,7 +61,7 @@ impl Addresses {
     }
 }
 
-/// Reads addresses and CIDRs, one a line. Text after `#` or `;` is a comment, which is kept.
+/// Reads addresses and CIDRs, one per line. Text after `#` or `;` is a comment, which is kept.
 pub(super) fn import(content: &[u8]) -> Result<Imported, ImportError> {
     if is_json(content) {
         return Err(ImportError::new("the input is JSON, not a list of addresses").with_help(

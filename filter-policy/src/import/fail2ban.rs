@@ -2,7 +2,7 @@
 //!
 //! - `banned`: `[{'sshd': ['192.0.2.1']}, {'asterisk': []}]`, which is Python, not JSON;
 //! - `get JAIL banned`: `['192.0.2.1']`;
-//! - `get JAIL banip`: the addresses; with `--with-time`, one a line, each followed by its time;
+//! - `get JAIL banip`: the addresses; with `--with-time`, one per line, each followed by its time;
 //! - `status JAIL`: a tree whose last line is `` `- Banned IP list: 192.0.2.1 192.0.2.2``.
 
 use super::{

@@ -24,13 +24,13 @@ pub use self::{
 pub enum Format {
     /// Responses of APIBAN's API: JSON objects with an array `ipaddress`.
     Apiban,
-    /// Addresses and CIDRs, one a line.
+    /// Addresses and CIDRs, one per line.
     Cidr,
     /// The output of `fail2ban-client banned`, `get JAIL banip` or `status JAIL`.
     Fail2ban,
     /// Central office codes as reported by NANPA (tab-separated) or by the Canadian administrator (CSV).
     Nanpa,
-    /// Numbers, one a line or in a column.
+    /// Numbers, one per line or in a column.
     Numbers(NumberOptions),
     /// Numbers with scores, in two columns.
     Scores(NumberOptions, ScoreOptions),
@@ -98,7 +98,7 @@ pub struct Problem {
 pub struct Problems {
     /// How many there are.
     pub count: u64,
-    /// The first ones.
+    /// The first of them, at most 100, in the order of the input.
     pub listed: Vec<Problem>,
 }
 

@@ -47,9 +47,9 @@ pub enum Action {
 
 /// What an action is written with.
 enum Form {
-    /// Its name alone.
+    /// A string with its name, such as `"drop"`.
     Bare(Action),
-    /// A table with its name and an argument.
+    /// A table with its name and an argument, such as `{ ban = "10m" }`.
     With(Argument),
 }
 

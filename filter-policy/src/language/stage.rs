@@ -22,7 +22,7 @@ impl Stage {
         Self::ALL.into_iter().find(|stage| stage.name() == name)
     }
 
-    /// The name in policies.
+    /// The value of the key `stage` in policies.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

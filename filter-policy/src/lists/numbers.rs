@@ -106,7 +106,7 @@ fn help(byte: u8) -> &'static str {
 }
 
 /// The warning about a number that cannot be dialled. Short codes and numbers in area codes that do not exist are fine: lists
-/// name them because nobody should be calling from them.
+/// name them because no one should call from them.
 #[must_use]
 pub(crate) fn impossible(entry: &NumberEntry, span: Range<usize>) -> Option<Mistake> {
     if u32::from(entry.length) <= SHORT_CODE_DIGITS && entry.exact {

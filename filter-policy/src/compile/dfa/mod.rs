@@ -32,7 +32,7 @@ pub(super) fn parse(pattern: &str) -> Result<Hir, String> {
 /// Size of a compiled table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Size {
-    /// States.
+    /// All states, including those that match.
     pub(super) states: usize,
     /// States in which a pattern has matched.
     pub(super) matches: usize,
@@ -51,17 +51,17 @@ impl fmt::Display for Size {
     }
 }
 
-/// A compiled table.
+/// The table of one text's patterns, and what its matching states mean.
 pub(super) struct Compiled {
     /// The table; `accept` holds indices into `accepts`.
     pub(super) dfa: Box<Dfa>,
     /// Sets of groups with a match, ascending.
     pub(super) accepts: Vec<Vec<usize>>,
-    /// How large it is.
+    /// The size of `dfa`, for error messages.
     pub(super) size: Size,
 }
 
-/// Compiles groups of patterns. Matches are told apart by group, not by pattern.
+/// Compiles groups of patterns. The table tells which groups match, not which patterns.
 pub(super) fn compile(groups: &[Vec<&str>]) -> Result<Compiled, DfaError> {
     let mut alternations = Vec::with_capacity(groups.len());
     for patterns in groups {
@@ -104,7 +104,7 @@ mod tests {
         groups
     }
 
-    /// Asserts that the bytes by which the engine recognizes a way out of the home state are exactly those.
+    /// Asserts that `leaving` and `folds` find exactly the bytes that `leaves_home` marks.
     fn assert_leaving_is_as_marked(dfa: &Dfa) {
         let marked = |byte: u8| dfa.leaves_home[usize::from(byte)] != 0;
         let found = |byte: u8| {

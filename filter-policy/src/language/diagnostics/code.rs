@@ -10,7 +10,7 @@ macro_rules! codes {
             /// Every code.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// The name in output.
+            /// The name that output shows, in lower case with hyphens.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
@@ -48,7 +48,7 @@ codes! {
     BlocksOwnPeers = "blocks-own-peers";
     /// An address set that holds every address.
     CoversEverything = "covers-everything";
-    /// The same port twice.
+    /// A signalling port that is listed twice.
     DuplicatePort = "duplicate-port";
     /// Two rules with the same name.
     DuplicateRule = "duplicate-rule";

@@ -27,7 +27,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// The name in output.
+    /// The lower-case word for it, in text and in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -72,13 +72,13 @@ impl Diagnostic {
         Self { severity, code, message: escaped(message), place: None, label: None, help: None }
     }
 
-    /// An error.
+    /// An error without a place, label or help.
     #[must_use]
     pub fn error(code: Code, message: impl AsRef<str>) -> Self {
         Self::new(Severity::Error, code, message.as_ref())
     }
 
-    /// A warning.
+    /// A warning without a place, label or help.
     #[must_use]
     pub fn warning(code: Code, message: impl AsRef<str>) -> Self {
         Self::new(Severity::Warning, code, message.as_ref())
@@ -152,7 +152,7 @@ impl Diagnostics {
         self
     }
 
-    /// The listed diagnostics.
+    /// The diagnostics that are listed one by one, without those that are only counted.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.entries.iter()
     }

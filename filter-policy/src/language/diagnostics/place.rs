@@ -13,7 +13,7 @@ use crate::language::printable;
 pub struct SourceFile {
     /// Path relative to the policy's directory.
     pub path: Arc<PathBuf>,
-    /// The whole text.
+    /// The whole content. Offsets and spans are bytes of it.
     pub text: String,
     line_starts: Vec<usize>,
 }
@@ -82,7 +82,7 @@ impl Place {
 
         let kept_before = before.char_indices().rev().nth(Self::SHOWN - 1).map_or(0, |(at, _)| at);
         let kept = |part: &str| part.char_indices().nth(Self::SHOWN).map_or(part.len(), |(at, _)| at);
-        // Escapes are wider than what they stand for: the span is taken after escaping, the columns before.
+        // Escapes are wider than the characters they replace: the span is taken after escaping, the columns before.
         let before = printable::source_text(&before[kept_before..]);
         let inside = printable::source_text(&inside[..kept(&inside)]);
         let after = printable::source_text(&after[..kept(&after)]);

@@ -68,16 +68,16 @@ pub(crate) enum Scalar {
     String(String),
 }
 
-/// The file.
+/// All of `policy.toml` that could be read.
 #[derive(Debug, Default)]
 pub(crate) struct Source {
-    /// `default = "drop"`.
+    /// True for `default = "drop"`, false for `"pass"` and if it is absent.
     pub(crate) default_drop: bool,
-    /// `[network]`; none if there is no such section.
+    /// None if there is no such section: UDP and TCP port 5060 are then filtered.
     pub(crate) network: Option<Network>,
-    /// `[numbering]`.
+    /// All keys are none if there is no such section.
     pub(crate) numbering: Numbering,
-    /// `never_ban`.
+    /// Addresses, CIDRs and address sets (`@name`).
     pub(crate) never_ban: Option<Values>,
     /// `[sets.*]`, in file order.
     pub(crate) sets: Vec<Set>,
@@ -92,11 +92,11 @@ pub(crate) struct Source {
 /// `[network]`.
 #[derive(Debug, Default)]
 pub(crate) struct Network {
-    /// `udp`.
+    /// UDP ports, as written: range and duplicates are checked later.
     pub(crate) udp: Vec<Located<i64>>,
-    /// `tcp`.
+    /// TCP ports of unencrypted SIP, as written.
     pub(crate) tcp: Vec<Located<i64>>,
-    /// `tls`.
+    /// TCP ports of SIP over TLS, as written.
     pub(crate) tls: Vec<Located<i64>>,
     /// The section's header.
     pub(crate) span: Range<usize>,
@@ -104,24 +104,24 @@ pub(crate) struct Network {
     pub(crate) incomplete: bool,
 }
 
-/// `[numbering]`.
+/// `[numbering]`. A key is none if it is absent or could not be read.
 #[derive(Debug, Default)]
 pub(crate) struct Numbering {
     /// True if the section exists.
     pub(crate) present: bool,
-    /// `country_code`.
+    /// Digits of a country calling code, without `+`; "1" if none.
     pub(crate) country_code: Option<Located<String>>,
-    /// `international_prefix`.
+    /// Up to 15 digits; if none, "011" for country code 1 and "00" for others.
     pub(crate) international_prefix: Option<Located<String>>,
-    /// `national_prefix`.
+    /// Up to 15 digits; empty if none.
     pub(crate) national_prefix: Option<Located<String>>,
-    /// `bare`.
+    /// "national" or "e164"; the latter if none.
     pub(crate) bare: Option<Located<String>>,
-    /// `neighbor_digits`.
+    /// How many leading digits neighbours share, 1 to 15; 6 if none.
     pub(crate) neighbor_digits: Option<Located<i64>>,
-    /// `asserted_identity_from`.
+    /// Sources whose P-Asserted-Identity is trusted: addresses, CIDRs and address sets.
     pub(crate) asserted_identity_from: Option<Values>,
-    /// `ranges`.
+    /// Paths of CSV files that add to the built-in table of number ranges.
     pub(crate) ranges: Option<Values>,
 }
 
@@ -152,15 +152,15 @@ impl SetKind {
 /// `[sets.NAME]`.
 #[derive(Debug)]
 pub(crate) struct Set {
-    /// Its name.
+    /// NAME in the header. Rules refer to the set as `@NAME`.
     pub(crate) name: Located<String>,
-    /// The kind of its entries.
+    /// A set holds entries of one kind, given by the key that they are under.
     pub(crate) kind: SetKind,
-    /// Where its entries are.
+    /// A file if the value is a string, inline if it is an array.
     pub(crate) entries: Entries,
-    /// `format = "national"`.
+    /// True for `format = "national"`: the numbers have no country code. False for `"e164"` and if it is absent.
     pub(crate) national: bool,
-    /// `label`.
+    /// The peer that the addresses belong to, for `upstream`. Only address sets have it.
     pub(crate) label: Option<Located<String>>,
     /// `max_errors`: how many entries of its file may be unreadable.
     pub(crate) max_errors: u64,
@@ -169,7 +169,7 @@ pub(crate) struct Set {
 /// Where a set's entries are.
 #[derive(Debug)]
 pub(crate) enum Entries {
-    /// In a file of the repository.
+    /// In a file of the repository: its path, relative to the policy's directory.
     File(Located<String>),
     /// In the policy itself.
     Inline(Vec<Located<String>>),
@@ -180,11 +180,11 @@ pub(crate) enum Entries {
 pub(crate) struct Rule {
     /// The rule's header.
     pub(crate) span: Range<usize>,
-    /// `name`.
+    /// Empty if it is missing or could not be read. Duplicates are found later.
     pub(crate) name: Located<String>,
-    /// `stage`.
+    /// `blacklist` if it is absent or could not be read.
     pub(crate) stage: Stage,
-    /// `match`.
+    /// The conditions in `match`, in file order. All must hold.
     pub(crate) conditions: Vec<Condition>,
     /// `action`; none if it could not be read.
     pub(crate) action: Option<Located<Action>>,
@@ -192,9 +192,9 @@ pub(crate) struct Rule {
     pub(crate) report: bool,
     /// `over`; none also if it could not be read.
     pub(crate) over: Option<Over>,
-    /// `basis`.
+    /// The legal basis of the rule, copied to its events and metrics.
     pub(crate) basis: Option<Located<String>>,
-    /// `review`.
+    /// The day after which a rule that is still in report mode gets a warning.
     pub(crate) review: Option<Located<toml::value::Date>>,
 }
 
@@ -205,17 +205,17 @@ pub(crate) struct Condition {
     pub(crate) scope: Located<Scope>,
     /// True after `not.`.
     pub(crate) negated: bool,
-    /// Its values.
+    /// At least one. Any of them must hold, or none if `negated`.
     pub(crate) values: Values,
 }
 
-/// `over`.
+/// `over`: the rate that must be exceeded for the rule to match.
 #[derive(Debug)]
 pub(crate) struct Over {
-    /// `rate`.
+    /// A count and a period, such as "5/s" or "20/10s". Not parsed yet.
     pub(crate) rate: Located<String>,
-    /// `burst`.
+    /// How many packets above the rate may come at once; as many as the rate's count if none.
     pub(crate) burst: Option<Located<i64>>,
-    /// `per`.
+    /// What is counted separately, such as "source", "source/24" or "called/6"; the whole rule if none.
     pub(crate) per: Option<Located<String>>,
 }
