@@ -24,13 +24,13 @@ pub(crate) struct Object {
     pub binary: &'static str,
 }
 
-/// The filter.
+/// The object with the filter's XDP program.
 pub(crate) const FILTER: Object = Object { package: "filter-ebpf", binary: "ringfence" };
 /// The programs that the filter is compared with.
 pub(crate) const BENCH: Object = Object { package: "bench-ebpf", binary: "bench" };
 /// The compilation target: every supported host is little-endian.
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
-/// The linker.
+/// The linker's name, both as a command and as a crate.
 pub(crate) const LINKER: &str = "bpf-linker";
 
 /// The path of a rustc to use. Its library source must be in its sysroot.

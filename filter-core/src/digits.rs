@@ -6,7 +6,7 @@ use crate::{
     swar::{all_digits, filled_after, pack_digits},
 };
 
-/// Bytes of a user part that are looked at for a number.
+/// The most characters of a user part that are read for a number.
 const MAX_NUMBER_BYTES: u32 = 256;
 
 /// Reads the digits in `start..end` into the URI's number.

@@ -35,7 +35,8 @@ macro_rules! needles {
 }
 
 needles! {
-    /// A line feed.
+    /// `
+    /// `.
     LineFeed(word) = equal(word, b'\n');
     /// A line feed or a carriage return.
     LineEnd(word) = equal(word, b'\n') | equal(word, b'\r');
@@ -49,7 +50,7 @@ needles! {
     NotBlank(word) = at_least(word, 0x21);
     /// Neither a space nor a tab.
     NotSpace(word) = !(exactly(word, b' ') | exactly(word, b'\t')) & 0x8080_8080_8080_8080;
-    /// A colon.
+    /// `:`.
     Colon(word) = equal(word, b':');
     /// What ends a header's name: a colon, or white space or a control character before it.
     NameEnd(word) = equal(word, b':') | below(word, 0x21);
@@ -71,9 +72,9 @@ needles! {
     AngleClose(word) = equal(word, b'>') | below(word, 0x21);
     /// What ends a URI without angle brackets.
     BareEnd(word) = equal(word, b';') | equal(word, b'>') | equal(word, b',') | below(word, 0x21);
-    /// A semicolon.
+    /// `;`.
     Semicolon(word) = equal(word, b';');
-    /// A full stop.
+    /// `.`.
     Dot(word) = equal(word, b'.');
     /// What separates the values of a header, or hides a separator.
     CommaQuoteAngle(word) = equal(word, b',') | equal(word, b'"') | equal(word, b'<') | equal(word, b'\\');
@@ -82,7 +83,7 @@ needles! {
 /// Bytes of a word.
 const WORD: u32 = 8;
 
-/// Bytes that a step of a walk over the message looks at.
+/// Bytes that one step of a walk over the message examines.
 pub const STRIDE: u32 = 4 * WORD;
 
 /// The first of the four words at `at` that has marks: its offset, and its marks. No marks if none has any.

@@ -8,7 +8,7 @@ pub struct Name {
     words: [(u64, u64, u64); 3],
     /// Bytes of the name.
     length: u32,
-    /// Which header it is.
+    /// The header that has this name.
     header: Header,
 }
 
@@ -26,7 +26,7 @@ impl Name {
         Self { words, length: name.len() as u32, header }
     }
 
-    /// True if the line at `line` begins with this name, in any case (the colon is not looked at).
+    /// True if the line at `line` begins with this name, in any case (the colon is not checked).
     #[inline(always)]
     fn is_at(&self, scratch: &Scratch, line: u32) -> bool {
         let mut index = 0;

@@ -13,7 +13,7 @@ const fn word(bytes: &[u8; 8]) -> u64 {
     u64::from_le_bytes(*bytes)
 }
 
-/// Privacy values that are looked at.
+/// The most Privacy values that are checked.
 const MAX_PRIVACY: u32 = 16;
 
 /// Reads whether Privacy asks for the identity to be withheld: a value `id` (RFC 3325 section 9.3).

@@ -17,7 +17,7 @@ use crate::{
 /// forty instructions on processors that need a return thunk (AMD's Safe RET). The verifier pays for each iteration that is not
 /// inside a call.
 pub trait Step {
-    /// The most iterations.
+    /// The most iterations. The loop ends after them even if no step has ended it.
     const TIMES: u32;
     /// Iterations before `bpf_loop`: as many as most packets need.
     const AHEAD: u32 = 0;
@@ -94,7 +94,7 @@ pub trait Host<'m>: Copy + Tables {
     fn number_class(self, class: u32) -> Option<&'m NumberClass>;
     /// A row of the table of rule sets.
     fn row(self, index: u32) -> Option<&'m RuleSet>;
-    /// A rule.
+    /// The rule at an index, in the order of the policy.
     fn rule(self, index: u32) -> Option<&'m Rule>;
     /// A text's compiled patterns.
     fn dfa(self, index: u32) -> Option<&'m Dfa>;

@@ -20,7 +20,7 @@ macro_rules! named_enum {
             /// Every value, in the order of its number.
             pub const ALL: [Self; Self::COUNT] = [$(Self::$variant,)*];
 
-            /// The number of values.
+            /// How many values there are.
             pub const COUNT: usize = [$($value,)*].len();
 
             /// The names of all values, in the order of their numbers.
@@ -42,7 +42,7 @@ macro_rules! named_enum {
                 }
             }
 
-            /// The number in memory.
+            /// The number that represents the value in memory.
             #[inline(always)]
             #[must_use]
             pub const fn number(self) -> $number {
@@ -160,7 +160,7 @@ macro_rules! named_number {
                 Self(number)
             }
 
-            /// The number in memory.
+            /// The number that represents the value in memory, which may be none of the known ones.
             #[inline(always)]
             #[must_use]
             pub const fn number(self) -> $number {
@@ -206,7 +206,7 @@ macro_rules! named_bits {
         pub mod $name {
             $($(#[$doc])* pub const $bit: $number = 1 << $value;)*
 
-            /// The number of bits.
+            /// How many bits have a name.
             pub const COUNT: usize = [$($value,)*].len();
 
             /// Their names in policies and output, by bit.

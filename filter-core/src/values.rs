@@ -6,7 +6,7 @@ use crate::{
     scratch::{Header, Scratch, Span},
 };
 
-/// Values of one header line that are looked at.
+/// The most values of one header line that are examined.
 const MAX_VALUES: u32 = 64;
 
 /// States of the walk over the values, in `register`.

@@ -11,7 +11,7 @@ const fn text(bytes: &[u8; 8]) -> u64 {
     u64::from_le_bytes(*bytes)
 }
 
-/// Parameters of a URI that are looked at.
+/// The most parameters of a URI that are checked.
 const MAX_PARAMETERS: u32 = 64;
 
 /// Looks for the `verstat` parameter (3GPP TS 24.229 section 7.2A.20) in a URI's user part and after its host.

@@ -1,8 +1,8 @@
 /* What every reader shares: messages in, one line for each out.
  *
  * Standard input: a length (32 bits, little-endian), then that many bytes, again and again. Standard output: one line for
- * each message, with the fields below, tab-separated. Values are hexadecimal, so that any byte can be in them; "-" stands
- * for a value that the server does not have, "" for an empty one, and a comma separates several.
+ * each message, with the fields below, tab-separated. Values are hexadecimal, so that any byte can be in them; "-" is
+ * a value that the server does not have, "" an empty one, and a comma separates several.
  */
 #ifndef READER_H
 #define READER_H

@@ -39,7 +39,7 @@ impl Address {
         self
     }
 
-    /// The bytes.
+    /// All parts, one after another.
     pub fn render(&self) -> Vec<u8> {
         let Self { display, before, scheme, user, at, host, uri_params, after, params } = self;
         [display, before, scheme, user, at, host, uri_params, after, params].map(Vec::as_slice).concat()

@@ -14,7 +14,7 @@ use ringfence_tests::{say, workspace};
 pub struct Case {
     /// The file's name.
     pub name: String,
-    /// The bytes.
+    /// The file's contents, as the sender sent them.
     pub message: Vec<u8>,
 }
 

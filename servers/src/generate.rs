@@ -54,10 +54,10 @@ impl FromStr for Id {
     }
 }
 
-/// A generated message.
+/// A generated message and how it was made.
 #[derive(Clone, Debug)]
 pub struct Generated {
-    /// Its name.
+    /// The name from which the same message can be made again.
     pub id: Id,
     /// The mutations that are applied, in words.
     pub mutations: Vec<String>,

@@ -16,7 +16,7 @@ struct Row {
     mutations: Vec<String>,
 }
 
-/// A list.
+/// A list of known differences, read from a file with tab-separated values.
 #[derive(Clone, Debug)]
 pub struct Known {
     file: &'static str,
@@ -93,7 +93,7 @@ impl Known {
     }
 }
 
-/// `*` stands for any text, once or more often in a pattern.
+/// `*` matches any text. A pattern can have several.
 fn matches(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,

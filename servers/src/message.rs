@@ -14,7 +14,7 @@ pub enum Delivery {
     Segments(usize),
 }
 
-/// The first line.
+/// The first line, in the three parts of a request line or a status line and what separates them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StartLine {
     pub first: Vec<u8>,
@@ -33,7 +33,7 @@ pub enum Value {
     Addresses(Vec<Address>),
 }
 
-/// A header line.
+/// A header line, in the parts that mutations change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     pub name: Vec<u8>,
@@ -46,7 +46,7 @@ pub struct Line {
     pub end: Vec<u8>,
 }
 
-/// A message.
+/// A message in its parts, so that mutations can change each of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
     pub lead: Vec<u8>,
@@ -125,7 +125,7 @@ impl Line {
 }
 
 impl Message {
-    /// The bytes.
+    /// The message as it is sent, with its edits made.
     pub fn render(&self) -> Vec<u8> {
         let mut out = self.lead.clone();
         let StartLine { first, gap1, second, gap2, third, end } = &self.start;

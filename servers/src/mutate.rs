@@ -9,7 +9,7 @@ use crate::{
 /// Bytes with a name.
 type Variant = (&'static str, &'static [u8]);
 
-/// What stands where a blank is expected.
+/// What is put where a blank is expected.
 const GAPS: [Variant; 13] = [
     ("two-spaces", b"  "),
     ("tab", b"\t"),
@@ -354,7 +354,7 @@ const COLONS: [Variant; 25] = [
     ("space-fold-after", b": \r\n \t"),
 ];
 
-/// Lines that stand before another header.
+/// Lines that are put before another header.
 const JUNK_LINES: [Variant; 20] = [
     ("no-colon", b"junk\r\n"),
     ("no-name", b": value\r\n"),

@@ -1,6 +1,6 @@
 //! Random numbers: SplitMix64 (Steele, Lea, Flood 2014). A message's name depends on them, so they never change.
 
-/// A generator.
+/// The generator; the number is its whole state.
 #[derive(Clone, Debug)]
 pub struct Random(pub u64);
 

@@ -139,7 +139,7 @@ pub fn missing_packages() -> Vec<String> {
     missing
 }
 
-/// A reader that runs.
+/// A running reader: messages go to its standard input, readings come from its standard output.
 struct Program {
     path: PathBuf,
     child: Child,

@@ -6,9 +6,9 @@ pub enum Kind {
     /// Nothing that it would act on.
     #[default]
     Nothing,
-    /// A request.
+    /// A request, with any method.
     Request,
-    /// A response.
+    /// A response, with any status code.
     Response,
 }
 

@@ -41,7 +41,7 @@ struct Key {
     mutations: Vec<String>,
 }
 
-/// A kind of difference.
+/// A kind of difference, with the shortest message that shows it.
 #[derive(Clone, Debug)]
 struct Found {
     /// How many messages show it, by server.
@@ -153,7 +153,7 @@ fn table(text: &mut String, title: &str, kinds: &BTreeMap<Key, Found>) {
     text.push('\n');
 }
 
-/// Compares.
+/// Compares what the servers and the engine read, message by message.
 ///
 /// # Errors
 /// A list cannot be read, or a server cannot be started again.

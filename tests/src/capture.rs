@@ -23,7 +23,7 @@ use crate::{
 /// Applied when the file is read, because the kernel's own filters cannot follow a second VLAN tag.
 const FILTER: &str = "(ip or ipv6) and not icmp and not icmpv6 and not igmp";
 
-/// A running capture.
+/// A dumpcap that writes to a file.
 #[derive(Debug)]
 pub struct Capture {
     process: Spawned,
@@ -33,7 +33,7 @@ pub struct Capture {
 /// A packet of a capture.
 #[derive(Clone, Debug)]
 pub struct Packet {
-    /// Its sender.
+    /// Source address of the IP header.
     pub source: IpAddr,
     /// A one-line summary, for failure messages.
     pub summary: String,

@@ -162,7 +162,7 @@ impl Filter {
         &self.pins
     }
 
-    /// The daemon.
+    /// The daemon's process, to signal it or to read its output.
     pub fn process(&mut self) -> &mut Spawned {
         &mut self.process
     }

@@ -155,7 +155,7 @@ impl Message {
         self
     }
 
-    /// The message.
+    /// The message as it is sent.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let end = self.line_end;

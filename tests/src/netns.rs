@@ -41,7 +41,7 @@ impl Namespace {
         &self.name
     }
 
-    /// Its file.
+    /// The file that keeps the namespace and by which tools open it.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         PathBuf::from("/run/netns").join(&self.name)

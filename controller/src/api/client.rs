@@ -1,4 +1,4 @@
-//! The client.
+//! The client of the daemon's API: one request for each connection.
 
 use std::{io, path::Path};
 
@@ -22,9 +22,9 @@ pub enum ClientError {
     /// No daemon listens at the socket.
     #[error("no daemon answers at {socket}")]
     NoDaemon {
-        /// The socket.
+        /// Path of the socket.
         socket: String,
-        /// Why.
+        /// The error of the connection attempt.
         #[source]
         error: io::Error,
     },
@@ -34,9 +34,9 @@ pub enum ClientError {
     /// The socket may not be used.
     #[error("failed to connect to {socket}: {error}")]
     Socket {
-        /// The socket.
+        /// Path of the socket.
         socket: String,
-        /// Why.
+        /// The error of the connection attempt.
         error: io::Error,
     },
     /// The answer is not what was asked for.
@@ -50,7 +50,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects.
+    /// Connects to the daemon's socket.
     ///
     /// # Errors
     /// [`ClientError::NoDaemon`] if no daemon runs.

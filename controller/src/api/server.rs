@@ -1,4 +1,4 @@
-//! The server.
+//! The HTTP server of the daemon's API.
 
 use std::{convert::Infallible, sync::Arc};
 

@@ -17,9 +17,9 @@ pub enum SocketError {
     /// The system refused.
     #[error("failed to make the socket {}: {error}", path.display())]
     Bind {
-        /// The socket.
+        /// Where the socket was to be made.
         path: PathBuf,
-        /// Why.
+        /// The error of the system call.
         error: io::Error,
     },
     /// Another daemon answers there.

@@ -12,11 +12,11 @@ pub type ReloadAnswer = Result<Reloaded, PolicyError>;
 pub enum Request {
     /// Read the policy again.
     Reload(oneshot::Sender<ReloadAnswer>),
-    /// End.
+    /// End the daemon.
     Stop(oneshot::Sender<Stopped>),
 }
 
-/// The resources.
+/// The paths of the API's resources.
 pub(super) mod path {
     pub(in crate::api) const EVENTS: &str = "/events";
     pub(in crate::api) const RELOAD: &str = "/reload";

@@ -54,7 +54,7 @@ pub fn run(args: EventsArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints one line of the answer. Fails when nobody reads any more.
+/// Prints one line of the answer. Fails once the output's reader is gone.
 fn show(line: EventLine<'_>, json: bool) -> io::Result<()> {
     let mut output = io::stdout().lock();
     match line.message() {

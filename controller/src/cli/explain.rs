@@ -91,7 +91,7 @@ pub fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
 struct Explanation {
     verdict: &'static str,
     reason: &'static str,
-    /// The rule that decided.
+    /// Name of the rule that decided; none if none did.
     rule: Option<String>,
     /// The verdict and the scopes, as `replay --json` prints them.
     head: Map<String, Value>,

@@ -43,7 +43,7 @@ pub fn run(args: ManArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A manual page.
+/// A manual page in roff, ready to be written.
 struct Page {
     /// Its file name: `ringfence-check.1`.
     file: String,

@@ -40,7 +40,7 @@ pub(super) enum Event {
     Tick,
 }
 
-/// A reload at work.
+/// The task of a running reload. It returns the deployer; the outcome is none if the source changed meanwhile.
 pub(super) type Reload = JoinHandle<(Deployer, Option<Outcome>)>;
 
 /// Where events come from.

@@ -135,7 +135,7 @@ impl Daemon {
                 inputs.reload = Some(reload);
             }
         };
-        // Let a reload finish: its half-way point is no state to leave behind.
+        // Let a reload finish, rather than end with it half done.
         if inputs.reload.is_some() {
             let (deployer, outcome) = inputs.reloaded().await?;
             self.finish_reload(deployer, outcome);

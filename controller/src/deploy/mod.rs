@@ -20,7 +20,7 @@ use crate::{
 pub struct Target {
     /// Directory of the filter's pins.
     pub pins: Pins,
-    /// The interfaces.
+    /// Names of the interfaces to attach to. Attaching removes the filter from all others that have a pin there.
     pub interfaces: Vec<String>,
     /// How to attach.
     pub mode: ModeChoice,
@@ -96,9 +96,9 @@ struct InForce {
 
 /// Why a policy did not come in force.
 enum Refusal {
-    /// Its files have errors.
+    /// Its files have errors, which are among these diagnostics.
     Policy(Diagnostics),
-    /// The kernel refused it.
+    /// The program was not loaded or not attached.
     Kernel(kernel::Error),
 }
 

@@ -72,7 +72,7 @@ pub(super) fn reload_notices(source: &Source, in_force: &InForce, reloaded: Relo
         .collect()
 }
 
-/// A policy was refused.
+/// The notice of a refused policy.
 pub(super) fn policy_error(source: &Source, refusal: &Refusal) -> PolicyError {
     let (message, report, diagnostics) = match refusal {
         Refusal::Kernel(error) => {

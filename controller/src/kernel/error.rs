@@ -13,11 +13,11 @@ pub enum Error {
     /// Another XDP program is attached to the interface.
     #[error("interface {interface} already has an XDP program: id {id}, name {name}")]
     AnotherProgram {
-        /// The interface.
+        /// Name of the interface, such as `eth0`.
         interface: String,
-        /// The program's id.
+        /// The id of the program that is attached now.
         id: u32,
-        /// Its name.
+        /// Name of that program; `unknown` if the kernel reports none.
         name: String,
         /// The command that detaches it.
         off: String,
@@ -25,7 +25,7 @@ pub enum Error {
     /// There is no BPF file system for the pins, and none could be mounted.
     #[error("no BPF file system is mounted at {mount}, and mounting one failed: {error}")]
     Bpffs {
-        /// The expected mount point.
+        /// Where the file system must be mounted.
         mount: PathBuf,
         /// The error of the mount.
         error: io::Error,
@@ -42,20 +42,20 @@ pub enum Error {
     /// The kernel is older than the oldest one supported.
     #[error("kernel {found} is too old: {needed} or later is needed")]
     KernelTooOld {
-        /// The running kernel.
+        /// Release of the running kernel, as in `uname -r`.
         found: String,
-        /// The oldest supported one.
+        /// The oldest supported release.
         needed: &'static str,
     },
     /// Native mode was requested, but the driver does not support it.
     #[error("interface {interface}: its driver cannot run XDP programs (native mode): {reason}")]
     NoNativeMode {
-        /// The interface.
+        /// Name of the interface, such as `eth0`.
         interface: String,
         /// The kernel's error.
         reason: String,
     },
-    /// A capability is missing.
+    /// The process lacks these capabilities.
     #[error("not permitted: {} missing", .0.join(" and "))]
     NotPermitted(Vec<&'static str>),
     /// A rule's name does not fit into a counter slot.
@@ -64,7 +64,7 @@ pub enum Error {
     /// Another version of the program created the pins.
     #[error("the pins in {} have schema version {found}, this build has {expected}", pins.display())]
     Schema {
-        /// The pin directory.
+        /// Path of the pin directory.
         pins: PathBuf,
         /// The version of the pins, if it could be read.
         found: Version,
@@ -74,19 +74,19 @@ pub enum Error {
     /// A pinned map has another shape than in this build.
     #[error("the pinned map {} is not the one this build uses ({found}; expected {expected})", path.display())]
     Shape {
-        /// The pin.
+        /// Path of the map's pin.
         path: PathBuf,
-        /// Its shape.
+        /// The pinned map's type, key size, value size and number of entries.
         found: String,
-        /// The expected shape.
+        /// The same of this build's map.
         expected: String,
     },
     /// A system call or a library failed.
     #[error("failed to {doing}: {}", Chain(source.as_ref()))]
     System {
-        /// The action that failed.
+        /// What failed, as it follows "failed to".
         doing: String,
-        /// The error.
+        /// The cause. Its own causes are printed after it.
         source: Box<dyn StdError + Send + Sync>,
     },
     /// More interfaces than fit into the meta map.
@@ -110,7 +110,7 @@ pub enum Error {
         probe: &'static str,
         /// The XDP action the kernel returned.
         found: String,
-        /// The expected one.
+        /// The XDP action that the engine in user space gives, or that every policy must give.
         expected: String,
     },
 }

@@ -59,7 +59,7 @@ pub struct Installed {
 /// An interface with the filter on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attached {
-    /// The interface.
+    /// Name of the interface.
     pub interface: String,
     /// The mode in which the program runs there.
     pub mode: Mode,

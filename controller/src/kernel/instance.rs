@@ -146,7 +146,7 @@ impl Instance {
         self.tables.iter().find(|(known, _)| *known == name).map(|(_, table)| table)
     }
 
-    /// The program itself.
+    /// The XDP program of the object.
     ///
     /// # Errors
     /// The object has no program of that name.
@@ -192,7 +192,7 @@ pub(super) struct PolicyMaps {
 }
 
 impl PolicyMaps {
-    /// Creates the maps, empty. The verifier does not look at their contents, so programs can be loaded while they are
+    /// Creates the maps, empty. The verifier does not examine their contents, so programs can be loaded while they are
     /// filled.
     pub(super) fn create(image: &Image, pins: &Pins) -> Result<Self, Error> {
         pins.remove_generation(pins::NEXT)?;

@@ -21,7 +21,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::{Error, error::Context as _};
 
-/// The default pin directory.
+/// The pin directory if the operator names none.
 pub const DEFAULT_PIN_DIRECTORY: &str = "/sys/fs/bpf/ringfence";
 
 /// Where distributions mount the BPF file system.
@@ -39,7 +39,7 @@ const LINK: &str = "link";
 /// The name of a program's pin in the directory of its generation.
 pub(super) const PROGRAM: &str = "program";
 
-/// A pin directory.
+/// A pin directory: the maps, programs and links that keep a filter alive without a daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pins {
     root: PathBuf,
@@ -57,7 +57,7 @@ impl Pins {
         Self { root: root.into() }
     }
 
-    /// The directory.
+    /// Path of the pin directory. It need not exist.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root

@@ -9,7 +9,7 @@ use filter_policy::{engine::Engine, image::Image};
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 
-/// A test packet.
+/// A packet that the loaded program must judge as the engine does in user space.
 pub(super) struct Probe {
     name: &'static str,
     packet: Vec<u8>,

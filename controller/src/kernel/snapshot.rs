@@ -38,7 +38,7 @@ pub struct State {
 /// An interface in [`State`].
 #[derive(Clone, Debug)]
 pub struct Deployment {
-    /// The name.
+    /// Name of the interface, as it was when the program was attached.
     pub interface: String,
     /// The mode in which the program was attached.
     pub mode: Mode,
@@ -93,9 +93,9 @@ fn is_attached(pins: &Pins, interface: &str) -> Result<bool, Error> {
 /// The counters of a rule of the policy in force, since its name first appeared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleCount {
-    /// The name.
+    /// The rule's name in the policy.
     pub rule: String,
-    /// The counter slot.
+    /// Index of its counters. A rule of the same name keeps it across reloads.
     pub slot: u16,
     /// The name of the action.
     pub action: &'static str,
@@ -110,7 +110,7 @@ pub struct RuleCount {
 /// The counters of one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReasonCount {
-    /// The reason.
+    /// Why these packets got their verdict.
     pub reason: Reason,
     /// The packets with this reason.
     pub packets: u64,

@@ -30,7 +30,7 @@ filter_core::layouts! {
         pub(super) loaded: u64,
         /// The number of instructions that the verifier processed.
         pub(super) verified_instructions: u32,
-        /// Zero.
+        /// Padding, always zero.
         pub(super) reserved: u32,
         /// The hash of its image, hexadecimal.
         pub(super) policy_hash: [u8; 64],

@@ -50,7 +50,7 @@ impl Table {
         Self::new(name, data_of(map).ok_or_else(|| Error::Internal(format!("map {name} has an unexpected type")))?)
     }
 
-    /// A pinned map.
+    /// Opens a pinned map.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let data = MapData::from_pin(path).context(|| format!("open the pinned map {}", path.display()))?;
@@ -97,7 +97,7 @@ impl Table {
         self.data.fd().as_fd()
     }
 
-    /// The number of values.
+    /// The number of values, which is one more than the highest index.
     #[must_use]
     pub fn len(&self) -> u32 {
         self.shape.max_entries

@@ -44,7 +44,7 @@ pub fn stdout(json: bool) -> Box<dyn Output> {
     }
 }
 
-/// The outputs at work.
+/// The outputs that were started, each with a thread of its own.
 pub struct Outputs {
     /// Each resolves when its output has written everything.
     finished: Vec<oneshot::Receiver<()>>,

@@ -11,7 +11,7 @@ pub const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 ///
 /// Editors and git write several files, so a change counts once the source looks the same twice in a row. That also covers
 /// the granularity of file times: they advance with the kernel's tick, every 10 ms at most, so two writes can share one
-/// time. With more than a tick between two looks, what is read after the second look is what was looked at, or the next
+/// time. With more than a tick between two looks, what is read after the second look is what that look saw, or the next
 /// look differs.
 #[derive(Debug)]
 pub struct Watch {

@@ -33,7 +33,7 @@ const RESERVED: usize = 1;
 pub enum Interest {
     /// Packet events and notices.
     All,
-    /// Notices alone.
+    /// Notices, without packet events.
     Notices,
 }
 

@@ -25,7 +25,7 @@ pub enum Notice {
     Detached(Detached),
     /// A request to the API failed.
     Error {
-        /// Why.
+        /// Why it failed, in a line.
         message: String,
     },
     /// A reader of the API was too slow.
@@ -58,7 +58,7 @@ pub struct Detached {
     pub interfaces: Vec<String>,
     /// True if a daemon was running, and was stopped.
     pub stopped_daemon: bool,
-    /// The pin directory.
+    /// Where the filter's pins were.
     #[serde(skip)]
     pub pins: PathBuf,
 }
@@ -66,7 +66,7 @@ pub struct Detached {
 /// See [`Notice::PolicyError`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyError {
-    /// What is wrong, in a line.
+    /// What is wrong, in a line: the kernel's error, or how many errors the policy has.
     pub message: String,
     /// The errors and warnings in the policy's files; empty where the kernel refused.
     pub diagnostics: Vec<Finding>,
@@ -81,11 +81,11 @@ pub struct PolicyError {
 /// See [`Notice::PolicyWarning`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyWarning {
-    /// How many warnings.
+    /// How many warnings, as text: `2 warnings`.
     pub message: String,
-    /// The warnings.
+    /// Each warning with its place.
     pub diagnostics: Vec<Finding>,
-    /// The warnings with their source lines.
+    /// The warnings with their source lines, as the compiler prints them.
     #[serde(skip)]
     pub report: String,
 }
@@ -93,11 +93,11 @@ pub struct PolicyWarning {
 /// See [`Notice::Reattached`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reattached {
-    /// The interface.
+    /// Name of the interface whose link was created.
     pub interface: String,
     /// How the program runs there.
     pub mode: Mode,
-    /// Why.
+    /// Why the old link was replaced, or why the program does not run in native mode.
     pub note: String,
 }
 
@@ -122,18 +122,18 @@ pub struct Reloaded {
 /// See [`Notice::Removed`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
-    /// The interface.
+    /// Name of the interface, which need not exist any more.
     pub interface: String,
 }
 
 /// See [`Notice::Started`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
-    /// The interface.
+    /// Name of the interface. The daemon sends one notice for each.
     pub interface: String,
     /// How the program runs there.
     pub mode: Mode,
-    /// What is worth knowing about how it was attached.
+    /// A remark for the operator, such as why it is not in native mode; none if there is none.
     pub note: Option<String>,
     /// True if the filter was attached before this daemon began.
     pub adopted: bool,
@@ -154,7 +154,7 @@ pub struct Started {
 pub struct Stopped {
     /// Whether the filter is still attached.
     pub filter: FilterState,
-    /// The interfaces.
+    /// The interfaces that the daemon was started for.
     #[serde(skip)]
     pub interfaces: Vec<String>,
     /// The pin directory, unless it is the default one.
@@ -167,7 +167,7 @@ pub struct Stopped {
 pub struct Finding {
     /// `error` or `warning`.
     pub severity: String,
-    /// Its code.
+    /// Name of the kind of finding, such as `unknown-set`.
     pub code: String,
     /// What is wrong.
     pub message: String,

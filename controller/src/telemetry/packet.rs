@@ -26,11 +26,11 @@ pub struct PacketEvent {
     pub mode: RuleMode,
     /// Name of the reason.
     pub reason: String,
-    /// The rule, if one decided.
+    /// Name of the rule that decided; none if none did.
     pub rule: Option<String>,
-    /// Its action.
+    /// Name of that rule's action; none if no rule decided.
     pub action: Option<String>,
-    /// Source address.
+    /// Source address; an IPv4 address is not mapped.
     pub source: IpAddr,
     /// Source port.
     pub source_port: u16,
@@ -44,9 +44,9 @@ pub struct PacketEvent {
     pub method: String,
     /// Calling number, E.164 without plus, or a short code.
     pub calling: Option<String>,
-    /// Called number.
+    /// Called number, in the form of `calling`. Each is none if there is none or the policy did not need it.
     pub called: Option<String>,
-    /// Unverified attestation.
+    /// The attestation that the message claims. Its signature has not been verified.
     pub attestation: String,
     /// Anomalies of the message.
     pub anomalies: Vec<String>,

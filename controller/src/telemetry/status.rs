@@ -16,12 +16,12 @@ use super::{
 use crate::kernel::{Counts, Error, Mode, Pins, State};
 use filter_policy::language::printable;
 
-/// The answer.
+/// What `ringfence status` prints. A running daemon answers it; else the command reads it from the pins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Whether a daemon runs.
     pub daemon: DaemonState,
-    /// The daemon's process id.
+    /// The daemon's process id; none if no daemon runs.
     pub pid: Option<u32>,
     /// The version of the program that answers.
     pub version: String,
@@ -70,7 +70,7 @@ pub enum DaemonState {
     /// No daemon runs; the filter may still be attached.
     #[serde(rename = "not running")]
     NotRunning,
-    /// A daemon runs.
+    /// A daemon runs and has answered.
     #[serde(rename = "running")]
     Running,
 }
@@ -107,7 +107,7 @@ impl fmt::Display for FilterState {
 /// An output of the daemon in [`Status`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputStatus {
-    /// Its name.
+    /// The output's name, such as `stdout`.
     pub output: String,
     /// Messages it lost because its reader was too slow.
     pub lost: u64,
@@ -116,7 +116,7 @@ pub struct OutputStatus {
 /// An interface in [`Status`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterfaceStatus {
-    /// Its name.
+    /// The interface's name, such as `eth0`.
     pub interface: String,
     /// How the program runs there.
     pub mode: Mode,
@@ -135,7 +135,7 @@ pub struct DaemonFacts {
     pub policy_error: Option<String>,
     /// Its last table, for the rates.
     pub table: Option<Table>,
-    /// Its outputs.
+    /// Each output, with what it has lost.
     pub outputs: Vec<OutputStatus>,
 }
 
@@ -216,7 +216,7 @@ impl Status {
         self.filter == FilterState::Attached
     }
 
-    /// The answer for people.
+    /// The status as text for people, in several lines.
     #[must_use]
     pub fn render(&self) -> String {
         let mut text = String::new();

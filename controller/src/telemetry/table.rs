@@ -35,7 +35,7 @@ pub type Reasons = IndexMap<String, u64>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RuleMode {
-    /// It acts.
+    /// It does to packets what its action says.
     Enforce,
     /// It only counts what it would have done.
     Report,
@@ -51,11 +51,11 @@ impl RuleMode {
 /// A rule in the table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RuleRow {
-    /// Its name.
+    /// The rule's name in the policy.
     pub rule: String,
     /// Whether it acts.
     pub mode: RuleMode,
-    /// Its action.
+    /// Name of the rule's action, such as `drop`.
     pub action: String,
     /// Packets it matched.
     pub packets: u64,

@@ -78,7 +78,7 @@ named_bits! {
         CALLED_FORMAT = 10;
         /// The attestation claimed.
         ATTESTATION = 11;
-        /// The neighbour property.
+        /// Whether calling and called number are neighbours.
         NEIGHBOR = 12;
         /// Anomalies.
         ANOMALY = 13;
@@ -112,7 +112,7 @@ layout! {
         pub port: u16,
         /// What is spoken there.
         pub transport: Transport,
-        /// Zero.
+        /// Padding, always zero.
         pub reserved: u8,
     }
 
@@ -135,7 +135,7 @@ layout! {
         pub bare_national: u8,
         /// The number of leading digits that neighbours share; 0 if the scope is not used.
         pub neighbor_digits: u8,
-        /// Zero.
+        /// Padding, always zero.
         pub reserved: [u8; 3],
     }
 
@@ -152,7 +152,7 @@ layout! {
         pub default_drop: u32,
         /// Events that a rule may emit per second and CPU. Further ones are counted as suppressed.
         pub events_per_second: u32,
-        /// For each [`Dimension`]: the first row of its table in the rows map. A dimension that no rule looks at has 0: the
+        /// For each [`Dimension`]: the first row of its table in the rows map. A dimension that no rule uses has 0: the
         /// rows from there on hold every rule, as many rows as there are classes.
         pub rows: [u32; DIMENSIONS],
         /// For each [`Text`](crate::text::Text): the row of the rules that hold when no pattern matches. Each match state that
@@ -167,7 +167,7 @@ layout! {
         pub anomaly_row: u32,
         /// The row of the rules that need the message read (any condition on it, an anomaly's aside).
         pub message_row: u32,
-        /// The lowest signalling port.
+        /// The lowest signalling port, of any transport.
         pub lowest_port: u16,
         /// The distance from the lowest port to the highest.
         pub port_span: u16,

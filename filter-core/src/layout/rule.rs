@@ -92,7 +92,7 @@ layout! {
         pub over_per: u8,
         /// `over`: bits (addresses) or digits (numbers) of a prefix key; 0 for all.
         pub over_prefix: u8,
-        /// Zero.
+        /// Padding, always zero.
         pub reserved: [u8; 6],
     }
 
@@ -113,7 +113,7 @@ layout! {
         pub leaving: [u64; DFA_LEAVING],
         /// See `leaving`.
         pub folds: [u64; DFA_LEAVING],
-        /// The start state.
+        /// The state before the first byte of the value.
         pub start: u32,
         /// log2 of the classes that a state's row has room for.
         pub shift: u32,
@@ -131,7 +131,7 @@ layout! {
         pub home_matches_at_end: u32,
         /// Match state -> first row of its pair in the rows map (absolute).
         pub accept: [u32; DFA_MATCHES],
-        /// The transitions.
+        /// `state << shift | class` -> next state.
         pub table: [u16; DFA_TABLE],
     }
 }

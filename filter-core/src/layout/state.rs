@@ -8,7 +8,7 @@ layout! {
     /// Counts of a rule or a reason, per CPU.
     #[derive(Debug)]
     pub struct Counter {
-        /// Packets.
+        /// Packets of the rule or with the reason.
         pub packets: u64,
         /// Their bytes, from the Ethernet header on.
         pub bytes: u64,
@@ -46,7 +46,7 @@ layout! {
         pub source_port: u16,
         /// Destination port, host order.
         pub destination_port: u16,
-        /// Zero.
+        /// Padding, always zero.
         pub reserved: u32,
     }
 
@@ -68,14 +68,14 @@ layout! {
         pub source: [u8; 16],
     }
 
-    /// A ban.
+    /// Value of the ban map: until when a source is banned, and by which rule.
     #[derive(Debug)]
     pub struct Ban {
         /// Coarse monotonic time at which it ends, ns.
         pub until: u64,
         /// Counter slot of the rule that banned, or [`NO_RULE`](super::NO_RULE) for a ban by hand.
         pub slot: u32,
-        /// Zero.
+        /// Padding, always zero.
         pub reserved: u32,
     }
 

@@ -113,7 +113,7 @@ layout! {
         pub max_digits: u8,
         /// Format of a number of possible length.
         pub format: NumberFormat,
-        /// Zero.
+        /// Always zero: no flag is defined.
         pub flags: u8,
         /// Index of the country in the image's list of countries, 0 for none.
         pub country: u16,

@@ -26,9 +26,9 @@ layout! {
     /// A piece of the message, as offsets into [`Scratch::buffer`]; empty if `end <= start`.
     #[derive(Debug, Default, PartialEq, Eq)]
     pub struct Span {
-        /// The first byte.
+        /// Offset of the first byte.
         pub start: u16,
-        /// The first byte after it.
+        /// Offset of the byte after the last one.
         pub end: u16,
     }
 
@@ -37,7 +37,7 @@ layout! {
     pub struct Uri {
         /// The number's digits as BCD, first digit on top, up to sixteen.
         pub digits: u64,
-        /// The digits after those.
+        /// Digits seventeen to thirty-two in the same form. Further ones are only counted.
         pub more_digits: u64,
         /// The user part, raw; for tel: the number.
         pub user: Span,
@@ -47,13 +47,13 @@ layout! {
         pub display: Span,
         /// The end of the user part's number: the user part's end, or its first semicolon.
         pub number_end: u16,
-        /// The number of digits.
+        /// How many digits the number has, including those that are not kept.
         pub digit_count: u16,
-        /// The scheme.
+        /// The URI's scheme; [`Scheme::None`] if no URI has been read.
         pub scheme: Scheme,
         /// [`uri_flag`] bits.
         pub flags: u8,
-        /// Zero.
+        /// Padding, always zero.
         pub reserved: [u8; 6],
     }
 
@@ -62,13 +62,13 @@ layout! {
     pub struct Number {
         /// Key of the number trie: digits, then a terminator; 0 if there is no number.
         pub key: u64,
-        /// Its class.
+        /// Its class in the number trie; 0 if there is no number.
         pub class: u32,
-        /// The number of digits.
+        /// How many digits it has; 255 if there are more.
         pub digits: u8,
-        /// Its format.
+        /// Whether it is a valid number, and if not, what is wrong.
         pub format: NumberFormat,
-        /// Zero.
+        /// Padding, always zero.
         pub reserved: [u8; 2],
     }
 
@@ -89,16 +89,16 @@ layout! {
         pub rule: u32,
         /// Number of the [`Reason`](crate::reason::Reason) of the rule that decided.
         pub reason: u32,
-        /// Zero.
+        /// Padding, always zero.
         pub reserved: u32,
     }
 
-    /// What the message says. Only what the policy needs is read, and nothing else is looked at.
+    /// What the message says. Only what the policy needs is read.
     #[derive(Debug)]
     pub struct Message {
-        /// The URIs.
+        /// The URIs, by number of [`UriOf`].
         pub uris: [Uri; URIS],
-        /// The numbers.
+        /// The numbers, by number of [`NumberOf`].
         pub numbers: [Number; NUMBERS],
         /// The headers' values as they are on the wire, with the white space around them and the folding in them.
         pub headers: [Span; HEADERS],
@@ -120,9 +120,9 @@ layout! {
         pub privacy: u32,
         /// 1 if the source's asserted identity is believed.
         pub asserted_believed: u32,
-        /// What the payload is.
+        /// What the payload is: a request, a response or something else.
         pub kind: Kind,
-        /// The method.
+        /// The method; [`Method::Response`] for a response.
         pub method: Method,
         /// The attestation that Identity claims.
         pub attestation: Attestation,
@@ -141,7 +141,7 @@ layout! {
         pub source_port: u16,
         /// Destination port.
         pub destination_port: u16,
-        /// Index into the configuration's ports.
+        /// Index into the configuration's ports; `MAX_PORTS` if the packet is for none of them.
         pub service: u32,
         /// 4 or 6.
         pub ip_version: u32,
@@ -163,7 +163,7 @@ layout! {
         pub payload_offset: u32,
         /// Bytes of payload that the transport header claims and the packet has.
         pub payload_length: u32,
-        /// Class of the source.
+        /// Class of the source address; 0 if the policy does not need it.
         pub source_class: u32,
         /// Class of the destination.
         pub destination_class: u32,
@@ -173,7 +173,7 @@ layout! {
         pub truncated: u8,
         /// Transport of the signalling port.
         pub transport: Transport,
-        /// Zero.
+        /// Padding, always zero.
         pub reserved: u32,
     }
 
@@ -198,30 +198,30 @@ layout! {
         pub state: u32,
         /// General purpose, for loops inside loops.
         pub register: u32,
-        /// Zero.
+        /// Padding, always zero.
         pub reserved: u32,
     }
 
-    /// The working memory.
+    /// All that the engine remembers of the packet it is deciding.
     #[derive(Debug)]
     pub struct Scratch {
         /// The message, followed by zeroes.
         pub buffer: [u8; INSPECTED_LENGTH + PADDING],
         /// The event that is being made.
         pub event: Event,
-        /// The rules.
+        /// The walk over the rules.
         pub walk: Walk,
-        /// The message.
+        /// What was read of the message in `buffer`.
         pub message: Message,
-        /// The packet.
+        /// What was read of the headers below SIP.
         pub packet: Packet,
-        /// [`crate::host::Host::tick`] when `now` was asked for.
+        /// [`crate::host::Host::tick`] when `now` was last asked for.
         pub tick: u64,
-        /// [`crate::host::Host::now`].
+        /// [`crate::host::Host::now`] at that tick, in ns.
         pub now: u64,
         /// Counts packets, so that a reader can tell a fresh result from an old one.
         pub sequence: u64,
-        /// The loops.
+        /// Where the running loops are.
         pub cursors: Cursors,
     }
 }
@@ -243,7 +243,7 @@ impl Span {
 }
 
 impl Uri {
-    /// Nothing read.
+    /// A URI of which nothing has been read.
     pub const EMPTY: Self = Self {
         digits: 0,
         more_digits: 0,
@@ -306,7 +306,7 @@ impl Message {
         &mut self.uris[of.index() & (URIS - 1)]
     }
 
-    /// A number.
+    /// A number, to be read.
     #[inline(always)]
     #[must_use]
     pub const fn number(&self, of: NumberOf) -> &Number {
@@ -352,7 +352,7 @@ impl Scratch {
         self.packet.length = 0;
     }
 
-    /// Before a payload is looked at: what events report and verdicts remember of it.
+    /// Before a payload is examined: resets what events report and verdicts remember of it.
     #[inline(always)]
     pub(crate) const fn begin_payload(&mut self) {
         self.message.extent = Extent::None;

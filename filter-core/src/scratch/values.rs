@@ -52,7 +52,7 @@ named_number! {
         StatusCode = 20;
         /// The method of a request.
         Method = 21;
-        /// The body.
+        /// The body, from the end of the headers on.
         Body = 22;
         /// The session name of a session description.
         SdpSession = 23;
@@ -159,15 +159,15 @@ named_number! {
 named_number! {
     /// The numbers of a message.
     pub struct NumberOf: u32 {
-        /// The calling number.
+        /// The calling number: that of From, or of the identity that a believed source asserts.
         Calling = 0;
-        /// The called number.
+        /// The called number: that of the Request-URI.
         Called = 1;
-        /// The forwarding number.
+        /// The forwarding number: that of Diversion, or of History-Info if there is no Diversion.
         Forwarded = 2;
         /// The number of From.
         From = 3;
-        /// The number of P-Asserted-Identity.
+        /// The number of the first P-Asserted-Identity value, or of the second if the first holds none.
         Asserted = 4;
     }
 }
@@ -180,7 +180,7 @@ const _: () = assert!(NumberOf::COUNT <= NUMBERS && NUMBERS.is_power_of_two());
 named_number! {
     /// What the payload is.
     pub struct Kind: u8 {
-        /// Not looked at.
+        /// The payload has not been examined.
         Unread = 0, "unread";
         /// A SIP request.
         Request = 1, "request";
@@ -225,7 +225,7 @@ named_number! {
         Open = 0;
         /// The next rule needs the message, which has not been read.
         NeedsMessage = 1;
-        /// A rule decided.
+        /// A rule decided: [`Walk::rule`](super::Walk::rule) is its index.
         Decided = 2;
     }
 }

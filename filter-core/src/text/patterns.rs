@@ -147,7 +147,7 @@ fn leaving_home(dfa: &Dfa, word: u64) -> u64 {
     mark(0) | mark(1) | mark(2) | mark(3) | mark(4) | mark(5) | mark(6) | mark(7)
 }
 
-/// One transition.
+/// The state that follows `state` after a byte of class `class`.
 #[inline(always)]
 fn next<'m, H: Host<'m>>(host: H, dfa: &'m Dfa, state: u32, class: u32) -> u32 {
     let entry = (state << (dfa.shift & 15)) | class;

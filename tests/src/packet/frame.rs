@@ -165,7 +165,7 @@ impl Packet {
         bytes.extend_from_slice(&self.payload);
         let at = if self.transport == Transport::Udp { 6 } else { 16 };
         let sum = match checksum(&[&self.pseudo_header(bytes.len()), &bytes]) {
-            // In UDP, zero means no checksum; its complement stands for the same number (RFC 768).
+            // In UDP, zero means no checksum; all ones is the same number in ones' complement (RFC 768).
             0 => 0xffff,
             sum => sum,
         };

@@ -31,7 +31,7 @@ pub mod flag {
     pub const SYN: u8 = 0x02;
     /// Resets the connection.
     pub const RST: u8 = 0x04;
-    /// Push.
+    /// The data is to be passed on at once.
     pub const PSH: u8 = 0x08;
     /// The acknowledgement number is valid.
     pub const ACK: u8 = 0x10;

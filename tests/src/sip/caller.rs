@@ -66,7 +66,7 @@ pub enum Scenario {
 pub struct Calling<'a> {
     /// Name of its logs, unique in the scratch folder.
     pub name: &'a str,
-    /// The scenario.
+    /// What it does in each call.
     pub scenario: Scenario,
     /// Its address, one of the network's end.
     pub source: IpAddr,
@@ -100,7 +100,7 @@ pub struct CallCounts {
 }
 
 impl Caller {
-    /// Starts calling.
+    /// Starts a SIPp that makes the calls.
     ///
     /// # Errors
     /// SIPp is not installed, or its input files cannot be written.

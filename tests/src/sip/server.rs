@@ -1,4 +1,4 @@
-//! The protected server.
+//! The server that the filter protects: Kamailio, with a SIPp called party.
 
 use std::{collections::BTreeMap, net::IpAddr, path::Path, time::Duration};
 

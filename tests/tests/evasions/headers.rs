@@ -1,4 +1,4 @@
-//! Header names.
+//! Header names written in ways that could hide a header.
 
 use filter_core::reason::Reason;
 use ringfence_tests::{

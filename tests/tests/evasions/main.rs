@@ -31,7 +31,7 @@ fn call() -> Message {
     Message::invite()
 }
 
-/// A call from the blocked number, in every field that servers look at.
+/// A call from the blocked number, in every field that servers read.
 fn blocked_call() -> Message {
     call().calling(BLOCKED)
 }

@@ -54,7 +54,7 @@ pub(crate) struct Report {
     pub seconds: u64,
     /// By test program, in the order in which they ran.
     pub tests: Vec<(String, Tests)>,
-    /// By policy.
+    /// What loading costs, by policy.
     pub costs: BTreeMap<String, Cost>,
 }
 
