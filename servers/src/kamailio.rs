@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const CONFIGURATION: &str = include_str!("../readers/kamailio.cfg");
 
 /// A Kamailio that runs.
-pub struct Kamailio {
+pub(crate) struct Kamailio {
     child: Child,
     /// The last is for the marker that ends a batch.
     sockets: Vec<UdpSocket>,
@@ -43,7 +43,7 @@ pub struct Kamailio {
 
 impl Kamailio {
     /// Whether it can run here.
-    pub fn available() -> Result<()> {
+    pub(crate) fn available() -> Result<()> {
         ensure_root()?;
         let folders = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"];
         ensure!(
@@ -54,7 +54,7 @@ impl Kamailio {
     }
 
     /// Starts it, and waits until it reads.
-    pub fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let namespace = Namespace::new("kamailio")?;
         let folder = tempfile::Builder::new().prefix("ringfence-kamailio-").tempdir()?;
         let file = folder.path().join("kamailio.cfg");
@@ -85,7 +85,7 @@ impl Kamailio {
     }
 
     /// What it reads in these messages.
-    pub fn read(&mut self, messages: &[Vec<u8>]) -> Result<Vec<Reading>> {
+    pub(crate) fn read(&mut self, messages: &[Vec<u8>]) -> Result<Vec<Reading>> {
         let mut readings = Vec::with_capacity(messages.len());
         let mut rest = messages;
         while !rest.is_empty() {

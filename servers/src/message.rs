@@ -4,7 +4,7 @@ use crate::{address::Address, random::Random};
 
 /// How a message reaches the filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Delivery {
+pub(crate) enum Delivery {
     /// In a UDP datagram.
     #[default]
     Datagram,
@@ -16,7 +16,7 @@ pub enum Delivery {
 
 /// The first line, in the three parts of a request line or a status line and what separates them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StartLine {
+pub(crate) struct StartLine {
     pub first: Vec<u8>,
     pub gap1: Vec<u8>,
     /// The Request-URI; of a response the status code is its user part.
@@ -28,14 +28,14 @@ pub struct StartLine {
 
 /// The value of a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub(crate) enum Value {
     Text(Vec<u8>),
     Addresses(Vec<Address>),
 }
 
 /// A header line, in the parts that mutations change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub(crate) struct Line {
     pub name: Vec<u8>,
     pub colon: Vec<u8>,
     pub lead: Vec<u8>,
@@ -48,7 +48,7 @@ pub struct Line {
 
 /// A message in its parts, so that mutations can change each of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Message {
+pub(crate) struct Message {
     pub lead: Vec<u8>,
     pub start: StartLine,
     pub lines: Vec<Line>,
@@ -61,23 +61,23 @@ pub struct Message {
 
 /// A change of the rendered bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Edit {
+pub(crate) enum Edit {
     Insert(Vec<u8>),
     Remove(usize),
     Replace(u8),
 }
 
 impl Line {
-    pub fn text(name: &str, value: &str) -> Self {
+    pub(crate) fn text(name: &str, value: &str) -> Self {
         Self::new(name.into(), Value::Text(value.into()))
     }
 
-    pub fn address(name: &str, address: Address) -> Self {
+    pub(crate) fn address(name: &str, address: Address) -> Self {
         Self::new(name.into(), Value::Addresses(vec![address]))
     }
 
     /// A line of these bytes alone.
-    pub fn raw(bytes: &[u8]) -> Self {
+    pub(crate) fn raw(bytes: &[u8]) -> Self {
         let mut line = Self::new(bytes.to_vec(), Value::Text(Vec::new()));
         line.colon.clear();
         line.lead.clear();
@@ -97,7 +97,7 @@ impl Line {
     }
 
     /// Whether this is the header of that name, in its long or its compact form.
-    pub fn is(&self, name: &str) -> bool {
+    pub(crate) fn is(&self, name: &str) -> bool {
         let compact = match name {
             "From" => "f",
             "To" => "t",
@@ -126,7 +126,7 @@ impl Line {
 
 impl Message {
     /// The message as it is sent, with its edits made.
-    pub fn render(&self) -> Vec<u8> {
+    pub(crate) fn render(&self) -> Vec<u8> {
         let mut out = self.lead.clone();
         let StartLine { first, gap1, second, gap2, third, end } = &self.start;
         for part in [first, gap1, &second.render(), gap2, third, end] {
@@ -153,7 +153,7 @@ impl Message {
     }
 
     /// Where in [`Self::lines`] the first header of this name is.
-    pub fn position(&self, name: &str) -> Option<usize> {
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
         self.lines.iter().position(|line| line.is(name))
     }
 }
@@ -188,7 +188,7 @@ fn number(random: &mut Random) -> String {
 }
 
 /// A message as real software sends it.
-pub fn base(random: &mut Random) -> Message {
+pub(crate) fn base(random: &mut Random) -> Message {
     let (calling, called) = (number(random), number(random));
     let (here, there) = (random.pick(&HOSTS), random.pick(&HOSTS));
     let method = random.pick(&[

@@ -422,7 +422,7 @@ const URIS: [&str; 8] =
     ["Request-URI", "Request-URI", "From", "From", "To", "P-Asserted-Identity", "Diversion", "Contact"];
 
 /// Applies one mutation. Returns what it did, or nothing if the message lacks what it would have changed.
-pub fn apply(message: &mut Message, random: &mut Random) -> Option<String> {
+pub(crate) fn apply(message: &mut Message, random: &mut Random) -> Option<String> {
     match random.below(34) {
         0 => start_gap(message, random),
         1 | 2 => version(message, random),
