@@ -285,7 +285,10 @@ fn copy<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
 }
 
 /// Reads what kind of payload it is.
-#[inline(always)]
+///
+/// A function of its own: inside [`message_reason`] its frame would make that one's larger, which the patterns' chain of calls
+/// has no room for on Linux 6.1.
+#[inline(never)]
 fn read_start<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     message::read_start(host, s);
     // Servers skip line ends before a start line: these too can fill a first fragment.
