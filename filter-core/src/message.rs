@@ -290,8 +290,6 @@ fn open_header(s: &mut Scratch, header: Header, start: u32) {
 
 /// Ends the header that is open, at the start of the next line, and reads it if it must be read at once: a message can hold several
 /// Identity headers, and only now is it known where this one ends.
-///
-/// The reading is in place and not a function of the host: on Linux 6.1 its frame would be one too many in this chain of calls.
 #[inline(always)]
 fn close_header<'m, H: Host<'m>>(host: H, s: &mut Scratch, end: u32) {
     let header = end_header(s, end);
