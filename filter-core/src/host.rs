@@ -47,6 +47,8 @@ pub enum FunctionKind {
     Find(NeedleKind),
     /// [`crate::message::ReadHeaders`].
     ReadHeaders,
+    /// [`crate::identity::ReadIdentity`].
+    ReadIdentity,
     /// [`crate::uri::ReadUri`].
     ReadUri,
     /// [`crate::numbers::SetNumber`].

@@ -2,7 +2,7 @@
 
 use crate::{
     find::{Blank, Dot, find, skip_blank},
-    host::Host,
+    host::{Function, FunctionKind, Host},
     layout::Attestation,
     scratch::Scratch,
 };
@@ -17,9 +17,23 @@ const CLAIM: [u64; 2] = [u64::from_le_bytes(*b"eyJhdHRl"), u64::from_le_bytes(*b
 /// is empty; garbage.
 #[inline(always)]
 pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
-    let attestation = s.message.attestation;
-    if attestation == Attestation::None || attestation == Attestation::Unknown {
-        s.message.attestation = claim(host, s, start, end);
+    host.call::<ReadIdentity>(s, start, end);
+}
+
+/// The function of the host that [`read`] calls. It runs within the walk over the header lines: read there, Identity would be
+/// verified once for each path that the walk can take.
+pub struct ReadIdentity;
+
+impl Function for ReadIdentity {
+    const KIND: FunctionKind = FunctionKind::ReadIdentity;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) -> u32 {
+        let attestation = s.message.attestation;
+        if attestation == Attestation::None || attestation == Attestation::Unknown {
+            s.message.attestation = claim(host, s, start, end);
+        }
+        0
     }
 }
 

@@ -15,7 +15,7 @@ pub mod find;
 mod header;
 mod headers;
 pub mod host;
-mod identity;
+pub mod identity;
 pub mod layout;
 pub mod limits;
 pub mod message;

@@ -12,6 +12,7 @@ use aya_ebpf::{
 use filter_core::{
     find::{self, Find, NeedleKind},
     host::{Function, FunctionKind, Host, Step},
+    identity::ReadIdentity,
     layout::{
         Ban, BanKey, Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, ROOT_PIECE_BITS, RateCell,
         RateKey, Remembered, Rule, RuleSet, Trie,
@@ -334,6 +335,7 @@ macro_rules! functions {
 functions! {
     narrow_texts: FunctionKind::NarrowTexts => NarrowTexts,
     read_headers: FunctionKind::ReadHeaders => ReadHeaders,
+    read_identity: FunctionKind::ReadIdentity => ReadIdentity,
     read_uri: FunctionKind::ReadUri => ReadUri,
     set_number: FunctionKind::SetNumber => SetNumber,
     find_line_feed: FunctionKind::Find(NeedleKind::LineFeed) => Find<find::LineFeed>,
