@@ -43,11 +43,25 @@ named_number! {
         Anomaly = 13;
         /// The value of the `verstat` parameter ([`Verstat`](super::Verstat)).
         Verstat = 14;
+        /// The class of the number in P-Preferred-Identity.
+        PreferredNumber = 15;
+        /// The class of the number in To.
+        ToNumber = 16;
+        /// The classes of all identities of the caller. It has no table by value: see [`Config::identity_row`].
+        AnyIdentity = 17;
+        /// The bits of [`privacy`](super::privacy).
+        CallingPrivacy = 18;
+        /// Whether the request is within a dialog ([`Dialog`](super::Dialog)).
+        Dialog = 19;
+        /// What the packet carries ([`Payload`](super::Payload)).
+        Payload = 20;
+        /// The bits of [`passport`](super::passport).
+        Passport = 21;
     }
 }
 
 /// The number of [`Dimension`]s, rounded up.
-pub const DIMENSIONS: usize = 16;
+pub const DIMENSIONS: usize = 24;
 
 const _: () = assert!(Dimension::COUNT <= DIMENSIONS && anomaly::COUNT <= 32);
 
@@ -99,6 +113,22 @@ named_bits! {
         /// Some rule that decides needs nothing but what the first reading of a message takes in: see
         /// [`rule_flag::LATE`](super::super::rule_flag::LATE).
         FIRST_READING = 21;
+        /// The number of P-Preferred-Identity by itself.
+        PREFERRED_NUMBER = 22;
+        /// The number of To.
+        TO_NUMBER = 23;
+        /// Every identity of the caller.
+        ANY_IDENTITY = 24;
+        /// What the caller asks to be withheld.
+        CALLING_PRIVACY = 25;
+        /// Whether a request is within a dialog.
+        DIALOG = 26;
+        /// What a packet carries.
+        PAYLOAD = 27;
+        /// The kinds of PASSporT.
+        PASSPORT = 28;
+        /// The called number is To's, whatever the Request-URI says.
+        CALLED_FROM_TO = 29;
     }
 }
 
@@ -165,8 +195,13 @@ layout! {
         /// The row of the rules that hold when no anomaly is set. It is followed by a pair of rows for each bit, `1 + 2 * bit`
         /// (hits) and `2 + 2 * bit` (vetoes), which work as in [`Self::text_rows`].
         pub anomaly_row: u32,
+        /// The row of the rules that hold when the caller has no identity in any of their sets. It is followed by a pair of rows for
+        /// each class of numbers, `1 + 2 * class` (hits) and `2 + 2 * class` (vetoes), which work as in [`Self::text_rows`].
+        pub identity_row: u32,
         /// The row of the rules that need the message read (any condition on it, an anomaly's aside).
         pub message_row: u32,
+        /// Padding, always zero.
+        pub reserved: u32,
         /// The lowest signalling port, of any transport.
         pub lowest_port: u16,
         /// The distance from the lowest port to the highest.
@@ -190,7 +225,9 @@ impl Config {
         text_rows: [0; TEXTS],
         text_dfas: [0; TEXTS],
         anomaly_row: 0,
+        identity_row: 0,
         message_row: 0,
+        reserved: 0,
         lowest_port: 0,
         port_span: 0,
         ports: [Port { port: 0, transport: Transport::Udp, reserved: 0 }; MAX_PORTS],

@@ -35,11 +35,12 @@ named_number! {
         NotANumber = 2, "not-a-number";
         TooLong = 3, "too-long";
         TooShort = 4, "too-short";
-        InvalidAreaCode = 5, "invalid-area-code";
-        UnassignedAreaCode = 6, "unassigned-area-code";
-        UnassignedBlock = 7, "unassigned-block";
-        Fictional = 8, "fictional";
-        Valid = 9, "valid";
+        UnassignedCountryCode = 5, "unassigned-country-code";
+        InvalidAreaCode = 6, "invalid-area-code";
+        UnassignedAreaCode = 7, "unassigned-area-code";
+        UnassignedBlock = 8, "unassigned-block";
+        Fictional = 9, "fictional";
+        Valid = 10, "valid";
     }
 }
 
@@ -63,6 +64,61 @@ named_number! {
         TnValidationFailed = 2, "TN-Validation-Failed";
         NoTnValidation = 3, "No-TN-Validation";
         Other = 4, "other";
+    }
+}
+
+named_number! {
+    /// Whether a request starts a dialog: it does unless its To has a tag (RFC 3261 section 12.2).
+    pub struct Dialog: u8 {
+        Initial = 0, "initial";
+        Within = 1, "within";
+    }
+}
+
+named_number! {
+    /// What a packet to a signalling port carries, as rules see it.
+    ///
+    /// `None` is a packet that rules about payloads never hold for: an empty one, or a TCP segment in which no message begins.
+    pub struct Payload: u8 {
+        None = 0, "none";
+        Sip = 1, "sip";
+        KeepAlive = 2, "keep-alive";
+        Stun = 3, "stun";
+        Other = 4, "other";
+    }
+}
+
+named_bits! {
+    /// What a message asks to be withheld, and how: the values of Privacy (RFC 3323, RFC 3325, RFC 7044), and an anonymous URI.
+    pub mod privacy: u32 {
+        /// The network's identities (P-Asserted-Identity) are withheld from the called party.
+        ID = 0, "id";
+        /// Headers that the caller cannot conceal are concealed by the network.
+        HEADER = 1, "header";
+        /// As `header`, for session descriptions.
+        SESSION = 2, "session";
+        /// The network conceals what the caller should have.
+        USER = 3, "user";
+        /// History-Info is withheld.
+        HISTORY = 4, "history";
+        /// The call fails if the others cannot be provided. By itself, it withholds nothing.
+        CRITICAL = 5, "critical";
+        /// The caller's URI says that it is anonymous.
+        ANONYMOUS_URI = 6, "anonymous-uri";
+    }
+}
+
+named_bits! {
+    /// The kinds of PASSporT in a message's Identity headers, by their `ppt` (RFC 8225 section 8).
+    pub mod passport: u32 {
+        /// SHAKEN (RFC 8588): the attestation of the calling number.
+        SHAKEN = 0, "shaken";
+        /// Diverted calls (RFC 8946).
+        DIV = 1, "div";
+        /// Resource priority (RFC 8443).
+        RPH = 2, "rph";
+        /// Any other extension, or none.
+        OTHER = 3, "other";
     }
 }
 
@@ -99,9 +155,11 @@ named_bits! {
         TINY_FIRST_FRAGMENT = 8, "tiny-first-fragment";
         /// A second message follows the first one in the datagram.
         SEVERAL_MESSAGES = 9, "several-messages";
-        /// A header line without a colon.
+        /// A header line without a colon, or with a folded name.
         MALFORMED_HEADER = 10, "malformed-header";
-        /// A URI in From, To or the Request-URI that cannot be read.
+        /// An address or a URI that breaks the grammar, or that servers read in different ways, in any header with an address.
         MALFORMED_URI = 11, "malformed-uri";
+        /// A TCP segment that ends within the first bytes of what may be a start line.
+        CUT_START_LINE = 12, "cut-start-line";
     }
 }

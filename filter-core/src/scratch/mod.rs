@@ -116,8 +116,12 @@ layout! {
         pub content_length: u32,
         /// 1 if calling and called are neighbours.
         pub neighbor: u32,
-        /// 1 if Privacy asks for the identity to be withheld.
+        /// Bits of [`privacy`](crate::layout::privacy): what the message asks to be withheld.
         pub privacy: u32,
+        /// Bits of [`passport`](crate::layout::passport): the kinds of PASSporT in the Identity headers.
+        pub passports: u32,
+        /// Not 0 if To has a tag.
+        pub to_tag: u32,
         /// 1 if the source's asserted identity is believed.
         pub asserted_believed: u32,
         /// What the payload is: a request, a response or something else.
@@ -265,6 +269,8 @@ impl Message {
         self.verstat = Verstat::None;
         self.neighbor = 0;
         self.privacy = 0;
+        self.passports = 0;
+        self.to_tag = 0;
         self.asserted_believed = 0;
         self.content_length = u32::MAX;
         self.headers = [Span { start: 0, end: 0 }; HEADERS];

@@ -56,6 +56,8 @@ named_number! {
         Body = 22;
         /// The session name of a session description.
         SdpSession = 23;
+        /// The first P-Preferred-Identity line.
+        PreferredIdentity = 24;
         /// A header that nothing needs.
         Other = 31;
     }
@@ -115,6 +117,8 @@ uris! {
     History = 7, HistoryInfo, need::FORWARDED;
     /// The URI of the first Contact. Only texts ask for it.
     Contact = 8, Contact, 0;
+    /// The first value of P-Preferred-Identity.
+    Preferred = 9, PreferredIdentity, need::ASSERTED_IDENTITY | need::PREFERRED_NUMBER;
 }
 
 /// The number of [`UriOf`], rounded up to a power of two.
@@ -169,6 +173,10 @@ named_number! {
         From = 3;
         /// The number of the first P-Asserted-Identity value, or of the second if the first holds none.
         Asserted = 4;
+        /// The number of the first P-Preferred-Identity value that holds one.
+        Preferred = 5;
+        /// The number of To.
+        To = 6;
     }
 }
 

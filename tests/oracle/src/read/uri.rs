@@ -61,6 +61,7 @@ pub(super) fn read_uris(message: &mut Message, start_line: &[u8], fields: &Field
         name_addr(fields.first(Header::Diversion)),
         name_addr(earlier),
         name_addr(fields.first(Header::Contact)),
+        name_addr(fields.first(Header::PreferredIdentity)),
     ];
     if [UriOf::Request, UriOf::From, UriOf::To].iter().any(|of| uris[of.index()].is_malformed) {
         message.anomalies |= anomaly::MALFORMED_URI;
