@@ -102,6 +102,7 @@ fn readings(packet: &Packet, scratch: &Scratch) -> Readings {
             forwarded: number(NumberOf::Forwarded),
             from: number(NumberOf::From),
             asserted: number(NumberOf::Asserted),
+            ..Numbers::default()
         },
         calling_format: scratch.message.number(NumberOf::Calling).format,
         called_format: scratch.message.number(NumberOf::Called).format,

@@ -40,7 +40,9 @@ pub struct Fields {
     pub formats: [NumberFormat; 2],
     pub attestation: Attestation,
     pub verstat: Verstat,
-    pub privacy: bool,
+    pub privacy: u32,
+    pub passports: u32,
+    pub to_tag: bool,
     pub content_length: Option<u32>,
 }
 
@@ -71,7 +73,9 @@ fn fields(scratch: &Scratch, kind: Kind) -> Fields {
         formats: [format(NumberOf::Calling), format(NumberOf::Called)],
         attestation: scratch.message.attestation,
         verstat: scratch.message.verstat,
-        privacy: scratch.message.privacy != 0,
+        privacy: scratch.message.privacy,
+        passports: scratch.message.passports,
+        to_tag: scratch.message.to_tag != 0,
         content_length: (scratch.message.content_length != u32::MAX).then_some(scratch.message.content_length),
     }
 }
@@ -93,13 +97,23 @@ pub fn of_oracle(message: &Message) -> Read {
         written_method: escaped(&message.written_method),
         texts: message.texts.iter().map(|text| text.as_deref().map(|text| escaped(read::trimmed(text)))).collect(),
         users: message.users.iter().map(|user| escaped(user)).collect(),
-        numbers: [&numbers.calling, &numbers.called, &numbers.forwarded, &numbers.from, &numbers.asserted]
-            .map(number)
-            .to_vec(),
+        numbers: [
+            &numbers.calling,
+            &numbers.called,
+            &numbers.forwarded,
+            &numbers.from,
+            &numbers.asserted,
+            &numbers.preferred,
+            &numbers.to,
+        ]
+        .map(number)
+        .to_vec(),
         formats: [message.calling_format, message.called_format],
         attestation: message.attestation,
         verstat: message.verstat,
         privacy: message.privacy,
+        passports: message.passports,
+        to_tag: message.to_tag,
         content_length: message.content_length,
     };
     Read { kind: message.kind, anomalies: message.anomalies, message: message.is_sip().then(|| Box::new(fields())) }

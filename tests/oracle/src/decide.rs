@@ -73,7 +73,7 @@ pub fn decide(policy: &Policy, inspect: bool, memory: &mut Memory, frame: &[u8])
     let mut message = read_payload(policy, &packet);
     if is_stream && !message.is_sip() && message.kind != Kind::KeepAlive {
         // This may be the rest of a message from an earlier segment: its anomalies mean nothing.
-        message.anomalies &= anomaly::TINY_FIRST_FRAGMENT;
+        message.anomalies &= anomaly::TINY_FIRST_FRAGMENT | anomaly::CUT_START_LINE;
     }
     let readings = readings(&packet, &message);
     let outcome = evaluate::evaluate(policy, &readings);

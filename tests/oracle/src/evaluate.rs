@@ -68,6 +68,11 @@ pub struct Numbers {
     pub forwarded: Option<String>,
     pub from: Option<String>,
     pub asserted: Option<String>,
+    pub preferred: Option<String>,
+    pub to: Option<String>,
+    /// The caller's identities: the numbers in From and in every value of P-Asserted-Identity, P-Preferred-Identity and
+    /// Remote-Party-ID.
+    pub identities: Vec<String>,
 }
 
 impl Numbers {

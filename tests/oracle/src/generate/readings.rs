@@ -48,6 +48,7 @@ pub fn readings() -> impl Strategy<Value = Readings> {
             forwarded,
             from,
             asserted,
+            ..Numbers::default()
         });
     let packet = (address(), address(), select(&PORTS[..]), prop::bool::weighted(0.9));
     let anomalies = prop_oneof![6 => Just(0), 3 => 0..1u32 << 12];

@@ -1,11 +1,11 @@
 //! Header lines: names, folding, and the blank line that ends them.
 
-use filter_core::{layout::anomaly, limits::MAX_HEADER_LINES, scratch::Header};
+use filter_core::{layout::anomaly, scratch::Header};
 
 use super::{after_line_end, find, is_blank, is_line_end, words};
 
 /// The known header fields: long name, compact name, and whether a message may have several.
-const FIELDS: [(Header, &[u8], &[u8], bool); 17] = [
+const FIELDS: [(Header, &[u8], &[u8], bool); 18] = [
     (Header::AssertedIdentity, b"p-asserted-identity", b"", true),
     (Header::CSeq, b"cseq", b"", false),
     (Header::CallId, b"call-id", b"i", false),
@@ -16,6 +16,7 @@ const FIELDS: [(Header, &[u8], &[u8], bool); 17] = [
     (Header::From, b"from", b"f", false),
     (Header::HistoryInfo, b"history-info", b"", true),
     (Header::Identity, b"identity", b"y", true),
+    (Header::PreferredIdentity, b"p-preferred-identity", b"", true),
     (Header::Privacy, b"privacy", b"", true),
     (Header::RemotePartyId, b"remote-party-id", b"", true),
     (Header::Server, b"server", b"", false),
@@ -25,68 +26,47 @@ const FIELDS: [(Header, &[u8], &[u8], bool); 17] = [
     (Header::Via, b"via", b"v", true),
 ];
 
-/// The header fields of a message, in order.
-pub(super) struct Fields {
-    pub(super) fields: Vec<(Header, Vec<u8>)>,
-    /// Offset of the body in the bytes that were read; none without a blank line.
+/// The header field with this name, in any case.
+fn known(name: &[u8]) -> Option<Header> {
+    let name = name.to_ascii_lowercase();
+    let field = FIELDS.iter().find(|field| name == field.1 || (name == field.2 && !name.is_empty()));
+    field.map(|field| field.0)
+}
+
+/// The header fields of a message, in order, their values from the colon to the next header line.
+pub(super) struct Fields<'a> {
+    pub(super) fields: Vec<(Header, &'a [u8])>,
+    /// Offset of the body in the message; none without a blank line.
     pub(super) body: Option<usize>,
     pub(super) anomalies: u32,
 }
 
-impl Fields {
-    pub(super) fn all(&self, header: Header) -> Vec<&[u8]> {
-        self.fields.iter().filter(|field| field.0 == header).map(|field| field.1.as_slice()).collect()
+impl<'a> Fields<'a> {
+    pub(super) fn all(&self, header: Header) -> Vec<&'a [u8]> {
+        self.fields.iter().filter(|field| field.0 == header).map(|field| field.1).collect()
     }
 
-    pub(super) fn first(&self, header: Header) -> Option<&[u8]> {
+    pub(super) fn first(&self, header: Header) -> Option<&'a [u8]> {
         self.all(header).first().copied()
     }
 }
 
-pub(super) fn read_lines(bytes: &[u8]) -> Fields {
+/// Reads the header lines after the first line end from `version` on, which is the position of the start line's version.
+pub(super) fn read_lines(message: &[u8], version: usize) -> Fields<'_> {
     let mut fields = Fields { fields: Vec::new(), body: None, anomalies: 0 };
-    let mut is_open = false;
-    let mut next = 0;
-    for _ in 0..=MAX_HEADER_LINES {
-        let at = next;
-        if at >= bytes.len() {
+    let mut at = fields.pass_line(message, version);
+    // Folded lines right after the start line belong to it.
+    at = fields.pass_folds(message, at);
+    while at < message.len() {
+        if is_line_end(message[at]) {
+            fields.blank_line(message, at);
             break;
         }
-        if is_line_end(bytes[at]) {
-            fields.body = Some(at + if bytes[at..].starts_with(b"\r\n") { 2 } else { 1 });
-            break;
-        }
-        let end = find(bytes, at, is_line_end);
-        if end < bytes.len() {
-            let (after, odd) = after_line_end(bytes, end);
-            next = after;
-            if odd {
-                fields.anomalies |= anomaly::CONTROL_CHARACTER;
-            }
-        } else {
-            next = end;
-        }
-        let line = &bytes[at..next];
-        if line[0] == b' ' || line[0] == b'\t' {
-            // Folded (RFC 3261 section 7.3.1).
-            if let Some((_, value)) = fields.fields.last_mut().filter(|_| is_open) {
-                value.extend_from_slice(line);
-            }
-            continue;
-        }
-        is_open = false;
-        let name_end = find(line, 0, |byte| [b':', b' ', b'\t'].contains(&byte));
-        let colon = find(line, name_end, |byte| byte != b' ' && byte != b'\t');
-        let name = line[..name_end].to_ascii_lowercase();
-        let known = FIELDS.iter().find(|field| name == field.1 || (name == field.2 && !name.is_empty()));
-        match known {
-            Some(field) if line.get(colon) == Some(&b':') => {
-                fields.fields.push((field.0, line[colon + 1..].to_vec()));
-                is_open = true;
-            }
-            Some(_) => fields.anomalies |= anomaly::MALFORMED_HEADER,
-            None => fields.anomalies |= unknown_line(&bytes[at..end]),
-        }
+        let start = at;
+        let first_end = find(message, start, is_line_end);
+        at = fields.pass_line(message, start);
+        at = fields.pass_folds(message, at);
+        fields.header(&message[start..at], &message[start..first_end]);
     }
     if fields.body.is_none() {
         fields.anomalies |= anomaly::HEADERS_BEYOND_INSPECTED_LENGTH;
@@ -97,6 +77,66 @@ pub(super) fn read_lines(bytes: &[u8]) -> Fields {
         }
     }
     fields
+}
+
+impl<'a> Fields<'a> {
+    /// Where the line after the next line end begins.
+    fn pass_line(&mut self, message: &[u8], at: usize) -> usize {
+        let end = find(message, at, is_line_end);
+        if end == message.len() {
+            return end;
+        }
+        let (next, is_odd) = after_line_end(message, end);
+        if is_odd {
+            self.anomalies |= anomaly::CONTROL_CHARACTER;
+        }
+        next
+    }
+
+    /// Where the first line begins that is not folded (RFC 3261 section 7.3.1).
+    fn pass_folds(&mut self, message: &[u8], mut at: usize) -> usize {
+        while let Some(b' ' | b'\t') = message.get(at) {
+            let line = &message[at..find(message, at, is_line_end)];
+            let name = find(line, 0, |byte| !is_blank(byte));
+            let colon = find(line, name, |byte| byte == b':');
+            // A header for a server that does not unfold.
+            if colon < line.len() && known(&line[name..colon]).is_some() {
+                self.anomalies |= anomaly::MALFORMED_HEADER;
+            }
+            at = self.pass_line(message, at);
+        }
+        at
+    }
+
+    /// Reads the blank line at `at`.
+    fn blank_line(&mut self, message: &[u8], at: usize) {
+        let line_feed = message[at..].starts_with(b"\r\n");
+        self.body = Some(at + if line_feed { 2 } else { 1 });
+        if message[at] == b'\r' && !line_feed && at + 1 < message.len() {
+            self.anomalies |= anomaly::CONTROL_CHARACTER;
+        }
+        if message[at] == b'\n' && message[..at].ends_with(b"\r\n") {
+            self.anomalies |= anomaly::MALFORMED_HEADER;
+        }
+    }
+
+    /// Reads a header with its folded lines. `first` is its first line, without the line end.
+    fn header(&mut self, lines: &'a [u8], first: &[u8]) {
+        let name_end = find(first, 0, |byte| [b':', b' ', b'\t'].contains(&byte));
+        let Some(header) = known(&first[..name_end]) else {
+            self.anomalies |= unknown_line(first);
+            return;
+        };
+        // Any white space, and folds.
+        let colon = find(lines, name_end, |byte| ![b' ', b'\t', b'\r', b'\n'].contains(&byte));
+        let is_folded = colon > first.len();
+        if lines.get(colon) == Some(&b':') {
+            self.fields.push((header, &lines[colon + 1..]));
+        }
+        if lines.get(colon) != Some(&b':') || is_folded {
+            self.anomalies |= anomaly::MALFORMED_HEADER;
+        }
+    }
 }
 
 /// What is wrong with the name of an unknown header field: no colon, a control character, or white space anywhere but at

@@ -3,10 +3,14 @@
 //! Written from RFC 3261, RFC 3966, RFC 3325 and the documentation of `filter-core`, not from its code: no eight-byte words,
 //! no cursors in shared memory, no tables. Where a message can be read in two ways, a comment says which one is used.
 
+mod address;
 mod fields;
 mod frame;
+mod identities;
 mod message;
 mod number;
+mod parameters;
+mod start_line;
 mod uri;
 mod values;
 

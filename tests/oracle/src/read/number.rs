@@ -1,16 +1,9 @@
-//! Numbers: normalisation to E.164 under the policy's numbering, formats, and `verstat`.
+//! Numbers: normalisation to E.164 under the policy's numbering, and formats.
 
-use filter_core::{
-    layout::{NumberFormat, Verstat},
-    scratch::UriOf,
-};
+use filter_core::layout::NumberFormat;
 use filter_policy::model::{Numbering, Policy};
 
-use super::{
-    frame::Packet,
-    message::Message,
-    uri::{Digits, Uri},
-};
+use super::uri::{Digits, Uri};
 use crate::evaluate;
 
 /// E.164 digits, or a short code; none if the international prefix is all there is.
@@ -36,10 +29,33 @@ fn normal_form(numbering: &Numbering, number: &Digits) -> Option<String> {
     (!normal.is_empty()).then_some(normal)
 }
 
+/// The services that emergency URNs name, in the order of their nibbles from 1 on (RFC 5031 section 4.2).
+const EMERGENCY_SERVICES: [&[u8]; 9] =
+    [b"ambulance", b"animal-control", b"fire", b"gas", b"marine", b"mountain", b"physician", b"poison", b"police"];
+
+/// The key of `urn:service:sos` and its services, from what follows `urn:`. Its digits are no decimal ones: lists name it by
+/// the URN.
+fn emergency_urn(user: &[u8]) -> Option<String> {
+    const SOS: &[u8] = b"service:sos";
+    let user = user.to_ascii_lowercase();
+    let service = user.strip_prefix(SOS)?;
+    if service.is_empty() {
+        return Some("aa".to_owned());
+    }
+    let service = service.strip_prefix(b".")?;
+    let place = EMERGENCY_SERVICES.iter().position(|name| *name == service);
+    Some(place.map_or_else(|| "aac".to_owned(), |place| format!("aa{}", place + 1)))
+}
+
 /// A URI's number and its format.
-fn number(policy: &Policy, uri: &Uri) -> (Option<String>, NumberFormat) {
+pub(super) fn number(policy: &Policy, uri: &Uri) -> (Option<String>, NumberFormat) {
     if uri.user.is_empty() {
         return (None, NumberFormat::Missing);
+    }
+    if uri.is_urn
+        && let Some(key) = emergency_urn(&uri.user)
+    {
+        return (Some(key), NumberFormat::Valid);
     }
     let number = uri.number.as_ref().and_then(|digits| normal_form(&policy.numbering, digits));
     let Some(number) = number else { return (None, NumberFormat::NotANumber) };
@@ -55,43 +71,4 @@ fn number(policy: &Policy, uri: &Uri) -> (Option<String>, NumberFormat) {
         facts.format
     };
     (Some(number), format)
-}
-
-pub(super) fn read_numbers(policy: &Policy, packet: &Packet, message: &mut Message, uris: &[Uri; UriOf::COUNT]) {
-    let of = |of: UriOf| &uris[of.index()];
-    let numbering = &policy.numbering;
-    (message.numbers.called, message.called_format) = number(policy, of(UriOf::Request));
-    let is_believed = evaluate::in_addresses(&numbering.asserted_identity_from, packet.source);
-    let identities = [UriOf::Asserted, UriOf::SecondAsserted, UriOf::RemoteParty];
-    let asserted = identities.into_iter().map(of).find(|uri| is_believed && uri.number.is_some());
-    let identity = asserted.unwrap_or(of(UriOf::From));
-    (message.numbers.calling, message.calling_format) = number(policy, identity);
-    if message.calling_format != NumberFormat::Missing && (message.privacy || identity.is_anonymous) {
-        message.calling_format = NumberFormat::Anonymous;
-    }
-    let forwarded = if of(UriOf::Diversion).is_present { UriOf::Diversion } else { UriOf::History };
-    message.numbers.forwarded = number(policy, of(forwarded)).0;
-    message.numbers.from = number(policy, of(UriOf::From)).0;
-    let asserted = if of(UriOf::Asserted).number.is_some() { UriOf::Asserted } else { UriOf::SecondAsserted };
-    message.numbers.asserted = number(policy, of(asserted)).0;
-    let verified = if is_believed && of(UriOf::Asserted).is_present { UriOf::Asserted } else { UriOf::From };
-    message.verstat = verstat(&of(verified).parameters);
-}
-
-/// The first `verstat` parameter (3GPP TS 24.229 section 7.2A.20).
-fn verstat(parameters: &[u8]) -> Verstat {
-    for parameter in parameters.split(|&byte| byte == b';').skip(1).take(64) {
-        let parameter = parameter.to_ascii_lowercase();
-        let Some(value) = parameter.strip_prefix(b"verstat=") else { continue };
-        return if value.starts_with(b"tn-validation-p") {
-            Verstat::TnValidationPassed
-        } else if value.starts_with(b"tn-validation-f") {
-            Verstat::TnValidationFailed
-        } else if value.starts_with(b"no-tn-va") {
-            Verstat::NoTnValidation
-        } else {
-            Verstat::Other
-        };
-    }
-    Verstat::None
 }

@@ -1,11 +1,6 @@
-//! URIs: `name-addr / addr-spec`, their parts, and the digits of a user part.
+//! URIs: their parts, and the digits of a user part.
 
-use filter_core::{
-    layout::anomaly,
-    scratch::{Header, Kind, UriOf},
-};
-
-use super::{fields::Fields, find, is_blank, message::Message, words};
+use super::{find, is_blank, is_line_end};
 
 /// The parts of a URI.
 #[derive(Clone, Debug, Default)]
@@ -13,12 +8,16 @@ pub(super) struct Uri {
     pub(super) is_present: bool,
     pub(super) is_malformed: bool,
     pub(super) is_anonymous: bool,
+    pub(super) has_control_character: bool,
+    pub(super) is_urn: bool,
     pub(super) display: Vec<u8>,
     pub(super) user: Vec<u8>,
     pub(super) host: Vec<u8>,
     /// Everything from the end of the number to the end of the URI.
     pub(super) parameters: Vec<u8>,
     pub(super) number: Option<Digits>,
+    /// What follows the URI in its header field, where the field's parameters are.
+    pub(super) after: Vec<u8>,
 }
 
 /// The digits of a user part, and whether they follow a plus.
@@ -28,202 +27,278 @@ pub(super) struct Digits {
     pub(super) digits: String,
 }
 
+/// Where a URI is.
+#[derive(Clone, Copy)]
+pub(super) struct Form {
+    /// An angle bracket opens it, and one must close it.
+    pub(super) is_bracketed: bool,
+    /// It is in a header field without brackets, and ends at a semicolon or a comma.
+    pub(super) is_bare: bool,
+    /// A second address after it is a mistake.
+    pub(super) is_single: bool,
+    /// For a Request-URI: where its first word ends.
+    pub(super) word: Option<usize>,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Bare,
-    Enclosed,
+enum Scheme {
+    Sip,
+    Tel,
+    Urn,
+    /// Another one, which is read like `sip`.
+    Other,
+    /// None, but a user part: `user@host`.
+    None,
 }
 
-/// The URIs of a message, indexed by `UriOf`.
-pub(super) fn read_uris(message: &mut Message, start_line: &[u8], fields: &Fields) -> [Uri; UriOf::COUNT] {
-    let request = if message.kind == Kind::Request {
-        let at = words(start_line)[1].0;
-        let at = at + usize::from(start_line[at] == b'<');
-        uri(&start_line[at..], Form::Enclosed)
-    } else {
-        Uri::default()
-    };
-    let asserted = fields.all(Header::AssertedIdentity);
-    // The second identity is that of the second line, or else the second value of the first line.
-    let second = asserted.get(1).copied().or_else(|| asserted.first().and_then(|line| values(line).get(1).copied()));
-    let history = fields.all(Header::HistoryInfo);
-    // The last entry is the current target (RFC 7044 section 5); the one before it forwarded.
-    let entries: Vec<&[u8]> = history.iter().rev().take(2).rev().flat_map(|line| values(line)).collect();
-    let earlier = entries.len().checked_sub(2).map(|index| entries[index]);
-    let name_addr = |value: Option<&[u8]>| value.map(name_addr).unwrap_or_default();
-    let uris = [
-        request,
-        name_addr(fields.first(Header::From)),
-        name_addr(fields.first(Header::To)),
-        name_addr(asserted.first().copied()),
-        name_addr(second),
-        name_addr(fields.first(Header::RemotePartyId)),
-        name_addr(fields.first(Header::Diversion)),
-        name_addr(earlier),
-        name_addr(fields.first(Header::Contact)),
-        name_addr(fields.first(Header::PreferredIdentity)),
-    ];
-    if [UriOf::Request, UriOf::From, UriOf::To].iter().any(|of| uris[of.index()].is_malformed) {
-        message.anomalies |= anomaly::MALFORMED_URI;
-    }
-    uris
-}
-
-/// The values of a header field, separated by commas outside quotes and angle brackets. Each slice runs to the end of the
-/// line: reading it stops at the end of its URI. After 256 quotes, brackets and commas, the rest is one value.
-fn values(line: &[u8]) -> Vec<&[u8]> {
-    let mut starts = vec![0];
-    let mut at = 0;
-    let mut is_quoted = false;
-    for _ in 0..256 {
-        at = find(line, at, |byte| match byte {
-            b'"' | b'\\' => true,
-            b',' | b'<' => !is_quoted,
-            _ => false,
-        });
-        match line.get(at) {
-            None => break,
-            Some(b'\\') => at += escaped(line, at, is_quoted),
-            Some(b'"') => is_quoted = !is_quoted,
-            Some(b'<') => at = find(line, at + 1, |byte| byte == b'>' || is_blank(byte)),
-            Some(_) => starts.push(at + 1),
-        }
-        at += 1;
-    }
-    starts.into_iter().map(|start| &line[start..]).collect()
-}
-
-/// How many bytes after a backslash it escapes: any one byte inside quotes. Outside quotes, where a backslash means nothing,
-/// only a quote, because some senders do write `\"`.
-fn escaped(text: &[u8], at: usize, is_quoted: bool) -> usize {
-    usize::from(is_quoted || text.get(at + 1) == Some(&b'"'))
-}
-
-/// The scheme, if it is one whose URIs have a user part.
-fn scheme(text: &[u8]) -> Option<&'static [u8]> {
+/// The scheme, if the text begins with one of those that have numbers as user parts.
+pub(super) fn known_scheme(text: &[u8]) -> Option<&'static [u8]> {
     let begins = |scheme: &&&[u8]| text.len() >= scheme.len() && text[..scheme.len()].eq_ignore_ascii_case(scheme);
     [&b"sip:"[..], b"sips:", b"tel:"].iter().find(begins).copied()
 }
 
-/// Reads `name-addr / addr-spec` (RFC 3261 section 25.1), and what senders write instead.
-fn name_addr(value: &[u8]) -> Uri {
-    let value = &value[find(value, 0, |byte| !is_blank(byte))..];
-    if value.is_empty() {
-        return Uri::default();
-    }
-    if scheme(value).is_some() {
-        // An addr-spec, unless an angle bracket comes before any quote or parameter: then this is a display name.
-        let stop = find(value, 0, |byte| [b'<', b';', b'"'].contains(&byte));
-        if value.get(stop) != Some(&b'<') {
-            return uri(value, Form::Bare);
-        }
-        return Uri { display: value[..stop].to_vec(), ..uri(&value[stop + 1..], Form::Enclosed) };
-    }
-    let mut display = None;
-    let mut quote = None;
-    let mut at = 0;
-    for _ in 0..256 {
-        at = find(value, at, |byte| byte == b'"' || byte == b'\\' || (byte == b'<' && quote.is_none()));
-        match (value.get(at), quote) {
-            (None, _) => break,
-            (Some(b'\\'), quote) => at += escaped(value, at, quote.is_some()),
-            (Some(b'"'), None) => quote = Some(at + 1),
-            (Some(b'"'), Some(start)) => {
-                display = Some(start..at);
-                quote = None;
-            }
-            (Some(_), _) => {
-                let display = display.unwrap_or(0..at);
-                return Uri { display: value[display].to_vec(), ..uri(&value[at + 1..], Form::Enclosed) };
-            }
-        }
-        at += 1;
-    }
-    if quote.is_some() || at < value.len() {
-        // An unterminated string, or more quotes than are followed.
-        return Uri { is_malformed: true, ..Uri::default() };
-    }
-    // `"name" sip:user@host`, or a URI of another scheme.
-    let start = display.as_ref().map_or(0, |display| display.end + 1);
-    Uri {
-        display: display.map(|display| value[display].to_vec()).unwrap_or_default(),
-        ..uri(&value[start..], Form::Bare)
-    }
+/// Where the user part, if there is one, and the host part are in a URI after its scheme.
+struct Parts {
+    user: Option<User>,
+    host: usize,
 }
 
-/// Reads a URI. It ends at `>` or white space; a bare one also ends at its first semicolon or comma.
-fn uri(text: &[u8], form: Form) -> Uri {
+struct User {
+    start: usize,
+    end: usize,
+    number_end: usize,
+    /// The end of the user part and the password.
+    info_end: usize,
+}
+
+/// Reads the URI at the start of `text`, which runs to the end of the header field, or of the value in a start line.
+pub(super) fn uri(text: &[u8], form: Form) -> Uri {
     let mut read = Uri { is_present: true, ..Uri::default() };
-    let text = &text[find(text, 0, |byte| !is_blank(byte))..];
-    let Some(scheme) = scheme(text) else { return read };
-    let text = &text[scheme.len()..];
-    let ends = |byte: u8| byte == b'>' || is_blank(byte) || (form == Form::Bare && (byte == b';' || byte == b','));
-    if scheme == b"tel:" {
-        let end = find(text, 0, |byte| [b';', b'>', b'?', b','].contains(&byte) || is_blank(byte));
-        read.host = text[end..find(text, end, ends)].to_vec();
-        read.set_user(&text[..end], end);
-        read.parameters = read.host.clone();
+    let start = find(text, 0, |byte| !is_blank(byte));
+    let text = &text[start..];
+    let Some((scheme, at)) = scheme(&mut read, text, form) else {
+        // Neither a scheme nor a user part.
+        let end = host_end(text, 0, form);
+        check_end(&mut read, text, 0, end, form);
         return read;
+    };
+    let rest = &text[at..];
+    let word = form.word.map(|word| word.saturating_sub(start + at));
+    let parts = match scheme {
+        Scheme::Tel => tel(&mut read, rest),
+        Scheme::Urn => urn(rest, form),
+        Scheme::Sip | Scheme::Other | Scheme::None => user_info(&mut read, rest, form, word),
+    };
+    let end = host_end(rest, parts.host, form);
+    let number_end = parts.user.as_ref().map_or(parts.host, |user| user.number_end);
+    read.host = rest[parts.host..end].to_vec();
+    read.parameters = rest[number_end..end].to_vec();
+    check_end(&mut read, rest, parts.host, end, form);
+    if scheme != Scheme::Tel && scheme != Scheme::Urn {
+        const ANONYMOUS: &[u8] = b"anonymous.invalid";
+        read.is_anonymous =
+            read.host.len() >= ANONYMOUS.len() && read.host[..ANONYMOUS.len()].eq_ignore_ascii_case(ANONYMOUS);
     }
-    // A semicolon before the @ belongs to the user part; a colon starts a password.
-    let stops = |byte: u8| byte == b'@' || byte == b'>' || is_blank(byte);
-    let number_end = find(text, 0, |byte| byte == b':' || byte == b';' || stops(byte));
-    let user_end = find(text, number_end, |byte| byte == b':' || stops(byte));
-    let at = find(text, user_end, stops);
-    let mut host_start = 0;
-    if text.get(at) == Some(&b'@') {
-        // In a bare addr-spec, a header parameter may contain an @. After a number, though, they are user parameters.
-        let has_parameters = text[number_end] == b';';
-        if !has_parameters || form == Form::Enclosed || digits(&text[..number_end]).is_some() {
-            read.set_user(&text[..user_end], number_end);
-            host_start = at + 1;
-        }
+    read.is_urn = scheme == Scheme::Urn;
+    if let Some(user) = parts.user {
+        let number = &rest[user.start..user.number_end];
+        read.user = rest[user.start..user.end].to_vec();
+        read.number = digits(number).filter(|_| !read.is_urn);
+        read.is_anonymous |= is_anonymous(number);
+        read.is_malformed |= has_bad_escape(&read.user);
+        let info = &rest[user.start..user.info_end];
+        read.is_malformed |= info.iter().any(|byte| b" \t".contains(byte));
+        read.has_control_character = info.iter().any(|&byte| is_blank(byte) && !b" \t".contains(&byte));
+        join_context(&mut read);
     }
-    let end = find(text, host_start, ends);
-    read.host = text[host_start..end].to_vec();
-    if host_start > 0 {
-        read.parameters = text[number_end..end].to_vec();
-    } else {
-        read.parameters = read.host.clone();
-    }
-    const ANONYMOUS: &[u8] = b"anonymous.invalid";
-    read.is_anonymous |=
-        read.host.len() >= ANONYMOUS.len() && read.host[..ANONYMOUS.len()].eq_ignore_ascii_case(ANONYMOUS);
     read
 }
 
-impl Uri {
-    fn set_user(&mut self, user: &[u8], number_end: usize) {
-        self.user = user.to_vec();
-        self.number = digits(&user[..number_end]);
-        self.is_anonymous = user[..number_end].eq_ignore_ascii_case(b"anonymous");
+/// The scheme, and where what follows it begins. None if there is neither a scheme nor a user part.
+fn scheme(read: &mut Uri, text: &[u8], form: Form) -> Option<(Scheme, usize)> {
+    let (scheme, mut at) = if let Some(known) = known_scheme(text) {
+        (if known == b"tel:" { Scheme::Tel } else { Scheme::Sip }, known.len())
+    } else {
+        let stop = find(text, 0, |byte| b":@;><\"\r\n".contains(&byte) || (form.is_bare && byte == b','));
+        let name = &text[..stop];
+        match text.get(stop) {
+            Some(b':') => {
+                read.is_malformed |= name.last().is_some_and(|&byte| is_blank(byte)) || name.contains(&b'%');
+                (if name.eq_ignore_ascii_case(b"urn") { Scheme::Urn } else { Scheme::Other }, stop + 1)
+            }
+            Some(b'@') => return Some((Scheme::None, 0)),
+            _ => return None,
+        }
+    };
+    let visible = find(text, at, |byte| !is_blank(byte));
+    read.is_malformed |= visible != at && visible < text.len();
+    at = visible;
+    if let Some(second) = known_scheme(&text[at..]) {
+        read.is_malformed = true;
+        at = find(text, at + second.len(), |byte| !is_blank(byte));
     }
+    if text[at..].starts_with(b"//") {
+        read.is_malformed |= matches!(scheme, Scheme::Sip | Scheme::Tel);
+        at += 2;
+    }
+    Some((scheme, at))
+}
+
+/// RFC 3966 section 3.
+fn tel(read: &mut Uri, rest: &[u8]) -> Parts {
+    let stop = find(rest, 0, |byte| b";>?,@:#/\r\n".contains(&byte));
+    read.is_malformed |= matches!(rest.get(stop), Some(b'@' | b':' | b'#' | b'/'));
+    let end = rest[..stop].iter().rposition(|&byte| !is_blank(byte)).map_or(0, |last| last + 1);
+    Parts { user: Some(User { start: 0, end, number_end: end, info_end: end }), host: end }
+}
+
+fn urn(rest: &[u8], form: Form) -> Parts {
+    let end = find(rest, 0, |byte| b";>?".contains(&byte) || is_blank(byte) || (form.is_bare && byte == b','));
+    Parts { user: Some(User { start: 0, end, number_end: end, info_end: end }), host: end }
+}
+
+/// `userinfo` (RFC 3261 section 25.1), as far as servers go to find one.
+fn user_info(read: &mut Uri, rest: &[u8], form: Form, word: Option<usize>) -> Parts {
+    let mut start = 0;
+    let mut has_skipped = false;
+    loop {
+        let first = find(rest, start, |byte| b"@:;>\r\n".contains(&byte));
+        if first == start && !has_skipped && matches!(rest.get(first), Some(b'@' | b':' | b';')) {
+            // An empty user part.
+            if next_at(rest, first + 1).is_some() {
+                read.is_malformed = true;
+                has_skipped = true;
+                start += 1;
+                continue;
+            }
+        }
+        let number_end = first;
+        let end = find(rest, number_end, |byte| b"@:>\r\n".contains(&byte));
+        let info_end = find(rest, end, |byte| b"@>\r\n".contains(&byte));
+        let host = match rest.get(info_end) {
+            Some(b'@') => Some(info_end + 1),
+            Some(b'>') => {
+                if let Some(word) = word
+                    && rest.get(info_end..word).is_some_and(|rest| rest.contains(&b'@'))
+                {
+                    read.is_malformed = true;
+                    start = info_end + 1;
+                    continue;
+                }
+                None
+            }
+            Some(&byte) if is_line_end(byte) => next_at(rest, info_end).map(|at| at + 1),
+            _ => None,
+        };
+        // In a bare addr-spec, a header parameter may contain an @. After a number, though, they are user parameters.
+        let are_header_parameters =
+            form.is_bare && rest.get(number_end) == Some(&b';') && digits(&rest[start..number_end]).is_none();
+        let Some(host) = host.filter(|_| !are_header_parameters) else { return Parts { user: None, host: start } };
+        read.is_malformed |= rest[info_end] != b'@';
+        return Parts { user: Some(User { start, end, number_end, info_end }), host };
+    }
+}
+
+/// The next `@` that no `>` comes before.
+fn next_at(rest: &[u8], from: usize) -> Option<usize> {
+    let at = find(rest, from, |byte| byte == b'@' || byte == b'>');
+    (rest.get(at) == Some(&b'@')).then_some(at)
+}
+
+/// Where the host part ends that begins at `from`.
+fn host_end(text: &[u8], from: usize, form: Form) -> usize {
+    find(text, from, |byte| byte == b'>' || is_blank(byte) || (form.is_bare && (byte == b';' || byte == b',')))
+}
+
+/// Checks the host part, from `from` to `end`, and what follows it.
+fn check_end(read: &mut Uri, text: &[u8], from: usize, end: usize, form: Form) {
+    let visible = |from: usize| text.get(find(text, from, |byte| !is_blank(byte))).copied();
+    let mut close = end;
+    if form.is_bracketed {
+        close = find(text, from, |byte| byte == b'>');
+        read.is_malformed |= close == text.len() || text[from..close].iter().any(|&byte| is_blank(byte));
+    } else if text.get(end).is_some_and(|&byte| is_blank(byte)) {
+        let next = visible(end);
+        read.is_malformed |= next.is_some_and(|byte| !form.is_bare || !b";,".contains(&byte));
+        read.is_malformed |= form.is_single && next == Some(b',');
+    }
+    read.is_malformed |= text[from..end].contains(&b'@');
+    if text.get(close) == Some(&b'>') {
+        let next = visible(close + 1);
+        read.is_malformed |= next.is_some_and(|byte| !b";,?".contains(&byte));
+        read.is_malformed |= form.is_single && next == Some(b',');
+    }
+    read.is_malformed |= form.is_bare && form.is_single && text.get(end) == Some(&b',');
+    let is_closed = form.is_bracketed && close < text.len();
+    read.after = text[if is_closed { close + 1 } else { 0 }..].to_vec();
+}
+
+/// The words that providers send in place of a withheld number.
+fn is_anonymous(user: &[u8]) -> bool {
+    const WORDS: [&str; 7] = ["anonymous", "restricted", "unavailable", "unknown", "private", "withheld", "blocked"];
+    let decoded: Vec<u8> = characters(user).into_iter().map(|character| character.unwrap_or(b'%')).collect();
+    WORDS.iter().any(|word| decoded.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+/// True if an escape has no two digits, or stands for a control character.
+fn has_bad_escape(user: &[u8]) -> bool {
+    (0..user.len()).filter(|&at| user[at] == b'%').any(|at| escape(user, at).is_none_or(|byte| byte < b' '))
+}
+
+/// The byte that the escape at `at` stands for.
+fn escape(text: &[u8], at: usize) -> Option<u8> {
+    let digits = text.get(at + 1..at + 3)?;
+    let digits = std::str::from_utf8(digits).ok().filter(|_| digits.iter().all(u8::is_ascii_hexdigit))?;
+    u8::from_str_radix(digits, 16).ok()
+}
+
+/// The characters of a user part, escapes decoded; none for a `%` that escapes nothing.
+fn characters(user: &[u8]) -> Vec<Option<u8>> {
+    let mut characters = Vec::new();
+    let mut at = 0;
+    while at < user.len() {
+        let is_escape = user[at] == b'%';
+        let character = if is_escape { escape(user, at) } else { Some(user[at]) };
+        characters.push(character);
+        at += if is_escape && character.is_some() { 3 } else { 1 };
+    }
+    characters
 }
 
 /// The number in a user part: digits and visual separators (RFC 3966 section 3), either of them %-escaped, with an optional
 /// plus before the first digit. Not a number if longer than 256 characters.
 fn digits(user: &[u8]) -> Option<Digits> {
     let mut number = Digits { plus: false, digits: String::new() };
-    let mut at = 0;
-    let mut characters = 0;
-    while at < user.len() {
-        let mut byte = user[at];
-        at += 1;
-        if byte == b'%' {
-            let escaped = std::str::from_utf8(user.get(at..at + 2)?).ok()?;
-            if !escaped.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-                return None;
-            }
-            byte = u8::from_str_radix(escaped, 16).ok()?;
-            at += 2;
-        }
-        characters += 1;
-        match byte {
-            b'0'..=b'9' => number.digits.push(char::from(byte)),
-            b'-' | b'.' | b'(' | b')' | b' ' => {}
+    let characters = characters(user);
+    for character in &characters {
+        match (*character)? {
+            digit @ b'0'..=b'9' => number.digits.push(char::from(digit)),
+            b'-' | b'.' | b'(' | b')' => {}
+            byte if is_blank(byte) => {}
             b'+' if number.digits.is_empty() && !number.plus => number.plus = true,
             _ => return None,
         }
     }
-    (!number.digits.is_empty() && characters <= 256).then_some(number)
+    (!number.digits.is_empty() && characters.len() <= 256).then_some(number)
+}
+
+/// A local number's global context (RFC 3966 section 5.1.5) makes it a global number.
+fn join_context(read: &mut Uri) {
+    let Some(number) = read.number.as_mut().filter(|number| !number.plus && number.digits.len() > 3) else { return };
+    let context = read.parameters.split(|&byte| byte == b';').skip(1).find_map(|parameter| {
+        const NAME: &[u8] = b"phone-context=";
+        let value = parameter.get(NAME.len()..).filter(|_| parameter[..NAME.len()].eq_ignore_ascii_case(NAME))?;
+        let value = &value[..find(value, 0, |byte| b"@:?>,".contains(&byte) || is_blank(byte))];
+        let context = value.strip_prefix(b"+")?;
+        if !context.iter().all(|byte| byte.is_ascii_digit() || b"-.()".contains(byte)) {
+            return None;
+        }
+        let digits: String =
+            context.iter().filter(|byte| byte.is_ascii_digit()).map(|&byte| char::from(byte)).collect();
+        (1..=14).contains(&digits.len()).then_some(digits)
+    });
+    if let Some(context) = context {
+        number.digits.insert_str(0, &context);
+        number.plus = true;
+    }
 }

@@ -1,7 +1,7 @@
 //! What the header fields and the body say: attestation, privacy, texts, lengths.
 
 use filter_core::{
-    layout::{Attestation, Method, Text, Transport, anomaly},
+    layout::{Attestation, Method, Text, Transport, anomaly, passport, privacy},
     limits::INSPECTED_LENGTH,
     scratch::{Header, Kind, UriOf},
 };
@@ -11,10 +11,11 @@ use super::{
     fields::{Fields, read_lines},
     find,
     frame::Packet,
-    is_blank, is_line_end, lines,
+    identities::{Uris, read_identities, read_uris},
+    is_line_end, lines,
     message::Message,
-    number::read_numbers,
-    uri::{Uri, read_uris},
+    parameters::{self, parameters},
+    start_line::StartLine,
     words,
 };
 
@@ -22,58 +23,85 @@ pub(super) fn read_fields(
     policy: &Policy,
     packet: &Packet,
     message: &mut Message,
-    start_line: &[u8],
+    start_line: &StartLine,
     bytes: &[u8],
-    offset: usize,
 ) {
-    let fields = read_lines(bytes);
+    let fields = read_lines(bytes, start_line.version);
     message.anomalies |= fields.anomalies;
     message.seen = fields.fields.iter().map(|field| field.0).collect();
     let mandatory = [Header::From, Header::To, Header::CallId, Header::CSeq, Header::Via];
     if fields.body.is_some() && mandatory.iter().any(|header| fields.first(*header).is_none()) {
         message.anomalies |= anomaly::MISSING_HEADER;
     }
-    read_attestation(message, &fields);
-    if let Some(privacy) = fields.first(Header::Privacy) {
-        message.privacy = privacy.split(|&byte| byte == b';').take(16).any(|value| {
-            let value = &value[find(value, 0, |byte| !is_blank(byte))..];
-            let end = find(value, 0, |byte| is_blank(byte) || byte == b',');
-            value[..end].eq_ignore_ascii_case(b"id")
-        });
-    }
-    let uris = read_uris(message, start_line, &fields);
-    read_numbers(policy, packet, message, &uris);
+    read_passports(message, &fields);
+    read_privacy(message, &fields);
+    let uris = read_uris(message, bytes, start_line, &fields);
+    read_identities(policy, packet, message, &uris);
+    // An empty tag makes no dialog.
+    message.to_tag = parameters(&uris.to.after, "tag").any(|tag| tag.first().is_some_and(|byte| !b";,".contains(byte)));
     read_texts(message, &fields, &uris);
-    for (user, uri) in message.users.iter_mut().zip(&uris) {
-        *user = uri.user.clone();
+    for of in UriOf::ALL {
+        message.users[of.index()] = uris.of(of).user;
     }
     read_body(message, &fields, bytes);
-    read_content_length(packet, message, &fields, bytes, offset);
+    read_content_length(packet, message, &fields, bytes);
 }
 
-/// The attestation. A SHAKEN PASSporT's payload begins with it (RFC 8225 section 9): in base64url, the sixteen characters
-/// after the first full stop. Nothing else is a claim.
-fn read_attestation(message: &mut Message, fields: &Fields) {
-    for value in fields.all(Header::Identity) {
-        if matches!(message.attestation, Attestation::A | Attestation::B | Attestation::C) {
-            break;
-        }
-        message.attestation = Attestation::Unknown;
-        let Some((_, token)) = words(value).into_iter().next() else { continue };
-        let Some(dot) = token.iter().position(|&byte| byte == b'.') else { continue };
-        let payload = &token[dot + 1..];
-        if payload.len() > 16 && payload.starts_with(b"eyJhdHRlc3QiOiJ") {
-            message.attestation = match payload[15] {
-                b'B' => Attestation::A,
-                b'C' => Attestation::B,
-                b'D' => Attestation::C,
-                _ => Attestation::Unknown,
+/// The words of Privacy (RFC 3323 section 4.2, RFC 3325 section 9.3, RFC 7044 section 10.1).
+fn read_privacy(message: &mut Message, fields: &Fields<'_>) {
+    for value in fields.all(Header::Privacy) {
+        for piece in value.split(|byte| b";,".contains(byte)) {
+            let words = words(piece);
+            let Some((_, word)) = words.first() else { continue };
+            message.privacy |= match word.to_ascii_lowercase().as_slice() {
+                b"id" => privacy::ID,
+                b"header" => privacy::HEADER,
+                b"session" => privacy::SESSION,
+                b"user" => privacy::USER,
+                b"history" => privacy::HISTORY,
+                b"critical" => privacy::CRITICAL,
+                _ => 0,
             };
         }
     }
 }
 
-fn read_texts(message: &mut Message, fields: &Fields, uris: &[Uri; UriOf::COUNT]) {
+/// The kinds of PASSporT, and the first claim of an attestation.
+fn read_passports(message: &mut Message, fields: &Fields<'_>) {
+    for value in fields.all(Header::Identity) {
+        let claim = attestation(value);
+        if !matches!(message.attestation, Attestation::A | Attestation::B | Attestation::C) {
+            message.attestation = claim;
+        }
+        let kind = parameters(value, "ppt").next().map(|kind| parameters::value(kind).to_ascii_lowercase());
+        message.passports |= match kind.as_deref() {
+            Some(b"shaken") => passport::SHAKEN,
+            Some(b"div") => passport::DIV,
+            Some(b"rph") => passport::RPH,
+            None if claim != Attestation::Unknown => passport::SHAKEN,
+            _ => passport::OTHER,
+        };
+    }
+}
+
+/// The attestation that an Identity claims. A SHAKEN PASSporT's payload begins with it (RFC 8225 section 9): in base64url,
+/// the sixteen characters after the first full stop. Nothing else is a claim.
+fn attestation(value: &[u8]) -> Attestation {
+    let Some((_, token)) = words(value).into_iter().next() else { return Attestation::Unknown };
+    let Some(dot) = token.iter().position(|&byte| byte == b'.') else { return Attestation::Unknown };
+    let payload = &token[dot + 1..];
+    if payload.len() <= 16 || !payload.starts_with(b"eyJhdHRlc3QiOiJ") {
+        return Attestation::Unknown;
+    }
+    match payload[15] {
+        b'B' => Attestation::A,
+        b'C' => Attestation::B,
+        b'D' => Attestation::C,
+        _ => Attestation::Unknown,
+    }
+}
+
+fn read_texts(message: &mut Message, fields: &Fields<'_>, uris: &Uris) {
     let kind = message.kind;
     let mut set = |text: Text, value: Option<&[u8]>| message.texts[text.index()] = value.map(<[u8]>::to_vec);
     let mut agent = fields.first(Header::UserAgent);
@@ -87,16 +115,16 @@ fn read_texts(message: &mut Message, fields: &Fields, uris: &[Uri; UriOf::COUNT]
     set(Text::Subject, fields.first(Header::Subject));
     set(Text::Via, fields.first(Header::Via));
     let mut part = |text: Text, value: &Vec<u8>| set(text, Some(value.as_slice()).filter(|value| !value.is_empty()));
-    part(Text::ContactHost, &uris[UriOf::Contact.index()].host);
-    part(Text::FromDisplay, &uris[UriOf::From.index()].display);
-    part(Text::FromHost, &uris[UriOf::From.index()].host);
-    part(Text::FromUser, &uris[UriOf::From.index()].user);
-    part(Text::RequestHost, &uris[UriOf::Request.index()].host);
-    part(Text::RequestUser, &uris[UriOf::Request.index()].user);
-    part(Text::ToUser, &uris[UriOf::To.index()].user);
+    part(Text::ContactHost, &uris.contact.host);
+    part(Text::FromDisplay, &uris.from.display);
+    part(Text::FromHost, &uris.from.host);
+    part(Text::FromUser, &uris.from.user);
+    part(Text::RequestHost, &uris.request.host);
+    part(Text::RequestUser, &uris.request.user);
+    part(Text::ToUser, &uris.to.user);
 }
 
-fn read_body(message: &mut Message, fields: &Fields, bytes: &[u8]) {
+fn read_body(message: &mut Message, fields: &Fields<'_>, bytes: &[u8]) {
     let Some(body) = fields.body.map(|body| &bytes[body..]).filter(|body| !body.is_empty()) else { return };
     if message.method == Method::Message {
         message.texts[Text::Body.index()] = Some(body[..body.len().min(512)].to_vec());
@@ -106,7 +134,7 @@ fn read_body(message: &mut Message, fields: &Fields, bytes: &[u8]) {
 }
 
 /// Compares Content-Length with the bytes that follow the headers (RFC 3261 section 18.3).
-fn read_content_length(packet: &Packet, message: &mut Message, fields: &Fields, bytes: &[u8], offset: usize) {
+fn read_content_length(packet: &Packet, message: &mut Message, fields: &Fields<'_>, bytes: &[u8]) {
     let Some(value) = fields.first(Header::ContentLength) else { return };
     let words = words(value);
     let is_number = |word: &[u8]| word.len() <= 9 && word.iter().all(u8::is_ascii_digit);
@@ -117,7 +145,7 @@ fn read_content_length(packet: &Packet, message: &mut Message, fields: &Fields, 
     }
     // The rest of a fragmented datagram is in other packets.
     let Some(body) = fields.body.filter(|_| packet.fragment.is_none()) else { return };
-    let available = packet.payload.len() - offset - body;
+    let available = packet.payload.len() - body;
     let Some(claimed) = message.content_length.map(|length| length as usize) else {
         message.anomalies |= anomaly::CONTENT_LENGTH_MISMATCH;
         return;

@@ -1,0 +1,183 @@
+//! Whose numbers a message has: the URIs of its headers, and which of them is the calling, the called, the forwarding one.
+
+use filter_core::{
+    layout::{NumberFormat, Verstat, anomaly, privacy},
+    scratch::{Header, Kind, UriOf},
+};
+use filter_policy::model::Policy;
+
+use super::{
+    address::{name_addr, request_uri, values},
+    fields::Fields,
+    frame::Packet,
+    message::Message,
+    number::number,
+    parameters::{parameters, value},
+    start_line::StartLine,
+    uri::Uri,
+};
+use crate::evaluate;
+
+/// The header fields of which every value counts. Of each, the first line is kept.
+const REPEATED: [Header; 5] = [
+    Header::AssertedIdentity,
+    Header::PreferredIdentity,
+    Header::RemotePartyId,
+    Header::Diversion,
+    Header::HistoryInfo,
+];
+
+/// How many further lines of these fields are kept, in all.
+const FURTHER_LINES: usize = 24;
+
+/// The URIs of a message.
+pub(super) struct Uris {
+    pub(super) request: Uri,
+    pub(super) from: Uri,
+    pub(super) to: Uri,
+    pub(super) contact: Uri,
+    asserted: Vec<Uri>,
+    preferred: Vec<Uri>,
+    remote: Vec<Uri>,
+    diversion: Vec<Uri>,
+    /// Without the last entry, which is the current target (RFC 7044 section 5).
+    history: Vec<Uri>,
+    /// The second identity is that of the second line, or else the second value of the first line.
+    second_asserted: Uri,
+}
+
+/// Reads the URIs, and sets the anomalies of any of them.
+pub(super) fn read_uris(message: &mut Message, bytes: &[u8], start: &StartLine, fields: &Fields<'_>) -> Uris {
+    let request = start.uri.clone().map(|(range, word)| request_uri(&bytes[range.clone()], word - range.start));
+    let first =
+        |header: Header, is_single| fields.first(header).map(|value| name_addr(value, is_single)).unwrap_or_default();
+    let kept = kept_lines(message, fields);
+    let lines = |header: Header| kept.iter().filter(move |line| line.0 == header).map(|line| line.1);
+    let all =
+        |header: Header| -> Vec<Uri> { lines(header).flat_map(values).map(|value| name_addr(value, false)).collect() };
+    let asserted: Vec<&[u8]> = lines(Header::AssertedIdentity).collect();
+    let second = asserted.get(1).copied().or_else(|| asserted.first().and_then(|line| values(line).get(1).copied()));
+    // An entity that is called is not the caller.
+    let remote = lines(Header::RemotePartyId)
+        .filter(|line| !parameters(line, "party").any(|party| value(party).eq_ignore_ascii_case(b"called")));
+    let mut uris = Uris {
+        request: request.unwrap_or_default(),
+        from: first(Header::From, true),
+        to: first(Header::To, true),
+        contact: first(Header::Contact, false),
+        asserted: all(Header::AssertedIdentity),
+        preferred: all(Header::PreferredIdentity),
+        remote: remote.flat_map(values).map(|value| name_addr(value, false)).collect(),
+        diversion: all(Header::Diversion),
+        history: all(Header::HistoryInfo),
+        second_asserted: second.map(|value| name_addr(value, false)).unwrap_or_default(),
+    };
+    let single = [&uris.request, &uris.from, &uris.to, &uris.contact];
+    let lists = [&uris.asserted, &uris.preferred, &uris.remote, &uris.diversion, &uris.history];
+    for uri in single.into_iter().chain(lists.into_iter().flatten()) {
+        if uri.is_malformed {
+            message.anomalies |= anomaly::MALFORMED_URI;
+        }
+        if uri.has_control_character {
+            message.anomalies |= anomaly::CONTROL_CHARACTER;
+        }
+    }
+    uris.history.pop();
+    uris
+}
+
+/// The lines of repeated fields that are kept.
+fn kept_lines<'a>(message: &mut Message, fields: &Fields<'a>) -> Vec<(Header, &'a [u8])> {
+    let mut kept: Vec<(Header, &[u8])> = Vec::new();
+    let mut further = 0;
+    for &(header, value) in fields.fields.iter().filter(|field| REPEATED.contains(&field.0)) {
+        if kept.iter().any(|line| line.0 == header) {
+            if further == FURTHER_LINES {
+                message.anomalies |= anomaly::DUPLICATE_HEADER;
+                continue;
+            }
+            further += 1;
+        }
+        kept.push((header, value));
+    }
+    kept
+}
+
+impl Uris {
+    /// The URI that has this number in the engine.
+    pub(super) fn of(&self, of: UriOf) -> Uri {
+        let first = |uris: &[Uri]| uris.first().cloned().unwrap_or_default();
+        match of {
+            UriOf::Request => self.request.clone(),
+            UriOf::From => self.from.clone(),
+            UriOf::To => self.to.clone(),
+            UriOf::Asserted => first(&self.asserted),
+            UriOf::SecondAsserted => self.second_asserted.clone(),
+            UriOf::RemoteParty => first(&self.remote),
+            UriOf::Diversion => first(&self.diversion),
+            UriOf::History => self.history.last().cloned().unwrap_or_default(),
+            UriOf::Contact => self.contact.clone(),
+            UriOf::Preferred => first(&self.preferred),
+            _ => Uri::default(),
+        }
+    }
+}
+
+/// The first URI with a number.
+fn with_number(uris: &[Uri]) -> Option<&Uri> {
+    uris.iter().find(|uri| uri.number.is_some())
+}
+
+pub(super) fn read_identities(policy: &Policy, packet: &Packet, message: &mut Message, uris: &Uris) {
+    let number = |uri: &Uri| number(policy, uri);
+    let first_number = |uris: &[Uri]| with_number(uris).and_then(|uri| number(uri).0);
+
+    // A request without a user part is for the number in To, as FreeSWITCH takes it.
+    let is_request = message.kind == Kind::Request;
+    let called = if is_request && uris.request.user.is_empty() { &uris.to } else { &uris.request };
+    (message.numbers.called, message.called_format) = number(called);
+    message.numbers.to = number(&uris.to).0;
+    message.numbers.from = number(&uris.from).0;
+    message.numbers.asserted = first_number(&uris.asserted);
+    message.numbers.preferred = first_number(&uris.preferred);
+
+    let is_believed = evaluate::in_addresses(&policy.numbering.asserted_identity_from, packet.source);
+    let claimed = [&uris.asserted, &uris.preferred, &uris.remote];
+    let believed = claimed.iter().filter(|_| is_believed).find_map(|uris| with_number(uris));
+    let identity = believed.unwrap_or(&uris.from);
+    (message.numbers.calling, message.calling_format) = number(identity);
+    // What the sender says about privacy hides no number.
+    if message.calling_format == NumberFormat::NotANumber && identity.is_anonymous {
+        message.calling_format = NumberFormat::Anonymous;
+    }
+    if identity.is_anonymous || uris.from.is_anonymous {
+        message.privacy |= privacy::ANONYMOUS_URI;
+    }
+    let identities = std::iter::once(&uris.from).chain(claimed.into_iter().flatten());
+    message.numbers.identities = identities.filter_map(|uri| number(uri).0).collect();
+
+    let latest = uris.history.iter().rev().find(|uri| uri.number.is_some());
+    let forwarded = with_number(&uris.diversion).or(latest);
+    message.numbers.forwarded = forwarded.and_then(|uri| number(uri).0);
+
+    let verified = uris.asserted.first().filter(|uri| is_believed && uri.is_present).unwrap_or(&uris.from);
+    message.verstat = verstat(&verified.parameters);
+}
+
+/// The first `verstat` parameter (3GPP TS 24.229 section 7.2A.20).
+fn verstat(parameters: &[u8]) -> Verstat {
+    for parameter in parameters.split(|&byte| byte == b';').skip(1).take(64) {
+        let parameter = parameter.to_ascii_lowercase();
+        let Some(value) = parameter.strip_prefix(b"verstat=") else { continue };
+        return if value.starts_with(b"tn-validation-p") {
+            Verstat::TnValidationPassed
+        } else if value.starts_with(b"tn-validation-f") {
+            Verstat::TnValidationFailed
+        } else if value.starts_with(b"no-tn-va") {
+            Verstat::NoTnValidation
+        } else {
+            Verstat::Other
+        };
+    }
+    Verstat::None
+}

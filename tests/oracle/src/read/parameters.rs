@@ -1,0 +1,22 @@
+//! Parameters of header fields: `;name=value`.
+
+use super::{find, is_blank};
+
+/// What follows the equals sign of each parameter with this name. Brackets and quotes before it are not looked at.
+pub(super) fn parameters<'a>(text: &'a [u8], name: &'static str) -> impl Iterator<Item = &'a [u8]> {
+    let semicolons = (0..text.len()).filter(|&at| text[at] == b';');
+    semicolons.filter_map(move |semicolon| {
+        let start = find(text, semicolon + 1, |byte| !is_blank(byte));
+        let end = start + name.len();
+        text.get(start..end).filter(|found| found.eq_ignore_ascii_case(name.as_bytes()))?;
+        let equals = find(text, end, |byte| !is_blank(byte));
+        text.get(equals).filter(|&&byte| byte == b'=')?;
+        Some(&text[find(text, equals + 1, |byte| !is_blank(byte))..])
+    })
+}
+
+/// The value at the start of the text, without quotes.
+pub(super) fn value(text: &[u8]) -> &[u8] {
+    let text = text.strip_prefix(b"\"").unwrap_or(text);
+    &text[..find(text, 0, |byte| b"\";,".contains(&byte) || is_blank(byte))]
+}

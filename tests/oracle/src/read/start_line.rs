@@ -1,0 +1,213 @@
+//! Start lines: RFC 3261 sections 7.1 and 7.2, and what some server takes for one.
+
+use std::ops::Range;
+
+use filter_core::{
+    layout::{Method, Transport, anomaly},
+    scratch::Kind,
+};
+
+use super::{after_line_end, find, frame::Packet, is_blank, is_line_end, uri::known_scheme};
+
+/// The methods of IANA's registry, as they are written.
+const METHODS: [(&[u8], Method); 14] = [
+    (b"ACK", Method::Ack),
+    (b"BYE", Method::Bye),
+    (b"CANCEL", Method::Cancel),
+    (b"INFO", Method::Info),
+    (b"INVITE", Method::Invite),
+    (b"MESSAGE", Method::Message),
+    (b"NOTIFY", Method::Notify),
+    (b"OPTIONS", Method::Options),
+    (b"PRACK", Method::Prack),
+    (b"PUBLISH", Method::Publish),
+    (b"REFER", Method::Refer),
+    (b"REGISTER", Method::Register),
+    (b"SUBSCRIBE", Method::Subscribe),
+    (b"UPDATE", Method::Update),
+];
+
+/// How many slashes of a line are examined in the search for the version.
+const SLASHES: usize = 64;
+
+/// A start line that has been read. The positions are those in the message.
+pub(super) struct StartLine {
+    pub(super) kind: Kind,
+    /// The method, or the status code (maybe empty).
+    pub(super) word: Range<usize>,
+    /// From the first byte of the Request-URI to the version, and where its first word ends.
+    pub(super) uri: Option<(Range<usize>, usize)>,
+    /// Where the version is. The headers begin after the first line end from there on.
+    pub(super) version: usize,
+    pub(super) anomalies: u32,
+}
+
+/// Reads the line that begins at `start`. If a datagram's first line is not one, then its second one.
+pub(super) fn read_start_line(packet: &Packet, message: &[u8], start: usize) -> Option<StartLine> {
+    let end = line_end(message, start);
+    if let Some(read) = read_line(packet, message, start, end.map(|end| end.0)) {
+        return Some(read);
+    }
+    let (_, next) = end.filter(|_| packet.transport == Transport::Udp)?;
+    let start = find(message, next, |byte| !is_blank(byte));
+    if start == message.len() {
+        return None;
+    }
+    let end = line_end(message, start).map(|end| end.0);
+    let mut read = read_line(packet, message, start, end)?;
+    read.anomalies |= anomaly::MALFORMED_START_LINE;
+    Some(read)
+}
+
+/// The first line end that is not a fold, and where the next line begins.
+fn line_end(message: &[u8], start: usize) -> Option<(usize, usize)> {
+    let mut at = start;
+    loop {
+        let end = find(message, at, is_line_end);
+        if end == message.len() {
+            return None;
+        }
+        (at, _) = after_line_end(message, end);
+        if !matches!(message.get(at), Some(b' ' | b'\t')) {
+            return Some((end, at));
+        }
+    }
+}
+
+/// Reads a line, folds included. `end` is none if nothing ends it.
+fn read_line(packet: &Packet, message: &[u8], start: usize, end: Option<usize>) -> Option<StartLine> {
+    let is_tcp = packet.transport == Transport::Tcp;
+    if end.is_none() && packet.fragment.is_some() && !is_tcp {
+        // The rest of the line is in another packet.
+        return None;
+    }
+    let line = &message[start..end.unwrap_or(message.len())];
+    let may_be_cut = end.is_none() && (is_tcp || packet.payload.len() > message.len());
+    let mut read = read_words(line, may_be_cut)?;
+    let moved = |range: Range<usize>| range.start + start..range.end + start;
+    read.word = moved(read.word);
+    read.uri = read.uri.map(|(range, word_end)| (moved(range), word_end + start));
+    read.version += start;
+    Some(read)
+}
+
+/// Reads a line; the positions are those in the line.
+fn read_words(line: &[u8], may_be_cut: bool) -> Option<StartLine> {
+    let method_end = find(line, 0, is_blank);
+    let slashes: Vec<usize> = (0..line.len()).filter(|&at| line[at] == b'/').collect();
+    let marks: Vec<usize> = slashes.iter().take(SLASHES).filter_map(|&slash| mark(line, slash)).collect();
+    if let Some(&mark) = marks.first()
+        && mark < method_end
+    {
+        return Some(status_line(line, mark));
+    }
+    let uri = find(line, method_end, |byte| !is_blank(byte));
+    if uri == line.len() {
+        return None;
+    }
+    let uri_end = find(line, uri, is_blank);
+    let first_mark = |from: usize| marks.iter().copied().find(|&mark| mark >= from);
+    let request = |version: usize, anomalies: u32| StartLine {
+        kind: Kind::Request,
+        word: 0..method_end,
+        uri: Some((uri..version, uri_end)),
+        version,
+        anomalies,
+    };
+    // A URI may contain what looks like a version: one after it comes first.
+    if let Some(version) = first_mark(uri_end).or(first_mark(uri + 1)) {
+        return Some(request(version, problems(line, method_end, uri, uri_end, version)));
+    }
+    if slashes.len() > SLASHES {
+        return Some(request(line.len(), anomaly::MALFORMED_START_LINE | anomaly::UNSUPPORTED_VERSION));
+    }
+    let target = &line[uri..uri_end];
+    let is_sip_uri = known_scheme(target).is_some();
+    let is_foreign = [&b"http"[..], b"rtsp"]
+        .iter()
+        .any(|name| target.len() >= name.len() && target[..name.len()].eq_ignore_ascii_case(name));
+    if let Some(version) = other_version(line, uri_end)
+        && (is_sip_uri || (target.contains(&b'@') && !is_foreign))
+    {
+        return Some(request(version, problems(line, method_end, uri, uri_end, version)));
+    }
+    if may_be_cut && method(&line[..method_end]) != Method::Other && is_sip_uri {
+        return Some(request(line.len(), anomaly::MALFORMED_START_LINE));
+    }
+    None
+}
+
+/// The position of `SIP`, any white space, and this slash.
+fn mark(line: &[u8], slash: usize) -> Option<usize> {
+    let mut end = slash;
+    while end > 0 && is_blank(line[end - 1]) {
+        end -= 1;
+    }
+    let start = end.checked_sub(3)?;
+    line[start..end].eq_ignore_ascii_case(b"SIP").then_some(start)
+}
+
+/// Where the word begins that has the first slash inside a word after the URI.
+fn other_version(line: &[u8], uri_end: usize) -> Option<usize> {
+    let slash = (uri_end + 1..line.len()).find(|&at| line[at] == b'/' && !is_blank(line[at - 1]))?;
+    (uri_end..slash).rev().find(|&at| is_blank(line[at])).map(|blank| blank + 1)
+}
+
+/// The anomalies of a request line whose words are at these positions.
+fn problems(line: &[u8], method_end: usize, uri: usize, uri_end: usize, version: usize) -> u32 {
+    let version_end = find(line, version, is_blank);
+    let is_single_space = |from: usize, to: usize| to == from + 1 && line[from] == b' ';
+    let well_formed = is_single_space(method_end, uri)
+        && is_single_space(uri_end, version)
+        && line.get(version_end).is_none_or(|&byte| is_line_end(byte))
+        && line[uri] != b'<'
+        && line[..method_end].iter().all(|&byte| is_token(byte));
+    let mut anomalies = 0;
+    if !well_formed {
+        anomalies |= anomaly::MALFORMED_START_LINE;
+    }
+    if !line[version..version_end].eq_ignore_ascii_case(b"SIP/2.0") {
+        anomalies |= anomaly::UNSUPPORTED_VERSION;
+    }
+    anomalies
+}
+
+/// A character of a token (RFC 3261 section 25.1).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
+}
+
+fn status_line(line: &[u8], mark: usize) -> StartLine {
+    let slash = find(line, mark, |byte| byte == b'/');
+    let version = find(line, slash + 1, |byte| !is_blank(byte));
+    let version_end = find(line, version, is_blank);
+    let code = find(line, version_end, |byte| !is_blank(byte));
+    let code_end = find(line, code, is_blank);
+    let written = &line[code..code_end];
+    let well_formed = mark == 0
+        && slash == 3
+        && version == 4
+        && line[version_end..code] == *b" "
+        && written.len() == 3
+        && written.iter().all(u8::is_ascii_digit);
+    let mut anomalies = 0;
+    if !well_formed {
+        anomalies |= anomaly::MALFORMED_START_LINE;
+    }
+    if !line[mark..version_end].eq_ignore_ascii_case(b"SIP/2.0") {
+        anomalies |= anomaly::UNSUPPORTED_VERSION;
+    }
+    StartLine { kind: Kind::Response, word: code..code_end, uri: None, version: mark, anomalies }
+}
+
+/// Method names are case-sensitive, but servers are not: `invite` starts a call.
+pub(super) fn method(name: &[u8]) -> Method {
+    let known = METHODS.iter().find(|method| method.0.eq_ignore_ascii_case(name));
+    known.map_or(Method::Other, |method| method.1)
+}
+
+/// True if a segment ends before it is clear whether it begins a message.
+pub(super) fn is_beginning(payload: &[u8]) -> bool {
+    let begins = |start: &[u8]| payload.len() <= start.len() && start[..payload.len()].eq_ignore_ascii_case(payload);
+    begins(b"SIP/2.0 ") || METHODS.iter().any(|method| begins(&[method.0, b" "].concat()))
+}
