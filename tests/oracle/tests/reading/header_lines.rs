@@ -1,0 +1,86 @@
+//! Header lines.
+
+use filter_core::{layout::Text, limits::INSPECTED_LENGTH, scratch::UriOf};
+use ringfence_tests::message::Message;
+
+use crate::{message, udp};
+
+const MALFORMED: &str = "malformed-header";
+
+#[test]
+fn blanks_and_folds_before_the_colon() {
+    for (name, anomalies) in [
+        ("From ", &[][..]),
+        ("From\t \t", &[]),
+        ("f\t", &[]),
+        ("From\r\n ", &[MALFORMED]),
+        ("From \r\n\t", &[MALFORMED]),
+        ("f\r\n ", &[MALFORMED]),
+        ("FROM\n \n\t ", &[MALFORMED]),
+        ("From\r ", &["control-character", MALFORMED]),
+    ] {
+        let reading = message(Message::invite().set("From", "<sip:12@h>").rename("From", name)).has(anomalies);
+        assert_eq!(reading.user(UriOf::From), "12", "{name:?}");
+    }
+    let reading = message(Message::invite().rename("User-Agent", "User-Agent\r\n ")).has(&[MALFORMED]);
+    assert_eq!(reading.text(Text::UserAgent), "Example-PBX/4.2");
+}
+
+#[test]
+fn a_header_with_a_folded_name_counts_for_duplicates() {
+    let reading = message(Message::invite().add_first("From\r\n ", "<sip:12@h>")).has(&["duplicate-header", MALFORMED]);
+    assert_eq!(reading.user(UriOf::From), "12");
+}
+
+#[test]
+fn a_line_end_that_is_no_fold_ends_the_name() {
+    let reading = message(Message::invite().rename("From", "From\r\n")).has(&["missing-header", MALFORMED]);
+    assert_eq!(reading.user(UriOf::From), "");
+    // A fold, and something else than a colon.
+    let reading = message(Message::invite().rename("From", "From\r\n x")).has(&["missing-header", MALFORMED]);
+    assert_eq!(reading.user(UriOf::From), "");
+}
+
+#[test]
+fn a_header_in_a_folded_line() {
+    let subject = |value: &str| message(Message::invite().add("Subject", value));
+    for value in ["a\r\n From: <sip:12@h>", "a\r\n\t f: x", "\r\n \u{1}Via: x", "a\r\n b\r\n p-preferred-identity:"] {
+        let reading = subject(value).has(&[MALFORMED]);
+        assert_eq!(reading.user(UriOf::From), "+14155552671");
+        assert!(reading.text(Text::Subject).contains(value.split(' ').next_back().unwrap_or_default()));
+    }
+    for value in ["a\r\n From : x", "a\r\n Fromm: x", "a\r\n sip:x", "a\r\n x From: y", "a\r\n : x", "a\r\n  \r\n x"] {
+        subject(value).has(&[]);
+    }
+}
+
+#[test]
+fn odd_blank_lines() {
+    let headers = "Via: x\r\nFrom: <sip:1@h>\r\nTo: <sip:2@h>\r\nCall-ID: x\r\nCSeq: 1 INVITE";
+    let end = |end: &str, blank: &str| udp(format!("INVITE sip:2@h SIP/2.0\r\n{headers}{end}{blank}"));
+    for (line_end, blank, anomalies) in [
+        ("\r\n", "\r\n", &[][..]),
+        ("\n", "\n", &[]),
+        ("\n", "\r\n", &[]),
+        ("\r\n", "\n", &[MALFORMED]),
+        ("\r\r\n", "\n", &["control-character", MALFORMED]),
+        ("\r\n", "\r", &[]),
+        ("\r\n", "\rbody", &["control-character"]),
+        ("\r\n", "\r\r\n", &["control-character"]),
+    ] {
+        end(line_end, blank).has(anomalies);
+    }
+    // After the start line too.
+    udp("INVITE sip:2@h SIP/2.0\r\n\nFrom: <sip:1@h>\r\n\r\n").has(&["missing-header", MALFORMED]);
+}
+
+#[test]
+fn any_number_of_lines_is_read() {
+    for lines in ["k: x\r\n".repeat(1000), format!("Subject: a\r\n{}", " b\r\n".repeat(1000))] {
+        let bytes = Message::invite().rename("From", &format!("{lines}From")).bytes();
+        assert!(bytes.len() < INSPECTED_LENGTH, "{}", bytes.len());
+        assert_eq!(udp(bytes).has(&[]).user(UriOf::From), "+14155552671");
+    }
+    let long = Message::invite().rename("From", &format!("{}From", "k: x\r\n".repeat(INSPECTED_LENGTH / 6)));
+    assert_eq!(message(long).has(&["headers-beyond-inspected-length"]).user(UriOf::From), "");
+}

@@ -1,0 +1,246 @@
+//! Start lines.
+
+use filter_core::{layout::Text, limits::INSPECTED_LENGTH, scratch::UriOf};
+
+use crate::{Reading, first_fragment, start, tcp, udp};
+
+const MALFORMED: &str = "malformed-start-line";
+const UNSUPPORTED: &str = "unsupported-version";
+const NOT_SIP: &str = "not-sip";
+const BEYOND: &str = "headers-beyond-inspected-length";
+
+#[track_caller]
+fn is_call(reading: &Reading, user: &str) {
+    assert_eq!((reading.kind(), reading.method().as_str()), ("request", "INVITE"), "{reading:?}");
+    assert_eq!(reading.user(UriOf::Request), user, "{reading:?}");
+    assert_eq!(reading.user(UriOf::From), "+14155552671", "{reading:?}");
+}
+
+#[track_caller]
+fn is_not_sip(reading: &Reading) {
+    assert_eq!((reading.kind(), reading.anomalies()), ("not-sip", vec![NOT_SIP]), "{reading:?}");
+}
+
+#[test]
+fn ordinary_request() {
+    is_call(&start("INVITE sip:1@h SIP/2.0").has(&[]), "1");
+    is_call(&start("INVITE sip:1@h sip/2.0").has(&[]), "1");
+    assert_eq!(start("invite sip:1@h SIP/2.0").has(&[]).method(), "invite");
+}
+
+#[test]
+fn anything_after_the_slash_of_a_version_mark_is_a_version() {
+    for version in ["SIP/2.0x", "SIP/2.0.", "SIP/2.0\u{ff}", "SIP/3.0", "SIP/", "sip/x", "SIP/20"] {
+        is_call(&start(&format!("INVITE sip:1@h {version}")).has(&[UNSUPPORTED]), "1");
+    }
+}
+
+#[test]
+fn white_space_in_a_version_mark() {
+    for version in ["SIP /2.0", "SIP/ 2.0", "SIP\t/\t2.0", "SIP \u{b} / 2.0"] {
+        is_call(&start(&format!("INVITE sip:1@h {version}")).has(&[MALFORMED, UNSUPPORTED]), "1");
+    }
+    // The slash is in a folded line.
+    is_call(&start("INVITE sip:1@h SIP\r\n /2.0").has(&[UNSUPPORTED]), "1");
+}
+
+#[test]
+fn folded_start_line() {
+    for line in ["INVITE\r\n sip:1@h SIP/2.0", "INVITE sip:1@h\r\n\tSIP/2.0", "INVITE\n sip:1@h\n SIP/2.0"] {
+        is_call(&start(line).has(&[MALFORMED]), "1");
+    }
+    // A line end that is no fold ends it.
+    is_not_sip(&start("INVITE\r\nsip:1@h SIP/2.0"));
+}
+
+#[test]
+fn a_folded_line_after_the_version_is_ignored() {
+    is_call(&start("INVITE sip:1@h SIP/2.0\r\n X: y").has(&[]), "1");
+    is_call(&start("INVITE sip:1@h SIP/2.0\r\n\tf: <sip:2@h>").has(&["malformed-header"]), "1");
+}
+
+#[test]
+fn words_and_spaces() {
+    for line in [
+        "INVITE  sip:1@h SIP/2.0",
+        "INVITE\tsip:1@h SIP/2.0",
+        "INVITE\u{b}sip:1@h SIP/2.0",
+        "INVITE sip:1@h  SIP/2.0",
+        "INVITE sip:1@h\tSIP/2.0",
+        "INVITE sip:1@h SIP/2.0 ",
+        "INVITE sip:1@h SIP/2.0\0",
+        "INVITE <sip:1@h> SIP/2.0",
+    ] {
+        is_call(&start(line).has(&[MALFORMED]), "1");
+    }
+    assert_eq!(start("INV/ITE sip:1@h SIP/2.0").has(&[MALFORMED]).method(), "INV/ITE");
+    assert_eq!(start("INVITE/ sip:1@h SIP/2.0").has(&[MALFORMED]).method(), "INVITE/");
+    assert_eq!(start("A-.!%*_+`'~9 sip:1@h SIP/2.0").has(&[]).method(), "A-.!%*_+`'~9");
+}
+
+#[test]
+fn a_version_after_the_uri_comes_before_one_inside_it() {
+    let reading = start("INVITE sip:1@h;x=SIP/2.0 SIP/2.0").has(&[]);
+    assert_eq!(reading.text(Text::RequestHost), "h;x=SIP/2.0");
+    let reading = start("INVITE sip:1@hSIP/2.0").has(&[MALFORMED]);
+    is_call(&reading, "1");
+    assert_eq!(reading.text(Text::RequestHost), "h");
+    // The first of those after the URI.
+    is_call(&start("INVITE sip:1@h SIP/2.0 sip:2@h SIP/2.0").has(&[MALFORMED]), "1");
+    // A version in place of the URI is none.
+    is_not_sip(&start("INVITE SIP/2.0"));
+}
+
+#[test]
+fn words_before_the_version_belong_to_the_uri() {
+    is_call(
+        &start(&format!("INVITE sip:1{}@h SIP/2.0", " x".repeat(40))).has(&[MALFORMED, "malformed-uri"]),
+        &format!("1{}", " x".repeat(40)),
+    );
+}
+
+#[test]
+fn a_version_of_another_protocol() {
+    for line in ["INVITE sip:1@h HTTP/1.1", "INVITE sip:1@h x/", "INVITE 1@h FOO/BAR", "INVITE im:1@h IM/1.0"] {
+        is_call(&start(line).has(&[UNSUPPORTED]), "1");
+    }
+    is_call(&start("INVITE sip:1@h x y/z").has(&[MALFORMED, UNSUPPORTED, "malformed-uri"]), "1");
+    assert_eq!(start("INVITE tel:1 HTTP/1.1").has(&[UNSUPPORTED]).user(UriOf::Request), "1");
+    for line in [
+        "GET / HTTP/1.1",
+        "NOTIFY * HTTP/1.1",
+        "GET http://user@h/ HTTP/1.1",
+        "OPTIONS RTSP://user@h RTSP/1.0",
+        "INVITE sip:1@h /x",
+        "INVITE sip:1@h",
+        "INVITE im:1 IM/1.0",
+    ] {
+        is_not_sip(&start(line));
+    }
+}
+
+#[test]
+fn more_slashes_than_are_examined() {
+    let line = |slashes: usize| format!("INVITE sip:1@h;x={} SIP/2.0", "/".repeat(slashes));
+    is_call(&start(&line(63)).has(&[]), "1");
+    // Neither a version nor a blank line is missed, but the version is not found.
+    is_call(&start(&line(64)).has(&[MALFORMED, UNSUPPORTED, "malformed-uri"]), "1");
+    is_not_sip(&start(&"/".repeat(70)));
+}
+
+#[test]
+fn status_lines() {
+    for (line, code, anomalies) in [
+        ("SIP/2.0 200 OK", "200", &[][..]),
+        ("SIP/2.0 200", "200", &[]),
+        ("sip/2.0 200 ", "200", &[]),
+        ("SIP/2.0  200 OK", "200", &[MALFORMED]),
+        ("SIP/2.0\t200 OK", "200", &[MALFORMED]),
+        ("SIP/2.0 20000 OK", "20000", &[MALFORMED]),
+        ("SIP/2.0 -200 OK", "-200", &[MALFORMED]),
+        ("SIP/2.0 OK", "OK", &[MALFORMED]),
+        ("SIP/2.0", "", &[MALFORMED]),
+        ("SIP/2.0\r\n 200 OK", "200", &[MALFORMED]),
+        ("SIP/2.0abc 200 OK", "200", &[UNSUPPORTED]),
+        ("SIP/3.0 200 OK", "200", &[UNSUPPORTED]),
+        ("SIP /2.0 200 OK", "200", &[MALFORMED, UNSUPPORTED]),
+        ("SIP/ 2.0 200 OK", "200", &[MALFORMED, UNSUPPORTED]),
+        ("xSIP/2.0 200 OK", "200", &[MALFORMED]),
+        ("\u{feff}SIP/2.0 200 OK", "200", &[MALFORMED]),
+        ("SIP/", "", &[MALFORMED, UNSUPPORTED]),
+    ] {
+        let reading = start(line).has(anomalies);
+        assert_eq!((reading.kind(), reading.method().as_str()), ("response", code), "{line:?}");
+        assert_eq!(reading.user(UriOf::From), "+14155552671");
+    }
+}
+
+#[test]
+fn a_line_without_an_end() {
+    let reading = udp("INVITE sip:1@h SIP/2.0").has(&[BEYOND]);
+    assert_eq!((reading.kind(), reading.user(UriOf::Request).as_str()), ("request", "1"));
+    assert_eq!(udp("SIP/2.0 200 OK").has(&[BEYOND]).kind(), "response");
+    is_not_sip(&udp("INVITE sip:1@h"));
+    // A line end that ends the packet is one.
+    for line in ["INVITE sip:1@h SIP/2.0\r\n", "INVITE sip:1@h SIP/2.0\r", "INVITE sip:1@h SIP/2.0\n"] {
+        assert_eq!(udp(line).has(&[BEYOND]).kind(), "request");
+        assert_eq!(first_fragment(line).has(&[BEYOND]).kind(), "request");
+    }
+    let reading = first_fragment("INVITE sip:1@h SIP/2.0").has(&[NOT_SIP, "tiny-first-fragment"]);
+    assert_eq!(reading.kind(), "not-sip");
+}
+
+#[test]
+fn a_start_line_cut_by_a_segment_is_a_message() {
+    for line in ["INVITE sip:1@h", "invite sip:1@h", "INVITE sip:1@h SI", "INVITE sips:1@", "INVITE sip:"] {
+        let reading = tcp(line);
+        assert_eq!((reading.kind(), reading.0.method.name()), ("request", "INVITE"), "{line}");
+        assert!(reading.anomalies().contains(&MALFORMED) && reading.anomalies().contains(&BEYOND), "{reading:?}");
+        assert!(!reading.anomalies().contains(&UNSUPPORTED), "{reading:?}");
+    }
+    assert_eq!(tcp("INVITE tel:1").has(&[MALFORMED, BEYOND]).user(UriOf::Request), "1");
+    for line in ["INVITEE sip:1@h", "INVITE im:1@h", "INVITE si", "sip:1@h"] {
+        is_not_sip(&tcp(line));
+    }
+    is_not_sip(&tcp("INVITE sip:1@h\r\n"));
+}
+
+#[test]
+fn a_start_line_longer_than_what_is_inspected_is_a_message() {
+    let line = |length: usize| format!("INVITE sip:1@h;x={}", "x".repeat(length));
+    let long = udp(line(INSPECTED_LENGTH)).has(&[MALFORMED, BEYOND]);
+    assert_eq!((long.kind(), long.user(UriOf::Request).as_str()), ("request", "1"));
+    is_not_sip(&udp(line(INSPECTED_LENGTH - line(0).len())));
+    let fragment = first_fragment(&line(INSPECTED_LENGTH));
+    assert_eq!(fragment.has(&[NOT_SIP, "tiny-first-fragment"]).kind(), "not-sip");
+}
+
+#[test]
+fn a_segment_cut_within_its_first_word() {
+    for payload in ["S", "SI", "SIP", "I", "INV", "INVITE", "INVITE ", "subs", "SUBSCRIBE ", "m"] {
+        assert_eq!(tcp(payload).has(&[NOT_SIP, "cut-start-line"]).kind(), "not-sip", "{payload}");
+        is_not_sip(&udp(payload));
+    }
+    // The slash makes it a status line.
+    for payload in ["SIP/", "SIP/2.0", "SIP/2.0 "] {
+        assert_eq!(tcp(payload).kind(), "response", "{payload}");
+    }
+    for payload in ["X", "INVITE s", "INVITE  ", "SUBSCRIBE  ", "INVIT\r\n", "\r\nINVITE", "SIP "] {
+        is_not_sip(&tcp(payload));
+    }
+}
+
+#[test]
+fn a_junk_line_before_the_start_line_of_a_datagram() {
+    let call = |junk: &str| format!("{junk}INVITE sip:1@h SIP/2.0\r\nFrom: <sip:+14155552671@h>\r\n\r\n");
+    for junk in
+        ["junk\r\n", "junk\n", "two words\r", "GET / HTTP/1.1\r\n", "junk\r\n folded\r\n", "junk\r\n\r\n\t \r\n"]
+    {
+        is_call(&udp(call(junk)).has(&[MALFORMED, "missing-header"]), "1");
+        is_not_sip(&tcp(call(junk)));
+    }
+    // Only one line.
+    is_not_sip(&udp(call("junk\r\njunk\r\n")));
+    // The line that is folded belongs to the junk.
+    is_not_sip(&udp("junk\r\n INVITE sip:1@h\r\n\r\n"));
+    let reading = udp("junk\r\nSIP/2.0 200 OK\r\n\r\n").has(&[MALFORMED, "missing-header"]);
+    assert_eq!(reading.kind(), "response");
+}
+
+#[test]
+fn a_folded_line_after_junk_is_part_of_it() {
+    // Together they are a request of the method `junk`.
+    let reading = udp("junk\r\n INVITE sip:1@h SIP/2.0\r\n\r\n");
+    assert_eq!((reading.kind(), reading.method().as_str()), ("request", "junk"));
+}
+
+#[test]
+fn keep_alives_and_stun_are_no_messages() {
+    assert_eq!(udp("\r\n\r\n").has(&[]).kind(), "keep-alive");
+    assert_eq!(udp("\0\0\0\0").has(&[]).kind(), "keep-alive");
+    assert_eq!(udp(b"\x00\x01\x00\x00\x21\x12\xa4\x42abcdefghijkl").has(&[]).kind(), "stun");
+    is_call(
+        &udp("\0 \r\nINVITE sip:1@h SIP/2.0\r\nf: <sip:+14155552671@h>\r\n\r\n").has(&[MALFORMED, "missing-header"]),
+        "1",
+    );
+}

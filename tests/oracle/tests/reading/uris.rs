@@ -1,0 +1,283 @@
+//! URIs: schemes, user parts, numbers.
+
+use filter_core::{layout::Text, scratch::UriOf};
+use ringfence_tests::message::Message;
+
+use crate::{from, message, number, start};
+
+const MALFORMED: &[&str] = &["malformed-uri"];
+const CONTROL: &[&str] = &["control-character"];
+
+/// The URI in brackets in From: its user part, its number, and the message's anomalies.
+#[track_caller]
+fn reads(uri: &str, user: &str, digits: &str, anomalies: &[&str]) {
+    let reading = from(&format!("<{uri}>;tag=1"));
+    let read = (reading.user(UriOf::From), number(&reading.0.numbers.from).to_owned(), reading.anomalies());
+    assert_eq!(read, (user.to_owned(), digits.to_owned(), anomalies.to_vec()), "{uri:?}");
+}
+
+/// The user part and anomalies of a call's Request-URI.
+#[track_caller]
+fn calls(uri: &str, user: &str, anomalies: &[&str]) {
+    let reading = start(&format!("INVITE {uri} SIP/2.0")).has(anomalies);
+    assert_eq!(reading.user(UriOf::Request), user, "{uri:?}");
+}
+
+#[test]
+fn known_schemes() {
+    for scheme in ["sip", "sips", "SIP", "sIpS"] {
+        reads(&format!("{scheme}:+12025550100@h"), "+12025550100", "12025550100", &[]);
+    }
+    reads("tel:+12025550100", "+12025550100", "12025550100", &[]);
+    reads("TEL:+1-202-555-0100", "+1-202-555-0100", "12025550100", &[]);
+}
+
+#[test]
+fn another_scheme_is_read_like_sip() {
+    for scheme in ["im", "pres", "mailto", "tels", "x-y", ""] {
+        reads(&format!("{scheme}:+12025550100@h;x"), "+12025550100", "12025550100", &[]);
+    }
+    reads("tels:+12025550100", "", "", &[]);
+    calls("im:+12025550100@h", "+12025550100", &[]);
+    calls("http://192.0.2.1/+12025550100", "", &[]);
+    calls("http://12@h", "12", &[]);
+}
+
+#[test]
+fn no_scheme() {
+    reads("+12025550100@h", "+12025550100", "12025550100", &[]);
+    reads("+12025550100", "", "", &[]);
+    reads("alice;x", "", "", &[]);
+    reads("alice;x@h", "", "", MALFORMED);
+    let bare = from("+12025550100@h;tag=1").has(&[]);
+    assert_eq!(bare.user(UriOf::From), "+12025550100");
+    calls("12@h", "12", &[]);
+    // The user part comes after the colon: this is a scheme.
+    reads("12:34@h", "34", "34", &[]);
+    // A list's next value is no user part.
+    assert_eq!(from("alice, 12@h").has(MALFORMED).user(UriOf::From), "");
+}
+
+#[test]
+fn urns() {
+    reads("urn:service:sos", "service:sos", "aa", &[]);
+    reads("URN:Service:SOS.Police", "Service:SOS.Police", "aa9", &[]);
+    reads("urn:service:sos.animal-control;x", "service:sos.animal-control", "aa2", &[]);
+    reads("urn:service:sos.x", "service:sos.x", "aac", &[]);
+    reads("urn:service:sosx", "service:sosx", "", &[]);
+    reads("urn:service:counseling", "service:counseling", "", &[]);
+    reads("urn:123", "123", "", &[]);
+    reads("urn:a?b", "a", "", &[]);
+    reads("urn:a b", "a", "", MALFORMED);
+    let reading = start("INVITE urn:service:sos.fire SIP/2.0").has(&[]);
+    assert_eq!((number(&reading.0.numbers.called), reading.0.called_format.name()), ("aa3", "valid"));
+    let reading = start("INVITE urn:service:counseling SIP/2.0").has(&[]);
+    assert_eq!((number(&reading.0.numbers.called), reading.0.called_format.name()), ("", "not-a-number"));
+}
+
+#[test]
+fn a_scheme_with_blanks_or_escapes() {
+    reads("sip :12@h", "12", "12", MALFORMED);
+    reads("sip\t :12@h", "12", "12", MALFORMED);
+    reads("%73ip:12@h", "12", "12", MALFORMED);
+    reads("im :12@h", "12", "12", MALFORMED);
+    reads("urn :service:sos@h", "service", "", MALFORMED);
+}
+
+#[test]
+fn what_comes_between_the_scheme_and_the_user_part() {
+    reads("sip: 12@h", "12", "12", MALFORMED);
+    reads("sip:\r\n 12@h", "12", "12", MALFORMED);
+    reads("sip:\u{1}12@h", "12", "12", MALFORMED);
+    reads("tel: 12", "12", "12", MALFORMED);
+    reads("im: 12@h", "12", "12", MALFORMED);
+    reads("URL:sip:12@h", "12", "12", MALFORMED);
+    reads("sip:sip:12@h", "12", "12", MALFORMED);
+    reads("sip: SIPS: 12@h", "12", "12", MALFORMED);
+    reads("tel:tel:12", "12", "12", MALFORMED);
+    reads("sip:sip:sip:12@h", "sip", "", MALFORMED);
+    reads("sip://12@h", "12", "12", MALFORMED);
+    reads("tel://+12025550100", "+12025550100", "12025550100", MALFORMED);
+    reads("im://12@h", "12", "12", &[]);
+    reads("sip:////12@h", "//12", "", MALFORMED);
+    assert_eq!(start("INVITE sip: SIP/2.0").has(&[]).user(UriOf::Request), "");
+}
+
+#[test]
+fn bytes_below_0x21_belong_to_the_user_part() {
+    reads("sip:12 @h", "12 ", "12", MALFORMED);
+    reads("sip:1\t2@h", "1\t2", "12", MALFORMED);
+    reads("sip:12\u{1}@h", "12\u{1}", "12", CONTROL);
+    reads("sip:1\u{0}2@h", "1\u{0}2", "12", CONTROL);
+    reads("sip:1 \u{b}2@h", "1 \u{b}2", "12", &["control-character", "malformed-uri"]);
+    reads("sip:12:p w@h", "12", "12", MALFORMED);
+    reads("tel:1 2", "1 2", "12", MALFORMED);
+    reads("tel:1\u{1}2", "1\u{1}2", "12", CONTROL);
+    reads("tel:12 ", "12", "12", MALFORMED);
+    // Without a user part they do not.
+    reads("sip:a\u{1}b", "", "", MALFORMED);
+}
+
+#[test]
+fn a_semicolon_or_colon_before_the_at() {
+    reads("sip:12;a=b;c@h", "12;a=b;c", "12", &[]);
+    reads("sip:12:pw@h", "12", "12", &[]);
+    reads("sip:12;a=b:pw@h", "12;a=b", "12", &[]);
+    let bare = |value: &str| from(value).user(UriOf::From);
+    assert_eq!(bare("sip:12;otg=x@h;tag=1"), "12;otg=x");
+    assert_eq!(bare("sip:h;tag=a@b"), "");
+}
+
+#[test]
+fn a_line_end_in_the_user_part() {
+    reads("sip:12\r\n 34@h", "12", "12", MALFORMED);
+    reads("sip:12;a\r\n 34@h", "12;a", "12", MALFORMED);
+    reads("sip:12:p\n\tw@h", "12", "12", MALFORMED);
+    reads("im:12\r\n 34@h", "12", "12", MALFORMED);
+    reads("sip:12\r\n 34", "", "", MALFORMED);
+    assert_eq!(from("<sip:12\r\n 34>x@h").has(MALFORMED).user(UriOf::From), "");
+    reads("tel:12\r\n 34", "12", "12", MALFORMED);
+    let reading = start("INVITE sip:12\r\n 34@h SIP/2.0").has(&["malformed-start-line", "malformed-uri"]);
+    assert_eq!(reading.user(UriOf::Request), "12");
+}
+
+#[test]
+fn an_empty_user_part_is_skipped_once() {
+    reads("sip:@12@h", "12", "12", MALFORMED);
+    reads("sip::12@h", "12", "12", MALFORMED);
+    reads("sip:;12@h", "12", "12", MALFORMED);
+    reads("@12@h", "12", "12", MALFORMED);
+    // Only once.
+    reads("sip:@@12@h", "", "", MALFORMED);
+    // Not if there is no user part after it.
+    reads("sip:@h", "", "", &[]);
+    reads("sip::5060", "", "", &[]);
+    calls("sip:@12@h", "12", MALFORMED);
+    calls("sip:;x=1+12@h", "x=1+12", MALFORMED);
+}
+
+#[test]
+fn a_closing_bracket_in_the_request_uri() {
+    calls("sip:>12@h", "12", MALFORMED);
+    calls("sip:1>2>3@h", "3", MALFORMED);
+    // In a header it ends the URI.
+    reads("sip:1>2@h", "", "", MALFORMED);
+    // The word has no @ after it.
+    let reading = start("INVITE sip:1> 2@h SIP/2.0").has(&["malformed-start-line", "malformed-uri"]);
+    assert_eq!(reading.user(UriOf::Request), "");
+    calls("sip:12@h>", "12", &[]);
+    calls("sip:12@h>x", "12", MALFORMED);
+}
+
+#[test]
+fn the_host_part() {
+    reads("sip:12@a@h", "12", "12", MALFORMED);
+    reads("sip:12@h;x=34@g", "12", "12", MALFORMED);
+    reads("sip:12@h ", "12", "12", MALFORMED);
+    reads("sip:12@ h", "12", "12", MALFORMED);
+    reads("sip:12@h\r\n ", "12", "12", MALFORMED);
+    reads("sip:12@h;x=\u{1}", "12", "12", MALFORMED);
+    reads("sip:h x", "", "", MALFORMED);
+    reads("tel:12;x= y", "12", "12", MALFORMED);
+    assert_eq!(from("<sip:12@h;a b>").text(Text::FromHost), "h;a");
+}
+
+#[test]
+fn where_a_tel_number_ends() {
+    for end in [";x=y", "?x", ",x"] {
+        reads(&format!("tel:+12025550100{end}"), "+12025550100", "12025550100", &[]);
+    }
+    for end in ["@h", ":x", "#x", "/x"] {
+        reads(&format!("tel:+12025550100{end}"), "+12025550100", "12025550100", MALFORMED);
+        calls(&format!("tel:+12025550100{end}"), "+12025550100", MALFORMED);
+    }
+}
+
+#[test]
+fn numbers() {
+    reads("sip:+1-202.555(0100)@h", "+1-202.555(0100)", "12025550100", &[]);
+    reads("sip:(+1)2025550100@h", "(+1)2025550100", "12025550100", &[]);
+    reads("sip:%2B1%20202%2D5550100@h", "%2B1%20202%2D5550100", "12025550100", &[]);
+    reads("sip:++12025550100@h", "++12025550100", "", &[]);
+    reads("sip:1+2@h", "1+2", "", &[]);
+    reads("sip:12a@h", "12a", "", &[]);
+    reads("sip:+1~2025550100@h", "+1~2025550100", "", &[]);
+    reads(&format!("sip:{}12@h", "-".repeat(254)), &format!("{}12", "-".repeat(254)), "12", &[]);
+    reads(&format!("sip:{}12@h", "-".repeat(255)), &format!("{}12", "-".repeat(255)), "", &[]);
+}
+
+#[test]
+fn escapes_of_control_characters_and_bad_escapes() {
+    reads("sip:+12025550100%00@h", "+12025550100%00", "12025550100", MALFORMED);
+    reads("sip:+1202%095550100@h", "+1202%095550100", "12025550100", MALFORMED);
+    reads("sip:a%1f@h", "a%1f", "", MALFORMED);
+    reads("sip:a%20%7f@h", "a%20%7f", "", &[]);
+    for user in ["12%", "12%3", "12%3g", "al%ice", "12;x=%"] {
+        let number = if user.contains(';') { "12" } else { "" };
+        reads(&format!("sip:{user}@h"), user, number, MALFORMED);
+    }
+    reads("tel:12%", "12%", "", MALFORMED);
+    // Not in the password.
+    reads("sip:12:%@h", "12", "12", &[]);
+}
+
+#[test]
+fn local_numbers_with_a_global_context() {
+    for (uri, number) in [
+        ("tel:5550100;phone-context=+1202", "12025550100"),
+        ("tel:5550100;x;PHONE-context=+1-(202);y", "12025550100"),
+        ("sip:5550100;phone-context=+1202@h;user=phone", "12025550100"),
+        ("sip:5550100@h;phone-context=+1202", "12025550100"),
+        ("sip:5550100;phone-context=+1202:pw@h", "12025550100"),
+        // The first with a number counts.
+        ("tel:5550100;phone-context=example.com;phone-context=+1202;phone-context=+1303", "12025550100"),
+        ("tel:5550100;phone-context=example.com", "5550100"),
+        ("tel:5550100;phone-context=1202", "5550100"),
+        ("tel:5550100;phone-context=+", "5550100"),
+        ("tel:5550100;phone-context=+1x", "5550100"),
+        ("tel:5550100;phone-context=+123456789012345", "5550100"),
+        ("tel:5550100;xphone-context=+1202", "5550100"),
+        // Three digits are a short code, and a plus makes the number global.
+        ("tel:911;phone-context=+1202", "911"),
+        ("tel:9110;phone-context=+1202", "12029110"),
+        ("tel:+12025550100;phone-context=+1303", "12025550100"),
+    ] {
+        let reading = from(&format!("<{uri}>")).has(&[]);
+        assert_eq!(crate::number(&reading.0.numbers.from), number, "{uri}");
+    }
+}
+
+#[test]
+fn anonymous_words() {
+    let is_anonymous = |value: &str| from(value).0.privacy != 0;
+    for user in [
+        "anonymous",
+        "Restricted",
+        "UNAVAILABLE",
+        "unknown",
+        "private",
+        "withheld",
+        "blocked",
+        "%41nonymous",
+        "private;x",
+    ] {
+        assert!(is_anonymous(&format!("<sip:{user}@h>")), "{user}");
+        assert!(is_anonymous(&format!("sip:{user}@h")) || user.contains(';'), "{user}");
+    }
+    assert!(is_anonymous("<tel:anonymous>"));
+    assert!(is_anonymous("<sip:12@anonymous.invalid>"));
+    assert!(is_anonymous("<sip:Anonymous.Invalid>"));
+    assert!(is_anonymous("<sip:12@anonymous.invalid.example>"));
+    for value in
+        ["<sip:+anonymous@h>", "<sip:Unknown%20Number@h>", "<sip:anonymou@h>", "<sip:12@anonymous>", "anonymous"]
+    {
+        assert!(!is_anonymous(value), "{value}");
+    }
+}
+
+#[test]
+fn the_user_part_of_to_and_contact() {
+    let reading = message(Message::invite().set("To", "<im:12@h>").set("Contact", "<14@h;x>")).has(&[]);
+    assert_eq!((reading.user(UriOf::To), reading.user(UriOf::Contact)), ("12".to_owned(), "14".to_owned()));
+    assert_eq!(reading.text(Text::ContactHost), "h;x");
+}
