@@ -12,7 +12,7 @@ use filter_core::{
 use serde::{Deserialize, Serialize};
 
 use super::{clock::Clock, table::RuleMode};
-use filter_policy::language::printable;
+use filter_policy::{language::printable, numbering::number_text};
 
 /// A packet that was dropped, or would have been, and why. Its JSON begins with `"event":"packet"`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ pub struct PacketEvent {
     pub transport: String,
     /// Method, `response` for a status line.
     pub method: String,
-    /// Calling number, E.164 without plus, or a short code.
+    /// Calling number, E.164 without plus, or a short code; of an emergency service, its URN.
     pub calling: Option<String>,
     /// Called number, in the form of `calling`. Each is none if there is none or the policy did not need it.
     pub called: Option<String>,
@@ -79,8 +79,8 @@ impl PacketEvent {
             destination_port: event.destination_port,
             transport: event.transport.name().to_owned(),
             method: event.method.name().to_owned(),
-            calling: number(event.calling),
-            called: number(event.called),
+            calling: number_text(event.calling),
+            called: number_text(event.called),
             attestation: event.attestation.name().to_owned(),
             anomalies: anomaly::names(event.anomalies).map(str::to_owned).collect(),
             user_agent: start_of(&event.user_agent, event.user_agent_length),
@@ -132,16 +132,6 @@ fn address(bytes: [u8; 16]) -> IpAddr {
 
 fn endpoint(address: IpAddr, port: u16) -> String {
     std::net::SocketAddr::new(address, port).to_string()
-}
-
-/// The digits of a number key: BCD from the top nibble, ended by the first nibble that is not a digit.
-fn number(key: u64) -> Option<String> {
-    let digits: String = (0..16)
-        .map(|index| (key >> (60 - 4 * index)) & 0xf)
-        .take_while(|nibble| *nibble <= 9)
-        .map(|digit| char::from(b'0' + digit as u8))
-        .collect();
-    (key != 0 && !digits.is_empty()).then_some(digits)
 }
 
 fn start_of(field: &[u8], length: u8) -> Option<String> {
@@ -219,8 +209,9 @@ mod tests {
 
     #[test]
     fn fifteen_digits_fill_the_key_up_to_its_terminator() {
-        assert_eq!(number(0x1234_5678_9012_345f).as_deref(), Some("123456789012345"));
-        assert_eq!(number(0xf000_0000_0000_0000), None);
-        assert_eq!(number(0), None);
+        assert_eq!(number_text(0x1234_5678_9012_345f).as_deref(), Some("123456789012345"));
+        assert_eq!(number_text(0xf000_0000_0000_0000), None);
+        assert_eq!(number_text(0), None);
+        assert_eq!(number_text(0xaa9f_0000_0000_0000).as_deref(), Some("urn:service:sos.police"));
     }
 }

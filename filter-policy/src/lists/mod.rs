@@ -7,6 +7,7 @@ mod addresses;
 mod csv;
 mod lines;
 mod number_list;
+mod number_value;
 mod numbering_table;
 mod numbers;
 mod patterns;
@@ -21,6 +22,7 @@ pub(crate) use self::{
     addresses::{address, covers_everything},
     csv::{DELIMITERS, column_names, day, split_row},
     lines::{BYTE_ORDER_MARK, lines},
+    number_value::number_value,
     numbering_table::{is_spid, ranges},
     numbers::{impossible, number},
     patterns::{parse, pattern, patterns, syntax},

@@ -6,7 +6,8 @@ use super::{
     Day, NumberForm,
     csv::{DELIMITERS, column_names, day, split_row},
     lines::{rows, without_comment},
-    numbers::{impossible, number},
+    number_value::{NumberValue, number_value},
+    numbers::impossible,
     report::{LISTED_WARNINGS, Mistake, Reporter},
 };
 use crate::{
@@ -72,10 +73,9 @@ fn csv_rows<'a>(
     let mut spans = Vec::new();
     for (line, text) in rows {
         match header.row(text, form, today, &mut spans) {
-            Ok(Row::Entry(entry, span)) => {
-                let entry = NumberEntry { line, ..entry };
-                check.entry(&entry, text, span, reporter);
-                entries.push(entry);
+            Ok(Row::Value { value, score, span }) => {
+                check.entry(&NumberEntry { line, ..*value.written() }, text, span, reporter);
+                entries.extend(value.entries().iter().map(|entry| NumberEntry { line, score, ..*entry }));
             }
             Ok(Row::Expired(span)) => {
                 expired += 1;
@@ -102,11 +102,11 @@ fn text_rows<'a>(
 ) {
     for (line, text) in rows {
         let (start, written) = without_comment(text);
-        match number(written, form) {
-            Ok(entry) => {
-                let entry = NumberEntry { line, ..entry };
-                check.entry(&entry, text, start..start + written.len(), reporter);
-                entries.push(entry);
+        match number_value(written, form) {
+            Ok(value) => {
+                let span = start..start + written.len();
+                check.entry(&NumberEntry { line, ..*value.written() }, text, span, reporter);
+                entries.extend(value.entries().iter().map(|entry| NumberEntry { line, ..*entry }));
             }
             Err(mistake) => {
                 let mut mistake = mistake.shifted(start);
@@ -188,7 +188,7 @@ struct Header {
 
 /// What a row holds, and where.
 enum Row {
-    Entry(NumberEntry, Range<usize>),
+    Value { value: NumberValue, score: u32, span: Range<usize> },
     Expired(Range<usize>),
 }
 
@@ -223,20 +223,21 @@ impl Header {
                 return Ok(Row::Expired(expires.clone()));
             }
         }
-        let mut entry = number(&line[span.clone()], form).map_err(|mistake| mistake.shifted(span.start))?;
-        if let Some(score) = self.score.and_then(|column| spans.get(column)) {
-            let digits = &line[score.clone()];
-            entry.score = std::str::from_utf8(digits)
+        let value = number_value(&line[span.clone()], form).map_err(|mistake| mistake.shifted(span.start))?;
+        let mut score = 0;
+        if let Some(column) = self.score.and_then(|column| spans.get(column)) {
+            let digits = &line[column.clone()];
+            score = std::str::from_utf8(digits)
                 .ok()
                 .and_then(|text| text.parse().ok())
                 .filter(|score| *score <= 100)
                 .ok_or_else(|| {
-                    let shown = String::from_utf8_lossy(digits);
-                    Mistake::new(Code::BadScore, score.clone(), format!("`{shown}` is not a score"))
-                        .help("a whole number from 0 to 100")
-                })?;
+                let shown = String::from_utf8_lossy(digits);
+                Mistake::new(Code::BadScore, column.clone(), format!("`{shown}` is not a score"))
+                    .help("a whole number from 0 to 100")
+            })?;
         }
-        Ok(Row::Entry(entry, span))
+        Ok(Row::Value { value, score, span })
     }
 }
 

@@ -8,7 +8,7 @@ use super::Mistake;
 use crate::{
     language::diagnostics::Code,
     model::NumberEntry,
-    numbering::{self, bcd},
+    numbering::{self, bcd, emergency},
 };
 
 /// How the numbers of a list are written.
@@ -109,7 +109,8 @@ fn help(byte: u8) -> &'static str {
 /// name them because no one should call from them.
 #[must_use]
 pub(crate) fn impossible(entry: &NumberEntry, span: Range<usize>) -> Option<Mistake> {
-    if u32::from(entry.length) <= SHORT_CODE_DIGITS && entry.exact {
+    let is_service = emergency::text(entry.digits).is_some();
+    if is_service || (u32::from(entry.length) <= SHORT_CODE_DIGITS && entry.exact) {
         return None;
     }
     let warning = |message: String| Mistake::new(Code::ImpossibleNumber, span.clone(), message);

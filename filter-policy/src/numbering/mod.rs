@@ -5,6 +5,7 @@
 //! and exchanges cannot exist, and which numbers are reserved for fiction.
 
 pub(crate) mod bcd;
+pub(crate) mod emergency;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -112,6 +113,17 @@ pub fn lengths(digits: u64, length: u8) -> Option<(u16, u8, u8)> {
         let code = leading(digits, count);
         TABLES.calling_codes.get(&code).map(|(fewest, most)| (code, *fewest, *most))
     })
+}
+
+/// A number as people read it, from its key in the number trie: its digits, or the URN of an emergency service. None if there is no
+/// number.
+#[must_use]
+pub fn number_text(key: u64) -> Option<String> {
+    if let Some(urn) = emergency::text(key) {
+        return Some(urn);
+    }
+    let digits = (0..16).take_while(|&index| bcd::digit(key, index) <= 9).count();
+    (key != 0 && digits > 0).then(|| bcd::text(key, digits as u8))
 }
 
 /// True if the digits (BCD) begin with a calling code, or are the beginning of one.

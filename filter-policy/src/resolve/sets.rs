@@ -112,7 +112,7 @@ impl Resolver<'_> {
                 List::Addresses(Arc::new(AddressList { name, label, entries, origin }))
             }
             SetKind::Numbers => {
-                let entries = values.iter().filter_map(|value| self.number(value, form)).collect();
+                let entries = values.iter().flat_map(|value| self.number(value, form)).collect();
                 List::Numbers { list: Arc::new(NumberList { name, entries, origin }), scored: false }
             }
             SetKind::Patterns | SetKind::UserAgents => {

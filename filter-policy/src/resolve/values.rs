@@ -119,17 +119,18 @@ impl Resolver<'_> {
         }
     }
 
-    pub(super) fn number(&mut self, text: &Located<String>, form: &NumberForm<'_>) -> Option<NumberEntry> {
-        match lists::number(text.value.as_bytes(), form) {
-            Ok(entry) => {
-                if let Some(mistake) = lists::impossible(&entry, 0..text.value.len()) {
+    pub(super) fn number(&mut self, text: &Located<String>, form: &NumberForm<'_>) -> Vec<NumberEntry> {
+        match lists::number_value(text.value.as_bytes(), form) {
+            Ok(value) => {
+                if let Some(mistake) = lists::impossible(value.written(), 0..text.value.len()) {
                     self.mistake(text, mistake, true);
                 }
-                Some(NumberEntry { line: self.file.line(text.span.start), ..entry })
+                let line = self.file.line(text.span.start);
+                value.entries().iter().map(|entry| NumberEntry { line, ..*entry }).collect()
             }
             Err(mistake) => {
                 self.mistake(text, mistake, false);
-                None
+                Vec::new()
             }
         }
     }
