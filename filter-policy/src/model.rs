@@ -4,7 +4,7 @@
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
-use filter_core::layout::{Attestation, Method, NumberFormat, Per, Text, Transport, Verstat};
+use filter_core::layout::{Attestation, Dialog, Method, NumberFormat, Payload, Per, Text, Transport, Verstat};
 use ipnet::IpNet;
 
 use crate::language::{action::Action, scope::Scope, stage::Stage};
@@ -46,6 +46,8 @@ pub struct Numbering {
     pub bare_national: bool,
     /// How many first digits neighbours share.
     pub neighbor_digits: u8,
+    /// True if the called number is always To's. Otherwise it is only where the Request-URI has no user part.
+    pub called_from_to: bool,
     /// Sources whose P-Asserted-Identity is trusted.
     pub asserted_identity_from: Vec<Arc<AddressList>>,
     /// What is known about number ranges: countries, regions, holders, assignment. Longer prefixes come later.
@@ -131,8 +133,10 @@ pub enum Test {
     Method(Vec<MethodName>),
     /// `user_agent`, `header.<name>`, `body`.
     Text(Text, Vec<Arc<PatternList>>),
-    /// `calling`, `called`, `forwarded`, `from_number`, `asserted_number`.
+    /// `calling`, `called`, `forwarded`, `from_number`, `asserted_number`, `preferred_number`, `to_number`.
     Number(Identity, Vec<Arc<NumberList>>),
+    /// Any of the caller's identities, whoever sent them, in any of the lists.
+    AnyIdentity(Vec<Arc<NumberList>>),
     /// `calling_country` and the like: ISO 3166-1 codes, upper case.
     Country(Identity, Vec<String>),
     /// `calling_region` and the like: ISO 3166-2 codes, upper case.
@@ -147,6 +151,15 @@ pub enum Test {
     Attestation(Vec<Attestation>),
     /// The `verstat` parameter of the asserted identity.
     Verstat(Vec<Verstat>),
+    /// `calling_privacy`: bits of [`filter_core::layout::privacy`]. `critical` alone withholds nothing, so that it counts as none.
+    CallingPrivacy(Flags),
+    /// `passport`: bits of [`filter_core::layout::passport`].
+    Passport(Flags),
+    /// `dialog`: by the tag in To, for requests and responses.
+    Dialog(Vec<Dialog>),
+    /// `payload`. It needs no readable message. A packet about which nothing can be said ([`Payload::None`]) meets neither the
+    /// condition nor its negation.
+    Payload(Vec<Payload>),
     /// Whether the calling and the called number share their first [`Numbering::neighbor_digits`] digits.
     Neighbor(bool),
     /// `anomaly`: bits of [`filter_core::layout::anomaly`].
@@ -159,13 +172,18 @@ impl Test {
     pub fn scope(&self) -> Scope {
         match self {
             Self::Anomaly(_) => Scope::Anomaly,
+            Self::AnyIdentity(_) => Scope::AnyIdentity,
             Self::Attestation(_) => Scope::Attestation,
+            Self::CallingPrivacy(_) => Scope::CallingPrivacy,
             Self::Country(identity, _) => Scope::Country(*identity),
             Self::Destination(_) => Scope::Destination,
+            Self::Dialog(_) => Scope::Dialog,
             Self::Format(identity, _) => Scope::Format(*identity),
             Self::Method(_) => Scope::Method,
             Self::Neighbor(_) => Scope::Neighbor,
             Self::Number(identity, _) => Scope::Number(*identity),
+            Self::Passport(_) => Scope::Passport,
+            Self::Payload(_) => Scope::Payload,
             Self::Port(_) => Scope::Port,
             Self::Region(identity, _) => Scope::Region(*identity),
             Self::Reputation(..) => Scope::Reputation,
@@ -191,6 +209,17 @@ pub enum Identity {
     Calling,
     Forwarded,
     From,
+    Preferred,
+    To,
+}
+
+/// The values of a condition on something that a message can have several of, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flags {
+    /// True if `none` is among the values.
+    pub none: bool,
+    /// The bits of the others.
+    pub bits: u32,
 }
 
 /// How a score is compared with the threshold.

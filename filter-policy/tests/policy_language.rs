@@ -2,14 +2,16 @@
 
 use std::fmt::Write as _;
 
-use filter_core::layout::{Attestation, Method, NumberFormat, Per, Text, Transport, Verstat, anomaly};
+use filter_core::layout::{
+    Attestation, Dialog, Method, NumberFormat, Payload, Per, Text, Transport, Verstat, anomaly, passport, privacy,
+};
 use filter_policy::{
     language::{
         action::Action,
         diagnostics::{Code, Diagnostics, Severity},
         scope::SCOPES,
     },
-    model::{Comparison, Condition, Identity, MethodName, Policy, Test},
+    model::{Comparison, Condition, Flags, Identity, MethodName, Policy, Test},
     testing,
 };
 
@@ -65,6 +67,12 @@ fn shown(condition: &Condition) -> String {
                     .try_for_each(|entry| write!(shown, " {}/{}", entry.address, entry.prefix))
             })
         }
+        Test::AnyIdentity(lists) => write!(shown, "any identity").and_then(|()| {
+            lists
+                .iter()
+                .flat_map(|list| &list.entries)
+                .try_for_each(|entry| write!(shown, " {}", number(entry.digits, entry.length, entry.exact)))
+        }),
         Test::Number(identity, lists) => write!(shown, "{identity:?}").and_then(|()| {
             lists
                 .iter()
@@ -79,10 +87,14 @@ fn shown(condition: &Condition) -> String {
         }
         other @ (Test::Anomaly(_)
         | Test::Attestation(_)
+        | Test::CallingPrivacy(_)
         | Test::Country(..)
+        | Test::Dialog(_)
         | Test::Format(..)
         | Test::Method(_)
         | Test::Neighbor(_)
+        | Test::Passport(_)
+        | Test::Payload(_)
         | Test::Port(_)
         | Test::Region(..)
         | Test::Spid(..)
@@ -118,6 +130,19 @@ fn each_scope_reads_its_values() {
         ("match.forwarded = \"1900\"", "Forwarded 1900".to_owned()),
         ("match.from_number = \"1900\"", "From 1900".to_owned()),
         ("match.asserted_number = \"1900\"", "Asserted 1900".to_owned()),
+        ("match.preferred_number = \"1900\"", "Preferred 1900".to_owned()),
+        ("match.to_number = \"1900$\"", "To 1900$".to_owned()),
+        ("match.any_identity = [\"@dno\", \"1900\"]", "any identity 12025550100$ 1605 1900".to_owned()),
+        (
+            "match.calling_privacy = [\"none\", \"ID\", \"anonymous-uri\"]",
+            format!("{:?}", Test::CallingPrivacy(Flags { none: true, bits: privacy::ID | privacy::ANONYMOUS_URI })),
+        ),
+        ("match.passport = \"div\"", format!("{:?}", Test::Passport(Flags { none: false, bits: passport::DIV }))),
+        ("match.dialog = \"within\"", format!("{:?}", Test::Dialog(vec![Dialog::Within]))),
+        (
+            "match.payload = [\"keep-alive\", \"sip\"]",
+            format!("{:?}", Test::Payload(vec![Payload::KeepAlive, Payload::Sip])),
+        ),
         (
             "match.calling_country = [\"lv\", \"CU\"]",
             format!("{:?}", Test::Country(Identity::Calling, vec!["LV".into(), "CU".into()])),
@@ -167,6 +192,8 @@ fn every_scope_of_the_table_can_be_written() {
             "true",
             "\"not-sip\"",
             "\"carrier\"",
+            "\"initial\"",
+            "\"sip\"",
             "\"1605\"",
         ];
         let read = |value: &&str| {

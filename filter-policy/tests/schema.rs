@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use filter_core::layout::{Action, Attestation, Method, NumberFormat, Transport, Verstat, anomaly};
+use filter_core::layout::{
+    Action, Attestation, Dialog, Method, NumberFormat, Payload, Transport, Verstat, anomaly, passport, privacy,
+};
 use filter_policy::{
     language::{schema, scope::SCOPES, source, stage::Stage},
     testing,
@@ -129,6 +131,9 @@ fn every_word_that_the_parser_knows_is_offered() {
             "e164",
             "enforce",
             "report",
+            "request",
+            "to",
+            "none",
             "rule",
             "source",
             "destination",
@@ -142,6 +147,10 @@ fn every_word_that_the_parser_knows_is_offered() {
         &Transport::NAMES,
         &Verstat::NAMES,
         &anomaly::NAMES,
+        &privacy::NAMES,
+        &passport::NAMES,
+        &Dialog::NAMES,
+        &Payload::NAMES[Payload::Sip.index()..],
         &Method::NAMES[Method::Response.index()..],
     ];
     assert_eq!(words, set(&known.concat()));
@@ -203,6 +212,18 @@ fn each_value_is_accepted_or_rejected_as_by_the_parser() {
         ("match.calling_reputation = [\">= 80\", \"< 90\"]", false),
         ("match.attestation = [\"A\", \"none\"]", true),
         ("match.attestation = \"D\"", false),
+        ("match.any_identity = [\"1605\", \"@n\"]", true),
+        ("match.any_identity = 1605", false),
+        ("match.to_number = \"1605\"", true),
+        ("match.preferred_number = \"1605$\"", true),
+        ("match.calling_privacy = [\"none\", \"Id\"]", true),
+        ("match.calling_privacy = \"full\"", false),
+        ("match.passport = \"shaken\"", true),
+        ("match.passport = \"msec\"", false),
+        ("match.dialog = [\"initial\", \"within\"]", true),
+        ("match.dialog = \"early\"", false),
+        ("match.payload = \"keep-alive\"", true),
+        ("match.payload = \"none\"", false),
         ("match.neighbor = true", true),
         ("match.neighbor = [false]", true),
         ("match.neighbor = \"true\"", false),

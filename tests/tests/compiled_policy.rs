@@ -114,6 +114,7 @@ fn policy(rules: Vec<Rule>) -> Policy {
             international_prefix: "011".into(),
             national_prefix: String::new(),
             bare_national: false,
+            called_from_to: false,
             neighbor_digits: 6,
             asserted_identity_from: Vec::new(),
             ranges: Vec::new(),
@@ -197,6 +198,20 @@ fn two_patterns_that_must_both_match_in_one_rule_are_refused() {
     let errors = compile(&policy(vec![rule("both", both)])).err().expect("it cannot be expressed");
     assert_eq!(errors[0].origin, Some(origin(7)));
     assert!(matches!(&errors[0].kind, CompileErrorKind::SeveralPositive { scope: "user_agent", .. }), "{}", errors[0]);
+}
+
+#[test]
+fn two_sets_that_identities_must_both_meet_in_one_rule_are_refused() {
+    let any = |negated| Condition { test: Test::AnyIdentity(Vec::new()), negated, origin: origin(7) };
+    let errors =
+        compile(&policy(vec![rule("both", vec![any(false), any(false)])])).err().expect("it cannot be expressed");
+    assert_eq!(errors[0].origin, Some(origin(7)));
+    assert!(
+        matches!(&errors[0].kind, CompileErrorKind::SeveralPositive { scope: "any_identity", .. }),
+        "{}",
+        errors[0]
+    );
+    assert!(compile(&policy(vec![rule("one", vec![any(false), any(true), any(true)])])).is_ok());
 }
 
 #[test]

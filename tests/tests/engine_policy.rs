@@ -4,9 +4,10 @@
 //! reads what the policy needs, and decides.
 
 use filter_core::{
-    layout::{TEXTS, Text},
+    layout::{Dialog, Numbering, TEXTS, Text},
+    number,
     reason::Reason,
-    scratch::{NumberOf, Scratch},
+    scratch::{Number, NumberOf, Scratch, UriOf},
     text,
 };
 use filter_policy::{
@@ -15,6 +16,7 @@ use filter_policy::{
 };
 use proptest::{collection::vec, prelude::*, test_runner::Config};
 use ringfence_oracle::{
+    decide::payload,
     evaluate::{Numbers, Readings, evaluate},
     generate::{
         self,
@@ -45,7 +47,7 @@ proptest! {
             let frame = packet.frame();
             let mut reader = Engine::new(&reader_image);
             reader.decide(&frame);
-            let readings = readings(packet, reader.scratch());
+            let readings = readings(&image.config.numbering, packet, reader.scratch());
             let expected = evaluate(&policy, &readings);
             let decision = Engine::new(&image).decide(&frame);
             // If no event is due, a rule may decide before the whole message has been read.
@@ -71,15 +73,19 @@ proptest! {
     }
 }
 
+/// The places of the caller's identities. (The generated messages have no more of them.)
+const IDENTITIES: [UriOf; 5] =
+    [UriOf::From, UriOf::Asserted, UriOf::SecondAsserted, UriOf::Preferred, UriOf::RemoteParty];
+
 /// What the engine read.
-fn readings(packet: &Packet, scratch: &Scratch) -> Readings {
-    let number = |of: NumberOf| {
-        let number = scratch.message.number(of);
+fn readings(numbering: &Numbering, packet: &Packet, scratch: &Scratch) -> Readings {
+    let digits = |number: &Number| {
         let key = format!("{:016x}", number.key);
         let digits = key[..usize::from(number.digits).min(15)].to_owned();
         // Digits after the fifteenth are not kept, and no list can match on them.
         (number.key != 0).then(|| format!("{digits:0<width$}", width = usize::from(number.digits)))
     };
+    let number = |of: NumberOf| digits(scratch.message.number(of));
     let is_message = scratch.message.kind.is_message();
     let mut texts: [Option<Vec<u8>>; TEXTS] = std::array::from_fn(|_| None);
     if is_message {
@@ -102,12 +108,21 @@ fn readings(packet: &Packet, scratch: &Scratch) -> Readings {
             forwarded: number(NumberOf::Forwarded),
             from: number(NumberOf::From),
             asserted: number(NumberOf::Asserted),
-            ..Numbers::default()
+            preferred: number(NumberOf::Preferred),
+            to: number(NumberOf::To),
+            identities: IDENTITIES
+                .iter()
+                .filter_map(|&uri| digits(&number::normalise(numbering, scratch.message.uri(uri))))
+                .collect(),
         },
         calling_format: scratch.message.number(NumberOf::Calling).format,
         called_format: scratch.message.number(NumberOf::Called).format,
         attestation: scratch.message.attestation,
         verstat: scratch.message.verstat,
+        payload: payload(packet.transport, scratch.message.kind),
+        privacy: scratch.message.privacy,
+        dialog: if scratch.message.to_tag != 0 { Dialog::Within } else { Dialog::Initial },
+        passports: scratch.message.passports,
         exceeded: Vec::new(),
     }
 }

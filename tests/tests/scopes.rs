@@ -120,6 +120,8 @@ fn addresses() -> Vec<Row> {
 
 fn numbers() -> Vec<Row> {
     let asserted = |user: &str| with("P-Asserted-Identity", &format!("<sip:{user}@h>"));
+    let preferred = |user: &str| with("P-Preferred-Identity", &format!("<sip:{user}@h>"));
+    let remote_party = |value: &str| with("Remote-Party-ID", value);
     vec![
         (
             "calling",
@@ -161,6 +163,52 @@ fn numbers() -> Vec<Row> {
             r#""1605562""#,
             vec![asserted("+16055620123"), asserted("+16055620123").from("192.0.2.10")],
             vec![asserted("+16055630123"), from("+16055620123")],
+        ),
+        (
+            "preferred_number",
+            r#""1605562""#,
+            vec![preferred("+16055620123"), with("P-Preferred-Identity", "<sip:alice@h>, <tel:+1-605-562-0123>")],
+            vec![preferred("+16055630123"), from("+16055620123"), asserted("+16055620123")],
+        ),
+        (
+            "to_number",
+            r#"["1605562", "911$"]"#,
+            vec![setting("To", "<sip:+16055620123@h>"), setting("To", "<tel:911>;tag=1")],
+            vec![
+                setting("To", "<sip:9115@h>"),
+                setting("To", "<sip:h>"),
+                Packet::udp(call().request_uri("sip:+16055620123@h")),
+                from("+16055620123"),
+            ],
+        ),
+        (
+            "any_identity",
+            r#"["1605562", "4930123$"]"#,
+            vec![
+                from("+16055620123"),
+                from("+4930123"),
+                asserted("+16055620123"),
+                asserted("+16055620123").from("192.0.2.10"),
+                preferred("6055620123"),
+                remote_party("<sip:+16055620123@h>;party=calling"),
+                remote_party("<sip:+16055620123@h>"),
+                with("P-Asserted-Identity", "<sip:+16055610000@h>, <tel:+16055620123>"),
+                Packet::udp(
+                    call()
+                        .add("P-Asserted-Identity", "<sip:+16055610000@h>")
+                        .add("P-Asserted-Identity", "<sip:+16055610001@h>, <sip:alice@h>, <sip:+16055620123@h>"),
+                ),
+                Packet::udp(call().calling("+16055620123").add("P-Asserted-Identity", "<sip:+14155550000@h>"))
+                    .from("192.0.2.10"),
+            ],
+            vec![
+                Packet::udp(call()),
+                from("alice"),
+                from("+49301234"),
+                remote_party("<sip:+16055620123@h>;party=called"),
+                to("+16055620123"),
+                diverted_by("+16055620123"),
+            ],
         ),
         (
             "calling_country",
@@ -219,11 +267,12 @@ fn numbers() -> Vec<Row> {
 
 /// Each format of a number, for the calling and for the called number.
 fn formats() -> Vec<Row> {
-    let each: [(&str, &str, &str); 8] = [
+    let each: [(&str, &str, &str); 9] = [
         ("valid", "+14155552671", "alice"),
         ("not-a-number", "alice", "+14155552671"),
         ("too-short", "+1415555267", "+14155552671"),
         ("too-long", "+141555526711", "+14155552671"),
+        ("unassigned-country-code", "+9995552671", "+14155552671"),
         ("invalid-area-code", "+15925552671", "+14155552671"),
         ("unassigned-area-code", "+12325552671", "+14155552671"),
         ("unassigned-block", "+16055632671", "+16055622671"),
@@ -236,10 +285,20 @@ fn formats() -> Vec<Row> {
         (
             "calling_format",
             r#""anonymous""#,
-            vec![anonymous(), with("Privacy", "id")],
-            vec![from("+14155552671"), no_user()],
+            vec![anonymous(), from("Restricted"), from("%61nonymous")],
+            vec![
+                from("+14155552671"),
+                with("Privacy", "id"),
+                setting("From", "<sip:+14155552671@anonymous.invalid>"),
+                no_user(),
+            ],
         ),
-        ("called_format", r#""missing""#, vec![Packet::udp(call().request_uri("sip:h"))], vec![to("+14155552671")]),
+        (
+            "called_format",
+            r#""missing""#,
+            vec![Packet::udp(call().request_uri("sip:h").set("To", "<sip:h>"))],
+            vec![to("+14155552671"), Packet::udp(call().request_uri("sip:h"))],
+        ),
     ];
     for (format, has, has_not) in each {
         let values: &'static str = format!("{format:?}").leak();
@@ -266,6 +325,94 @@ fn signatures() -> Vec<Row> {
             r#""TN-Validation-Failed""#,
             vec![verified("TN-Validation-Failed"), verified("TN-Validation-Failed-B")],
             vec![verified("TN-Validation-Passed-A"), verified("No-TN-Validation"), Packet::udp(call())],
+        ),
+    ]
+}
+
+/// What the caller withholds, and where the message belongs.
+fn circumstances() -> Vec<Row> {
+    let call = || Packet::udp(call());
+    let privacy = |value: &str| with("Privacy", value);
+    let anonymous = || setting("From", "\"Anonymous\" <sip:anonymous@anonymous.invalid>;tag=1");
+    let pass = |ppt: &str| with("Identity", &format!("a.b.c;info=<https://c.example/p.cer>;alg=ES256{ppt}"));
+    let stun = [&b"\0\x01\0\0\x21\x12\xa4\x42"[..], &[7; 12]].concat();
+    vec![
+        (
+            "calling_privacy",
+            r#""none""#,
+            vec![call(), privacy("none"), privacy("critical")],
+            vec![privacy("id"), privacy("session;critical"), anonymous()],
+        ),
+        (
+            "calling_privacy",
+            r#"["id", "header"]"#,
+            vec![privacy("id"), privacy("critical; ID"), privacy("user, header")],
+            vec![call(), privacy("session"), privacy("ide"), privacy("none"), anonymous()],
+        ),
+        (
+            "calling_privacy",
+            r#""anonymous-uri""#,
+            vec![
+                anonymous(),
+                from("Restricted"),
+                with("P-Asserted-Identity", "<sip:+16055620123@anonymous.invalid>").from("192.0.2.10"),
+            ],
+            vec![
+                call(),
+                privacy("id"),
+                setting("From", "\"anonymous\" <sip:+14155552671@h>;tag=1"),
+                with("P-Asserted-Identity", "<sip:+16055620123@anonymous.invalid>"),
+            ],
+        ),
+        ("calling_privacy", r#"["session", "user"]"#, vec![privacy("session"), privacy("user")], vec![privacy("id")]),
+        ("calling_privacy", r#""history""#, vec![privacy("history")], vec![privacy("header")]),
+        ("calling_privacy", r#""critical""#, vec![privacy("id;critical")], vec![call(), privacy("id")]),
+        ("passport", r#""none""#, vec![call()], vec![signed('B'), pass("")]),
+        ("passport", r#""shaken""#, vec![signed('B'), pass(";ppt=SHAKEN")], vec![call(), pass(";ppt=div"), pass("")]),
+        (
+            "passport",
+            r#"["div", "rph"]"#,
+            vec![
+                pass(";ppt=\"div\""),
+                pass(";ppt=rph"),
+                Packet::udp(self::call().add("Identity", &identity('B')).add("y", "a.b.c;info=<https://c>;ppt=div")),
+            ],
+            vec![call(), signed('B'), pass(";ppt=div-o")],
+        ),
+        ("passport", r#""other""#, vec![pass(""), pass(";ppt=div-o")], vec![call(), signed('B'), pass(";ppt=rph")]),
+        (
+            "dialog",
+            r#""within""#,
+            vec![
+                setting("To", "<sip:+12125553456@h>;tag=2"),
+                setting("To", "sip:+12125553456@h ; x=y; Tag = 2"),
+                Packet::udp(Message::response(200, "OK").set("To", "<sip:1@h>;tag=2")),
+            ],
+            vec![
+                call(),
+                setting("To", "<sip:+12125553456@h;tag=2>"),
+                setting("To", "\";tag=2\" <sip:+12125553456@h>"),
+                Packet::udp(Message::response(100, "Trying")),
+            ],
+        ),
+        ("dialog", r#""initial""#, vec![call()], vec![setting("To", "<sip:+12125553456@h>;tag=2")]),
+        (
+            "payload",
+            r#"["sip", "stun"]"#,
+            vec![call(), Packet::udp(Message::response(200, "OK")), Packet::udp(stun), Packet::tcp(Message::invite())],
+            vec![Packet::udp("\r\n\r\n"), Packet::udp("hello"), Packet::tcp("\r\n\r\n")],
+        ),
+        (
+            "payload",
+            r#""keep-alive""#,
+            vec![Packet::udp("\r\n\r\n"), Packet::udp([0; 4]), Packet::tcp("\r\n\r\n")],
+            vec![call(), Packet::udp("hello")],
+        ),
+        (
+            "payload",
+            r#""other""#,
+            vec![Packet::udp("hello"), Packet::udp([0x80; 12])],
+            vec![call(), Packet::udp("\r\n")],
         ),
     ]
 }
@@ -372,7 +519,7 @@ fn texts() -> Vec<Row> {
 }
 
 fn rows() -> Vec<Row> {
-    [addresses(), numbers(), formats(), signatures(), texts()].concat()
+    [addresses(), numbers(), formats(), signatures(), circumstances(), texts()].concat()
 }
 
 #[test]
@@ -422,6 +569,32 @@ fn every_scope_has_a_packet_that_matches_and_one_that_does_not() {
         assert!(holding > 0 && others > 0, "{scope} has {holding} packets that match and {others} that do not");
     }
     assert!(tested.is_empty(), "not scopes of the language: {tested:?}");
+}
+
+/// Where a segment is the rest of a message, encrypted or empty, nothing can be said about its payload.
+#[test]
+fn neither_a_condition_on_the_payload_nor_its_negation_holds_for_what_cannot_be_read() {
+    let mut text = "version = 1\n[network]\nudp = [5060]\ntcp = [5060]\ntls = [5061]\n".to_owned();
+    for condition in ["payload", "not.payload"] {
+        text += &format!(
+            "[[rule]]\nname = \"{condition}\"\nmatch.{condition} = \"stun\"\naction = \"drop\"\nmode = \"report\"\n"
+        );
+    }
+    let mut built = policy::text(&text);
+    for (slot, rule) in (0..).zip(&mut built.image.rules) {
+        rule.slot = slot;
+    }
+    let mut hosts = Hosts::new(&built.image).expect("the program loads");
+    let packets = [
+        Packet::udp(Vec::new()),
+        Packet::tcp(Vec::new()),
+        Packet::tcp("c=IN IP4 192.0.2.1\r\n"),
+        Packet::tcp([0x16, 3, 1, 0, 5]).to_port(5061),
+    ];
+    for packet in packets {
+        let matched = hosts.matched(&packet.frame()).expect("both hosts agree");
+        assert!(matched.is_empty(), "{matched:?}");
+    }
 }
 
 /// Values that could not be read are missing: they are not those of the previous packet.

@@ -198,7 +198,9 @@ impl<'a> Lists<'a> {
         for test in policy.rules.iter().flat_map(|rule| &rule.conditions).map(|condition| &condition.test) {
             match test {
                 Test::Source(found) | Test::Destination(found) => add(&mut lists.addresses, found),
-                Test::Number(_, found) | Test::Reputation(found, ..) => add(&mut lists.numbers, found),
+                Test::AnyIdentity(found) | Test::Number(_, found) | Test::Reputation(found, ..) => {
+                    add(&mut lists.numbers, found)
+                }
                 Test::Text(_, found) => add(&mut lists.patterns, found),
                 Test::Transport(_)
                 | Test::Port(_)
@@ -208,6 +210,10 @@ impl<'a> Lists<'a> {
                 | Test::Spid(..)
                 | Test::Format(..)
                 | Test::Attestation(_)
+                | Test::CallingPrivacy(_)
+                | Test::Dialog(_)
+                | Test::Passport(_)
+                | Test::Payload(_)
                 | Test::Verstat(_)
                 | Test::Neighbor(_)
                 | Test::Anomaly(_) => {}

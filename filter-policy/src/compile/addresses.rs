@@ -53,11 +53,16 @@ pub(super) fn compile(
                 Test::Source(values) => (&mut sources, values),
                 Test::Destination(values) => (&mut destinations, values),
                 Test::Anomaly(_)
+                | Test::AnyIdentity(_)
                 | Test::Attestation(_)
+                | Test::CallingPrivacy(_)
                 | Test::Country(..)
+                | Test::Dialog(_)
                 | Test::Format(..)
                 | Test::Method(_)
                 | Test::Neighbor(_)
+                | Test::Passport(_)
+                | Test::Payload(_)
                 | Test::Number(..)
                 | Test::Port(_)
                 | Test::Region(..)

@@ -21,7 +21,7 @@ mod trie;
 use std::{panic::resume_unwind, thread};
 
 use filter_core::{
-    layout::{Config, DIMENSIONS, Trie, address_flag},
+    layout::{Config, DIMENSIONS, Trie, address_flag, need},
     limits::{MAX_PORTS, MAX_RULES},
 };
 
@@ -31,7 +31,7 @@ use self::{
     numbers::NumberCache,
     rows::Rows,
     rules::{decider, needs, rules},
-    tables::{address_rows, anomaly_rows, number_rows, value_rows},
+    tables::{address_rows, anomaly_rows, identity_rows, number_rows, value_rows},
     texts::Texts,
     trie::Tries,
 };
@@ -100,8 +100,12 @@ pub(crate) fn compile_cached(policy: &Policy, cache: &mut CompileCache) -> Resul
     if let Some(addresses) = &addresses {
         address_rows(addresses, needs, &mut rows, &mut tables);
     }
+    let mut identity_row = 0;
     if let Some(numbers) = &numbers {
         number_rows(numbers, needs, &mut rows, &mut tables);
+        if needs & need::ANY_IDENTITY != 0 {
+            identity_row = identity_rows(policy, numbers, &mut rows, &mut errors);
+        }
     }
     value_rows(policy, &mut rows, &mut tables, &mut errors);
     let anomaly_row = anomaly_rows(policy, &mut rows, &mut errors);
@@ -127,6 +131,7 @@ pub(crate) fn compile_cached(policy: &Policy, cache: &mut CompileCache) -> Resul
         text_rows,
         text_dfas,
         anomaly_row,
+        identity_row,
         message_row,
         numbering: numbering(&policy.numbering),
         ..Config::EMPTY

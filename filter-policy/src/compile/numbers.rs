@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The number of [`Identity`] variants.
-pub(super) const IDENTITIES: usize = 5;
+pub(super) const IDENTITIES: usize = 7;
 
 /// The index of an identity in [`Numbers::rows`].
 pub(super) fn place(identity: Identity) -> usize {
@@ -35,6 +35,8 @@ pub(super) fn place(identity: Identity) -> usize {
         Identity::Forwarded => 2,
         Identity::From => 3,
         Identity::Asserted => 4,
+        Identity::Preferred => 5,
+        Identity::To => 6,
     }
 }
 
@@ -44,6 +46,8 @@ pub(super) struct Numbers {
     pub classes: Vec<NumberClass>,
     /// By class: the rules that the number satisfies, for each identity.
     pub rows: Vec<[RuleSet; IDENTITIES]>,
+    /// By class: the rules that ask for an identity with such a number, and those that exclude one.
+    pub any_identity: Vec<(RuleSet, RuleSet)>,
     /// Countries that rules name; index 0 is none.
     pub countries: Vec<String>,
     /// Regions that rules name; index 0 is none.
@@ -150,6 +154,7 @@ impl Numbers {
         Self {
             classes: classes.iter().map(|class| class.facts.number_class()).collect(),
             rows: classes.iter().map(|class| class.rows).collect(),
+            any_identity: classes.iter().map(|class| class.any_identity).collect(),
             countries: by_index(names.countries),
             regions: by_index(names.regions),
         }
@@ -175,8 +180,15 @@ impl States {
                     rule_set::remove(&mut rows[condition.identity], condition.rule);
                 }
             }
+            let mut any_identity = (rule_set::NONE, rule_set::NONE);
+            for condition in &scopes.any_identity {
+                if condition.values.hold(items, facts) {
+                    let (hits, vetoes) = &mut any_identity;
+                    rule_set::insert(if condition.negated { vetoes } else { hits }, condition.rule);
+                }
+            }
             // Only rules look at the holder.
-            Class { rows, facts: Facts { spid: 0, ..*facts } }
+            Class { rows, any_identity, facts: Facts { spid: 0, ..*facts } }
         };
         let mut classes = Interned::new();
         classes.push(evaluate(&[], &Facts::ABSENT));
@@ -219,6 +231,7 @@ fn add_entry(entries: &mut Vec<Entry>, entry: &NumberEntry, item: u32) -> Result
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Class {
     rows: [RuleSet; IDENTITIES],
+    any_identity: (RuleSet, RuleSet),
     facts: Facts,
 }
 
@@ -294,6 +307,7 @@ struct Scopes {
     atoms: Interned<Atom>,
     names: Names,
     conditions: Vec<NumberCondition>,
+    any_identity: Vec<AnyIdentityCondition>,
 }
 
 /// Indices, from 1, of what rules name.
@@ -307,6 +321,13 @@ struct Names {
 struct NumberCondition {
     rule: usize,
     identity: usize,
+    negated: bool,
+    values: Values,
+}
+
+/// A condition that any of the caller's identities can meet.
+struct AnyIdentityCondition {
+    rule: usize,
     negated: bool,
     values: Values,
 }
@@ -339,11 +360,21 @@ impl Values {
 
 impl Scopes {
     fn new(policy: &Policy) -> Self {
-        let mut scopes =
-            Self { lists: Lists::default(), atoms: Interned::new(), names: Names::default(), conditions: Vec::new() };
+        let mut scopes = Self {
+            lists: Lists::default(),
+            atoms: Interned::new(),
+            names: Names::default(),
+            conditions: Vec::new(),
+            any_identity: Vec::new(),
+        };
         for (rule, conditions) in policy.rules.iter().enumerate() {
             for condition in &conditions.conditions {
                 let (identity, values) = match &condition.test {
+                    Test::AnyIdentity(lists) => {
+                        let values = Values::Any(scopes.atoms(lists, 0));
+                        scopes.any_identity.push(AnyIdentityCondition { rule, negated: condition.negated, values });
+                        continue;
+                    }
                     Test::Number(identity, lists) => (*identity, Values::Any(scopes.atoms(lists, 0))),
                     Test::Reputation(lists, comparison, score) => {
                         (Identity::Calling, scopes.reputation(lists, *comparison, *score))
@@ -357,10 +388,14 @@ impl Scopes {
                     Test::Spid(identity, codes) => (*identity, Values::Spid(indices(&mut scopes.names.spids, codes))),
                     Test::Anomaly(_)
                     | Test::Attestation(_)
+                    | Test::CallingPrivacy(_)
                     | Test::Destination(_)
+                    | Test::Dialog(_)
                     | Test::Format(..)
                     | Test::Method(_)
                     | Test::Neighbor(_)
+                    | Test::Passport(_)
+                    | Test::Payload(_)
                     | Test::Port(_)
                     | Test::Source(_)
                     | Test::Text(..)

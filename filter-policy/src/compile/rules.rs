@@ -18,7 +18,8 @@ pub(super) fn rules(policy: &Policy, errors: &mut Vec<CompileError>) -> Vec<Rule
         } else if rule.action.kind().ends_walk() {
             flags |= rule_flag::FINAL;
         }
-        if needs_message(rule) || rule.conditions.iter().any(|condition| matches!(condition.test, Test::Anomaly(_))) {
+        let is_about_payload = |condition: &Condition| matches!(condition.test, Test::Anomaly(_) | Test::Payload(_));
+        if needs_message(rule) || rule.conditions.iter().any(is_about_payload) {
             flags |= rule_flag::MESSAGE;
         }
         if is_late(rule) {
@@ -69,16 +70,26 @@ fn after(policy: &Policy, rule: &model::Rule) -> RuleSet {
     after
 }
 
-/// True if the rule can only match a message: it has a condition (other than an anomaly) or a rate on a message's content.
+/// True if the rule can only match a message: it has a condition (other than an anomaly or the kind of payload) or a rate on a
+/// message's content.
 fn needs_message(rule: &model::Rule) -> bool {
     let condition = |condition: &Condition| match condition.test {
-        Test::Anomaly(_) | Test::Destination(_) | Test::Port(_) | Test::Source(_) | Test::Transport(_) => false,
-        Test::Attestation(_)
+        Test::Anomaly(_)
+        | Test::Destination(_)
+        | Test::Payload(_)
+        | Test::Port(_)
+        | Test::Source(_)
+        | Test::Transport(_) => false,
+        Test::AnyIdentity(_)
+        | Test::Attestation(_)
+        | Test::CallingPrivacy(_)
         | Test::Country(..)
+        | Test::Dialog(_)
         | Test::Format(..)
         | Test::Method(_)
         | Test::Neighbor(_)
         | Test::Number(..)
+        | Test::Passport(_)
         | Test::Region(..)
         | Test::Reputation(..)
         | Test::Spid(..)
@@ -91,14 +102,27 @@ fn needs_message(rule: &model::Rule) -> bool {
 /// True if the first reading of a message does not answer everything that the rule asks, see [`rule_flag::LATE`].
 fn is_late(rule: &model::Rule) -> bool {
     let condition = |condition: &Condition| match &condition.test {
-        Test::Destination(_) | Test::Method(_) | Test::Port(_) | Test::Source(_) | Test::Transport(_) => false,
+        Test::Destination(_)
+        | Test::Method(_)
+        | Test::Payload(_)
+        | Test::Port(_)
+        | Test::Source(_)
+        | Test::Transport(_) => false,
         Test::Country(identity, _)
         | Test::Format(identity, _)
         | Test::Number(identity, _)
         | Test::Region(identity, _)
         | Test::Spid(identity, _) => *identity != Identity::Called,
         Test::Text(text, _) => !text.is_first(),
-        Test::Anomaly(_) | Test::Attestation(_) | Test::Neighbor(_) | Test::Reputation(..) | Test::Verstat(_) => true,
+        Test::Anomaly(_)
+        | Test::AnyIdentity(_)
+        | Test::Attestation(_)
+        | Test::CallingPrivacy(_)
+        | Test::Dialog(_)
+        | Test::Neighbor(_)
+        | Test::Passport(_)
+        | Test::Reputation(..)
+        | Test::Verstat(_) => true,
     };
     let rate = rule.over.as_ref().and_then(|over| per_number(over.per));
     rule.conditions.iter().any(condition) || rate.is_some_and(|identity| identity != Identity::Called)
@@ -121,17 +145,22 @@ pub(super) fn needs(policy: &Policy) -> (u32, RuleSet) {
         for condition in &rule.conditions {
             needs |= match &condition.test {
                 Test::Anomaly(_) => need::ANOMALY | need::MESSAGE,
+                Test::AnyIdentity(_) => need::ANY_IDENTITY,
                 Test::Attestation(_) => need::ATTESTATION,
+                Test::CallingPrivacy(_) => need::CALLING_PRIVACY,
                 Test::Country(identity, _)
                 | Test::Number(identity, _)
                 | Test::Region(identity, _)
                 | Test::Spid(identity, _) => number_need(*identity),
                 Test::Destination(_) => need::DESTINATION,
+                Test::Dialog(_) => need::DIALOG,
                 // A format is a property of the number's class, so the number is looked up.
                 Test::Format(Identity::Called, _) => need::CALLED_FORMAT | need::CALLED,
                 Test::Format(..) => need::CALLING_FORMAT | need::CALLING,
                 Test::Method(_) => need::METHOD,
                 Test::Neighbor(_) => need::NEIGHBOR | need::CALLING | need::CALLED,
+                Test::Passport(_) => need::PASSPORT,
+                Test::Payload(_) => need::PAYLOAD | need::MESSAGE,
                 Test::Port(_) | Test::Transport(_) => need::SERVICE,
                 Test::Reputation(..) => need::CALLING,
                 Test::Source(_) => need::SOURCE,
@@ -153,7 +182,15 @@ pub(super) fn needs(policy: &Policy) -> (u32, RuleSet) {
             }
         }
     }
-    if needs & (need::CALLING | need::VERSTAT) != 0 && !policy.numbering.asserted_identity_from.is_empty() {
+    if policy.numbering.called_from_to {
+        needs |= need::CALLED_FROM_TO;
+        if needs & need::CALLED != 0 {
+            needs |= need::TO_NUMBER;
+        }
+    }
+    if needs & (need::CALLING | need::CALLING_PRIVACY | need::VERSTAT) != 0
+        && !policy.numbering.asserted_identity_from.is_empty()
+    {
         // Whether it is believed is a property of the source.
         needs |= need::ASSERTED_IDENTITY | need::SOURCE;
     }
@@ -174,6 +211,8 @@ pub(super) fn number_need(identity: Identity) -> u32 {
         Identity::Calling => need::CALLING,
         Identity::Forwarded => need::FORWARDED,
         Identity::From => need::FROM_NUMBER,
+        Identity::Preferred => need::PREFERRED_NUMBER,
+        Identity::To => need::TO_NUMBER,
     }
 }
 

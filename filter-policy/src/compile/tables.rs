@@ -1,6 +1,9 @@
 //! The tables of rows: for each dimension, the rules that each class of its values satisfies.
 
-use filter_core::layout::{Attestation, DIMENSIONS, Dimension, Method, NumberFormat, Verstat, anomaly, need};
+use filter_core::layout::{
+    Attestation, DIMENSIONS, Dialog, Dimension, Method, NumberFormat, Payload, Verstat, anomaly, need, passport,
+    privacy,
+};
 
 use super::{
     CompileError, CompileErrorKind,
@@ -10,7 +13,7 @@ use super::{
     rule_set,
     rules::number_need,
 };
-use crate::model::{Condition, Identity, Policy, Test};
+use crate::model::{Condition, Flags, Identity, Policy, Test};
 
 pub(super) fn address_rows(classes: &[AddressClass], needs: u32, rows: &mut Rows, tables: &mut [u32; DIMENSIONS]) {
     if needs & need::SOURCE != 0 {
@@ -28,6 +31,8 @@ pub(super) fn number_rows(numbers: &Numbers, needs: u32, rows: &mut Rows, tables
         (Identity::Forwarded, Dimension::Forwarded),
         (Identity::From, Dimension::FromNumber),
         (Identity::Asserted, Dimension::AssertedNumber),
+        (Identity::Preferred, Dimension::PreferredNumber),
+        (Identity::To, Dimension::ToNumber),
     ];
     for (identity, dimension) in dimensions {
         if needs & number_need(identity) != 0 {
@@ -101,6 +106,69 @@ pub(super) fn value_rows(
         let Test::Neighbor(wanted) = test else { return None };
         Some(usize::from(*wanted) == neighbor)
     });
+    table(Dimension::CallingPrivacy, 1 << privacy::COUNT, &|test, bits| {
+        let Test::CallingPrivacy(flags) = test else { return None };
+        Some(flags_hold(*flags, bits as u32, privacy::CRITICAL))
+    });
+    table(Dimension::Passport, 1 << passport::COUNT, &|test, bits| {
+        let Test::Passport(flags) = test else { return None };
+        Some(flags_hold(*flags, bits as u32, 0))
+    });
+    table(Dimension::Dialog, Dialog::COUNT, &|test, dialog| {
+        let Test::Dialog(named) = test else { return None };
+        Some(named.iter().any(|&named| named.index() == dialog))
+    });
+    tables[Dimension::Payload.index()] = payload_rows(policy, rows);
+}
+
+/// True if these bits have one of the values. `none` is a value of bits among which only `aside` are set.
+fn flags_hold(flags: Flags, bits: u32, aside: u32) -> bool {
+    flags.bits & bits != 0 || (flags.none && bits & !aside == 0)
+}
+
+/// The rows of payloads. Nothing can be said about [`Payload::None`], so that a condition does not hold for it, and neither does
+/// its negation.
+fn payload_rows(policy: &Policy, rows: &mut Rows) -> u32 {
+    let row = |payload: Payload| {
+        let mut row = rule_set::first(policy.rules.len());
+        for (index, rule) in policy.rules.iter().enumerate() {
+            let fails = |condition: &Condition| {
+                let Test::Payload(named) = &condition.test else { return false };
+                payload == Payload::None || named.contains(&payload) == condition.negated
+            };
+            if rule.conditions.iter().any(fails) {
+                rule_set::remove(&mut row, index);
+            }
+        }
+        row
+    };
+    rows.push_table(Payload::ALL.map(row))
+}
+
+/// Adds the rows of the caller's identities, see [`filter_core::layout::Config::identity_row`]; returns the first one's index.
+pub(super) fn identity_rows(
+    policy: &Policy,
+    numbers: &Numbers,
+    rows: &mut Rows,
+    errors: &mut Vec<CompileError>,
+) -> u32 {
+    let mut base = rule_set::first(policy.rules.len());
+    for (index, rule) in policy.rules.iter().enumerate() {
+        let is_positive = |condition: &&Condition| matches!(condition.test, Test::AnyIdentity(_)) && !condition.negated;
+        let mut positive = rule.conditions.iter().filter(is_positive);
+        if positive.next().is_some() {
+            rule_set::remove(&mut base, index);
+        }
+        for second in positive {
+            let kind = CompileErrorKind::SeveralPositive { rule: rule.name.clone(), scope: "any_identity" };
+            errors.push(kind.at(&second.origin));
+        }
+    }
+    let first = rows.push(base);
+    for &(hits, vetoes) in &numbers.any_identity {
+        rows.push_table([hits, vetoes]);
+    }
+    first
 }
 
 /// Adds the rows of anomalies, see [`filter_core::layout::Config::anomaly_row`]; returns the first one's index.

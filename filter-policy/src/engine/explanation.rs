@@ -7,18 +7,18 @@ use std::{net::IpAddr, sync::Arc};
 
 use filter_core::{
     limits::MAX_RULES,
-    scratch::{NumberOf, Scratch},
+    scratch::{Number, NumberOf, Scratch},
     text::{self, Text},
 };
 use regex_automata::meta;
 
-use super::{Engine, Facts, Reading};
+use super::{Engine, Facts, Reading, reading::IDENTITIES};
 use crate::{
     compile::{CompileError, compile},
     image::Image,
     lists,
     model::{AddressList, Condition, Identity, NumberList, Origin, PatternList, Policy, Rule, Test},
-    numbering::bcd,
+    numbering::{bcd, emergency},
 };
 
 /// A policy's conditions, compiled one by one.
@@ -96,15 +96,22 @@ pub fn entry(condition: &Condition, scratch: &Scratch) -> Option<Entry> {
         Test::Destination(lists) => {
             address_entry(lists, address(&scratch.packet.destination, scratch.packet.ip_version))
         }
-        Test::Number(identity, lists) => number_entry(lists, scratch, *identity),
-        Test::Reputation(lists, _, _) => number_entry(lists, scratch, Identity::Calling),
+        Test::AnyIdentity(lists) => {
+            IDENTITIES.into_iter().find_map(|identity| number_entry(lists, scratch.message.number(identity)))
+        }
+        Test::Number(identity, lists) => number_entry(lists, scratch.message.number(number_of(*identity))),
+        Test::Reputation(lists, _, _) => number_entry(lists, scratch.message.number(NumberOf::Calling)),
         Test::Text(text, lists) => pattern_entry(lists, scratch, *text),
         Test::Anomaly(_)
         | Test::Attestation(_)
+        | Test::CallingPrivacy(_)
         | Test::Country(..)
+        | Test::Dialog(_)
         | Test::Format(..)
         | Test::Method(_)
         | Test::Neighbor(_)
+        | Test::Passport(_)
+        | Test::Payload(_)
         | Test::Port(_)
         | Test::Region(..)
         | Test::Spid(..)
@@ -134,10 +141,12 @@ pub fn value(test: &Test, scratch: &Scratch, facts: &Facts<'_>) -> Option<String
         Test::Port(_) => Some(scratch.packet.destination_port.to_string()),
         Test::Transport(_) => Some(scratch.packet.transport.name().to_owned()),
         Test::Anomaly(_) => Some(reading.anomalies().join(" ")),
+        Test::Payload(_) => reading.payload().map(str::to_owned),
         _ if !sip => None,
         Test::Method(_) => owned(reading.method_class()),
         Test::Text(text, _) => reading.text(*text),
         Test::Number(identity, _) => reading.number(number_of(*identity)),
+        Test::AnyIdentity(_) => Some(reading.identities().join(" ")).filter(|numbers| !numbers.is_empty()),
         Test::Country(identity, _) => {
             let (of, place) = place(*identity);
             of_number(of, place.country.map(str::to_owned))
@@ -158,6 +167,9 @@ pub fn value(test: &Test, scratch: &Scratch, facts: &Facts<'_>) -> Option<String
         Test::Attestation(_) => owned(reading.attestation()),
         Test::Verstat(_) => owned(reading.verstat()),
         Test::Neighbor(_) => Some(reading.neighbor().to_string()),
+        Test::CallingPrivacy(_) => Some(reading.privacy().join(" ")),
+        Test::Dialog(_) => owned(reading.dialog()),
+        Test::Passport(_) => Some(reading.passports().join(" ")),
     }
 }
 
@@ -168,6 +180,8 @@ fn number_of(identity: Identity) -> NumberOf {
         Identity::Calling => NumberOf::Calling,
         Identity::Forwarded => NumberOf::Forwarded,
         Identity::From => NumberOf::From,
+        Identity::Preferred => NumberOf::Preferred,
+        Identity::To => NumberOf::To,
     }
 }
 
@@ -199,8 +213,7 @@ fn address_entry(lists: &[Arc<AddressList>], address: IpAddr) -> Option<Entry> {
 }
 
 /// The longest entry that contains the number.
-fn number_entry(lists: &[Arc<NumberList>], scratch: &Scratch, identity: Identity) -> Option<Entry> {
-    let number = *scratch.message.number(number_of(identity));
+fn number_entry(lists: &[Arc<NumberList>], number: &Number) -> Option<Entry> {
     if number.key == 0 {
         return None;
     }
@@ -215,7 +228,7 @@ fn number_entry(lists: &[Arc<NumberList>], scratch: &Scratch, identity: Identity
         })
         .max_by_key(|(_, entry)| (entry.length, entry.exact))
         .map(|(list, entry)| {
-            let digits = bcd::text(entry.digits, entry.length);
+            let digits = emergency::text(entry.digits).unwrap_or_else(|| bcd::text(entry.digits, entry.length));
             Entry {
                 set: list.name.clone(),
                 origin: at(&list.origin, entry.line),

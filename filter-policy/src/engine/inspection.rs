@@ -12,7 +12,7 @@ use crate::image::Image;
 #[must_use]
 pub fn inspection(image: &Image, ports: &[(u16, Transport)]) -> Image {
     let mut image = image.clone();
-    let keep = image.config.needs & need::ASSERTED_IDENTITY;
+    let keep = image.config.needs & (need::ASSERTED_IDENTITY | need::CALLED_FROM_TO);
     image.config.needs = need::INSPECT | need::TCP | keep;
     image.config.texts = 0;
     image.rows.fill([0; RULE_WORDS]);

@@ -1,14 +1,19 @@
 //! What the engine read in a message, as text.
 
+use std::collections::HashSet;
+
 use filter_core::{
-    layout::anomaly,
-    scratch::{Header, Kind, Number, NumberOf, Scratch, UriOf},
+    layout::{Dialog, Payload, Transport, anomaly, passport, privacy},
+    scratch::{Header, Kind, NumberOf, Scratch, UriOf},
     text::{self, Text},
 };
 use serde_json::{Map, Value, json};
 
 use super::{Facts, explanation::address};
-use crate::language::printable;
+use crate::{language::printable, numbering::number_text};
+
+/// The numbers of the caller's identities.
+pub(super) const IDENTITIES: [NumberOf; 3] = [NumberOf::From, NumberOf::Asserted, NumberOf::Preferred];
 
 /// A view of the engine's scratch after a packet.
 #[derive(Clone, Copy)]
@@ -68,11 +73,11 @@ impl<'a> Reading<'a> {
         text::span(&self.scratch.message, of).map(|span| unfolded(self.scratch.trimmed(span)))
     }
 
-    /// The digits of a number in its normal form.
+    /// A number in its normal form: its digits, or the URN of an emergency service.
     #[must_use]
     pub fn number(&self, of: NumberOf) -> Option<String> {
         let number = *self.scratch.message.number(of);
-        (self.is_sip() && number.key != 0).then(|| digits(&number))
+        if self.is_sip() { number_text(number.key) } else { None }
     }
 
     /// A number's format.
@@ -100,6 +105,52 @@ impl<'a> Reading<'a> {
     #[must_use]
     pub fn neighbor(&self) -> bool {
         self.scratch.message.neighbor != 0
+    }
+
+    /// The different numbers among the caller's identities.
+    #[must_use]
+    pub fn identities(&self) -> Vec<String> {
+        let mut numbers: Vec<String> = IDENTITIES.into_iter().filter_map(|of| self.number(of)).collect();
+        let mut seen = HashSet::new();
+        numbers.retain(|number| seen.insert(number.clone()));
+        numbers
+    }
+
+    /// What the caller withholds; `none` if that is nothing.
+    #[must_use]
+    pub fn privacy(&self) -> Vec<&'static str> {
+        let bits = self.scratch.message.privacy;
+        let none = (bits & !privacy::CRITICAL == 0).then_some("none");
+        none.into_iter().chain(privacy::names(bits)).collect()
+    }
+
+    /// The kinds of PASSporT; `none` if there is none.
+    #[must_use]
+    pub fn passports(&self) -> Vec<&'static str> {
+        let bits = self.scratch.message.passports;
+        let none = (bits == 0).then_some("none");
+        none.into_iter().chain(passport::names(bits)).collect()
+    }
+
+    /// Whether the message is within a dialog.
+    #[must_use]
+    pub fn dialog(&self) -> &'static str {
+        if self.scratch.message.to_tag != 0 { Dialog::Within } else { Dialog::Initial }.name()
+    }
+
+    /// What the packet carries, as rules see it; None if the payload has not been examined.
+    #[must_use]
+    pub fn payload(&self) -> Option<&'static str> {
+        let is_stream = self.scratch.packet.transport != Transport::Udp;
+        let payload = match self.scratch.message.kind {
+            Kind::Request | Kind::Response => Payload::Sip,
+            Kind::KeepAlive => Payload::KeepAlive,
+            Kind::Stun if !is_stream => Payload::Stun,
+            Kind::Unread => return None,
+            Kind::NotSip if !is_stream => Payload::Other,
+            _ => Payload::None,
+        };
+        Some(payload.name())
     }
 
     /// What is wrong with the message.
@@ -134,11 +185,18 @@ impl<'a> Reading<'a> {
             "forwarded": self.number(NumberOf::Forwarded),
             "from_number": self.number(NumberOf::From),
             "asserted_number": self.number(NumberOf::Asserted),
+            "preferred_number": self.number(NumberOf::Preferred),
+            "to_number": self.number(NumberOf::To),
+            "any_identity": self.identities(),
             "calling_format": self.format(NumberOf::Calling),
             "called_format": self.format(NumberOf::Called),
+            "calling_privacy": sip.then(|| self.privacy()),
             "attestation": sip.then(|| self.attestation()),
+            "passport": sip.then(|| self.passports()),
             "verstat": sip.then(|| self.verstat()),
             "neighbor": sip.then(|| self.neighbor()),
+            "dialog": sip.then(|| self.dialog()),
+            "payload": self.payload(),
             "anomaly": self.anomalies(),
         }));
         scopes.extend(Text::ALL.map(|text| (text.name().to_owned(), self.text(text).into())));
@@ -163,16 +221,21 @@ impl<'a> Reading<'a> {
             "subject": self.header(Header::Subject),
             "from_display": self.text(Text::FromDisplay),
             "pai_user": self.user(UriOf::Asserted),
+            "ppi_user": self.user(UriOf::Preferred),
             "rpid_user": self.user(UriOf::RemoteParty),
             "diversion_user": self.user(UriOf::Diversion),
             "history_user": self.user(UriOf::History),
             "attestation": self.is_sip().then(|| self.attestation()),
+            "passports": self.is_sip().then(|| self.passports()),
             "verstat": self.is_sip().then(|| self.verstat()),
             "calling": self.number(NumberOf::Calling),
             "called": self.number(NumberOf::Called),
             "forwarded": self.number(NumberOf::Forwarded),
             "calling_format": self.format(NumberOf::Calling),
             "called_format": self.format(NumberOf::Called),
+            "calling_privacy": self.is_sip().then(|| self.privacy()),
+            "dialog": self.is_sip().then(|| self.dialog()),
+            "payload": self.payload(),
             "neighbor": self.is_sip().then(|| self.neighbor()),
             "sdp_session": self.text(Text::SdpSession),
             "body": self.text(Text::Body),
@@ -189,15 +252,6 @@ impl<'a> Reading<'a> {
 /// The members of a value that is a JSON object.
 fn object(value: Value) -> Map<String, Value> {
     if let Value::Object(members) = value { members } else { Map::new() }
-}
-
-/// The digits of a number's key.
-fn digits(number: &Number) -> String {
-    (0..16)
-        .map(|index| (number.key >> (60 - 4 * index) & 0xf) as u8)
-        .take_while(|&nibble| nibble < 10)
-        .map(|nibble| char::from(b'0' + nibble))
-        .collect()
 }
 
 /// A header's value, unfolded: line ends are removed, the white space after them stays.

@@ -4,7 +4,7 @@
 //! `ringfence check` accepts. A schema sees one file and no lists: it accepts much that `check` rejects.
 
 use filter_core::{
-    layout::{Attestation, Method, NumberFormat, Transport, Verstat, anomaly},
+    layout::{Attestation, Dialog, Method, NumberFormat, Payload, Transport, Verstat, anomaly, passport, privacy},
     limits::{MAX_PORTS, MAX_RULES},
 };
 use serde_json::{Map, Value, json};
@@ -183,6 +183,7 @@ fn numbering() -> Value {
             "international_prefix": digits("Dialled before international numbers.", 15),
             "national_prefix": digits("Dialled before national numbers, where there is such a prefix.", 15),
             "bare": described(words(&["national", "e164"]), "What other digits are: national numbers, or E.164 without the plus."),
+            "called_from": described(words(&["request", "to"]), "Where the called number is: in the Request-URI (in To if that has no user part), or always in To."),
             "neighbor_digits": {
                 "description": "How many first digits neighbours share.",
                 "type": "integer",
@@ -356,13 +357,23 @@ fn values(scope: Scope) -> Value {
     let pattern = |pattern: &str| one_or_more(&json!({ "type": "string", "pattern": pattern }));
     match scope {
         Scope::Anomaly => one_or_more(&names(&anomaly::NAMES)),
+        Scope::AnyIdentity
+        | Scope::Destination
+        | Scope::Number(_)
+        | Scope::Source
+        | Scope::Text(_)
+        | Scope::Upstream => strings(),
         Scope::Attestation => one_or_more(&names(&Attestation::NAMES)),
+        Scope::CallingPrivacy => flags(&privacy::NAMES),
         Scope::Country(_) => pattern(COUNTRY),
-        Scope::Destination | Scope::Number(_) | Scope::Source | Scope::Text(_) | Scope::Upstream => strings(),
+        Scope::Dialog => one_or_more(&names(&Dialog::NAMES)),
         Scope::Format(_) => one_or_more(&names(&NumberFormat::NAMES)),
         // The first is for packets without a message.
         Scope::Method => one_or_more(&names(&Method::NAMES[Method::Response.index()..])),
         Scope::Neighbor => one_or_single(json!({ "type": "boolean" })),
+        Scope::Passport => flags(&passport::NAMES),
+        // The first is for packets about which nothing can be said.
+        Scope::Payload => one_or_more(&names(&Payload::NAMES[Payload::Sip.index()..])),
         Scope::Port => one_or_more(&json!({ "$ref": "#/$defs/port" })),
         Scope::Region(_) => pattern(REGION),
         Scope::Reputation => {
@@ -372,6 +383,11 @@ fn values(scope: Scope) -> Value {
         Scope::Transport => one_or_more(&names(&Transport::NAMES)),
         Scope::Verstat => one_or_more(&names(&Verstat::NAMES)),
     }
+}
+
+/// Names of bits, or `none`.
+fn flags(bits: &[&str]) -> Value {
+    one_or_more(&names(&[&["none"], bits].concat()))
 }
 
 /// One value, by itself or alone in an array.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    AddressEntry, AddressList, Comparison, Condition, NumberEntry, NumberList, PatternEntry, PatternList, Test,
+    AddressEntry, AddressList, Comparison, Condition, Identity, NumberEntry, NumberList, PatternEntry, PatternList,
+    Test,
 };
 
 /// Lists with more entries are not compared entry by entry: only the same list is known to cover them.
@@ -41,19 +42,30 @@ fn covers(wide: &Test, narrow: &Test) -> bool {
     }
     match (wide, narrow) {
         (Test::Anomaly(wide), Test::Anomaly(narrow)) => wide & narrow == *narrow,
+        // Each of the numbers is that of one of the identities.
+        (
+            Test::AnyIdentity(wide),
+            Test::AnyIdentity(narrow)
+            | Test::Number(Identity::Asserted | Identity::Calling | Identity::From | Identity::Preferred, narrow),
+        ) => covers_lists(wide, narrow, |list: &NumberList| &list.entries, covers_number),
         (Test::Attestation(wide), Test::Attestation(narrow)) => subset(wide, narrow),
+        (Test::CallingPrivacy(wide), Test::CallingPrivacy(narrow)) | (Test::Passport(wide), Test::Passport(narrow)) => {
+            wide.bits & narrow.bits == narrow.bits && (wide.none || !narrow.none)
+        }
         (Test::Country(identity, wide), Test::Country(other, narrow))
         | (Test::Region(identity, wide), Test::Region(other, narrow))
         | (Test::Spid(identity, wide), Test::Spid(other, narrow)) => identity == other && subset(wide, narrow),
         (Test::Destination(wide), Test::Destination(narrow)) | (Test::Source(wide), Test::Source(narrow)) => {
             covers_addresses(wide, narrow)
         }
+        (Test::Dialog(wide), Test::Dialog(narrow)) => subset(wide, narrow),
         (Test::Format(identity, wide), Test::Format(other, narrow)) => identity == other && subset(wide, narrow),
         (Test::Method(wide), Test::Method(narrow)) => subset(wide, narrow),
         (Test::Neighbor(wide), Test::Neighbor(narrow)) => wide == narrow,
         (Test::Number(identity, wide), Test::Number(other, narrow)) => {
             identity == other && covers_lists(wide, narrow, |list: &NumberList| &list.entries, covers_number)
         }
+        (Test::Payload(wide), Test::Payload(narrow)) => subset(wide, narrow),
         (Test::Port(wide), Test::Port(narrow)) => subset(wide, narrow),
         (Test::Reputation(_, comparison, threshold), Test::Reputation(_, other, narrow)) => {
             let (from, to) = scores(*comparison, *threshold);
@@ -68,13 +80,18 @@ fn covers(wide: &Test, narrow: &Test) -> bool {
         (Test::Verstat(wide), Test::Verstat(narrow)) => subset(wide, narrow),
         (
             Test::Anomaly(_)
+            | Test::AnyIdentity(_)
             | Test::Attestation(_)
+            | Test::CallingPrivacy(_)
             | Test::Country(..)
             | Test::Destination(_)
+            | Test::Dialog(_)
             | Test::Format(..)
             | Test::Method(_)
             | Test::Neighbor(_)
             | Test::Number(..)
+            | Test::Passport(_)
+            | Test::Payload(_)
             | Test::Port(_)
             | Test::Region(..)
             | Test::Reputation(..)

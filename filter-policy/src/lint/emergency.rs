@@ -1,6 +1,6 @@
 //! Emergency calls that rules could drop.
 
-use filter_core::layout::Method;
+use filter_core::layout::{Dialog, Method, Payload};
 
 use super::{
     Linter,
@@ -24,7 +24,8 @@ impl Linter<'_> {
             |rule: &Rule| rule.action == Action::Whitelist && Traffic::CallsTo(number).always_matches(rule);
         let pinhole = self.policy.rules.iter().position(is_pinhole);
         let blocker = self.policy.rules.iter().position(|rule| can_block_call(rule, number));
-        let help = format!("make the first rule: match.called = [\"{digits}$\"], action = \"whitelist\"");
+        let help =
+            format!("make the first rule: match.called = [\"{digits}$\", \"urn:service:sos\"], action = \"whitelist\"");
         match (pinhole, blocker) {
             (None, Some(blocker)) => {
                 let span = self.source.rules[blocker].name.span.clone();
@@ -79,6 +80,8 @@ fn exactly(digits: &str) -> NumberEntry {
 /// True if a rule can drop calls to a short code.
 fn can_block_call(rule: &Rule, number: NumberEntry) -> bool {
     let can_match = |condition: &Condition| match &condition.test {
+        Test::Dialog(named) => named.contains(&Dialog::Initial) != condition.negated,
+        Test::Payload(named) => named.contains(&Payload::Sip) != condition.negated,
         Test::Method(methods) => methods.contains(&MethodName(Method::Invite)) != condition.negated,
         Test::Number(Identity::Called, _) => Traffic::CallsTo(number).has_value(&condition.test) != condition.negated,
         // A short code has no country, no region, and no holder.
@@ -86,12 +89,15 @@ fn can_block_call(rule: &Rule, number: NumberEntry) -> bool {
             condition.negated
         }
         Test::Anomaly(_)
+        | Test::AnyIdentity(_)
         | Test::Attestation(_)
+        | Test::CallingPrivacy(_)
         | Test::Country(..)
         | Test::Destination(_)
         | Test::Format(..)
         | Test::Neighbor(_)
         | Test::Number(..)
+        | Test::Passport(_)
         | Test::Port(_)
         | Test::Region(..)
         | Test::Reputation(..)

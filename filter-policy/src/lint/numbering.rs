@@ -20,11 +20,20 @@ impl Linter<'_> {
             return;
         }
         let is_about_numbers = |scope| match scope {
-            Scope::Country(_) | Scope::Format(_) | Scope::Neighbor | Scope::Number(_) | Scope::Region(_) => true,
+            Scope::AnyIdentity
+            | Scope::Country(_)
+            | Scope::Format(_)
+            | Scope::Neighbor
+            | Scope::Number(_)
+            | Scope::Region(_) => true,
             Scope::Anomaly
             | Scope::Attestation
+            | Scope::CallingPrivacy
             | Scope::Destination
+            | Scope::Dialog
             | Scope::Method
+            | Scope::Passport
+            | Scope::Payload
             | Scope::Port
             | Scope::Reputation
             | Scope::Source

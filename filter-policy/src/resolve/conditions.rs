@@ -1,8 +1,10 @@
 //! The conditions of a rule: what each scope makes of its values.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
-use filter_core::layout::{Attestation, Method, NumberFormat, Transport, Verstat, anomaly};
+use filter_core::layout::{
+    Attestation, Dialog, Method, NumberFormat, Payload, Transport, Verstat, anomaly, passport, privacy,
+};
 
 use super::{Resolver, sets::List};
 use crate::{
@@ -12,7 +14,7 @@ use crate::{
         source::{self, Located, Scalar, Values},
     },
     lists,
-    model::{AddressList, Comparison, Condition, MethodName, Numbering, Test},
+    model::{AddressList, Comparison, Condition, Flags, MethodName, Numbering, Test},
     numbering,
 };
 
@@ -27,12 +29,18 @@ impl Resolver<'_> {
                 let bits = self.named(key, values, Code::UnknownAnomaly, &anomaly::NAMES, |index| 1_u32 << index)?;
                 Test::Anomaly(bits.into_iter().fold(0, |all, bit| all | bit))
             }
+            Scope::AnyIdentity => Test::AnyIdentity(non_empty(self.numbers(key, values, numbering))?),
             Scope::Attestation => {
                 let claim = |index| Attestation::ALL[index];
                 Test::Attestation(self.named(key, values, Code::BadValue, &Attestation::NAMES, claim)?)
             }
+            Scope::CallingPrivacy => Test::CallingPrivacy(self.flags(key, values, &privacy::NAMES)?),
             Scope::Country(identity) => Test::Country(identity, self.countries(key, values)?),
             Scope::Destination => Test::Destination(non_empty(self.addresses(key, values))?),
+            Scope::Dialog => {
+                let place = |index| Dialog::ALL[index];
+                Test::Dialog(self.named(key, values, Code::BadValue, &Dialog::NAMES, place)?)
+            }
             Scope::Format(identity) => {
                 let format = |index| NumberFormat::ALL[index];
                 Test::Format(identity, self.named(key, values, Code::UnknownFormat, &NumberFormat::NAMES, format)?)
@@ -40,6 +48,8 @@ impl Resolver<'_> {
             Scope::Method => Test::Method(self.methods(key, values)?),
             Scope::Neighbor => Test::Neighbor(self.neighbor(values)?),
             Scope::Number(identity) => Test::Number(identity, non_empty(self.numbers(key, values, numbering))?),
+            Scope::Passport => Test::Passport(self.flags(key, values, &passport::NAMES)?),
+            Scope::Payload => Test::Payload(self.payloads(key, values)?),
             Scope::Port => Test::Port(self.condition_ports(values)?),
             Scope::Region(identity) => Test::Region(identity, self.regions(key, values)?),
             Scope::Reputation => self.reputation(values)?,
@@ -80,6 +90,21 @@ impl Resolver<'_> {
             }
         }
         (found.len() == values.value.len()).then_some(found)
+    }
+
+    /// Names of bits, or `none`.
+    fn flags(&mut self, key: &str, values: &Values, bits: &[&str]) -> Option<Flags> {
+        let names: Vec<&str> = iter::once("none").chain(bits.iter().copied()).collect();
+        let found = self.named(key, values, Code::BadValue, &names, |index| index)?;
+        let bits = found.iter().filter_map(|index| index.checked_sub(1)).fold(0, |bits, bit| bits | 1 << bit);
+        Some(Flags { none: found.contains(&0), bits })
+    }
+
+    fn payloads(&mut self, key: &str, values: &Values) -> Option<Vec<Payload>> {
+        // `Payload::None` cannot be matched.
+        const FIRST: usize = Payload::Sip.index();
+        let payload = |index| Payload::ALL[FIRST + index];
+        self.named(key, values, Code::BadValue, &Payload::NAMES[FIRST..], payload)
     }
 
     fn methods(&mut self, key: &str, values: &Values) -> Option<Vec<MethodName>> {

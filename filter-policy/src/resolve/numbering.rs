@@ -39,6 +39,7 @@ impl Resolver<'_> {
             international_prefix,
             national_prefix,
             bare_national: written.bare.as_ref().is_some_and(|word| word.value == "national"),
+            called_from_to: written.called_from.as_ref().is_some_and(|word| word.value == "to"),
             neighbor_digits: self.neighbor_digits(written.neighbor_digits.as_ref()),
             asserted_identity_from: Vec::new(),
             ranges: self.ranges(source),

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, net::IpAddr};
 
 use filter_core::{
-    layout::{Per, Transport, anomaly},
+    layout::{Dialog, Payload, Per, Transport, anomaly},
     reason::{Reason, Verdict},
     scratch::Kind,
 };
@@ -169,6 +169,22 @@ fn readings(packet: &Packet, message: &Message) -> Readings {
         called_format: message.called_format,
         attestation: message.attestation,
         verstat: message.verstat,
+        payload: payload(packet.transport, message.kind),
+        privacy: message.privacy,
+        dialog: if message.to_tag { Dialog::Within } else { Dialog::Initial },
+        passports: message.passports,
         exceeded: Vec::new(),
+    }
+}
+
+/// What the packet carries. A TCP segment without a start line may be the rest of a message: nothing is said about it.
+pub fn payload(transport: Transport, kind: Kind) -> Payload {
+    let is_stream = transport != Transport::Udp;
+    match kind {
+        Kind::Request | Kind::Response => Payload::Sip,
+        Kind::KeepAlive => Payload::KeepAlive,
+        Kind::Stun if !is_stream => Payload::Stun,
+        Kind::NotSip if !is_stream => Payload::Other,
+        _ => Payload::None,
     }
 }

@@ -4,7 +4,7 @@
 use std::{cell::RefCell, collections::HashMap, net::IpAddr, sync::Arc};
 
 use filter_core::{
-    layout::{Attestation, Method, NumberFormat, Per, TEXTS, Transport, Verstat},
+    layout::{Attestation, Dialog, Method, NumberFormat, Payload, Per, TEXTS, Transport, Verstat, privacy},
     reason::{Reason, Verdict},
 };
 use filter_policy::language::{action::Action, stage::Stage};
@@ -26,6 +26,8 @@ pub struct Readings {
     pub is_message: bool,
     /// Bits of `filter_core::layout::anomaly`; 0 if there was nothing to read (TLS, a segment without payload).
     pub anomalies: u32,
+    /// What the packet carries; `Payload::None` if nothing can be said about it, and no condition on the payload holds.
+    pub payload: Payload,
     pub method: Method,
     /// Indexed by `Text`; none if the message has no such value.
     pub texts: [Option<Vec<u8>>; TEXTS],
@@ -34,6 +36,11 @@ pub struct Readings {
     pub called_format: NumberFormat,
     pub attestation: Attestation,
     pub verstat: Verstat,
+    /// Bits of `filter_core::layout::privacy`.
+    pub privacy: u32,
+    pub dialog: Dialog,
+    /// Bits of `filter_core::layout::passport`.
+    pub passports: u32,
     /// Rules whose rate is currently exceeded.
     pub exceeded: Vec<usize>,
 }
@@ -48,6 +55,7 @@ impl Default for Readings {
             port: 5060,
             is_message: true,
             anomalies: 0,
+            payload: Payload::Sip,
             method: Method::Invite,
             texts: std::array::from_fn(|_| None),
             numbers: Numbers::default(),
@@ -55,6 +63,9 @@ impl Default for Readings {
             called_format: NumberFormat::Missing,
             attestation: Attestation::None,
             verstat: Verstat::None,
+            privacy: 0,
+            dialog: Dialog::Initial,
+            passports: 0,
             exceeded: Vec::new(),
         }
     }
@@ -83,6 +94,8 @@ impl Numbers {
             Identity::Calling => self.calling.as_deref(),
             Identity::Forwarded => self.forwarded.as_deref(),
             Identity::From => self.from.as_deref(),
+            Identity::Preferred => self.preferred.as_deref(),
+            Identity::To => self.to.as_deref(),
         }
     }
 }
@@ -153,12 +166,15 @@ pub fn holds(policy: &Policy, condition: &Condition, readings: &Readings) -> boo
         Test::Transport(transports) => transports.contains(&readings.transport),
         Test::Port(ports) => ports.contains(&readings.port),
         Test::Anomaly(bits) => readings.anomalies & bits != 0,
+        Test::Payload(_) if readings.payload == Payload::None => return false,
+        Test::Payload(payloads) => payloads.contains(&readings.payload),
         _ if !readings.is_message => return false,
         Test::Method(methods) => methods.iter().any(|method| method.0 == readings.method),
         Test::Text(text, lists) => readings.texts[text.index()].as_ref().is_some_and(|value| in_patterns(lists, value)),
         Test::Number(identity, lists) => {
             readings.numbers.of(*identity).is_some_and(|number| !scores(lists, number).is_empty())
         }
+        Test::AnyIdentity(lists) => readings.numbers.identities.iter().any(|number| !scores(lists, number).is_empty()),
         Test::Country(identity, codes) => {
             let number = readings.numbers.of(*identity);
             number.and_then(|number| facts(policy, number).country).is_some_and(|country| codes.contains(&country))
@@ -186,9 +202,21 @@ pub fn holds(policy: &Policy, condition: &Condition, readings: &Readings) -> boo
         }
         Test::Attestation(attestations) => attestations.contains(&readings.attestation),
         Test::Verstat(verstats) => verstats.contains(&readings.verstat),
+        Test::CallingPrivacy(flags) => {
+            // `critical` alone withholds nothing.
+            let withheld: Vec<&str> = privacy::names(readings.privacy).filter(|name| *name != "critical").collect();
+            (flags.none && withheld.is_empty()) || has_any(readings.privacy, flags.bits)
+        }
+        Test::Passport(flags) => (flags.none && readings.passports == 0) || has_any(readings.passports, flags.bits),
+        Test::Dialog(dialogs) => dialogs.contains(&readings.dialog),
         Test::Neighbor(wanted) => *wanted == neighbors(policy, readings),
     };
     holds != condition.negated
+}
+
+/// True if one of the bits that are wanted is set.
+fn has_any(bits: u32, wanted: u32) -> bool {
+    (0..32).any(|bit| bits >> bit & 1 == 1 && wanted >> bit & 1 == 1)
 }
 
 fn neighbors(policy: &Policy, readings: &Readings) -> bool {

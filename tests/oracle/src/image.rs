@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use filter_core::{
-    layout::{Action, Dimension, Node, RuleSet, TEXTS, Trie, anomaly, rule_flag},
+    layout::{Action, Dimension, Node, RuleSet, TEXTS, Trie, anomaly, need, rule_flag},
     limits::RULE_WORDS,
     reason::Reason,
     trie::{Tables, lookup, number_key},
@@ -67,6 +67,7 @@ pub fn evaluate(image: &Image, readings: &Readings, exceeded: &[usize]) -> Outco
         .position(|port| (port.port, port.transport) == (readings.port, readings.transport))
         .expect("the packet is for a signalling port");
     narrow(Dimension::Service, service as u32);
+    narrow(Dimension::Payload, u32::from(readings.payload.number()));
     if readings.is_message {
         narrow(Dimension::Method, u32::from(readings.method.number()));
         let numbers = [
@@ -75,6 +76,8 @@ pub fn evaluate(image: &Image, readings: &Readings, exceeded: &[usize]) -> Outco
             (Dimension::Forwarded, Identity::Forwarded),
             (Dimension::FromNumber, Identity::From),
             (Dimension::AssertedNumber, Identity::Asserted),
+            (Dimension::PreferredNumber, Identity::Preferred),
+            (Dimension::ToNumber, Identity::To),
         ];
         for (dimension, identity) in numbers {
             narrow(dimension, number_class(image, readings.numbers.of(identity)));
@@ -84,6 +87,12 @@ pub fn evaluate(image: &Image, readings: &Readings, exceeded: &[usize]) -> Outco
         narrow(Dimension::Attestation, u32::from(readings.attestation.number()));
         narrow(Dimension::Verstat, u32::from(readings.verstat.number()));
         narrow(Dimension::Neighbor, u32::from(neighbors(image, readings)));
+        narrow(Dimension::CallingPrivacy, readings.privacy);
+        narrow(Dimension::Dialog, u32::from(readings.dialog.number()));
+        narrow(Dimension::Passport, readings.passports);
+        if config.needs & need::ANY_IDENTITY != 0 {
+            narrow_identities(image, &mut candidates, &readings.numbers.identities);
+        }
         for text in (0..TEXTS).filter(|text| config.texts & (1 << text) != 0) {
             narrow_text(image, &mut candidates, text, readings.texts[text].as_deref());
         }
@@ -128,6 +137,17 @@ fn narrow_anomalies(image: &Image, candidates: &mut RuleSet, anomalies: u32) {
     let mut hits = [0; RULE_WORDS];
     for bit in (0..anomaly::COUNT).filter(|bit| anomalies & (1 << bit) != 0) {
         pair(image, first + 1 + 2 * bit, &mut hits, candidates);
+    }
+    for word in 0..RULE_WORDS {
+        candidates[word] &= image.rows[first][word] | hits[word];
+    }
+}
+
+fn narrow_identities(image: &Image, candidates: &mut RuleSet, identities: &[String]) {
+    let first = image.config.identity_row as usize;
+    let mut hits = [0; RULE_WORDS];
+    for number in identities {
+        pair(image, first + 1 + 2 * number_class(image, Some(number)) as usize, &mut hits, candidates);
     }
     for word in 0..RULE_WORDS {
         candidates[word] &= image.rows[first][word] | hits[word];

@@ -15,11 +15,13 @@ pub(crate) fn fixture(policy: &Policy, inspect: bool, packets: &[Packet], differ
         writeln!(text, "{}\n\ndefault drop: {}, everything is read: {inspect}", difference.what, policy.default_drop);
     let _ = writeln!(
         text,
-        "country_code {:?}, international_prefix {:?}, national_prefix {:?}, bare national: {}, neighbours share {}",
+        "country_code {:?}, international_prefix {:?}, national_prefix {:?}, bare national: {}, called from To: {}, neighbours \
+         share {}",
         numbering.country_code,
         numbering.international_prefix,
         numbering.national_prefix,
         numbering.bare_national,
+        numbering.called_from_to,
         numbering.neighbor_digits
     );
     for range in &numbering.ranges {
@@ -45,7 +47,7 @@ pub(crate) fn fixture(policy: &Policy, inspect: bool, packets: &[Packet], differ
             let not = if condition.negated { "not." } else { "" };
             let values = match &condition.test {
                 Test::Source(lists) | Test::Destination(lists) => format!("{:?}", addresses(lists)),
-                Test::Number(_, lists) => {
+                Test::AnyIdentity(lists) | Test::Number(_, lists) => {
                     let entries = lists.iter().flat_map(|list| &list.entries);
                     let entry = |entry: &NumberEntry| digits(entry) + if entry.exact { "$" } else { "" };
                     format!("{:?}", entries.map(entry).collect::<Vec<_>>())
@@ -63,6 +65,10 @@ pub(crate) fn fixture(policy: &Policy, inspect: bool, packets: &[Packet], differ
                 | Test::Format(..)
                 | Test::Reputation(..)
                 | Test::Attestation(_)
+                | Test::CallingPrivacy(_)
+                | Test::Dialog(_)
+                | Test::Passport(_)
+                | Test::Payload(_)
                 | Test::Verstat(_)
                 | Test::Neighbor(_)
                 | Test::Anomaly(_)) => format!("{other:?}"),

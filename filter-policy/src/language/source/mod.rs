@@ -27,6 +27,7 @@ pub const NUMBERING_KEYS: &[&str] = &[
     "international_prefix",
     "national_prefix",
     "bare",
+    "called_from",
     "neighbor_digits",
     "asserted_identity_from",
     "ranges",
@@ -117,6 +118,8 @@ pub(crate) struct Numbering {
     pub(crate) national_prefix: Option<Located<String>>,
     /// "national" or "e164"; the latter if none.
     pub(crate) bare: Option<Located<String>>,
+    /// "request" or "to"; the former if none.
+    pub(crate) called_from: Option<Located<String>>,
     /// How many leading digits neighbours share, 1 to 15; 6 if none.
     pub(crate) neighbor_digits: Option<Located<i64>>,
     /// Sources whose P-Asserted-Identity is trusted: addresses, CIDRs and address sets.

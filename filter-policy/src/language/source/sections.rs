@@ -83,6 +83,7 @@ impl Reader<'_> {
                 "international_prefix" => numbering.international_prefix = self.digits(key, value),
                 "national_prefix" => numbering.national_prefix = self.digits(key, value),
                 "bare" => numbering.bare = self.word(key, value, &["national", "e164"]),
+                "called_from" => numbering.called_from = self.word(key, value, &["request", "to"]),
                 "neighbor_digits" => numbering.neighbor_digits = self.integer(key, value),
                 "asserted_identity_from" => numbering.asserted_identity_from = self.values(key, value),
                 "ranges" => numbering.ranges = self.values(key, value),

@@ -2,10 +2,10 @@
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
-use filter_core::layout::{NumberFormat, Per, TEXTS, Transport};
+use filter_core::layout::{Dialog, NumberFormat, Payload, Per, TEXTS, Transport, passport, privacy};
 use filter_policy::language::action::Action;
 use filter_policy::model::{
-    AddressEntry, AddressList, Condition, Identity, MethodName, NumberEntry, NumberList, NumberRange, Numbering,
+    AddressEntry, AddressList, Condition, Flags, Identity, MethodName, NumberEntry, NumberList, NumberRange, Numbering,
     Origin, Over, PatternEntry, PatternList, Policy, Rule, Test,
 };
 use proptest::{
@@ -37,6 +37,7 @@ pub fn policy(rules: usize) -> impl Strategy<Value = Policy> {
                     international_prefix: "011".into(),
                     national_prefix: String::new(),
                     bare_national: false,
+                    called_from_to: false,
                     neighbor_digits,
                     asserted_identity_from,
                     ranges,
@@ -57,7 +58,7 @@ pub fn policy(rules: usize) -> impl Strategy<Value = Policy> {
     })
 }
 
-/// A rule can have one positive condition on a text, and one on anomalies: further ones are negated.
+/// A rule can have one positive condition on a text, one on anomalies and one on any identity: further ones are negated.
 fn expressible(conditions: Vec<(Test, bool)>) -> Vec<Condition> {
     let mut asked = Vec::new();
     conditions
@@ -66,6 +67,7 @@ fn expressible(conditions: Vec<(Test, bool)>) -> Vec<Condition> {
             let scope = match &test {
                 Test::Text(text, _) => Some(text.index()),
                 Test::Anomaly(_) => Some(TEXTS),
+                Test::AnyIdentity(_) => Some(TEXTS + 1),
                 Test::Source(_)
                 | Test::Destination(_)
                 | Test::Transport(_)
@@ -78,6 +80,10 @@ fn expressible(conditions: Vec<(Test, bool)>) -> Vec<Condition> {
                 | Test::Format(..)
                 | Test::Reputation(..)
                 | Test::Attestation(_)
+                | Test::CallingPrivacy(_)
+                | Test::Dialog(_)
+                | Test::Passport(_)
+                | Test::Payload(_)
                 | Test::Verstat(_)
                 | Test::Neighbor(_) => None,
             };
@@ -141,6 +147,7 @@ fn test(
             .prop_map(|methods| Test::Method(methods.into_iter().map(MethodName).collect())),
         4 => (select(&TEXT_SCOPES[..]), pattern_lists).prop_map(|(text, lists)| Test::Text(text, lists)),
         4 => (identity(), number_lists.clone()).prop_map(|(identity, lists)| Test::Number(identity, lists)),
+        2 => number_lists.clone().prop_map(Test::AnyIdentity),
         2 => (identity(), names(&COUNTRIES)).prop_map(|(identity, codes)| Test::Country(identity, codes)),
         1 => (identity(), names(&REGIONS)).prop_map(|(identity, codes)| Test::Region(identity, codes)),
         1 => (identity(), names(&SPIDS)).prop_map(|(identity, codes)| Test::Spid(identity, codes)),
@@ -151,8 +158,16 @@ fn test(
         1 => subsequence(&ATTESTATIONS[..], 1..3).prop_map(Test::Attestation),
         1 => subsequence(&VERSTATS[..], 1..3).prop_map(Test::Verstat),
         1 => any::<bool>().prop_map(Test::Neighbor),
+        1 => flags(privacy::COUNT).prop_map(Test::CallingPrivacy),
+        1 => flags(passport::COUNT).prop_map(Test::Passport),
+        1 => subsequence(&Dialog::ALL[..], 1..=2).prop_map(Test::Dialog),
+        1 => subsequence(&Payload::ALL[Payload::Sip.index()..], 1..=3).prop_map(Test::Payload),
         2 => (0..1u32 << 12).prop_map(|bits| Test::Anomaly(bits & 0xa5)),
     ]
+}
+
+fn flags(count: usize) -> impl Strategy<Value = Flags> {
+    (any::<bool>(), 0..1u32 << count, 0..1u32 << count).prop_map(|(none, one, other)| Flags { none, bits: one & other })
 }
 
 fn address_list() -> impl Strategy<Value = Arc<AddressList>> {

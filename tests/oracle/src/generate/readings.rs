@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use filter_core::layout::TEXTS;
+use filter_core::layout::{Dialog, Payload, TEXTS, passport, privacy};
 use proptest::{
     collection::vec,
     option,
@@ -41,16 +41,23 @@ pub fn readings() -> impl Strategy<Value = Readings> {
         option::weighted(0.3, number()),
         option::weighted(0.8, number()),
         option::weighted(0.3, number()),
+        option::weighted(0.3, number()),
+        option::weighted(0.8, number()),
+        vec(number(), 0..4),
     )
-        .prop_map(|(calling, called, forwarded, from, asserted)| Numbers {
+        .prop_map(|(calling, called, forwarded, from, asserted, preferred, to, identities)| Numbers {
             calling,
             called,
             forwarded,
             from,
             asserted,
-            ..Numbers::default()
+            preferred,
+            to,
+            identities,
         });
-    let packet = (address(), address(), select(&PORTS[..]), prop::bool::weighted(0.9));
+    // Mostly messages.
+    let payload = prop_oneof![9 => Just(Payload::Sip), 1 => select(&Payload::ALL[..])];
+    let packet = (address(), address(), select(&PORTS[..]), payload);
     let anomalies = prop_oneof![6 => Just(0), 3 => 0..1u32 << 12];
     let message = (
         select(&METHODS[..]),
@@ -60,10 +67,12 @@ pub fn readings() -> impl Strategy<Value = Readings> {
         select(&FORMATS[..]),
         select(&ATTESTATIONS[..]),
         select(&VERSTATS[..]),
+        (0..1u32 << privacy::COUNT, select(&Dialog::ALL[..]), 0..1u32 << passport::COUNT),
     );
     (packet, anomalies, message, vec(0..20usize, 0..6)).prop_map(|(packet, anomalies, message, exceeded)| {
-        let (source, destination, (port, transport), is_message) = packet;
-        let (method, values, numbers, calling_format, called_format, attestation, verstat) = message;
+        let (source, destination, (port, transport), payload) = packet;
+        let (method, values, numbers, calling_format, called_format, attestation, verstat, others) = message;
+        let (privacy, dialog, passports) = others;
         let mut texts: [Option<Vec<u8>>; TEXTS] = std::array::from_fn(|_| None);
         for (scope, value) in TEXT_SCOPES.iter().zip(values) {
             texts[scope.index()] = value.map(<[u8]>::to_vec);
@@ -73,8 +82,9 @@ pub fn readings() -> impl Strategy<Value = Readings> {
             destination,
             transport,
             port,
-            is_message,
+            is_message: payload == Payload::Sip,
             anomalies,
+            payload,
             method,
             texts,
             numbers,
@@ -82,6 +92,9 @@ pub fn readings() -> impl Strategy<Value = Readings> {
             called_format,
             attestation,
             verstat,
+            privacy,
+            dialog,
+            passports,
             exceeded,
         }
     })

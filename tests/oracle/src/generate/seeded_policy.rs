@@ -71,6 +71,11 @@ fn vary(random: &mut Random, policy: &mut Policy) {
                 | Test::Format(..)
                 | Test::Reputation(..)
                 | Test::Attestation(_)
+                | Test::AnyIdentity(_)
+                | Test::CallingPrivacy(_)
+                | Test::Dialog(_)
+                | Test::Passport(_)
+                | Test::Payload(_)
                 | Test::Verstat(_)
                 | Test::Neighbor(_) => {}
             }
@@ -93,6 +98,7 @@ fn vary(random: &mut Random, policy: &mut Policy) {
         numbering.national_prefix = national.to_owned();
         numbering.bare_national = random.chance(30);
     }
+    numbering.called_from_to = random.chance(20);
 }
 
 /// A policy's image, ready to be loaded.

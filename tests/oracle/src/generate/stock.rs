@@ -71,5 +71,12 @@ pub(super) const VERSTATS: [Verstat; 3] = [Verstat::None, Verstat::TnValidationP
 pub const TEXT_SCOPES: [Text; 3] = [Text::UserAgent, Text::FromUser, Text::Body];
 pub(super) const COMPARISONS: [Comparison; 5] =
     [Comparison::AtLeast, Comparison::AtMost, Comparison::Equal, Comparison::Less, Comparison::More];
-pub(super) const IDENTITIES: [Identity; 5] =
-    [Identity::Asserted, Identity::Called, Identity::Calling, Identity::Forwarded, Identity::From];
+pub(super) const IDENTITIES: [Identity; 7] = [
+    Identity::Asserted,
+    Identity::Called,
+    Identity::Calling,
+    Identity::Forwarded,
+    Identity::From,
+    Identity::Preferred,
+    Identity::To,
+];

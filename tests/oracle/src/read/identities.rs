@@ -134,7 +134,8 @@ pub(super) fn read_identities(policy: &Policy, packet: &Packet, message: &mut Me
 
     // A request without a user part is for the number in To, as FreeSWITCH takes it.
     let is_request = message.kind == Kind::Request;
-    let called = if is_request && uris.request.user.is_empty() { &uris.to } else { &uris.request };
+    let is_in_to = policy.numbering.called_from_to || uris.request.user.is_empty();
+    let called = if is_request && is_in_to { &uris.to } else { &uris.request };
     (message.numbers.called, message.called_format) = number(called);
     message.numbers.to = number(&uris.to).0;
     message.numbers.from = number(&uris.from).0;
