@@ -42,7 +42,11 @@ mod test_lists {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{language::diagnostics::Diagnostics, model::NumberEntry, numbering::bcd};
+    use crate::{
+        language::diagnostics::Diagnostics,
+        model::NumberEntry,
+        numbering::{bcd, emergency},
+    };
 
     pub(super) const E164: NumberForm<'_> = NumberForm { national: false, country_code: "1", national_prefix: "" };
     pub(super) const NATIONAL: NumberForm<'_> = NumberForm { national: true, country_code: "1", national_prefix: "" };
@@ -54,7 +58,8 @@ mod test_lists {
     }
 
     pub(super) fn digits(entry: &NumberEntry) -> String {
-        bcd::text(entry.digits, entry.length) + if entry.exact { "$" } else { "" }
+        emergency::text(entry.digits).unwrap_or_else(|| bcd::text(entry.digits, entry.length))
+            + if entry.exact { "$" } else { "" }
     }
 
     proptest! {

@@ -297,6 +297,23 @@ mod tests {
     }
 
     #[test]
+    fn each_entry_of_a_range_has_the_score_and_the_line_of_the_range() {
+        let content = "number,score\n16055620100-16055620299,80\nurn:service:sos,20\n+1605562 0300-0301$,40\n";
+        let mut diagnostics = Diagnostics::default();
+        let numbers = numbers(&file("x.csv"), content.as_bytes(), &E164, TODAY, &mut diagnostics);
+        let read: Vec<_> = numbers.entries.iter().map(|entry| (digits(entry), entry.score, entry.line)).collect();
+        let expected = [
+            ("160556201", 80, 2),
+            ("160556202", 80, 2),
+            ("urn:service:sos", 20, 3),
+            ("16055620300$", 40, 4),
+            ("16055620301$", 40, 4),
+        ];
+        assert_eq!(read, expected.map(|(digits, score, line)| (digits.to_owned(), score, line)));
+        assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    }
+
+    #[test]
     fn reading_continues_after_a_mistake_and_reports_its_line() {
         let (entries, reported) = read("x.csv", "number\n12025550100$\nx\n\n12025550101$\n\"1\n", &E164);
         assert_eq!(entries, ["12025550100$", "12025550101$"]);
