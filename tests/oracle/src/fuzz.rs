@@ -118,7 +118,18 @@ pub fn message(data: &[u8]) {
 /// A URI, as the value of every header field that has one and as the Request-URI.
 pub fn uri(data: &[u8]) {
     let mut message = [b"INVITE ", data, b" SIP/2.0\r\n"].concat();
-    for name in ["From", "To", "P-Asserted-Identity", "Remote-Party-ID", "Diversion", "History-Info", "History-Info"] {
+    const NAMES: [&str; 9] = [
+        "From",
+        "To",
+        "Contact",
+        "P-Asserted-Identity",
+        "P-Preferred-Identity",
+        "Remote-Party-ID",
+        "Diversion",
+        "History-Info",
+        "History-Info",
+    ];
+    for name in NAMES {
         message.extend([name.as_bytes(), b": ", data, b"\r\n"].concat());
     }
     message.extend(b"\r\n");

@@ -2,7 +2,7 @@
 //!
 //! Each message goes through both, as a datagram and as a TCP segment; they must agree on everything. Needs no root.
 
-use filter_core::limits::{INSPECTED_LENGTH, MAX_HEADER_LINES};
+use filter_core::limits::INSPECTED_LENGTH;
 use ringfence_oracle::fuzz;
 use ringfence_tests::message::Message;
 
@@ -54,20 +54,50 @@ fn an_empty_last_identity_ends_before_the_body() {
     }
 }
 
+/// Numbers of lines, none of which is a limit: steps of a loop end somewhere, and the lines fill what is inspected.
+fn numbers_of_lines(bytes: usize) -> impl Iterator<Item = usize> {
+    let full = INSPECTED_LENGTH / bytes;
+    [60, 64, 124, 128, 252, 256, 508, 512, 1020, 1024, full - 40, full - 4]
+        .into_iter()
+        .flat_map(|lines| lines..lines + 6)
+}
+
 #[test]
-fn an_identity_ends_with_the_last_header_line_that_is_read() {
-    for lines in MAX_HEADER_LINES - 3..MAX_HEADER_LINES + 3 {
-        let start = "INVITE sip:a@b SIP/2.0\r\n".to_owned() + &"X: y\r\n".repeat(lines as usize);
+fn an_identity_after_any_number_of_header_lines_ends_with_its_line() {
+    for lines in numbers_of_lines("X: y\r\n".len()) {
+        let start = "INVITE sip:a@b SIP/2.0\r\n".to_owned() + &"X: y\r\n".repeat(lines);
         fuzz::message(format!("{start}Identity:\r\n {TOKEN}\r\n\r\n").as_bytes());
         fuzz::message(format!("{start}Identity:\r\n \r {TOKEN}\r\n\r\n").as_bytes());
     }
 }
 
 #[test]
-fn an_identity_is_followed_over_as_many_folded_lines_as_are_read() {
-    for lines in MAX_HEADER_LINES - 3..MAX_HEADER_LINES + 3 {
-        let folded = "\r\n ".repeat(lines as usize);
+fn an_identity_is_followed_over_any_number_of_folded_lines() {
+    for lines in numbers_of_lines("\r\n ".len()) {
+        let folded = "\r\n ".repeat(lines);
         fuzz::message(format!("INVITE sip:a@b SIP/2.0\r\nIdentity:{folded}{TOKEN}\r\n\r\n").as_bytes());
+    }
+}
+
+#[test]
+fn a_name_is_followed_over_any_number_of_folded_lines() {
+    for lines in numbers_of_lines("\r\n ".len()) {
+        let folded = "\r\n ".repeat(lines);
+        fuzz::message(format!("INVITE sip:a@b SIP/2.0\r\nFrom{folded}: <sip:12@h>\r\n\r\n").as_bytes());
+        fuzz::message(format!("INVITE{folded}sip:a@b{folded}SIP/2.0\r\nFrom: <sip:12@h>\r\n\r\n").as_bytes());
+    }
+}
+
+#[test]
+fn any_number_of_quotes_and_values_comes_before_the_last() {
+    for pairs in numbers_of_lines(8) {
+        for (pair, rest) in
+            [("\\\"", "\" <sip:12@h>"), ("\"\"", "<sip:12@h>"), ("<>,", "<sip:12@h>"), ("<<", "sip:12@h>")]
+        {
+            let value = format!("{}{}{rest}", if pair == "\\\"" { "\"" } else { "" }, pair.repeat(pairs));
+            let headers = format!("From: {value}\r\nP-Asserted-Identity: {value}\r\n");
+            fuzz::message(format!("INVITE sip:a@b SIP/2.0\r\n{headers}\r\n").as_bytes());
+        }
     }
 }
 
@@ -85,6 +115,16 @@ fn a_value_at_the_end_of_what_is_inspected_does_not_continue_at_its_start() {
     read_alike_when_cut("7 sip:a@b SIP/2.0", "Content-Length: 1");
     read_alike_when_cut("7 sip:a@b SIP/2.0", "P-Asserted-Identity: <sip:%2");
     read_alike_when_cut("B sip:a@b SIP/2.0", "Identity: e30.eyJhdHRlc3QiOiJ");
+    read_alike_when_cut(": sip:a@b SIP/2.0", "From");
+    read_alike_when_cut(": sip:a@b SIP/2.0", "From\r\n ");
+    read_alike_when_cut("=shaken sip:a@b SIP/2.0", "Identity: x;ppt");
+    read_alike_when_cut("shaken sip:a@b SIP/2.0", "Identity: x;ppt=");
+    read_alike_when_cut("=x sip:a@b SIP/2.0", "To: <sip:a@b>;tag");
+    read_alike_when_cut("x sip:a@b SIP/2.0", "To: <sip:a@b>;tag=");
+    read_alike_when_cut("called sip:a@b SIP/2.0", "Remote-Party-ID: <sip:12@h>;party=");
+    read_alike_when_cut("+1 sip:a@b SIP/2.0", "From: <tel:5550100;phone-context=");
+    read_alike_when_cut("> sip:a@b SIP/2.0", "From: <sip:12@h");
+    read_alike_when_cut("sos sip:a@b SIP/2.0", "From: <urn:service:");
 }
 
 #[test]

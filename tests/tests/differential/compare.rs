@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use filter_core::{
-    layout::{Counter, Text, address_flag, need},
+    layout::{Counter, Text, address_flag, anomaly, need},
     reason::{Reason, Verdict},
     scratch::{Extent, Header},
 };
@@ -66,7 +66,7 @@ impl Seen {
             .filter(|name| !self.reasons.contains_key(name))
             .collect();
         assert!(missing.is_empty(), "no packet was decided by: {missing:?}");
-        assert_eq!(self.anomalies.len(), 12, "anomalies by bit {:?}", self.anomalies);
+        assert_eq!(self.anomalies.len(), anomaly::COUNT, "anomalies by bit {:?}", self.anomalies);
         let Self { rules, would, early, by_source, resumed, .. } = self;
         assert!(*rules > 1000 && *would > 1000, "rules {rules}, would {would}");
         assert!(*early > 500 && *resumed > 500, "early {early}, resumed {resumed}");
@@ -113,7 +113,7 @@ pub(crate) fn check(
         seen.resumed += usize::from(pauses && has_user_agent && s.message.extent == Extent::Whole);
         seen.would += decided.would.len();
         if let Some((user, _)) = &user {
-            (0..12)
+            (0..anomaly::COUNT)
                 .filter(|bit| user.anomalies >> bit & 1 != 0)
                 .for_each(|bit| *seen.anomalies.entry(bit).or_default() += 1);
         }

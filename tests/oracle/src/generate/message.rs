@@ -67,19 +67,46 @@ pub fn message() -> impl Strategy<Value = Vec<u8>> {
         6 => (select(METHODS), uri()).prop_map(|(method, uri)| format!("{method} {uri} SIP/2.0")),
         1 => select(vec!["SIP/2.0 200 OK", "SIP/2.0 403 Forbidden", "SIP/2.0 180 ", "INVITE sip:a@b SIP/3.0", "INVITE sip:a@b"])
             .prop_map(str::to_owned),
+        1 => (
+            select(METHODS),
+            select(vec![" ", "  ", "\t", "\r\n "]),
+            uri(),
+            select(vec![" SIP/2.0x", " SIP /2.0", "\r\n SIP/2.0", " HTTP/1.1", "SIP/2.0"]),
+        )
+            .prop_map(|(method, space, uri, version)| format!("{method}{space}{uri}{version}")),
     ];
     let agent = prop_oneof![select(AGENTS).prop_map(<[u8]>::to_vec), text()];
     let agent = (name(&["User-Agent", "user-agent", "USER-AGENT "]), agent);
     let headers = (
-        option::weighted(0.95, header(&["From", "f", "FROM", "from "], ";tag=1")),
-        option::weighted(0.95, header(&["To", "t", "tO"], "")),
+        option::weighted(0.95, header(&["From", "f", "FROM", "from ", "From\r\n "], ";tag=1")),
+        option::weighted(
+            0.95,
+            (header(&["To", "t", "tO", "To\r\n "], ""), select(vec!["", "", ";tag=1", ";tag="]))
+                .prop_map(|(to, tag)| to + tag),
+        ),
         option::weighted(0.6, agent),
-        option::weighted(0.4, header(&["P-Asserted-Identity", "p-asserted-identity"], "")),
-        option::weighted(0.2, header(&["Diversion", "diversion"], ";reason=unconditional")),
+        (
+            vec(header(&["P-Asserted-Identity", "p-asserted-identity"], ""), 0..3),
+            option::weighted(0.2, header(&["P-Preferred-Identity"], "")),
+            option::weighted(0.2, header(&["Remote-Party-ID"], "")),
+            option::weighted(0.1, header(&["Remote-Party-ID"], ";party=called")),
+        )
+            .prop_map(|(asserted, preferred, remote, called)| {
+                asserted.into_iter().chain(preferred).chain(remote).chain(called).collect::<Vec<_>>()
+            }),
+        vec(header(&["Diversion", "diversion", "History-Info"], ";reason=unconditional"), 0..3),
         option::weighted(0.3, select(IDENTITIES)),
         option::weighted(
             0.1,
-            select(vec!["Privacy: id", "Subject: a\tb", "s: union", "Call-ID: second", "nonsense", "Server: ab"]),
+            select(vec![
+                "Privacy: id",
+                "Privacy: header;critical",
+                "Subject: a\tb",
+                "s: union",
+                "Call-ID: second",
+                "nonsense",
+                "Server: ab",
+            ]),
         ),
     );
     let body = prop_oneof![
@@ -96,7 +123,9 @@ pub fn message() -> impl Strategy<Value = Vec<u8>> {
                     ["Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1", "CSeq: 1 INVITE", "i: 1@a"].map(str::to_owned),
                 );
             }
-            lines.extend([from, to, asserted, diversion].into_iter().flatten());
+            lines.extend([from, to].into_iter().flatten());
+            lines.extend(asserted);
+            lines.extend(diversion);
             lines.extend(identity.map(str::to_owned));
             lines.extend(other.map(str::to_owned));
             let mut message = lines.join(end).into_bytes();
@@ -161,6 +190,8 @@ const IDENTITIES: &[&str] = &[
     "y: eyJhbGciOiJFUzI1NiJ9.eyJhdHRlc3QiOiJDIiwiZGVzdCI6e30.sig;info=<https://a>",
     "Identity: eyJhbGciOiJFUzI1NiJ9.eyJkZXN0Ijp7InRuIjpbXX0.sig",
     "Identity: ..sig",
+    "Identity: eyJhbGciOiJFUzI1NiJ9.eyJkZXN0Ijp7InRuIjpbXX0.sig;info=<https://a>;ppt=\"div\"",
+    "Identity: eyJhbGciOiJFUzI1NiJ9.eyJkZXN0Ijp7InRuIjpbXX0.sig;ppt=rph",
 ];
 
 fn name(names: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
@@ -191,14 +222,18 @@ fn uri() -> impl Strategy<Value = String> {
             });
     let user = prop_oneof![
         8 => written,
-        2 => select(vec!["alice", "anonymous", "a.c", "x'--", "%41bc", "+", "12ab"]).prop_map(str::to_owned),
+        2 => select(vec!["alice", "anonymous", "Unavailable", "a.c", "x'--", "%41bc", "+", "12ab", "12\u{1}", "1 2", "@12"])
+            .prop_map(str::to_owned),
     ];
-    (user, 0..12u8).prop_map(|(user, form)| match form {
+    (user, 0..16u8).prop_map(|(user, form)| match form {
         0 => format!("tel:{user}"),
         1 => format!("sips:{user}@example.com:5061;transport=tls"),
         2 => "sip:example.com".to_owned(),
         3 => format!("sip:{user}@anonymous.invalid"),
         4 => format!("mailto:{user}@example.com"),
+        12 => format!("{user}@example.com"),
+        13 => format!("tel:{user};phone-context=+1605"),
+        14 => "urn:service:sos".to_owned(),
         5 => format!("SIP:{user}:password@[2001:db8::1]?header=value"),
         _ => format!("sip:{user}@example.com"),
     })

@@ -10,6 +10,7 @@ mod random;
 mod readings;
 pub mod seeded_policy;
 mod sip;
+mod start_line;
 mod stock;
 
 pub use payload::{message, payload};

@@ -1,8 +1,11 @@
 //! Random payloads: messages that are nearly well-formed, and payloads that are not messages.
 
+use filter_core::limits::INSPECTED_LENGTH;
+
 use super::{
     random::Random,
-    sip::{field, name_addr, several, uri},
+    sip::{field, name_addr, several},
+    start_line::start_line,
     stock::VALUES,
 };
 
@@ -29,6 +32,12 @@ pub fn payload(random: &mut Random) -> Vec<Vec<u8>> {
         0 | 1 => vec![random.pick(OTHERS).to_vec()],
         2 => vec![(0..random.below(90)).map(|_| random.next_u64() as u8).collect()],
         3 => vec![(0..random.below(90)).map(|_| random.pick(SPECIAL)).collect()],
+        4 => {
+            // A segment that ends soon.
+            let mut start = message(random).concat();
+            start.truncate(if random.chance(50) { random.below(12) } else { random.below(80) });
+            vec![start]
+        }
         _ => {
             let mut pieces = message(random);
             if random.chance(30) {
@@ -76,37 +85,13 @@ pub(super) fn text(parts: &[&str]) -> Vec<u8> {
 
 /// A message: start line, header fields, blank line and body, each a piece.
 pub fn message(random: &mut Random) -> Vec<Vec<u8>> {
-    let end = if random.chance(85) { "\r\n" } else { "\n" };
+    let end = if random.chance(85) { "\r\n" } else { random.pick(&["\n", "\n", "\n", "\r", "\r\r\n"]) };
     let mut pieces = Vec::new();
     if random.chance(3) {
-        pieces.push(text(&[random.pick(&["\r\n", "\r\n\r\n", " ", "\t", "\n \n"])]));
+        pieces.push(text(&[random.pick(&["\r\n", "\r\n\r\n", " ", "\t", "\n \n", "\r\n\0"])]));
     }
-    let mut method = random.pick(METHODS);
-    pieces.push(if random.chance(88) {
-        let uri = uri(random);
-        let space = if random.chance(95) { " " } else { random.pick(&["  ", "\t", " x "]) };
-        let version = if random.chance(95) {
-            "SIP/2.0"
-        } else {
-            random.pick(&["sip/2.0", "SIP/3.0", "SIP/2.0 ", "SIP/2", "SIP/2.0 SIP/2.0", ""])
-        };
-        let uri = if random.chance(98) { uri } else { format!("<{uri}>") };
-        text(&[method, space, &uri, " ", version, end])
-    } else {
-        method = "";
-        text(&[
-            random.pick(&[
-                "SIP/2.0 200 OK",
-                "SIP/2.0 403 Forbidden",
-                "SIP/2.0 1800 x",
-                "SIP/2.0  200",
-                "sip/3.0 100 Trying",
-                "SIP/2.0 abc",
-                "SIP/2.0",
-            ]),
-            end,
-        ])
-    });
+    let method = if random.chance(88) { random.pick(METHODS) } else { "" };
+    pieces.push(text(&[&start_line(random, method, end), end]));
     let body = body(random, method);
     let mut fields: Vec<Vec<u8>> = Vec::new();
     let mut common = |random: &mut Random, percent: usize, names: &[&str], value: String| {
@@ -117,7 +102,10 @@ pub fn message(random: &mut Random) -> Vec<Vec<u8>> {
     };
     let from = name_addr(random, true);
     common(random, 96, &["From", "f"], from);
-    let to = name_addr(random, false);
+    let mut to = name_addr(random, false);
+    if random.chance(30) {
+        to += random.pick(TAGS);
+    }
     common(random, 96, &["To", "t"], to);
     let value = format!("{}@host", random.below(3));
     common(random, 97, &["Call-ID", "i"], value);
@@ -132,28 +120,33 @@ pub fn message(random: &mut Random) -> Vec<Vec<u8>> {
     common(random, 15, &["Subject", "s"], value);
     let value = several(random);
     common(random, 20, &["Contact", "m"], value);
-    let value = several(random);
-    common(random, 35, &["P-Asserted-Identity"], value);
-    let value = several(random);
-    common(random, 8, &["P-Asserted-Identity"], value);
-    let value = name_addr(random, true);
-    common(random, 12, &["Remote-Party-ID"], value);
-    let value = several(random);
-    common(random, 18, &["Diversion"], value);
-    let value = several(random);
-    common(random, 18, &["History-Info"], value);
-    let value = several(random);
-    common(random, 8, &["History-Info"], value);
-    let value = several(random);
-    common(random, 5, &["History-Info"], value);
-    let value = random.pick(IDENTITIES).to_string();
-    common(random, 25, &["Identity", "y"], value);
-    let value = random.pick(IDENTITIES).to_string();
-    common(random, 8, &["Identity", "y"], value);
-    let value = random
-        .pick(&["id", "none", "header;id", "ID ; user", "user;critical", "id,header", "identity", ""])
-        .to_string();
-    common(random, 12, &["Privacy"], value);
+    for (percent, names) in ADDRESSES {
+        let mut percent = *percent;
+        loop {
+            let value = several(random);
+            common(random, percent, names, value);
+            // Every further line is rarer, and sometimes there are more than are kept.
+            percent /= 2;
+            if percent == 0 {
+                break;
+            }
+        }
+    }
+    if random.chance(2) {
+        for _ in 0..15 + random.below(25) {
+            let names = random.pick(ADDRESSES).1;
+            let value = several(random);
+            common(random, 97, names, value);
+        }
+    }
+    for percent in [25, 8, 3] {
+        let value = random.pick(IDENTITIES).to_owned() + random.pick(PASSPORTS);
+        common(random, percent, &["Identity", "y"], value);
+    }
+    for percent in [15, 5] {
+        let value = random.pick(PRIVACY).to_owned();
+        common(random, percent, &["Privacy"], value);
+    }
     common(random, 20, &["Content-Type", "c"], "application/sdp".to_owned());
     // A duplicate field, which servers read differently.
     let again = name_addr(random, false);
@@ -185,22 +178,51 @@ pub fn message(random: &mut Random) -> Vec<Vec<u8>> {
         }
     }
     if random.chance(1) {
-        // More lines, or more bytes, than are inspected.
-        let lines = if random.chance(50) {
-            vec![text(&["k: x", end]); 240 + random.below(30)]
-        } else {
-            vec![text(&["X: ", &"x".repeat(7000 + random.below(1300)), end])]
+        // Many lines, or more bytes than are inspected.
+        let lines = match random.below(3) {
+            0 => vec![text(&["k: x", end]); 240 + random.below(300)],
+            1 => vec![text(&["X: x", &"\r\n x".repeat(200 + random.below(300)), end])],
+            _ => vec![text(&["X: ", &"x".repeat(INSPECTED_LENGTH - 1200 + random.below(1300)), end])],
         };
         let at = random.below(fields.len() + 1);
         fields.splice(at..at, lines);
     }
     pieces.extend(fields);
     if random.chance(97) {
-        pieces.push(text(&[if random.chance(97) { end } else { random.pick(&["\n", " \r\n", "\r\r\n"]) }]));
+        let blank = if random.chance(94) { end } else { random.pick(&["\n", " \r\n", "\r\r\n", "\r", "\r\n"]) };
+        pieces.push(text(&[blank]));
         pieces.push(body);
     }
     pieces
 }
+
+/// The fields of which every value counts, and how often they are there.
+const ADDRESSES: &[(usize, &[&str])] = &[
+    (35, &["P-Asserted-Identity"]),
+    (15, &["P-Preferred-Identity"]),
+    (15, &["Remote-Party-ID"]),
+    (20, &["Diversion"]),
+    (20, &["History-Info"]),
+];
+
+/// The ends of To.
+const TAGS: &[&str] =
+    &[";tag=1", " ; tag = x", ";TAG=\"a\"", ";tag=", ";tag", ";x=y;tag=;tag=1", ";xtag=1", "\r\n ;tag=1", ";tag=,"];
+
+const PRIVACY: &[&str] = &[
+    "id",
+    "none",
+    "header;id",
+    "ID ; user",
+    "user;critical",
+    "id,header",
+    "identity",
+    "",
+    "critical",
+    "history , session",
+    "\r\n id x;\tuser",
+    ";;id",
+];
 
 /// Header lines that look like other ones.
 const STRANGE: &[&str] = &[
@@ -221,6 +243,12 @@ const STRANGE: &[&str] = &[
     "Identity-Info: <https://x>",
     "Max-Forwards: 70",
     "  continued",
+    "  To: <sip:911@x>",
+    "\tf: x",
+    "From\r\n x",
+    "X\r\n : y",
+    "t\n\t",
+    "P-Preferred-Identity",
 ];
 
 const METHODS: &[&str] = &[
@@ -238,6 +266,10 @@ const METHODS: &[&str] = &[
     "invite",
     "Message",
     "PRACKS",
+    "INV/ITE",
+    "INVITE/",
+    "xSIP",
+    "\u{1}",
 ];
 
 const IDENTITIES: &[&str] = &[
@@ -250,6 +282,24 @@ const IDENTITIES: &[&str] = &[
     "x.eyJhdHRlc3QiOiJBI",
     "..sig",
     "",
+];
+
+/// The ends of Identity.
+const PASSPORTS: &[&str] = &[
+    "",
+    "",
+    ";ppt=shaken",
+    ";ppt=shaken",
+    ";alg=ES256;ppt=\"shaken\"",
+    " ; ppt = Shaken ",
+    ";ppt=div",
+    ";PPT=\"div\";ppt=shaken",
+    ";ppt=rph",
+    ";ppt=msgi",
+    ";ppt=",
+    ";ppt",
+    ";xppt=div",
+    "\r\n ;ppt\r\n =div,x",
 ];
 
 fn agent(random: &mut Random) -> String {

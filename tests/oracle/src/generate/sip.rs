@@ -18,11 +18,25 @@ pub(super) fn field(random: &mut Random, names: &[&str], value: &str, end: &str)
     let colon = if random.chance(75) {
         ": "
     } else {
-        random.pick(&[":", " : ", "\t:\t", ":\r\n ", ":\n\t", "  :", ": \r\n  \t", "\r\n : ", " \r\n:"])
+        random.pick(&[
+            ":",
+            " : ",
+            "\t:\t",
+            ":\r\n ",
+            ":\n\t",
+            "  :",
+            ": \r\n  \t",
+            "\r\n : ",
+            " \r\n:",
+            "\n\t:",
+            " \r\n \r\n\t : ",
+            "\r :",
+            "\r\n x: ",
+        ])
     };
     let mut value = value.to_owned();
     if random.chance(8) {
-        let fold = random.pick(&["\r\n ", "\n\t", "\r\n\t\t"]);
+        let fold = random.pick(&["\r\n ", "\n\t", "\r\n\t\t", "\r ", "\r\n  \r\n ", "\r\n f: ", "\n To:x"]);
         let places: Vec<usize> = value.match_indices([' ', ';', '<', ',']).map(|place| place.0).collect();
         if !places.is_empty() {
             value.insert_str(random.pick(&places), fold);
@@ -34,8 +48,9 @@ pub(super) fn field(random: &mut Random, names: &[&str], value: &str, end: &str)
 /// One or more values, separated by commas.
 pub(super) fn several(random: &mut Random) -> String {
     let mut values = name_addr(random, false);
-    while random.chance(30) {
-        values += random.pick(&[",", ", ", " ,\r\n ", ",,"]);
+    let more = if random.chance(1) { 95 } else { 30 };
+    while random.chance(more) {
+        values += random.pick(&[",", ", ", " ,\r\n ", ",,", ",\t"]);
         values += &name_addr(random, false);
     }
     values
@@ -44,9 +59,6 @@ pub(super) fn several(random: &mut Random) -> String {
 /// A name-addr or addr-spec.
 pub fn name_addr(random: &mut Random, tag: bool) -> String {
     const DISPLAYS: &[&str] = &[
-        "",
-        "",
-        "\"Alice\" ",
         "\"<sip:911@a>\" ",
         "\"sip:16055621111@x, y\"",
         "Bob ",
@@ -56,33 +68,84 @@ pub fn name_addr(random: &mut Random, tag: bool) -> String {
         "a \"b\" c",
         "sip:911@x ",
         "tel:+16055620000 ",
+        "im:911@x ",
         "\"unclosed ",
         "\\\"x ",
         "friendly-scanner",
+        "it's ",
+        "'a<b' ",
+        "a@b ",
+        "a:b \"c\" ",
+        "a;b ",
+        "a>b ",
+        "a, ",
+        "<> ",
+        "\"a\" <><",
     ];
+    const CLOSINGS: &[&str] =
+        &["", " >", ">>", ">x", "> x", "> <sip:911@x>", ">\r\n ", ">,<sip:911@x>", "\r\n >", "\0>"];
+    let display = match random.below(20) {
+        0..8 => "\"Alice\" ".repeat(random.below(2)),
+        8 if random.chance(20) => {
+            format!("\"{}\" ", random.pick(&["\\a", "\\\"", "\\\\"]).repeat(250 + random.below(40)))
+        }
+        9 if random.chance(20) => "\"a\"".repeat(120 + random.below(40)),
+        _ => random.pick(DISPLAYS).to_owned(),
+    };
     let parameters = if tag {
         random.pick(&[";tag=1", ";tag=a@b", " ;tag=1;x=\"<sip:911@y>\"", ""])
     } else {
-        random.pick(&["", ";reason=unconditional", ";index=1.1", "?x=y"])
+        random.pick(&[
+            "",
+            "",
+            ";reason=unconditional",
+            ";index=1.1",
+            "?x=y",
+            ";party=called",
+            ";screen=yes; party = \"Called\"",
+            ";party=calling",
+            ";party=calledx",
+        ])
     };
     let uri = uri(random);
     if random.chance(80) {
-        let close = if random.chance(97) { ">" } else { random.pick(&["", " >", ">>"]) };
-        let open = if random.chance(96) { "<" } else { random.pick(&["< ", "<<", "<\t"]) };
-        format!("{}{open}{uri}{close}{parameters}", random.pick(DISPLAYS))
-    } else if random.chance(85) {
-        format!("{uri}{parameters}")
+        let close = if random.chance(93) { ">" } else { random.pick(CLOSINGS) };
+        let open = if random.chance(95) { "<" } else { random.pick(&["< ", "<<", "<\t", "< <", "<> <", "<\r\n "]) };
+        format!("{display}{open}{uri}{close}{parameters}")
     } else {
-        format!("{}{uri}{parameters}", random.pick(DISPLAYS))
+        let display = if random.chance(85) { "" } else { &display };
+        let parameters =
+            if random.chance(90) { parameters } else { random.pick(&[" x", " ;tag=1", " <", "\r\n ,x", ">"]) };
+        format!("{display}{uri}{parameters}")
     }
 }
 
 pub(super) fn uri(random: &mut Random) -> String {
-    let user = user(random);
-    match random.below(24) {
+    let mut user = user(random);
+    if random.chance(6) {
+        user.insert_str(
+            0,
+            random.pick(&["@", ":", ";", ">", " ", "//", "sip:", "sips: ", "\t", "\u{1}", "\r\n ", "1>", "@:"]),
+        );
+    }
+    match random.below(36) {
         0 | 1 => format!(
             "tel:{user}{}",
-            random.pick(&["", ";phone-context=+1", ";verstat=TN-Validation-Passed", "?x", ",x"])
+            random.pick(&[
+                "",
+                ";phone-context=+1",
+                ";phone-context=+1-605",
+                ";verstat=TN-Validation-Passed",
+                "?x",
+                ",x",
+                "#x",
+                "/x",
+                ":x",
+                "@h",
+                " ",
+                " ;x",
+                ";x= y",
+            ])
         ),
         2 => format!("sips:{user}@example.com:5061;transport=tls"),
         3 => "sip:example.com".to_owned(),
@@ -90,14 +153,58 @@ pub(super) fn uri(random: &mut Random) -> String {
         5 => format!("mailto:{user}@example.com"),
         6 => format!("SIP:{user}:password;x@[2001:db8::1]?header=value"),
         7 => format!("sip:{user}@a@b"),
-        8 => format!("{}:{user}@host", random.pick(&["sIp", "SIPS", "TEL", "sipx", "urn", "s ip"])),
+        8 => format!(
+            "{}:{user}@host",
+            random.pick(&["sIp", "SIPS", "TEL", "sipx", "urn", "s ip", "sip ", "%73ip", "im", ""])
+        ),
         9 => format!("sip:{user}@host;user=phone;verstat={}", random.pick(VERSTATS)),
         10 => "sip:@host".to_owned(),
         11 => "sip:".to_owned(),
         12 => format!("sip:{user}"),
+        13 | 14 => format!("{user}@example.com"),
+        15 => user,
+        16 => {
+            format!("{}:{user}@host;x", random.pick(&["im", "pres", "tels", "http://", "sip://", "URL:sip", "tel:tel"]))
+        }
+        17 | 18 => random.pick(URNS).to_owned(),
+        19 => format!("sip:{user}@host{}", random.pick(&[" ", "\r\n ", " x", ";x=\u{1}", ";a@b", ">", "> ", ",x"])),
+        20 => format!("sip:{user}@host;phone-context={}", random.pick(CONTEXTS)),
+        21 => format!("sip:{user};phone-context={}@host", random.pick(CONTEXTS)),
+        22 => format!("tel:{user};phone-context={}", random.pick(CONTEXTS)),
         _ => format!("sip:{user}@example.com"),
     }
 }
+
+const URNS: &[&str] = &[
+    "urn:service:sos",
+    "urn:service:sos",
+    "URN:Service:SOS.Police",
+    "urn:service:sos.fire;x=y",
+    "urn:service:sos.animal-control",
+    "urn:service:sos.other",
+    "urn:service:sosx",
+    "urn:service:counseling?x",
+    "urn: service:sos",
+    "urn :service:sos@h",
+    "urn:service:sos x",
+    "urn:%00",
+    "urn:anonymous",
+    "urn:911",
+];
+
+const CONTEXTS: &[&str] = &[
+    "+1",
+    "+1605",
+    "+44(20)",
+    "+4-9",
+    "example.com",
+    "1605",
+    "+",
+    "+123456789012345",
+    "x;phone-context=+1",
+    "+1x",
+    "+1 ",
+];
 
 const VERSTATS: &[&str] = &[
     "TN-Validation-Passed",
@@ -127,6 +234,11 @@ pub fn user(random: &mut Random) -> String {
         "..",
         "1+2",
         "unavailable",
+        "Private",
+        "%41nonymous",
+        "WITHHELD;x=y",
+        "b%6cocked",
+        "restricted ",
     ];
     if random.chance(15) {
         return random.pick(OTHERS).to_string();
@@ -158,6 +270,15 @@ pub fn user(random: &mut Random) -> String {
         let at = random.below(number.len() + 1);
         number.insert_str(at, random.pick(&["-", ".", "(", ")", "%2D", "%31", "%2b", "%20", "+", "%", "x", "%3"]));
     }
+    if random.chance(10) {
+        let at = random.below(number.len() + 1);
+        number.insert_str(
+            at,
+            random.pick(&[
+                "\u{1}", "\0", " ", "\t", "\u{b}", "\u{1f}", "\r\n ", "\n\t", "%00", "%09", "%1f", "%0", "%zz", ">",
+            ]),
+        );
+    }
     if random.chance(15) {
         number += random.pick(&[
             ";npdi;rn=+12125550100",
@@ -165,6 +286,9 @@ pub fn user(random: &mut Random) -> String {
             ";phone-context=+1",
             ";verstat=TN-Validation-Passed",
             ":secret",
+            ":sec ret",
+            ";a\u{1}b",
+            ";a%0",
             ";a:b",
             ";",
         ]);
