@@ -121,8 +121,8 @@ pub fn today() -> Day {
 fn load_cached(files: &dyn Files, today: Day, cache: &mut ListCache) -> Result<(Policy, Diagnostics), Diagnostics> {
     let file = read_policy_file(files)?;
     let mut diagnostics = Diagnostics::default();
-    let source = source::parse(&file, &mut diagnostics);
-    let resolved = resolve::resolve(&file, &source, files, today, cache, &mut diagnostics);
+    let mut source = source::parse(&file, &mut diagnostics);
+    let resolved = resolve::resolve(&file, &mut source, files, today, cache, &mut diagnostics);
     let is_usable = !diagnostics.has_errors();
     if is_usable {
         lint::lint(&resolved, &source, &file, today, &mut diagnostics);

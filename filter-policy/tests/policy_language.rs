@@ -246,6 +246,25 @@ fn each_action_reads_its_argument() {
 }
 
 #[test]
+fn a_rule_past_its_last_day_is_left_out() {
+    let rule = |name: &str, until: &str| {
+        format!("[[rule]]\nname = \"{name}\"\nmatch.source = \"192.0.2.1\"\naction = \"drop\"\nuntil = {until}\n")
+    };
+    // The same conditions would make the later rules unreachable.
+    let text = format!("{EMERGENCY}{}{}", rule("yesterday", "2026-11-20"), rule("today", "2026-11-21"));
+    let (policy, diagnostics) = load(&text).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    let names: Vec<&str> = policy.rules.iter().map(|rule| rule.name.as_str()).collect();
+    assert_eq!(names, ["emergency", "today"]);
+    let codes: Vec<Code> = diagnostics.iter().map(|one| one.code).collect();
+    assert_eq!(codes, [Code::ExpiredRule]);
+    let pinhole = EMERGENCY.replace("name = \"emergency\"", "name = \"emergency\"\nuntil = 2026-01-31");
+    assert_eq!(
+        warnings(&format!("{pinhole}{}", rule("today", "2026-12-31"))),
+        [Code::ExpiredRule, Code::NoEmergencyPinhole]
+    );
+}
+
+#[test]
 fn rates_have_a_period_a_burst_and_a_key() {
     const SECOND: u64 = 1_000_000_000;
     for (line, expected) in [

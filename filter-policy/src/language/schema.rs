@@ -268,6 +268,11 @@ fn rule() -> Value {
                 "type": "string",
                 "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}",
             },
+            "until": {
+                "description": "The last day (UTC) on which the rule acts. After it, the rule is left out, and `check` warns of it.",
+                "type": "string",
+                "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
+            },
         },
         "required": ["name", "action"],
         "additionalProperties": false,

@@ -7,7 +7,7 @@ mod rules;
 mod sets;
 mod values;
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{collections::BTreeMap, mem, ops::Range, sync::Arc};
 
 use self::sets::SetState;
 pub(crate) use self::sets::reason;
@@ -30,16 +30,16 @@ pub(crate) struct Resolved {
 }
 
 /// Resolves a policy file. What is wrong with it is reported in `diagnostics`; the policy can only be used if that has no
-/// errors.
+/// errors. Rules that have expired are left out of it, and out of `source` too.
 pub(crate) fn resolve(
     file: &SourceFile,
-    source: &Source,
+    source: &mut Source,
     files: &dyn Files,
     today: Day,
     cache: &mut ListCache,
     diagnostics: &mut Diagnostics,
 ) -> Resolved {
-    let broken_sets = &source.broken_sets;
+    let broken_sets = &mem::take(&mut source.broken_sets);
     let resolver = Resolver { file, files, today, cache, diagnostics, sets: BTreeMap::new(), broken_sets };
     resolver.resolve(source)
 }
@@ -55,7 +55,7 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    fn resolve(mut self, source: &Source) -> Resolved {
+    fn resolve(mut self, source: &mut Source) -> Resolved {
         let mut numbering = self.numbering(source);
         self.read_sets(source, &numbering);
         self.cache.evict_unused();
@@ -67,6 +67,7 @@ impl Resolver<'_> {
         let rules = self.rules(source, &numbering);
         let is_unused = |name: &str| self.sets.get(name).is_some_and(|set| !set.used);
         let unused_sets = (0..source.sets.len()).filter(|&set| is_unused(&source.sets[set].name.value)).collect();
+        let rules = self.without_expired(source, rules);
         let policy = Policy { default_drop: source.default_drop, ports, numbering, rules, never_ban };
         Resolved { policy, unused_sets }
     }

@@ -1,6 +1,6 @@
 //! `[[rule]]`: names, actions, rates.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, mem};
 
 use filter_core::{layout::Per, limits::MAX_RULES};
 
@@ -8,7 +8,7 @@ use super::Resolver;
 use crate::{
     language::{
         action::Action,
-        diagnostics::Code,
+        diagnostics::{Code, Diagnostic},
         quantity,
         source::{self, Source},
     },
@@ -34,6 +34,25 @@ impl Resolver<'_> {
             rules.push(self.rule(rule, numbering));
         }
         rules
+    }
+
+    /// Leaves the rules out whose last day has passed, here and in the source, and warns of each.
+    pub(super) fn without_expired(&mut self, source: &mut Source, rules: Vec<Rule>) -> Vec<Rule> {
+        let written = mem::take(&mut source.rules);
+        let mut kept = Vec::with_capacity(rules.len());
+        for (rule, written) in rules.into_iter().zip(written) {
+            let until = written.until.as_ref().map(|until| (until.value, until.span.clone()));
+            let Some((date, span)) = until.filter(|(date, _)| (date.year, date.month, date.day) < self.today) else {
+                kept.push(rule);
+                source.rules.push(written);
+                continue;
+            };
+            let message = format!("the rule `{}` is off: its last day was {date}", rule.name);
+            let place = self.file.place(span);
+            let help = "remove the rule, or set a new date";
+            self.diagnostics.push(Diagnostic::warning(Code::ExpiredRule, message).at(place).help(help));
+        }
+        kept
     }
 
     fn rule(&mut self, rule: &source::Rule, numbering: &Numbering) -> Rule {

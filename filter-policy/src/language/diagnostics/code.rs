@@ -58,6 +58,8 @@ codes! {
     EmergencyTooLate = "emergency-too-late";
     /// List entries that have expired and are left out.
     ExpiredEntries = "expired-entries";
+    /// A rule whose last day has passed.
+    ExpiredRule = "expired-rule";
     /// A CIDR with host bits set.
     HostBits = "host-bits";
     /// A number that cannot be dialled.

@@ -37,7 +37,7 @@ pub const SET_KEYS: &[&str] =
     &["addresses", "numbers", "patterns", "user_agents", "format", "label", "max_errors", "description", "comment"];
 /// Keys of `[[rule]]`.
 pub const RULE_KEYS: &[&str] =
-    &["name", "description", "comment", "stage", "match", "action", "mode", "over", "basis", "review"];
+    &["name", "description", "comment", "stage", "match", "action", "mode", "over", "basis", "review", "until"];
 /// Keys of `over`.
 pub const OVER_KEYS: &[&str] = &["rate", "burst", "per"];
 /// Bytes of the longest name of a rule or set.
@@ -199,6 +199,8 @@ pub(crate) struct Rule {
     pub(crate) basis: Option<Located<String>>,
     /// The day after which a rule that is still in report mode gets a warning.
     pub(crate) review: Option<Located<toml::value::Date>>,
+    /// The last day on which the rule acts.
+    pub(crate) until: Option<Located<toml::value::Date>>,
 }
 
 /// A condition of a rule.

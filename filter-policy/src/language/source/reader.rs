@@ -5,6 +5,7 @@ use std::ops::Range;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
+    value::Datetime,
 };
 
 use super::{LONGEST_NAME, Located, Scalar, Source, Values};
@@ -137,6 +138,21 @@ impl Reader<'_> {
         }
         self.wrong_type(key, value, "an array of integers");
         Vec::new()
+    }
+
+    /// A date without a time, bare or as a string.
+    pub(super) fn day(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Located<toml::value::Date>> {
+        let datetime = if let DeValue::Datetime(datetime) = value.get_ref() {
+            Some(*datetime)
+        } else {
+            value.get_ref().as_str().and_then(|text| text.parse().ok())
+        };
+        if let Some(Datetime { date: Some(date), time: None, offset: None }) = datetime {
+            return Some(Located { value: date, span: value.span() });
+        }
+        let help = Some(format!("write the last day, in UTC: `{key} = 2027-01-31`"));
+        self.error(Code::BadDate, &value.span(), format!("`{key}` must be a date without a time"), help);
+        None
     }
 
     /// A date, bare or as a string.

@@ -39,6 +39,7 @@ impl Reader<'_> {
             over: None,
             basis: None,
             review: None,
+            until: None,
         };
         let name = table.get("name").and_then(|name| name.get_ref().as_str());
         let of = name.map_or("the rule".to_owned(), |name| format!("the rule `{name}`"));
@@ -72,6 +73,7 @@ impl Reader<'_> {
                 "over" => rule.over = self.over(&span, value),
                 "basis" => rule.basis = self.string(key, value),
                 "review" => rule.review = self.date(key, value),
+                "until" => rule.until = self.day(key, value),
                 // A common mistake: a condition beside `match`.
                 _ if Scope::of(key).is_some() => {
                     let help = Some(format!("write `match.{key} = ...`"));
