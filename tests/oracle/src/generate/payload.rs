@@ -168,7 +168,7 @@ pub fn message(random: &mut Random) -> Vec<Vec<u8>> {
         };
         fields.push(field(random, &["Content-Length", "l"], &value, end));
     }
-    while random.chance(25) {
+    while random.chance(15) {
         fields.push(text(&[random.pick(STRANGE), end]));
     }
     for index in (1..fields.len()).rev() {
@@ -321,7 +321,7 @@ fn body(random: &mut Random, method: &str) -> Vec<u8> {
         body.extend(vec![b'x'; random.below(700)]);
         body.extend(b"friendly-scanner");
     }
-    if random.chance(8) {
+    if random.chance(15) {
         body.extend(random.pick(&[
             &b"\r\n\r\n"[..],
             b"INVITE sip:911@x SIP/2.0\r\nFrom: x\r\n\r\n",

@@ -15,7 +15,7 @@ pub(super) fn field(random: &mut Random, names: &[&str], value: &str, end: &str)
         3 => random.pick(names).to_string(),
         _ => names[0].to_owned(),
     };
-    let colon = if random.chance(75) {
+    let colon = if random.chance(94) {
         ": "
     } else {
         random.pick(&[
@@ -35,7 +35,7 @@ pub(super) fn field(random: &mut Random, names: &[&str], value: &str, end: &str)
         ])
     };
     let mut value = value.to_owned();
-    if random.chance(8) {
+    if random.chance(5) {
         let fold = random.pick(&["\r\n ", "\n\t", "\r\n\t\t", "\r ", "\r\n  \r\n ", "\r\n f: ", "\n To:x"]);
         let places: Vec<usize> = value.match_indices([' ', ';', '<', ',']).map(|place| place.0).collect();
         if !places.is_empty() {
@@ -56,8 +56,35 @@ pub(super) fn several(random: &mut Random) -> String {
     values
 }
 
-/// A name-addr or addr-spec.
+/// A name-addr or addr-spec. Most follow the grammar, or no message with many of them would.
 pub fn name_addr(random: &mut Random, tag: bool) -> String {
+    if random.chance(15) {
+        return odd_name_addr(random, tag);
+    }
+    const DISPLAYS: &[&str] =
+        &["", "", "\"Alice\" ", "Bob ", "\"<sip:911@a>\" ", "\"a \\\" <sip:112@b>, x\" ", "\"abc\"\r\n "];
+    let parameters = if tag {
+        random.pick(&[";tag=1", ";tag=1", " ;tag=1;x=\"<sip:911@y>\"", ""])
+    } else {
+        random.pick(&[
+            "",
+            "",
+            ";reason=unconditional",
+            ";index=1.1",
+            ";party=called",
+            ";screen=yes; party = \"Called\"",
+            ";party=calling",
+        ])
+    };
+    let uri = plain_uri(random);
+    if random.chance(85) {
+        format!("{}<{uri}>{parameters}", random.pick(DISPLAYS))
+    } else {
+        format!("{uri}{parameters}")
+    }
+}
+
+fn odd_name_addr(random: &mut Random, tag: bool) -> String {
     const DISPLAYS: &[&str] = &[
         "\"<sip:911@a>\" ",
         "\"sip:16055621111@x, y\"",
@@ -107,7 +134,7 @@ pub fn name_addr(random: &mut Random, tag: bool) -> String {
             ";party=calledx",
         ])
     };
-    let uri = uri(random);
+    let uri = if random.chance(50) { odd_uri(random) } else { plain_uri(random) };
     if random.chance(80) {
         let close = if random.chance(93) { ">" } else { random.pick(CLOSINGS) };
         let open = if random.chance(95) { "<" } else { random.pick(&["< ", "<<", "<\t", "< <", "<> <", "<\r\n "]) };
@@ -121,6 +148,27 @@ pub fn name_addr(random: &mut Random, tag: bool) -> String {
 }
 
 pub(super) fn uri(random: &mut Random) -> String {
+    if random.chance(20) { odd_uri(random) } else { plain_uri(random) }
+}
+
+fn plain_uri(random: &mut Random) -> String {
+    let user = plain_user(random);
+    match random.below(16) {
+        0 | 1 => format!("tel:{user}{}", random.pick(&["", ";phone-context=+1605", ";verstat=TN-Validation-Passed"])),
+        2 => format!("sips:{user}@example.com:5061;transport=tls"),
+        3 => "sip:example.com".to_owned(),
+        4 => format!("sip:{user}@anonymous.invalid"),
+        5 => format!("im:{user}@example.com"),
+        6 => format!("{user}@example.com"),
+        7 => format!("sip:{user}@host;user=phone;verstat={}", random.pick(VERSTATS)),
+        8 => random.pick(&["urn:service:sos", "urn:service:sos.police", "urn:service:sos.x"]).to_owned(),
+        9 => format!("SIP:{user}:password;x@[2001:db8::1]?header=value"),
+        10 => "sip:".to_owned() + random.pick(&["anonymous@h", "alice@h", "Unavailable@h", "a.c@h", "%41nonymous@h"]),
+        _ => format!("sip:{user}@example.com"),
+    }
+}
+
+fn odd_uri(random: &mut Random) -> String {
     let mut user = user(random);
     if random.chance(6) {
         user.insert_str(
@@ -243,29 +291,7 @@ pub fn user(random: &mut Random) -> String {
     if random.chance(15) {
         return random.pick(OTHERS).to_string();
     }
-    let stock = random.pick(&NUMBERS);
-    let mut digits = stock[..1 + random.below(stock.len())].to_owned();
-    if random.chance(60) {
-        digits = stock.to_string();
-    }
-    while random.chance(30) {
-        digits.push(char::from(b'0' + random.below(10) as u8));
-    }
-    if random.chance(3) {
-        digits = digits.repeat(1 + random.below(4));
-    }
-    if random.chance(1) {
-        digits = "9".repeat(240 + random.below(30));
-    }
-    // As people dial it: with a plus, with a prefix, without the country code.
-    let mut number = match random.below(8) {
-        0..3 => format!("+{digits}"),
-        3 => format!("011{digits}"),
-        4 => format!("00{digits}"),
-        5 => format!("0{}", digits.get(2..).unwrap_or("1")),
-        6 => digits.get(1..).unwrap_or("1").to_owned(),
-        _ => digits,
-    };
+    let mut number = digits(random);
     if random.chance(20) {
         let at = random.below(number.len() + 1);
         number.insert_str(at, random.pick(&["-", ".", "(", ")", "%2D", "%31", "%2b", "%20", "+", "%", "x", "%3"]));
@@ -297,4 +323,44 @@ pub fn user(random: &mut Random) -> String {
         }
     }
     number
+}
+
+/// A number, maybe with separators and parameters.
+fn plain_user(random: &mut Random) -> String {
+    let mut number = digits(random);
+    if random.chance(15) {
+        let at = random.below(number.len() + 1);
+        number.insert_str(at, random.pick(&["-", ".", "(", ")", "%2D", "%31", "%2b", "%20", "+", "x"]));
+    }
+    if random.chance(10) {
+        number +=
+            random.pick(&[";npdi;rn=+12125550100", ";otg=x", ";phone-context=+1", ";verstat=TN-Validation-Passed"]);
+    }
+    number
+}
+
+/// A number's digits, as people dial it: with a plus, with a prefix, without the country code.
+fn digits(random: &mut Random) -> String {
+    let stock = random.pick(&NUMBERS);
+    let mut digits = stock[..1 + random.below(stock.len())].to_owned();
+    if random.chance(60) {
+        digits = stock.to_string();
+    }
+    while random.chance(30) {
+        digits.push(char::from(b'0' + random.below(10) as u8));
+    }
+    if random.chance(3) {
+        digits = digits.repeat(1 + random.below(4));
+    }
+    if random.chance(1) {
+        digits = "9".repeat(240 + random.below(30));
+    }
+    match random.below(8) {
+        0..3 => format!("+{digits}"),
+        3 => format!("011{digits}"),
+        4 => format!("00{digits}"),
+        5 => format!("0{}", digits.get(2..).unwrap_or("1")),
+        6 => digits.get(1..).unwrap_or("1").to_owned(),
+        _ => digits,
+    }
 }

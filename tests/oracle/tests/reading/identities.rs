@@ -1,9 +1,10 @@
 //! Whose numbers a message has, what its sender wants withheld, and its dialog.
 
-use filter_core::layout::{passport, privacy};
+use filter_core::layout::{Transport, passport, privacy};
+use ringfence_oracle::read::read_payload;
 use ringfence_tests::message::{CALLED, CALLER, Message};
 
-use crate::{Reading, believed, from, message, number, start};
+use crate::{BUILT, Reading, STRANGER, believed, from, message, number, packet, start};
 
 fn call(headers: &[(&str, &str)]) -> Message {
     headers.iter().fold(Message::invite(), |call, (name, value)| call.add(name, value))
@@ -113,6 +114,20 @@ fn the_called_number_is_to_s_if_the_request_uri_has_no_user_part() {
     assert_eq!(called("INVITE sip:h SIP/2.0", "<urn:service:sos>"), ("aa".to_owned(), "valid"));
     // A response has no Request-URI.
     assert_eq!(called("SIP/2.0 200 OK", to), (String::new(), "missing"));
+}
+
+#[test]
+fn the_called_number_of_a_policy_that_routes_by_to() {
+    let called = |line: &str| {
+        let message = Message::invite().start_line(line).set("To", "<sip:+12025551201@h>");
+        let mut policy = BUILT.with(Clone::clone);
+        policy.numbering.called_from_to = true;
+        let read = read_payload(&policy, &packet(Transport::Udp, STRANGER, &message.bytes()));
+        number(&read.numbers.called).to_owned()
+    };
+    assert_eq!(called("INVITE sip:+12025551202@h SIP/2.0"), "12025551201");
+    assert_eq!(called("INVITE urn:service:sos SIP/2.0"), "12025551201");
+    assert_eq!(called("SIP/2.0 200 OK"), "");
 }
 
 #[test]
