@@ -2,12 +2,10 @@
 
 use crate::{
     host::{Host, Step},
+    limits::INSPECTED_LENGTH,
     scratch::{Scratch, UriOf, uri_flag},
     swar::{all_digits, filled_after, pack_digits},
 };
-
-/// The most characters of a user part that are read for a number.
-const MAX_NUMBER_BYTES: u32 = 256;
 
 /// Reads the digits in `start..end` into the URI's number.
 #[inline(always)]
@@ -55,7 +53,8 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, start: u32, en
 const NUMBER_SO_FAR: u32 = 0;
 const NOT_A_NUMBER: u32 = 1;
 
-/// Takes a byte (or a %-escape) of a number: digits count, visual separators (RFC 3966 section 3) do not.
+/// Takes a byte (or a %-escape) of a number: digits count, visual separators (RFC 3966 section 3) and blanks do not. Servers
+/// read a number with blanks or control characters in it, so these must not hide it.
 struct Digits<'s> {
     s: &'s mut Scratch,
     of: UriOf,
@@ -63,7 +62,7 @@ struct Digits<'s> {
 }
 
 impl Step for Digits<'_> {
-    const TIMES: u32 = MAX_NUMBER_BYTES;
+    const TIMES: u32 = INSPECTED_LENGTH as u32;
 
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
@@ -77,11 +76,16 @@ impl Step for Digits<'_> {
         if byte == b'%' {
             let (high, low) = (hex(s.byte(at + 1)), hex(s.byte(at + 2)));
             if high > 15 || low > 15 || at + 3 > self.end {
+                s.message.uri_mut(self.of).flags |= uri_flag::MALFORMED;
                 s.cursors.register = NOT_A_NUMBER;
                 return true;
             }
             byte = high << 4 | low;
             next = at + 3;
+            // Libraries in C end the number at an escaped NUL.
+            if byte < b' ' {
+                s.message.uri_mut(self.of).flags |= uri_flag::MALFORMED;
+            }
         }
         s.cursors.at = next;
         let digit = byte.wrapping_sub(b'0');
@@ -97,7 +101,7 @@ impl Step for Digits<'_> {
             return false;
         }
         match byte {
-            b'-' | b'.' | b'(' | b')' | b' ' => false,
+            b'-' | b'.' | b'(' | b')' | 0..=b' ' => false,
             b'+' if uri.digit_count == 0 && uri.flags & uri_flag::PLUS == 0 => {
                 uri.flags |= uri_flag::PLUS;
                 false
@@ -112,7 +116,7 @@ impl Step for Digits<'_> {
 
 /// The value of a hexadecimal digit; 16 and more for any other byte.
 #[inline(always)]
-fn hex(byte: u8) -> u8 {
+pub(crate) fn hex(byte: u8) -> u8 {
     let digit = byte.wrapping_sub(b'0');
     if digit <= 9 {
         return digit;

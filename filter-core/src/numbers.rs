@@ -2,12 +2,12 @@
 
 use crate::{
     host::{Function, FunctionKind, Host},
-    layout::{NumberFormat, Trie, address_flag, need},
+    layout::{Method, NumberFormat, Trie, address_flag, need, privacy},
     limits::MAX_DIGITS,
     number,
-    scratch::{Message, Number, NumberOf, Scratch, UriOf, uri_flag},
+    scratch::{Kind, Message, Number, NumberOf, Scratch, UriOf, uri_flag},
     trie::{self, number_key},
-    wanted,
+    uri, wanted,
 };
 
 /// Reads the numbers that the policy needs, in their normal form, with their classes.
@@ -18,9 +18,11 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let inspect = needs & need::INSPECT != 0;
     if !wanted::called_is_read(needs) && (needs & (need::CALLED | need::CALLED_FORMAT | need::NEIGHBOR) != 0 || inspect)
     {
-        set(host, s, NumberOf::Called, UriOf::Request);
+        read_called(host, s);
     }
-    if needs & (need::CALLING | need::CALLING_FORMAT | need::NEIGHBOR | need::VERSTAT) != 0 || inspect {
+    if needs & (need::CALLING | need::CALLING_FORMAT | need::NEIGHBOR | need::VERSTAT | need::CALLING_PRIVACY) != 0
+        || inspect
+    {
         let mut of = UriOf::From;
         if needs & need::ASSERTED_IDENTITY != 0 {
             let flags = host.address_class(s.packet.source_class).unwrap_or(0);
@@ -30,22 +32,31 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
             }
         }
         set(host, s, NumberOf::Calling, of);
-        let format = s.message.number(NumberOf::Calling).format;
-        let anonymous = s.message.privacy != 0 || s.message.uri(of).flags & uri_flag::ANONYMOUS != 0;
-        if anonymous && format != NumberFormat::Missing {
-            s.message.number_mut(NumberOf::Calling).format = NumberFormat::Anonymous;
+        let is_anonymous = s.message.uri(of).flags & uri_flag::ANONYMOUS != 0;
+        let number = s.message.number_mut(NumberOf::Calling);
+        // Where there is a number, it is judged as a number: its sender chooses what else the message says.
+        if is_anonymous && number.format == NumberFormat::NotANumber {
+            number.format = NumberFormat::Anonymous;
+        }
+        if is_anonymous || s.message.uri(UriOf::From).flags & uri_flag::ANONYMOUS != 0 {
+            s.message.privacy |= privacy::ANONYMOUS_URI;
         }
     }
     if needs & need::FORWARDED != 0 || inspect {
-        let diversion = s.message.uri(UriOf::Diversion).flags & uri_flag::PRESENT != 0;
-        set(host, s, NumberOf::Forwarded, if diversion { UriOf::Diversion } else { UriOf::History });
+        let of = forwarding(&s.message);
+        set(host, s, NumberOf::Forwarded, of);
     }
     if needs & need::FROM_NUMBER != 0 || inspect {
         set(host, s, NumberOf::From, UriOf::From);
     }
     if needs & need::ASSERTED_NUMBER != 0 || inspect {
-        let first = s.message.uri(UriOf::Asserted).flags & uri_flag::NUMBER != 0;
-        set(host, s, NumberOf::Asserted, if first { UriOf::Asserted } else { UriOf::SecondAsserted });
+        set(host, s, NumberOf::Asserted, UriOf::AssertedNumber);
+    }
+    if needs & need::PREFERRED_NUMBER != 0 || inspect {
+        set(host, s, NumberOf::Preferred, UriOf::PreferredNumber);
+    }
+    if needs & need::TO_NUMBER != 0 || inspect {
+        set(host, s, NumberOf::To, UriOf::To);
     }
     if needs & need::NEIGHBOR != 0 || inspect {
         let (calling, called) = (*s.message.number(NumberOf::Calling), *s.message.number(NumberOf::Called));
@@ -53,17 +64,55 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     }
 }
 
+/// True if the called number is that of To: if the policy says so, or if the Request-URI has no user part, as FreeSWITCH does. To of a
+/// REGISTER is the address that is registered: nobody calls it.
+#[inline(always)]
+pub fn may_be_called_from_to<'m, H: Host<'m>>(host: H, s: &Scratch) -> bool {
+    let is_call = s.message.kind == Kind::Request && s.message.method != Method::Register;
+    let from_to = host.config().needs & need::CALLED_FROM_TO != 0;
+    is_call && (from_to || s.message.uri(UriOf::Request).user.is_empty())
+}
+
+/// Reads the called number. The place of To is known.
+#[inline(always)]
+pub fn read_called<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let mut of = UriOf::Request;
+    if may_be_called_from_to(host, s) {
+        uri::read(host, s, UriOf::To.bit());
+        if !s.message.uri(UriOf::To).user.is_empty() {
+            of = UriOf::To;
+        }
+    }
+    set(host, s, NumberOf::Called, of);
+}
+
 /// The identity that a believed source asserts: the first one that holds a number, else From.
 #[inline(always)]
 fn believed_identity(message: &Message) -> UriOf {
-    if message.uri(UriOf::Asserted).flags & uri_flag::NUMBER != 0 {
-        UriOf::Asserted
-    } else if message.uri(UriOf::SecondAsserted).flags & uri_flag::NUMBER != 0 {
-        UriOf::SecondAsserted
-    } else if message.uri(UriOf::RemoteParty).flags & uri_flag::NUMBER != 0 {
-        UriOf::RemoteParty
+    let has_number = |of: UriOf| message.uri(of).flags & uri_flag::NUMBER != 0;
+    if has_number(UriOf::AssertedNumber) {
+        UriOf::AssertedNumber
+    } else if has_number(UriOf::PreferredNumber) {
+        UriOf::PreferredNumber
+    } else if has_number(UriOf::RemotePartyNumber) {
+        UriOf::RemotePartyNumber
     } else {
         UriOf::From
+    }
+}
+
+/// Who forwarded the call: the first value with a number. An anonymous one hides none.
+#[inline(always)]
+fn forwarding(message: &Message) -> UriOf {
+    let is_present = |of: UriOf| message.uri(of).flags & uri_flag::PRESENT != 0;
+    if is_present(UriOf::DiversionNumber) {
+        UriOf::DiversionNumber
+    } else if is_present(UriOf::HistoryNumber) {
+        UriOf::HistoryNumber
+    } else if is_present(UriOf::Diversion) {
+        UriOf::Diversion
+    } else {
+        UriOf::History
     }
 }
 
