@@ -76,12 +76,12 @@ impl Step for Digits<'_> {
         if byte == b'%' {
             let (high, low) = (hex(s.byte(at + 1)), hex(s.byte(at + 2)));
             if high > 15 || low > 15 || at + 3 > self.end {
-                s.message.uri_mut(self.of).flags |= uri_flag::MALFORMED;
-                s.cursors.register = NOT_A_NUMBER;
-                return true;
+                // oSIP drops a bad escape, and takes what is left for the number.
+                byte = 0;
+            } else {
+                byte = high << 4 | low;
+                next = at + 3;
             }
-            byte = high << 4 | low;
-            next = at + 3;
             // Libraries in C end the number at an escaped NUL.
             if byte < b' ' {
                 s.message.uri_mut(self.of).flags |= uri_flag::MALFORMED;

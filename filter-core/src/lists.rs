@@ -244,7 +244,7 @@ fn keep<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
         }
         return false;
     }
-    has_number && list != List::History
+    has_number && list != List::History && !uri::notes_anomalies(host)
 }
 
 /// Adds the rules that ask for any identity of the caller, and for which this one's number is in a set, to the hits, and removes

@@ -117,7 +117,7 @@ const fn unpack_span(packed: u32) -> (u32, u32) {
 
 /// True if the policy asks for anomalies, so that what is wrong with an address must be found even where it hides nothing.
 #[inline(always)]
-fn notes_anomalies<'m, H: Host<'m>>(host: H) -> bool {
+pub(crate) fn notes_anomalies<'m, H: Host<'m>>(host: H) -> bool {
     host.config().needs & (need::ANOMALY | need::INSPECT) != 0
 }
 
@@ -304,7 +304,7 @@ fn read_uri<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     }
     match s.uri().scheme {
         Scheme::Tel => read_tel(host, s),
-        Scheme::Urn => _ = host.call::<ReadUser>(s, 0, 0),
+        Scheme::Other | Scheme::Urn => _ = host.call::<ReadUser>(s, 0, 0),
         _ => read_userinfo(host, s),
     }
     host.fence();

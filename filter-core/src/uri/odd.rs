@@ -118,7 +118,7 @@ impl Function for ReadUser {
     #[inline(always)]
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, _: u32, _: u32) -> u32 {
         let (user, end) = (s.cursors.uri_at, s.cursors.uri_limit);
-        if s.uri().scheme == Scheme::Urn {
+        if s.uri().scheme == Scheme::Urn || s.uri().scheme == Scheme::Other && is_opaque(host, s) {
             let user_end = find::<UrnDelimiter, H>(host, s, user, end);
             let is_at = s.byte(user_end) == b'@' && user_end < end;
             let user = s.cursors.uri_at;
@@ -157,6 +157,13 @@ impl Function for ReadUser {
         end_user(host, s, at);
         0
     }
+}
+
+/// True if what follows a scheme is neither `user@host` nor `//host`: `tels:+16055620123`, `xmpp:alice`.
+#[inline(always)]
+fn is_opaque<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
+    let (rest, end) = (s.cursors.uri_at, s.cursors.uri_limit);
+    s.byte(rest.wrapping_sub(1)) != b'/' && find::<At, H>(host, s, rest, end) == end
 }
 
 /// Sets the user part that ends before the @ at `at`.
@@ -242,13 +249,15 @@ impl Function for ReadName {
     #[inline(always)]
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, _: u32, _: u32) -> u32 {
         let (start, end) = (s.uri().user.start as u32, s.uri().number_end as u32);
+        // `+anonymous`: some gateways put a plus before everything.
+        let plus = (s.byte(start) == b'+') as u32;
         let mut is_escaped = false;
         if find::<Percent, H>(host, s, start, end) < end {
             is_escaped = true;
             s.cursors.at = s.uri().user.start as u32;
             host.repeat(&mut Escapes { host, s });
         }
-        let (start, end) = (s.uri().user.start as u32, s.uri().number_end as u32);
+        let (start, end) = (s.uri().user.start as u32 + plus, s.uri().number_end as u32);
         let length = end.wrapping_sub(start);
         let (mut first, mut second, mut letters) = (s.word(start), s.word(start + 8), length);
         if is_escaped && length <= LONGEST_WORD {
