@@ -7,7 +7,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-mod digits;
+pub mod digits;
 pub mod engine;
 pub mod evaluate;
 mod event;
@@ -18,7 +18,6 @@ pub mod host;
 pub mod identity;
 pub mod layout;
 pub mod limits;
-pub mod lists;
 pub mod message;
 mod named;
 pub mod number;
@@ -28,11 +27,12 @@ pub mod rate;
 pub mod reason;
 mod remembered;
 pub mod scratch;
-pub mod start_line;
+mod start_line;
 mod swar;
 pub mod text;
 mod transport;
 pub mod trie;
 pub mod uri;
+mod values;
 mod verstat;
 mod wanted;

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use filter_policy::model::NumberingPlan;
+
 use super::{
     find, is_blank,
     uri::{Form, Uri, known_scheme, uri},
@@ -33,17 +35,17 @@ fn escaped(text: &[u8], at: usize, is_quoted: bool) -> usize {
 }
 
 /// Reads a value. In From and To there may be only one (`is_single`).
-pub(super) fn name_addr(value: &[u8], is_single: bool) -> Uri {
+pub(super) fn name_addr(value: &[u8], is_single: bool, plan: &NumberingPlan) -> Uri {
     let value = &value[find(value, 0, |byte| !is_blank(byte))..];
     if value.is_empty() {
         return Uri::default();
     }
-    let bare = Form { is_bracketed: false, is_bare: true, is_single, word: None };
+    let bare = Form { is_bracketed: false, is_bare: true, is_single, word: None, plan };
     if known_scheme(value).is_some() {
         // An addr-spec, unless an angle bracket comes before any quote or parameter: then this is a display name.
         let stop = find(value, 0, |byte| [b'<', b';', b'"'].contains(&byte));
         if value.get(stop) == Some(&b'<') {
-            return bracketed(value, stop, None, is_single, None);
+            return bracketed(value, stop, None, is_single, None, plan);
         }
         return uri(value, bare);
     }
@@ -58,7 +60,7 @@ pub(super) fn name_addr(value: &[u8], is_single: bool) -> Uri {
                 display = Some(start..at);
                 quote = None;
             }
-            (b'<', None) => return bracketed(value, at, display, is_single, None),
+            (b'<', None) => return bracketed(value, at, display, is_single, None, plan),
             _ => {}
         }
         at += 1;
@@ -74,12 +76,19 @@ pub(super) fn name_addr(value: &[u8], is_single: bool) -> Uri {
 }
 
 /// Reads a value whose first bracket is at `open`. `quoted` is the quoted string before it.
-fn bracketed(value: &[u8], open: usize, quoted: Option<Range<usize>>, is_single: bool, word: Option<usize>) -> Uri {
+fn bracketed(
+    value: &[u8],
+    open: usize,
+    quoted: Option<Range<usize>>,
+    is_single: bool,
+    word: Option<usize>,
+    plan: &NumberingPlan,
+) -> Uri {
     // Of several brackets, empty ones among them, the last counts.
     let run = find(value, open, |byte| !is_blank(byte) && byte != b'<' && byte != b'>');
     let last = (open..run).rev().find(|&at| value[at] == b'<').unwrap_or(open);
     let word = word.map(|word| word.saturating_sub(last + 1));
-    let mut uri = uri(&value[last + 1..], Form { is_bracketed: true, is_bare: false, is_single, word });
+    let mut uri = uri(&value[last + 1..], Form { is_bracketed: true, is_bare: false, is_single, word, plan });
     // An unquoted name is made of tokens.
     let is_odd = quoted.is_none() && value[..open].iter().any(|byte| b":@'".contains(byte));
     uri.is_malformed |= last != open || is_odd;
@@ -88,9 +97,9 @@ fn bracketed(value: &[u8], open: usize, quoted: Option<Range<usize>>, is_single:
 }
 
 /// Reads a Request-URI. Its first word ends at `word`, and the version follows the value.
-pub(super) fn request_uri(value: &[u8], word: usize) -> Uri {
+pub(super) fn request_uri(value: &[u8], word: usize, plan: &NumberingPlan) -> Uri {
     if value.first() == Some(&b'<') {
-        return bracketed(value, 0, None, true, Some(word));
+        return bracketed(value, 0, None, true, Some(word), plan);
     }
-    uri(value, Form { is_bracketed: false, is_bare: false, is_single: true, word: Some(word) })
+    uri(value, Form { is_bracketed: false, is_bare: false, is_single: true, word: Some(word), plan })
 }
