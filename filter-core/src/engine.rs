@@ -1,18 +1,21 @@
 //! A packet's path through the engine.
 
 use crate::{
-    evaluate::{self, narrow},
+    evaluate::{self, keep_hits, narrow},
     headers,
     host::Host,
-    layout::{Dimension, Transport, Trie, anomaly, need},
-    limits::INSPECTED_LENGTH,
-    message, numbers,
+    identity,
+    layout::{Dimension, Payload, Transport, Trie, anomaly, need},
+    limits::{INSPECTED_LENGTH, RULE_WORDS},
+    lists, message, numbers,
     packet::{self, Look, Read},
     reason::Reason,
     remembered,
     scratch::{Extent, Header, Kind, NumberOf, Outcome, Scratch, UriOf, Walk, pause, uri_flag},
     text::{self, Text},
-    trie, uri, values, verstat, wanted,
+    trie,
+    uri::{self, Parameter, find_parameter},
+    verstat, wanted,
 };
 
 /// Decides about the host's packet, counts the decision, and returns it. What was read stays in the scratch memory.
@@ -125,8 +128,12 @@ fn message_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     read_start(host, s);
     let is_message = s.message.kind.is_message();
     if is_tcp && !is_message && s.message.kind != Kind::KeepAlive {
-        s.message.anomalies &= anomaly::TINY_FIRST_FRAGMENT;
+        s.message.anomalies &= anomaly::TINY_FIRST_FRAGMENT | anomaly::CUT_START_LINE;
         return unreadable(host, s, Reason::MidMessage);
+    }
+    if config.needs & need::PAYLOAD != 0 {
+        let payload = payload(s.message.kind);
+        narrow(host, &mut s.walk, Dimension::Payload, payload.number() as u32);
     }
     if is_message {
         // A number with this key would be taken for one whose class is known.
@@ -166,6 +173,18 @@ fn message_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     }
 }
 
+/// What rules about payloads see.
+#[inline(always)]
+const fn payload(kind: Kind) -> Payload {
+    match kind {
+        Kind::Request | Kind::Response => Payload::Sip,
+        Kind::KeepAlive => Payload::KeepAlive,
+        Kind::Stun => Payload::Stun,
+        Kind::NotSip => Payload::Other,
+        _ => Payload::None,
+    }
+}
+
 /// Reads what takes little time, and walks on until a rule needs more. Scanners and floods are mostly known by their user agent.
 /// What their senders can choose freely and what takes longest (all the headers, URIs and numbers) is then never read.
 #[inline(always)]
@@ -176,7 +195,10 @@ fn read_first<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     }
     if config.needs & need::CALLED != 0 {
         uri::read(host, s, wanted::FIRST_URIS);
-        numbers::set(host, s, NumberOf::Called, UriOf::Request);
+        if numbers::may_be_called_from_to(host, s) {
+            message::read_headers(host, s, pause::NONE);
+        }
+        numbers::read_called(host, s);
     }
     narrow_by_start_line(host, s);
     text::narrow(host, s, Text::FIRST);
@@ -207,8 +229,11 @@ fn narrow_by_start_line<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
 fn unreadable<'m, H: Host<'m>>(host: H, s: &mut Scratch, otherwise: Reason) -> Reason {
     s.message.extent = Extent::Whole;
     evaluate::without_message(host, &mut s.walk);
+    if host.config().needs & need::PAYLOAD != 0 {
+        narrow(host, &mut s.walk, Dimension::Payload, Payload::None.number() as u32);
+    }
     if host.config().needs & need::ANOMALY != 0 {
-        // There is no anomaly but a fragment's: rules that ask for another one do not match either.
+        // There is no anomaly but a fragment's or a segment's: rules that ask for another one do not match either.
         evaluate::narrow_anomalies(host, &mut s.walk, s.message.anomalies);
     }
     evaluate::walk(host, s);
@@ -302,16 +327,25 @@ fn read_start<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
 fn read_values<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let config = host.config();
     let needs = config.needs;
-    if needs & (need::ASSERTED_IDENTITY | need::ASSERTED_NUMBER | need::FORWARDED | need::INSPECT) != 0 {
-        values::split(host, s);
-    }
     let already_read = if wanted::called_is_read(needs) { wanted::FIRST_URIS } else { 0 };
     let wanted = wanted::uris(config) & !already_read;
     if wanted != 0 {
         uri::read(host, s, wanted);
     }
-    if needs & (need::CALLING_FORMAT | need::INSPECT) != 0 {
+    if needs & need::ANY_IDENTITY != 0 {
+        s.walk.hits = [0; RULE_WORDS];
+    }
+    if needs & wanted::LISTS != 0 {
+        lists::read(host, s);
+    }
+    if needs & need::ANY_IDENTITY != 0 {
+        narrow_by_identities(host, s);
+    }
+    if needs & (need::CALLING_PRIVACY | need::INSPECT) != 0 {
         headers::read_privacy(host, s);
+    }
+    if needs & (need::ATTESTATION | need::PASSPORT | need::INSPECT) != 0 {
+        identity::read(host, s);
     }
     numbers::read(host, s);
     if needs & (need::VERSTAT | need::INSPECT) != 0 {
@@ -325,6 +359,31 @@ fn read_values<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     }
     if wanted::body(config) {
         headers::read_body(host, s);
+    }
+    if needs & (need::DIALOG | need::INSPECT) != 0 {
+        read_to_tag(host, s);
+    }
+}
+
+/// Narrows the candidates by the caller's identities: those of the lists are among the hits already.
+#[inline(never)]
+fn narrow_by_identities<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    if s.message.uri(UriOf::From).flags & uri_flag::NUMBER != 0 {
+        lists::add_identity(host, s, UriOf::From);
+    }
+    if let Some(base) = host.row(host.config().identity_row) {
+        keep_hits(host, &mut s.walk, base);
+    }
+}
+
+/// Reads whether To has a tag: then the request is within a dialog (RFC 3261 section 12.2).
+#[inline(always)]
+fn read_to_tag<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    if s.message.has(Header::To) {
+        let value = s.message.header(Header::To);
+        let uri = s.message.uri(UriOf::To);
+        let start = if uri.flags & uri_flag::PRESENT != 0 { uri.host.end } else { value.start };
+        s.message.to_tag = find_parameter(host, s, Parameter::Tag, start as u32, value.end as u32);
     }
 }
 
@@ -340,6 +399,8 @@ fn narrow_by_message<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     narrow_by_number(host, s, need::FORWARDED, Dimension::Forwarded, NumberOf::Forwarded);
     narrow_by_number(host, s, need::FROM_NUMBER, Dimension::FromNumber, NumberOf::From);
     narrow_by_number(host, s, need::ASSERTED_NUMBER, Dimension::AssertedNumber, NumberOf::Asserted);
+    narrow_by_number(host, s, need::PREFERRED_NUMBER, Dimension::PreferredNumber, NumberOf::Preferred);
+    narrow_by_number(host, s, need::TO_NUMBER, Dimension::ToNumber, NumberOf::To);
     let message = &s.message;
     if needs & need::CALLING_FORMAT != 0 {
         let format = message.number(NumberOf::Calling).format;
@@ -347,6 +408,15 @@ fn narrow_by_message<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     }
     if needs & need::ATTESTATION != 0 {
         narrow(host, &mut s.walk, Dimension::Attestation, message.attestation.number() as u32);
+    }
+    if needs & need::CALLING_PRIVACY != 0 {
+        narrow(host, &mut s.walk, Dimension::CallingPrivacy, message.privacy);
+    }
+    if needs & need::PASSPORT != 0 {
+        narrow(host, &mut s.walk, Dimension::Passport, message.passports);
+    }
+    if needs & need::DIALOG != 0 {
+        narrow(host, &mut s.walk, Dimension::Dialog, (message.to_tag != 0) as u32);
     }
     if needs & need::NEIGHBOR != 0 {
         narrow(host, &mut s.walk, Dimension::Neighbor, message.neighbor);

@@ -52,6 +52,16 @@ needles! {
     NotSpace(word) = !(exactly(word, b' ') | exactly(word, b'\t')) & 0x8080_8080_8080_8080;
     /// `:`.
     Colon(word) = equal(word, b':');
+    /// `@`.
+    At(word) = equal(word, b'@');
+    /// `/`.
+    Slash(word) = equal(word, b'/');
+    /// `%`.
+    Percent(word) = equal(word, b'%');
+    /// `<`.
+    OpeningAngle(word) = equal(word, b'<');
+    /// `>`.
+    ClosingAngle(word) = equal(word, b'>');
     /// What ends a header's name: a colon, or white space or a control character before it.
     NameEnd(word) = equal(word, b':') | below(word, 0x21);
     /// What matters before a URI in angle brackets.
@@ -60,20 +70,53 @@ needles! {
     QuoteBackslash(word) = equal(word, b'"') | equal(word, b'\\');
     /// What ends a URI without angle brackets, or shows that it was a display name.
     AngleSemicolon(word) = equal(word, b'<') | equal(word, b';') | equal(word, b'"');
+    /// What makes some servers take a display name for a URI.
+    DisplayDelimiter(word) = equal(word, b':') | equal(word, b'@');
+    /// What ends a scheme that is not known, or shows that there is none.
+    SchemeDelimiter(word) = equal(word, b':')
+        | equal(word, b'@')
+        | equal(word, b';')
+        | equal(word, b'<')
+        | equal(word, b'>')
+        | equal(word, b'"');
     /// Anything that structures a URI's user part.
     UserDelimiter(word) = equal(word, b'@') | equal(word, b':') | equal(word, b';') | equal(word, b'>') | below(word, 0x21);
     /// What can end a user part after its first semicolon.
     UserParameterDelimiter(word) = equal(word, b'@') | equal(word, b':') | equal(word, b'>') | below(word, 0x21);
+    /// What ends the number in a user part.
+    UserSeparator(word) = equal(word, b':') | equal(word, b';');
     /// What can end a password.
     PasswordDelimiter(word) = equal(word, b'@') | equal(word, b'>') | below(word, 0x21);
-    /// What ends the number of a tel URI.
-    TelDelimiter(word) = equal(word, b';') | equal(word, b'>') | equal(word, b'?') | equal(word, b',') | below(word, 0x21);
+    /// What ends the number of a tel URI, for some server.
+    TelDelimiter(word) = equal(word, b';')
+        | equal(word, b'>')
+        | equal(word, b'?')
+        | equal(word, b',')
+        | equal(word, b'@')
+        | equal(word, b':')
+        | equal(word, b'#')
+        | equal(word, b'/')
+        | equal(word, b'\r')
+        | equal(word, b'\n');
+    /// What ends the text of a URN.
+    UrnDelimiter(word) = equal(word, b'@') | equal(word, b';') | equal(word, b'>') | equal(word, b'?') | below(word, 0x21);
+    /// What ends a URI in angle brackets, or does not belong in its host part.
+    HostEnd(word) = equal(word, b'>') | equal(word, b'@') | below(word, 0x21);
     /// What ends a URI in angle brackets.
     AngleClose(word) = equal(word, b'>') | below(word, 0x21);
     /// What ends a URI without angle brackets.
     BareEnd(word) = equal(word, b';') | equal(word, b'>') | equal(word, b',') | below(word, 0x21);
-    /// `;`.
-    Semicolon(word) = equal(word, b';');
+    /// What ends a parameter of a URI.
+    ParameterEnd(word) = equal(word, b';')
+        | equal(word, b'>')
+        | equal(word, b'?')
+        | equal(word, b'@')
+        | equal(word, b',')
+        | below(word, 0x21);
+    /// What begins a parameter, or hides its beginning.
+    SemicolonQuote(word) = equal(word, b';') | equal(word, b'"');
+    /// What separates the values of Privacy.
+    SemicolonComma(word) = equal(word, b';') | equal(word, b',') | below(word, 0x21);
     /// `.`.
     Dot(word) = equal(word, b'.');
     /// What separates the values of a header, or hides a separator.

@@ -51,6 +51,7 @@ const FROM: Name = Name::new(Header::From, b"from");
 const HISTORY_INFO: Name = Name::new(Header::HistoryInfo, b"history-info");
 const IDENTITY: Name = Name::new(Header::Identity, b"identity");
 const P_ASSERTED_IDENTITY: Name = Name::new(Header::AssertedIdentity, b"p-asserted-identity");
+const P_PREFERRED_IDENTITY: Name = Name::new(Header::PreferredIdentity, b"p-preferred-identity");
 const PRIVACY: Name = Name::new(Header::Privacy, b"privacy");
 const REMOTE_PARTY_ID: Name = Name::new(Header::RemotePartyId, b"remote-party-id");
 const SERVER: Name = Name::new(Header::Server, b"server");
@@ -73,12 +74,18 @@ pub struct NameRead {
     pub length: u32,
 }
 
+/// True for a byte that can be between a header's name and its colon: white space, or the beginning of a folded line.
+#[inline(always)]
+pub const fn is_gap(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t' || byte == b'\r' || byte == b'\n'
+}
+
 /// Reads the name of the header line at `line`, of which `word` holds the first eight bytes.
 #[inline(always)]
 pub fn read_name(scratch: &Scratch, line: u32, word: u64) -> NameRead {
-    // Compact forms (RFC 3261 section 7.3.3, RFC 8224 section 4, RFC 6665 and others): a letter, then colon or white space.
+    // Compact forms (RFC 3261 section 7.3.3, RFC 8224 section 4, RFC 6665 and others): a letter, then a colon or white space.
     let second = (word >> 8) as u8;
-    if second == b':' || second == b' ' || second == b'\t' {
+    if second == b':' || is_gap(second) {
         let header = match word as u8 | 0x20 {
             b'c' => Header::ContentType,
             b'f' => Header::From,
@@ -105,6 +112,7 @@ pub fn read_name(scratch: &Scratch, line: u32, word: u64) -> NameRead {
     const HIST: u32 = key(b"hist");
     const IDEN: u32 = key(b"iden");
     const P_AS: u32 = key(b"p-as");
+    const P_PR: u32 = key(b"p-pr");
     const PRIV: u32 = key(b"priv");
     const REMO: u32 = key(b"remo");
     const SERV: u32 = key(b"serv");
@@ -128,6 +136,7 @@ pub fn read_name(scratch: &Scratch, line: u32, word: u64) -> NameRead {
         HIST => check(&HISTORY_INFO, scratch, line),
         IDEN => check(&IDENTITY, scratch, line),
         P_AS => check(&P_ASSERTED_IDENTITY, scratch, line),
+        P_PR => check(&P_PREFERRED_IDENTITY, scratch, line),
         PRIV => check(&PRIVACY, scratch, line),
         REMO => check(&REMOTE_PARTY_ID, scratch, line),
         SERV => check(&SERVER, scratch, line),

@@ -1,11 +1,13 @@
 //! Reading single headers and the body: Privacy, Content-Length, and what is missing or wrong.
 
 use crate::{
-    find::{Blank, LineFeed, NotLineEnd, Semicolon, find, find_near, skip_blank},
+    find::{Blank, LineFeed, NotLineEnd, SemicolonComma, find, find_near, skip_blank},
     host::{Host, Step},
-    layout::{Method, Transport, anomaly},
+    layout::{Method, Transport, anomaly, privacy},
     limits::INSPECTED_LENGTH,
-    scratch::{Header, Scratch, Span, UriOf, uri_flag},
+    lists,
+    scratch::{Header, Scratch, Span},
+    swar::filled_after,
     text::BODY_LENGTH,
 };
 
@@ -13,45 +15,55 @@ const fn word(bytes: &[u8; 8]) -> u64 {
     u64::from_le_bytes(*bytes)
 }
 
-/// The most Privacy values that are checked.
-const MAX_PRIVACY: u32 = 16;
-
-/// Reads whether Privacy asks for the identity to be withheld: a value `id` (RFC 3325 section 9.3).
+/// Reads what Privacy asks to be withheld (RFC 3323 section 4.2, RFC 3325 section 9.3, RFC 7044 section 7).
 #[inline(never)]
 pub fn read_privacy<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if !s.message.has(Header::Privacy) {
         return;
     }
     let value = s.message.header(Header::Privacy);
-    s.cursors.at = value.start as u32;
-    host.repeat(&mut Privacy { host, s, end: value.end as u32 });
+    s.cursors.value_at = value.start as u32;
+    s.cursors.value_line_end = value.end as u32;
+    s.cursors.further_line = 0;
+    host.repeat(&mut Privacy { host, s });
 }
 
 struct Privacy<'s, H> {
     host: H,
     s: &'s mut Scratch,
-    end: u32,
 }
 
 impl<'m, H: Host<'m>> Step for Privacy<'_, H> {
-    const TIMES: u32 = MAX_PRIVACY;
+    const TIMES: u32 = INSPECTED_LENGTH as u32;
 
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
-        let s = &mut *self.s;
-        let from = s.cursors.at;
-        let start = skip_blank(self.host, s, from, self.end);
-        if start == self.end {
-            return true;
+        let (host, s) = (self.host, &mut *self.s);
+        let (from, end) = (s.cursors.value_at, s.cursors.value_line_end);
+        let start = skip_blank(host, s, from, end);
+        if start >= end {
+            return !lists::next_line(host, s, Header::Privacy);
         }
-        let after = s.byte(start + 2);
-        let ends = start + 2 >= self.end || after <= b' ' || after == b';' || after == b',';
-        if (s.word(start) as u16 | 0x2020) == u16::from_le_bytes(*b"id") && ends {
-            s.message.privacy = 1;
-            return true;
-        }
-        let semicolon = find::<Semicolon, H>(self.host, s, start, self.end);
-        s.cursors.at = semicolon + 1;
+        let value_end = find::<SemicolonComma, H>(host, s, start, end);
+        s.cursors.value_at = value_end + 1;
+        const ID: u64 = word(b"id\0\0\0\0\0\0");
+        const HEADER: u64 = word(b"header\0\0");
+        const SESSION: u64 = word(b"session\0");
+        const USER: u64 = word(b"user\0\0\0\0");
+        const HISTORY: u64 = word(b"history\0");
+        const CRITICAL: u64 = word(b"critical");
+        let length = value_end.wrapping_sub(start);
+        let value = filled_after(s.word(start) | 0x2020_2020_2020_2020, length, 0);
+        s.message.privacy |= match value {
+            _ if length > 8 => 0,
+            ID => privacy::ID,
+            HEADER => privacy::HEADER,
+            SESSION => privacy::SESSION,
+            USER => privacy::USER,
+            HISTORY => privacy::HISTORY,
+            CRITICAL => privacy::CRITICAL,
+            _ => 0,
+        };
         false
     }
 }
@@ -60,15 +72,11 @@ impl<'m, H: Host<'m>> Step for Privacy<'_, H> {
 const MANDATORY: u32 =
     Header::From.bit() | Header::To.bit() | Header::CallId.bit() | Header::CSeq.bit() | Header::Via.bit();
 
-/// Notes missing headers, malformed URIs, and a Content-Length that does not fit.
+/// Notes missing headers and a Content-Length that does not fit.
 #[inline(never)]
 pub fn note_anomalies<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if s.message.body != 0 && s.message.seen & MANDATORY != MANDATORY {
         s.message.anomalies |= anomaly::MISSING_HEADER;
-    }
-    let uris = s.message.uri(UriOf::From).flags | s.message.uri(UriOf::To).flags | s.message.uri(UriOf::Request).flags;
-    if uris & uri_flag::MALFORMED != 0 {
-        s.message.anomalies |= anomaly::MALFORMED_URI;
     }
     if s.message.has(Header::ContentLength) {
         read_content_length(host, s);
@@ -156,8 +164,8 @@ fn compare_content_length<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         if is_response || is_request { anomaly::SEVERAL_MESSAGES } else { anomaly::CONTENT_LENGTH_MISMATCH };
 }
 
-/// Lines of a body that are searched for the session name.
-const MAX_BODY_LINES: u32 = 64;
+/// Lines that a body can have.
+const MAX_BODY_LINES: u32 = INSPECTED_LENGTH as u32;
 
 /// Notes the places of the body of a MESSAGE and of the session name of a session description.
 #[inline(never)]

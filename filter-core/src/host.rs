@@ -45,16 +45,36 @@ pub trait Function {
 pub enum FunctionKind {
     /// [`crate::find::Find`].
     Find(NeedleKind),
+    /// [`crate::uri::FindParameter`].
+    FindParameter,
+    /// [`crate::uri::JoinContext`].
+    JoinContext,
+    /// [`crate::text::NarrowTexts`].
+    NarrowTexts,
+    /// [`crate::uri::NoteEnd`].
+    NoteEnd,
+    /// [`crate::message::NoteFold`].
+    NoteFold,
+    /// [`crate::message::ReadColon`].
+    ReadColon,
     /// [`crate::message::ReadHeaders`].
     ReadHeaders,
     /// [`crate::identity::ReadIdentity`].
     ReadIdentity,
+    /// [`crate::uri::ReadName`].
+    ReadName,
+    /// [`crate::uri::ReadNumber`].
+    ReadNumber,
+    /// [`crate::uri::ReadScheme`].
+    ReadScheme,
+    /// [`crate::start_line::ReadStartLine`].
+    ReadStartLine,
     /// [`crate::uri::ReadUri`].
     ReadUri,
+    /// [`crate::uri::ReadUser`].
+    ReadUser,
     /// [`crate::numbers::SetNumber`].
     SetNumber,
-    /// [`crate::text::NarrowTexts`].
-    NarrowTexts,
 }
 
 /// A host: BPF maps in the kernel, vectors in user space. It is a handle and copied freely; `'m` is how long the maps live.

@@ -1,27 +1,52 @@
-//! The attestation that the Identity header claims, unverified.
+//! What Identity headers claim, unverified: the kinds of PASSporT, and the attestation of the SHAKEN one.
 
 use crate::{
     find::{Blank, Dot, find, skip_blank},
-    host::{Function, FunctionKind, Host},
-    layout::Attestation,
-    scratch::Scratch,
+    host::{Function, FunctionKind, Host, Step},
+    layout::{Attestation, passport},
+    lists,
+    scratch::{FURTHER_LINES, Header, Scratch},
+    uri::{Parameter, find_parameter},
 };
 
 /// Base64url of `{"attest":"`: keys of a PASSporT's payload are in lexicographic order without white space (RFC 8225
 /// section 9), so a SHAKEN payload (RFC 8588) begins so, and twelve bytes fill sixteen characters.
 const CLAIM: [u64; 2] = [u64::from_le_bytes(*b"eyJhdHRl"), u64::from_le_bytes(*b"c3QiOiJ\0")];
 
-/// Reads the Identity header whose value is `start..end`. The first header with a claim counts.
+/// Reads the Identity headers. The first one with a claim counts.
 ///
-/// Everything else is unknown: a `div` PASSporT (RFC 8946), whose payload begins with `dest`; the compact form, whose payload
-/// is empty; garbage.
+/// Every other claim is unknown: a `div` PASSporT (RFC 8946), whose payload begins with `dest`; the compact form, whose payload
+/// is empty; a value without `info`, which every verifier rejects (RFC 8224 section 4); garbage. So is a value that is cut off,
+/// unless the rest of it is in another fragment.
 #[inline(always)]
-pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
-    host.call::<ReadIdentity>(s, start, end);
+pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    if s.message.has(Header::Identity) {
+        let line = s.message.header(Header::Identity);
+        lists::begin_line(s, line);
+        s.cursors.further_line = 0;
+        host.repeat(&mut Lines { host, s });
+    }
 }
 
-/// The function of the host that [`read`] calls. It runs within the walk over the header lines: read there, Identity would be
-/// verified once for each path that the walk can take.
+/// Goes from one Identity header to the next.
+struct Lines<'s, H> {
+    host: H,
+    s: &'s mut Scratch,
+}
+
+impl<'m, H: Host<'m>> Step for Lines<'_, H> {
+    const TIMES: u32 = FURTHER_LINES as u32 + 1;
+
+    #[inline(always)]
+    fn step(&mut self, _index: u32) -> bool {
+        let (host, s) = (self.host, &mut *self.s);
+        let (start, end) = (s.cursors.value, s.cursors.value_line_end);
+        host.call::<ReadIdentity>(s, start, end);
+        !lists::next_line(host, s, Header::Identity)
+    }
+}
+
+/// The function of the host that reads an Identity header, with the ends of its value.
 pub struct ReadIdentity;
 
 impl Function for ReadIdentity {
@@ -29,18 +54,27 @@ impl Function for ReadIdentity {
 
     #[inline(always)]
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) -> u32 {
+        let is_cut = s.message.body == 0 && end >= s.message.length;
+        let token = skip_blank(host, s, start, end);
+        let token_end = find::<Blank, H>(host, s, token, end);
+        let claim = if !is_cut {
+            claim(host, s, token, token_end, end)
+        } else if s.packet.fragment != 0 {
+            Attestation::Truncated
+        } else {
+            Attestation::Unknown
+        };
+        s.message.passports |= kind(host, s, token, end, claim);
         let attestation = s.message.attestation;
         if attestation == Attestation::None || attestation == Attestation::Unknown {
-            s.message.attestation = claim(host, s, start, end);
+            s.message.attestation = claim;
         }
         0
     }
 }
 
 #[inline(always)]
-fn claim<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) -> Attestation {
-    let token = skip_blank(host, s, start, end);
-    let token_end = find::<Blank, H>(host, s, token, end);
+fn claim<'m, H: Host<'m>>(host: H, s: &mut Scratch, token: u32, token_end: u32, end: u32) -> Attestation {
     let dot = find::<Dot, H>(host, s, token, token_end);
     if token_end.wrapping_sub(dot) < 18 {
         return Attestation::Unknown;
@@ -49,10 +83,39 @@ fn claim<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) -> Att
     if s.word(dot + 1) != CLAIM[0] || second & 0x00ff_ffff_ffff_ffff != CLAIM[1] {
         return Attestation::Unknown;
     }
-    match (second >> 56) as u8 {
+    let claim = match (second >> 56) as u8 {
         b'B' => Attestation::A,
         b'C' => Attestation::B,
         b'D' => Attestation::C,
-        _ => Attestation::Unknown,
+        _ => return Attestation::Unknown,
+    };
+    if find_parameter(host, s, Parameter::Info, dot, end) == 0 { Attestation::Unknown } else { claim }
+}
+
+/// The kind of PASSporT: its `ppt`. Without it, a readable claim shows a SHAKEN one.
+#[inline(always)]
+fn kind<'m, H: Host<'m>>(host: H, s: &mut Scratch, token: u32, end: u32, claim: Attestation) -> u32 {
+    let value = find_parameter(host, s, Parameter::Ppt, token, end);
+    if value == 0 {
+        let is_readable = matches!(claim, Attestation::A | Attestation::B | Attestation::C);
+        return if is_readable { passport::SHAKEN } else { passport::OTHER };
+    }
+    let name = if s.byte(value) == b'"' { value + 1 } else { value };
+    let word = s.word(name) | 0x2020_2020_2020;
+    const SHAKEN: u64 = u64::from_le_bytes(*b"shaken\0\0");
+    const DIV: u64 = u64::from_le_bytes(*b"div\0\0\0\0\0");
+    const RPH: u64 = u64::from_le_bytes(*b"rph\0\0\0\0\0");
+    let ends_after = |length: u32| {
+        let byte = s.byte(name + length);
+        name + length >= end || byte <= b' ' || byte == b'"' || byte == b';' || byte == b','
+    };
+    if word & 0xffff_ffff_ffff == SHAKEN && ends_after(6) {
+        passport::SHAKEN
+    } else if word & 0xff_ffff == DIV && ends_after(3) {
+        passport::DIV
+    } else if word & 0xff_ffff == RPH && ends_after(3) {
+        passport::RPH
+    } else {
+        passport::OTHER
     }
 }

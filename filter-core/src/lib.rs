@@ -7,7 +7,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-pub mod digits;
+mod digits;
 pub mod engine;
 pub mod evaluate;
 mod event;
@@ -18,6 +18,7 @@ pub mod host;
 pub mod identity;
 pub mod layout;
 pub mod limits;
+pub mod lists;
 pub mod message;
 mod named;
 pub mod number;
@@ -27,12 +28,11 @@ pub mod rate;
 pub mod reason;
 mod remembered;
 pub mod scratch;
-mod start_line;
+pub mod start_line;
 mod swar;
 pub mod text;
 mod transport;
 pub mod trie;
 pub mod uri;
-mod values;
 mod verstat;
 mod wanted;

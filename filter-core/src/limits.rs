@@ -6,31 +6,21 @@ pub const MAX_RULES: usize = 512;
 /// 64-bit words of a set of rules.
 pub const RULE_WORDS: usize = MAX_RULES / 64;
 
-/// Bytes of a message that are read. Headers after this length are not seen, which is itself noted
-/// ([`crate::layout::anomaly::HEADERS_BEYOND_INSPECTED_LENGTH`]). A power of two, so that a mask bounds an offset.
-pub const INSPECTED_LENGTH: usize = 8192;
+/// Bytes of the buffer that holds a message. A power of two, so that a mask bounds an offset.
+pub const BUFFER_LENGTH: usize = 16_384;
 
 /// Zeroed bytes after the message in the buffer, so that a step of several words may read past the end.
 pub const PADDING: usize = 64;
 
-/// Header lines that are read before the message counts as unreadable.
-pub const MAX_HEADER_LINES: u32 = 256;
+/// Bytes of a message that are read. Headers after this length are not seen, which is itself noted
+/// ([`crate::layout::anomaly::HEADERS_BEYOND_INSPECTED_LENGTH`]). An offset just after them is still within the mask.
+pub const INSPECTED_LENGTH: usize = BUFFER_LENGTH - PADDING;
 
 /// Signalling ports a policy may name (each a port and a transport).
 pub const MAX_PORTS: usize = 16;
 
 /// Digits of a number key: E.164's fifteen, and a terminator.
 pub const MAX_DIGITS: u32 = 15;
-
-/// Numbering plans of a policy, a power of two. An address class has the index of its own, see
-/// [`crate::layout::address_flag::plan`].
-pub const NUMBERING_PLANS: usize = 16;
-
-/// International prefixes of a numbering plan.
-pub const INTERNATIONAL_PREFIXES: usize = 4;
-
-/// Technical prefixes of a numbering plan.
-pub const STRIP_PREFIXES: usize = 8;
 
 /// Entries of one compiled pattern table: states x byte classes.
 pub const DFA_TABLE: usize = 1 << 17;

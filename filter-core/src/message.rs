@@ -9,12 +9,11 @@ use crate::{
         Blank, Colon, LineEnd, NameEnd, Needle, NotCarriageReturn, NotLineEnd, NotSpace, STRIDE, find, find_near, mark,
         skip_blank,
     },
-    header::read_name,
+    header::{is_gap, read_name},
     host::{Function, FunctionKind, Host, Step},
-    identity,
     layout::{anomaly, need},
-    limits::{INSPECTED_LENGTH, MAX_HEADER_LINES},
-    scratch::{HEADERS, Header, Kind, Scratch, Span, pause},
+    limits::INSPECTED_LENGTH,
+    scratch::{FIRST_FURTHER_LINE, FURTHER_LINES, HEADERS, Header, Kind, Scratch, Span, pause},
     start_line,
     swar::{below, first},
 };
@@ -30,7 +29,6 @@ const STUN_HEADER: u32 = 20;
 pub fn read_start<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     s.message.begin();
     s.cursors.open_header = Header::Other;
-    s.cursors.lines = 0;
     let length = s.message.length;
     if length == 0 {
         s.message.kind = Kind::Empty;
@@ -57,8 +55,8 @@ pub fn read_start<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     }
     start_line::read(host, s, start);
     if s.message.kind == Kind::NotSip {
-        // Then the anomalies of its start mean nothing.
-        s.message.anomalies = anomaly::NOT_SIP;
+        // Then the other anomalies of its start mean nothing.
+        s.message.anomalies = s.message.anomalies & anomaly::CUT_START_LINE | anomaly::NOT_SIP;
     }
 }
 
@@ -68,7 +66,7 @@ pub fn read_start<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
 /// line feed end the headers for the former, and a line for the latter. Here each of them ends a line, and none of these odd
 /// forms ends the headers, so no header that any server sees is missed.
 #[inline(always)]
-fn after_line_end<'m, H: Host<'m>>(host: H, s: &mut Scratch, at: u32) -> u32 {
+pub(crate) fn after_line_end<'m, H: Host<'m>>(host: H, s: &mut Scratch, at: u32) -> u32 {
     if s.byte(at) == b'\n' {
         return at + 1;
     }
@@ -83,8 +81,10 @@ fn after_line_end<'m, H: Host<'m>>(host: H, s: &mut Scratch, at: u32) -> u32 {
     if s.byte(after) == b'\n' { after + 1 } else { after }
 }
 
-/// Steps that the walk over the headers may take. A step is 32 bytes or a line; the first line ends the start line.
-const HEADER_STEPS: u32 = (INSPECTED_LENGTH as u32 / STRIDE + MAX_HEADER_LINES + 1).next_multiple_of(LINES_BATCH);
+/// Steps that the walk over the headers may take. A step is 32 bytes or a line, and the shortest line that does not end the
+/// headers has two bytes.
+const HEADER_STEPS: u32 =
+    (INSPECTED_LENGTH as u32 / STRIDE + INSPECTED_LENGTH as u32 / 2).next_multiple_of(LINES_BATCH);
 
 const LINES_BATCH: u32 = 8;
 
@@ -113,7 +113,7 @@ impl Function for ReadHeaders {
             // The packet, or what is inspected of it, ends within the headers.
             s.message.anomalies |= anomaly::HEADERS_BEYOND_INSPECTED_LENGTH;
             let end = if s.cursors.line < s.message.length { s.cursors.line } else { s.message.length };
-            close_header(host, s, end);
+            end_header(s, end);
         }
         0
     }
@@ -165,14 +165,13 @@ impl<'m, H: Host<'m>> Step for Lines<'_, H> {
             return true;
         }
         s.cursors.line = line;
-        s.cursors.lines += 1;
-        s.cursors.lines > MAX_HEADER_LINES + 1 || begin_line(self.host, s, line)
+        begin_line(self.host, s, line)
     }
 }
 
 /// True for the first byte of a line that belongs to the header before it (RFC 3261 section 7.3.1).
 #[inline(always)]
-const fn is_folded(byte: u8) -> bool {
+pub(crate) const fn is_folded(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
@@ -185,11 +184,14 @@ fn begin_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) -> bool {
     let word = s.word(line);
     let byte = word as u8;
     if is_folded(byte) {
+        if host.config().needs & (need::ANOMALY | need::INSPECT) != 0 {
+            host.call::<NoteFold>(s, line, 0);
+        }
         return false;
     }
-    close_header(host, s, line);
+    end_header(s, line);
     if byte == b'\n' || byte == b'\r' {
-        s.message.body = line + if word as u16 == u16::from_le_bytes(*b"\r\n") { 2 } else { 1 };
+        end_headers(s, line, word);
         return true;
     }
     let read = read_name(s, line, word);
@@ -199,22 +201,98 @@ fn begin_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) -> bool {
     host.fence();
     let name_end = line + s.cursors.register;
     let byte = s.byte(name_end);
-    let ends = byte == b':' || byte == b' ' || byte == b'\t';
     // A longer name is another header.
-    if s.cursors.name == Header::Other || !ends {
+    if s.cursors.name == Header::Other || byte != b':' && !is_gap(byte) {
         if host.config().needs & (need::ANOMALY | need::INSPECT) != 0 {
             note_unknown_line(host, s, line);
         }
         return false;
     }
-    // White space before the colon is allowed (RFC 3261 section 7.3.1), another line is not.
-    let colon = if byte == b':' { name_end } else { find::<NotSpace, H>(host, s, name_end, s.message.length) };
+    let colon = if byte == b':' { name_end } else { host.call::<ReadColon>(s, name_end, 0) };
     if s.byte(colon) == b':' {
         open_header(s, s.cursors.name, colon + 1);
     } else {
         s.message.anomalies |= anomaly::MALFORMED_HEADER;
     }
     false
+}
+
+/// Ends the headers at an empty line, of which `word` holds the first bytes. Some servers read on after an odd one.
+#[inline(always)]
+fn end_headers(s: &mut Scratch, line: u32, word: u64) {
+    let is_crlf = word as u16 == u16::from_le_bytes(*b"\r\n");
+    s.message.body = line + if is_crlf { 2 } else { 1 };
+    if !is_crlf {
+        if word as u8 == b'\r' {
+            if line + 1 < s.message.length {
+                s.message.anomalies |= anomaly::CONTROL_CHARACTER;
+            }
+        } else if s.byte(line.wrapping_sub(2)) == b'\r' {
+            s.message.anomalies |= anomaly::MALFORMED_HEADER;
+        }
+    }
+}
+
+/// The function of the host that looks for the colon after a name that white space follows, at this position. White space before the
+/// colon is allowed (RFC 3261 section 7.3.1); Sofia-SIP and PJSIP also accept a folded line there. It returns the colon's position,
+/// or that of something else.
+pub struct ReadColon;
+
+impl Function for ReadColon {
+    const KIND: FunctionKind = FunctionKind::ReadColon;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, name_end: u32, _: u32) -> u32 {
+        s.cursors.register = name_end;
+        host.repeat(&mut Gap { host, s });
+        s.cursors.register
+    }
+}
+
+/// Goes from fold to fold; `register` is where it is.
+struct Gap<'s, H> {
+    host: H,
+    s: &'s mut Scratch,
+}
+
+impl<'m, H: Host<'m>> Step for Gap<'_, H> {
+    const TIMES: u32 = INSPECTED_LENGTH as u32 / 2;
+
+    #[inline(always)]
+    fn step(&mut self, _index: u32) -> bool {
+        let s = &mut *self.s;
+        let from = s.cursors.register;
+        let at = find::<NotSpace, H>(self.host, s, from, s.message.length);
+        s.cursors.register = at;
+        if s.byte(at) != b'\r' && s.byte(at) != b'\n' {
+            return true;
+        }
+        let next = after_line_end(self.host, s, at);
+        if next >= s.message.length || !is_folded(s.byte(next)) {
+            return true;
+        }
+        s.message.anomalies |= anomaly::MALFORMED_HEADER;
+        s.cursors.register = next;
+        false
+    }
+}
+
+/// The function of the host that examines a folded line, at this position. A header's name in it is no name, but libre and Sofia-SIP
+/// read it as one if they have no use for the line before.
+pub struct NoteFold;
+
+impl Function for NoteFold {
+    const KIND: FunctionKind = FunctionKind::NoteFold;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32, _: u32) -> u32 {
+        let start = find::<NotSpace, H>(host, s, line, s.message.length);
+        let name = read_name(s, start, s.word(start));
+        if name.header != Header::Other && s.byte(start + name.length) == b':' {
+            s.message.anomalies |= anomaly::MALFORMED_HEADER;
+        }
+        0
+    }
 }
 
 /// Notes the anomalies of an unknown header's line: no colon, or a control character before it.
@@ -253,10 +331,11 @@ fn white_space_in_name<'m, H: Host<'m>>(host: H, s: &mut Scratch, blank: u32, co
 }
 
 /// Headers that a message may hold several times, or with several values.
-const MULTIPLE: u32 = Header::Via.bit()
-    | Header::Contact.bit()
-    | Header::AssertedIdentity.bit()
-    | Header::SecondAssertedIdentity.bit()
+const MULTIPLE: u32 = Header::Via.bit() | Header::Contact.bit() | LISTS;
+
+/// Headers of which every line is kept.
+const LISTS: u32 = Header::AssertedIdentity.bit()
+    | Header::PreferredIdentity.bit()
     | Header::RemotePartyId.bit()
     | Header::Diversion.bit()
     | Header::HistoryInfo.bit()
@@ -269,42 +348,29 @@ fn open_header(s: &mut Scratch, header: Header, start: u32) {
     let bit = header.bit();
     let again = s.message.seen & bit != 0;
     s.message.seen |= bit;
-    let mut place = header;
-    if header == Header::HistoryInfo {
-        // The last line and the one before it are kept.
-        s.message.headers[Header::EarlierHistoryInfo.index()] = s.message.headers[Header::HistoryInfo.index()];
-    } else if again && header != Header::Identity {
-        if header == Header::AssertedIdentity && !s.message.has(Header::SecondAssertedIdentity) {
-            s.message.seen |= Header::SecondAssertedIdentity.bit();
-            place = Header::SecondAssertedIdentity;
-        } else {
-            if bit & MULTIPLE == 0 {
+    let mut place = header.number();
+    if again {
+        let index = s.message.further_lines;
+        if bit & LISTS == 0 || index >= FURTHER_LINES as u32 {
+            if bit & MULTIPLE == 0 || bit & LISTS != 0 {
                 s.message.anomalies |= anomaly::DUPLICATE_HEADER;
             }
             return;
         }
+        s.message.further[index as usize & (FURTHER_LINES - 1)] = header.number() as u8;
+        s.message.further_lines = index + 1;
+        place = FIRST_FURTHER_LINE + index;
     }
-    s.cursors.open_header = place;
-    s.message.headers[place.index() & (HEADERS - 1)] = Span { start: start as u16, end: start as u16 };
+    s.cursors.open_header = Header::from_number(place);
+    s.message.headers[place as usize & (HEADERS - 1)] = Span { start: start as u16, end: start as u16 };
 }
 
-/// Ends the header that is open, at the start of the next line, and reads it if it must be read at once: a message can hold several
-/// Identity headers, and only now is it known where this one ends.
+/// Ends the header that is open, at the start of the next line.
 #[inline(always)]
-fn close_header<'m, H: Host<'m>>(host: H, s: &mut Scratch, end: u32) {
-    let header = end_header(s, end);
-    if header == Header::Identity && host.config().needs & (need::ATTESTATION | need::INSPECT) != 0 {
-        identity::read(host, s, s.message.header(header).start as u32, end);
-    }
-}
-
-/// Ends the header that is open, and returns it.
-#[inline(always)]
-fn end_header(s: &mut Scratch, end: u32) -> Header {
+fn end_header(s: &mut Scratch, end: u32) {
     let header = s.cursors.open_header;
     if header != Header::Other {
         s.message.headers[header.index() & (HEADERS - 1)].end = end as u16;
         s.cursors.open_header = Header::Other;
     }
-    header
 }

@@ -2,12 +2,12 @@
 
 use crate::{
     host::{Function, FunctionKind, Host},
-    layout::{NumberFormat, Numbering, Trie, address_flag, need},
-    limits::{MAX_DIGITS, NUMBERING_PLANS},
+    layout::{Method, NumberFormat, Trie, address_flag, need, privacy},
+    limits::MAX_DIGITS,
     number,
-    scratch::{Message, Number, NumberOf, Scratch, UriOf, uri_flag},
+    scratch::{Kind, Message, Number, NumberOf, Scratch, UriOf, uri_flag},
     trie::{self, number_key},
-    wanted,
+    uri, wanted,
 };
 
 /// Reads the numbers that the policy needs, in their normal form, with their classes.
@@ -18,9 +18,11 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let inspect = needs & need::INSPECT != 0;
     if !wanted::called_is_read(needs) && (needs & (need::CALLED | need::CALLED_FORMAT | need::NEIGHBOR) != 0 || inspect)
     {
-        set(host, s, NumberOf::Called, UriOf::Request);
+        read_called(host, s);
     }
-    if needs & (need::CALLING | need::CALLING_FORMAT | need::NEIGHBOR | need::VERSTAT) != 0 || inspect {
+    if needs & (need::CALLING | need::CALLING_FORMAT | need::NEIGHBOR | need::VERSTAT | need::CALLING_PRIVACY) != 0
+        || inspect
+    {
         let mut of = UriOf::From;
         if needs & need::ASSERTED_IDENTITY != 0 {
             let flags = host.address_class(s.packet.source_class).unwrap_or(0);
@@ -30,53 +32,88 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
             }
         }
         set(host, s, NumberOf::Calling, of);
-        let format = s.message.number(NumberOf::Calling).format;
-        let anonymous = s.message.privacy != 0 || s.message.uri(of).flags & uri_flag::ANONYMOUS != 0;
-        if anonymous && format != NumberFormat::Missing {
-            s.message.number_mut(NumberOf::Calling).format = NumberFormat::Anonymous;
+        let is_anonymous = s.message.uri(of).flags & uri_flag::ANONYMOUS != 0;
+        let number = s.message.number_mut(NumberOf::Calling);
+        // Where there is a number, it is judged as a number: its sender chooses what else the message says.
+        if is_anonymous && number.format == NumberFormat::NotANumber {
+            number.format = NumberFormat::Anonymous;
+        }
+        if is_anonymous || s.message.uri(UriOf::From).flags & uri_flag::ANONYMOUS != 0 {
+            s.message.privacy |= privacy::ANONYMOUS_URI;
         }
     }
     if needs & need::FORWARDED != 0 || inspect {
-        let diversion = s.message.uri(UriOf::Diversion).flags & uri_flag::PRESENT != 0;
-        set(host, s, NumberOf::Forwarded, if diversion { UriOf::Diversion } else { UriOf::History });
+        let of = forwarding(&s.message);
+        set(host, s, NumberOf::Forwarded, of);
     }
     if needs & need::FROM_NUMBER != 0 || inspect {
         set(host, s, NumberOf::From, UriOf::From);
     }
     if needs & need::ASSERTED_NUMBER != 0 || inspect {
-        let first = s.message.uri(UriOf::Asserted).flags & uri_flag::NUMBER != 0;
-        set(host, s, NumberOf::Asserted, if first { UriOf::Asserted } else { UriOf::SecondAsserted });
+        set(host, s, NumberOf::Asserted, UriOf::AssertedNumber);
+    }
+    if needs & need::PREFERRED_NUMBER != 0 || inspect {
+        set(host, s, NumberOf::Preferred, UriOf::PreferredNumber);
+    }
+    if needs & need::TO_NUMBER != 0 || inspect {
+        set(host, s, NumberOf::To, UriOf::To);
     }
     if needs & need::NEIGHBOR != 0 || inspect {
         let (calling, called) = (*s.message.number(NumberOf::Calling), *s.message.number(NumberOf::Called));
-        s.message.neighbor = number::neighbors(&calling, &called, config.neighbor_digits) as u32;
+        s.message.neighbor = number::neighbors(&calling, &called, config.numbering.neighbor_digits as u32) as u32;
     }
+}
+
+/// True if the called number is that of To: if the policy says so, or if the Request-URI has no user part, as FreeSWITCH does. To of a
+/// REGISTER is the address that is registered: nobody calls it.
+#[inline(always)]
+pub fn may_be_called_from_to<'m, H: Host<'m>>(host: H, s: &Scratch) -> bool {
+    let is_call = s.message.kind == Kind::Request && s.message.method != Method::Register;
+    let from_to = host.config().needs & need::CALLED_FROM_TO != 0;
+    is_call && (from_to || s.message.uri(UriOf::Request).user.is_empty())
+}
+
+/// Reads the called number. The place of To is known.
+#[inline(always)]
+pub fn read_called<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let mut of = UriOf::Request;
+    if may_be_called_from_to(host, s) {
+        uri::read(host, s, UriOf::To.bit());
+        if !s.message.uri(UriOf::To).user.is_empty() {
+            of = UriOf::To;
+        }
+    }
+    set(host, s, NumberOf::Called, of);
 }
 
 /// The identity that a believed source asserts: the first one that holds a number, else From.
 #[inline(always)]
 fn believed_identity(message: &Message) -> UriOf {
-    if message.uri(UriOf::Asserted).flags & uri_flag::NUMBER != 0 {
-        UriOf::Asserted
-    } else if message.uri(UriOf::SecondAsserted).flags & uri_flag::NUMBER != 0 {
-        UriOf::SecondAsserted
-    } else if message.uri(UriOf::RemoteParty).flags & uri_flag::NUMBER != 0 {
-        UriOf::RemoteParty
+    let has_number = |of: UriOf| message.uri(of).flags & uri_flag::NUMBER != 0;
+    if has_number(UriOf::AssertedNumber) {
+        UriOf::AssertedNumber
+    } else if has_number(UriOf::PreferredNumber) {
+        UriOf::PreferredNumber
+    } else if has_number(UriOf::RemotePartyNumber) {
+        UriOf::RemotePartyNumber
     } else {
         UriOf::From
     }
 }
 
-/// The numbering plan of the packet's source.
+/// Who forwarded the call: the first value with a number. An anonymous one hides none.
 #[inline(always)]
-pub fn plan<'m, H: Host<'m>>(host: H, s: &Scratch) -> &'m Numbering {
-    let config = host.config();
-    let mut index = 0;
-    // A constant to the verifier: a policy with one plan looks nothing up.
-    if config.needs & need::PLANS != 0 {
-        index = address_flag::plan(host.address_class(s.packet.source_class).unwrap_or(0));
+fn forwarding(message: &Message) -> UriOf {
+    let is_present = |of: UriOf| message.uri(of).flags & uri_flag::PRESENT != 0;
+    if is_present(UriOf::DiversionNumber) {
+        UriOf::DiversionNumber
+    } else if is_present(UriOf::HistoryNumber) {
+        UriOf::HistoryNumber
+    } else if is_present(UriOf::Diversion) {
+        UriOf::Diversion
+    } else {
+        UriOf::History
     }
-    &config.numbering[index & (NUMBERING_PLANS - 1)]
 }
 
 /// Sets a number from a URI.
@@ -94,20 +131,15 @@ impl Function for SetNumber {
     #[inline(always)]
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: u32, uri: u32) -> u32 {
         let (of, uri) = (NumberOf::from_number(of), UriOf::from_number(uri));
-        // (Where no plan has a prefix for an outside line, the verifier removes what takes it off.)
-        let dialled = host.config().needs & need::STRIP != 0 && matches!(of, NumberOf::Called | NumberOf::To);
-        let mut number = number::normalise(plan(host, s), s.message.uri(uri), dialled);
+        let mut number = number::normalise(&host.config().numbering, s.message.uri(uri));
         number.class = 0;
         if number.key != 0 {
             // From and P-Asserted-Identity mostly hold the calling number, whose class is known by then.
             let calling = *s.message.number(NumberOf::Calling);
-            number.class = if calling.key == number.key
-                && calling.digits == number.digits
-                && calling.short_code == number.short_code
-            {
+            number.class = if calling.key == number.key && calling.digits == number.digits {
                 calling.class
             } else {
-                trie::lookup(&host, Trie::Number, number_key(number.key, number.short_code != 0), 0)
+                trie::lookup(&host, Trie::Number, number_key(number.key, number.digits as u32), 0)
             };
             if let Some(class) = host.number_class(number.class) {
                 number.format = format(&number, class.min_digits, class.max_digits, class.format);
@@ -118,11 +150,11 @@ impl Function for SetNumber {
     }
 }
 
-/// The format of a number, from its class's properties. A short code is in no range, so it keeps its own.
+/// The format of a number, from its class's properties. A short code has no length limits.
 #[inline(always)]
 fn format(number: &Number, min: u8, max: u8, format: NumberFormat) -> NumberFormat {
-    if number.short_code != 0 {
-        number.format
+    if number.digits as u32 <= trie::SHORT_CODE_DIGITS {
+        NumberFormat::Valid
     } else if number.digits > max || number.digits as u32 > MAX_DIGITS {
         NumberFormat::TooLong
     } else if number.digits < min {

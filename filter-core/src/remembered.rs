@@ -37,16 +37,25 @@ pub fn forget_fragment<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
 /// Makes the later fragments of this datagram, or the further segments of this connection, drop too.
 #[inline(always)]
 pub fn remember<'m, H: Host<'m>>(host: H, s: &mut Scratch, reason: Reason) {
-    // A connection that address rules drop from its first segment on needs no memory; neither does a remembered one.
-    let ends_flow = s.packet.transport == Transport::Tcp && s.message.extent != Extent::None;
-    if s.packet.fragment == 0 && !ends_flow {
-        return;
+    if s.packet.fragment != 0 || ends_flow(s) {
+        set(host, s, reason);
     }
+}
+
+/// A connection that address rules drop from its first segment on needs no memory; neither does a remembered one.
+#[inline(always)]
+fn ends_flow(s: &Scratch) -> bool {
+    s.packet.transport == Transport::Tcp && s.message.extent != Extent::None
+}
+
+/// Few packets need it, and its keys need stack.
+#[inline(never)]
+fn set<'m, H: Host<'m>>(host: H, s: &mut Scratch, reason: Reason) {
     let value = Remembered { since: s.now(host), slot: s.walk.slot, reason: reason.number() as u32 };
     if s.packet.fragment != 0 {
         host.remember_fragment(&fragment_key(&s.packet), &value);
     }
-    if ends_flow {
+    if ends_flow(s) {
         host.remember_flow(&flow_key(&s.packet), &value);
     }
 }

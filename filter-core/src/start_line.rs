@@ -1,10 +1,17 @@
 //! Reading the start line of a message (RFC 3261 section 7).
+//!
+//! A line to the letter of the RFC is read at once. All others are left to a function of its own, which takes for a start line what
+//! some SIP server takes for one, and flags it: other versions, white space around the slash, folded lines.
 
 use crate::{
-    find::{Blank, LineEnd, find, find_near, skip_blank},
-    host::{Host, Step},
-    layout::{Method, anomaly},
+    find::{At, Blank, LineEnd, Slash, find, find_near, skip_blank},
+    host::{Function, FunctionKind, Host, Step},
+    layout::{Method, Transport, anomaly},
+    limits::INSPECTED_LENGTH,
+    message::{after_line_end, is_folded},
     scratch::{Header, Kind, Scratch, Span},
+    swar::{exactly, first},
+    uri::has_scheme,
 };
 
 const fn text(bytes: &[u8; 8]) -> u64 {
@@ -14,159 +21,342 @@ const fn text(bytes: &[u8; 8]) -> u64 {
 /// Case bits of a word of letters.
 const LETTERS: u64 = 0x2020_2020_2020_2020;
 
-/// Case bits of `SIP/`: with the slash's, a control character would pass for one.
-const SIP_LETTERS: u64 = 0x0020_2020;
-
 /// Reads the line at `start`: kind, method or status code, Request-URI. Leaves the cursor at its end.
 #[inline(always)]
 pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) {
     s.message.kind = Kind::NotSip;
-    let line = match common_request_line(host, s, start) {
-        Some(line) => line,
-        None => {
-            let end = find::<LineEnd, H>(host, s, start, s.message.length);
-            if end == s.message.length {
-                return;
-            }
-            s.cursors.line = end;
-            if is_sip(s, start) {
-                read_status_line(host, s, start, end);
-                return;
-            }
-            match request_line(host, s, start, end) {
-                Some(line) => line,
-                None => return,
-            }
-        }
-    };
-    let RequestLine { method_end, uri, version } = line;
-    s.message.kind = Kind::Request;
-    s.message.headers[Header::Method.index()] = Span { start: start as u16, end: method_end as u16 };
-    s.message.note(Header::RequestUri, Span { start: uri as u16, end: version as u16 });
-    s.message.method = method(s, start, method_end.wrapping_sub(start));
-}
-
-/// Where the parts of a request line are. Each extends to the next one and includes the white space after it.
-struct RequestLine {
-    method_end: u32,
-    uri: u32,
-    version: u32,
-}
-
-/// True for `SIP/`, in any case.
-#[inline(always)]
-fn is_sip(s: &Scratch, at: u32) -> bool {
-    (s.word(at) | SIP_LETTERS) as u32 == text(b"sip/\0\0\0\0") as u32
-}
-
-/// `SIP/2.0 SP Status-Code SP Reason-Phrase` (RFC 3261 section 7.2).
-#[inline(always)]
-fn read_status_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
-    let version_end = find_near::<Blank, H>(host, s, start, end);
-    let code = skip_blank(host, s, version_end, end);
-    let code_end = find::<Blank, H>(host, s, code, end);
-    let digit = s.byte(code).wrapping_sub(b'0');
-    if code == end || digit > 9 {
-        return;
-    }
-    s.message.kind = Kind::Response;
-    s.message.method = Method::Response;
-    s.message.headers[Header::StatusCode.index()] = Span { start: code as u16, end: code_end as u16 };
-    note_version(s, start, version_end);
-    if code_end.wrapping_sub(code) != 3 || code.wrapping_sub(version_end) != 1 {
-        s.message.anomalies |= anomaly::MALFORMED_START_LINE;
+    if !read_common(host, s, start) {
+        host.call::<ReadStartLine>(s, start, 0);
     }
 }
 
-/// A request line to the letter of RFC 3261 section 7.1, as nearly all are: `Method SP Request-URI SP SIP/2.0 CR`,
-/// followed by anything. [`request_line`] reads it the same way, in twice the time.
+/// Reads a request line to the letter of RFC 3261 section 7.1, as nearly all are: `Method SP Request-URI SP SIP/2.0 CR`,
+/// followed by anything. [`ReadStartLine`] reads it the same way, in more than twice the time. False if it is another line.
 #[inline(always)]
-fn common_request_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) -> Option<RequestLine> {
+fn read_common<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) -> bool {
     let method_end = find_near::<Blank, H>(host, s, start, s.message.length);
     let uri = method_end + 1;
-    if s.byte(method_end) != b' ' || s.byte(uri) <= b' ' || s.byte(uri) == b'<' || is_sip(s, start) {
-        return None;
+    let method = method(s, start, method_end.wrapping_sub(start));
+    if method == Method::Other || s.byte(method_end) != b' ' || s.byte(uri) <= b' ' || s.byte(uri) == b'<' {
+        return false;
     }
     let uri_end = find::<Blank, H>(host, s, uri, s.message.length);
     let version = uri_end + 1;
     if s.byte(uri_end) != b' ' || s.word(version) != text(b"SIP/2.0\r") {
-        return None;
+        return false;
     }
     s.cursors.line = version + 7;
-    Some(RequestLine { method_end, uri, version })
+    s.message.method = method;
+    note_request(
+        s,
+        Span { start: start as u16, end: method_end as u16 },
+        Span { start: uri as u16, end: uri_end as u16 },
+    );
+    true
 }
 
-/// A request line (RFC 3261 section 7.1), if its parts can be found. What is wrong with it is noted.
 #[inline(always)]
-fn request_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) -> Option<RequestLine> {
-    let method_end = find_near::<Blank, H>(host, s, start, end);
+fn note_request(s: &mut Scratch, method: Span, uri: Span) {
+    s.message.kind = Kind::Request;
+    s.message.headers[Header::Method.index()] = method;
+    s.message.note(Header::RequestUri, uri);
+}
+
+/// The function of the host that reads any start line, at this position.
+pub struct ReadStartLine;
+
+/// Lines in which a start line is looked for: some servers skip a line of junk before it.
+const MAX_START_LINES: u32 = 2;
+
+impl Function for ReadStartLine {
+    const KIND: FunctionKind = FunctionKind::ReadStartLine;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, _: u32) -> u32 {
+        let mut start = start;
+        for _ in 0..host.bound(MAX_START_LINES) {
+            let end = line_end(host, s, start);
+            read_line(host, s, start, end);
+            if s.message.kind != Kind::NotSip || s.packet.transport != Transport::Udp || end == s.message.length {
+                break;
+            }
+            // Whatever is found in the second line has junk before it.
+            s.message.anomalies |= anomaly::MALFORMED_START_LINE;
+            start = skip_blank(host, s, end, s.message.length);
+        }
+        0
+    }
+}
+
+/// The end of the line at `start`, folded lines included; the message's end if nothing ends it.
+#[inline(always)]
+fn line_end<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) -> u32 {
+    s.cursors.register = start;
+    host.repeat(&mut Folds { host, s });
+    s.cursors.register
+}
+
+/// Goes from fold to fold; `register` is where it is.
+struct Folds<'s, H> {
+    host: H,
+    s: &'s mut Scratch,
+}
+
+impl<'m, H: Host<'m>> Step for Folds<'_, H> {
+    const TIMES: u32 = INSPECTED_LENGTH as u32 / 2;
+
+    #[inline(always)]
+    fn step(&mut self, _index: u32) -> bool {
+        let s = &mut *self.s;
+        let from = s.cursors.register;
+        let end = find::<LineEnd, H>(self.host, s, from, s.message.length);
+        s.cursors.register = end;
+        if end == s.message.length {
+            return true;
+        }
+        let next = after_line_end(self.host, s, end);
+        if next >= s.message.length || !is_folded(s.byte(next)) {
+            return true;
+        }
+        s.cursors.register = next;
+        false
+    }
+}
+
+/// Reads the line `start..end`, if it is a start line.
+#[inline(always)]
+fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
+    let is_ended = end < s.message.length;
+    if !is_ended && s.packet.fragment != 0 {
+        return;
+    }
+    let method_end = find::<Blank, H>(host, s, start, end);
     let uri = skip_blank(host, s, method_end, end);
-    if uri == end {
-        return None;
+    let mark = find_mark(host, s, start, end);
+    if mark < method_end {
+        read_status_line(host, s, start, mark, end);
+        return;
     }
-    // The version is the line's last word. The part between may contain spaces, which is an anomaly but is read.
+    if uri >= end {
+        if !is_ended {
+            note_cut(s, start);
+        }
+        return;
+    }
+    let method = method(s, start, method_end.wrapping_sub(start));
     let uri_end = find::<Blank, H>(host, s, uri, end);
-    let last = skip_blank(host, s, uri_end, end);
-    let last_end = find_near::<Blank, H>(host, s, last, end);
-    let well_formed = uri.wrapping_sub(method_end) == 1 && last.wrapping_sub(uri_end) == 1;
-    let (version, version_end) = if is_version(s, last, last_end) {
-        (last, last_end)
+    let third = skip_blank(host, s, uri_end, end);
+    let later = if mark < uri_end { find_mark(host, s, uri_end, end) } else { mark };
+    let version = if later < end {
+        later
+    } else if mark < end && mark > uri {
+        mark
+    } else if is_other_protocol(host, s, uri, uri_end, third, end) {
+        s.message.anomalies |= anomaly::UNSUPPORTED_VERSION;
+        third
+    } else if !is_ended && is_cut(s) && method != Method::Other && has_scheme(s, uri) {
+        end
     } else {
-        s.cursors.at = last_end;
-        host.repeat(&mut LastWord { host, s, end });
-        (s.cursors.register, s.cursors.at)
+        if !is_ended {
+            note_cut(s, start);
+        }
+        return;
     };
-    if !is_version(s, version, version_end) {
-        return None;
-    }
+    let version_end = find::<Blank, H>(host, s, version, end);
     note_version(s, version, version_end);
-    if !well_formed || version != last || version_end != end || s.byte(uri) == b'<' {
+    let well_formed = s.byte(method_end) == b' '
+        && uri.wrapping_sub(method_end) == 1
+        && s.byte(uri_end) == b' '
+        && version.wrapping_sub(uri_end) == 1
+        && version_end == end
+        && s.byte(uri) != b'<'
+        && is_ended
+        && (method != Method::Other || is_token(host, s, start, method_end));
+    if !well_formed {
         s.message.anomalies |= anomaly::MALFORMED_START_LINE;
     }
-    Some(RequestLine { method_end, uri, version })
+    let value_end = if version == third { uri_end } else { version };
+    s.message.method = method;
+    note_request(
+        s,
+        Span { start: start as u16, end: method_end as u16 },
+        Span { start: uri as u16, end: value_end as u16 },
+    );
+    s.cursors.line = find::<LineEnd, H>(host, s, version, s.message.length);
 }
 
-/// Words of a start line that are searched for the version.
-const MAX_WORDS: u32 = 32;
+/// True if the message goes on where the inspected bytes end: in the next segment, or beyond what is inspected.
+#[inline(always)]
+fn is_cut(s: &Scratch) -> bool {
+    s.packet.transport != Transport::Udp || s.packet.payload_length > s.message.length
+}
 
-/// Goes from word to word until one is a version; `register` holds its start, `at` its end.
-struct LastWord<'s, H> {
+/// True if a third word such as `HTTP/1.1` follows a URI that only SIP has. Sofia-SIP takes any protocol's version for SIP's.
+#[inline(always)]
+fn is_other_protocol<'m, H: Host<'m>>(host: H, s: &mut Scratch, uri: u32, uri_end: u32, third: u32, end: u32) -> bool {
+    let third_end = find::<Blank, H>(host, s, third, end);
+    let slash = find::<Slash, H>(host, s, third, third_end);
+    if slash == third_end || slash == third {
+        return false;
+    }
+    let scheme = s.word(uri) as u32 | LETTERS as u32;
+    let is_web = scheme == text(b"http\0\0\0\0") as u32 || scheme == text(b"rtsp\0\0\0\0") as u32;
+    has_scheme(s, uri) || !is_web && find::<At, H>(host, s, uri, uri_end) < uri_end
+}
+
+/// Notes a TCP segment that holds nothing but the first bytes of a start line.
+#[inline(always)]
+fn note_cut(s: &mut Scratch, start: u32) {
+    if s.packet.transport != Transport::Udp && is_beginning(s, start) {
+        s.message.anomalies |= anomaly::CUT_START_LINE;
+    }
+}
+
+/// True if the message's bytes are the beginning of `SIP/2.0 `, or of a known method and a space.
+#[inline(always)]
+fn is_beginning(s: &Scratch, start: u32) -> bool {
+    let length = s.message.length.wrapping_sub(start);
+    if length > 10 {
+        return false;
+    }
+    let (word, rest) = (s.word(start) | LETTERS, s.word(start + 8) | LETTERS);
+    let (keep, keep_rest) = (first_bytes(length), if length > 8 { first_bytes(length - 8) } else { 0 });
+    // The slash and the digits have the case bit set already.
+    let is = |name: u64, name_rest: u64| (word ^ name) & keep == 0 && (rest ^ name_rest) & keep_rest == 0;
+    let is_short = |name: u64| length <= 8 && (word ^ name) & keep == 0;
+    is_short(text(b"sip/2.0 "))
+        || is_short(text(b"ack     ")) && length <= 4
+        || is_short(text(b"bye     ")) && length <= 4
+        || is_short(text(b"cancel  ")) && length <= 7
+        || is_short(text(b"info    ")) && length <= 5
+        || is_short(text(b"invite  ")) && length <= 7
+        || is_short(text(b"message "))
+        || is_short(text(b"notify  ")) && length <= 7
+        || is_short(text(b"options "))
+        || is_short(text(b"prack   ")) && length <= 6
+        || is_short(text(b"publish "))
+        || is_short(text(b"refer   ")) && length <= 6
+        || is(text(b"register"), LETTERS) && length <= 9
+        || is(text(b"subscrib"), text(b"e       "))
+        || is_short(text(b"update  ")) && length <= 7
+}
+
+/// The mask of a word's first bytes.
+#[inline(always)]
+const fn first_bytes(count: u32) -> u64 {
+    if count >= 8 { !0 } else { (1u64 << (8 * (count & 7))).wrapping_sub(1) }
+}
+
+/// The position of the first `SIP`, blanks, `/` in `from..end`, or `end`.
+#[inline(always)]
+fn find_mark<'m, H: Host<'m>>(host: H, s: &mut Scratch, from: u32, end: u32) -> u32 {
+    s.cursors.register = from;
+    host.repeat(&mut Marks { host, s, end });
+    let at = s.cursors.register;
+    if at < end { at } else { end }
+}
+
+/// Goes from one `SIP` to the next; `register` is where it is.
+struct Marks<'s, H> {
     host: H,
     s: &'s mut Scratch,
     end: u32,
 }
 
-impl<'m, H: Host<'m>> Step for LastWord<'_, H> {
-    const TIMES: u32 = MAX_WORDS;
+impl<'m, H: Host<'m>> Step for Marks<'_, H> {
+    const TIMES: u32 = INSPECTED_LENGTH as u32 / 3 + 1;
 
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
-        let word = skip_blank(self.host, self.s, self.s.cursors.at, self.end);
-        let word_end = find::<Blank, H>(self.host, self.s, word, self.end);
-        self.s.cursors.register = word;
-        self.s.cursors.at = word_end;
-        word == self.end || is_version(self.s, word, word_end)
+        let (host, s, end) = (self.host, &mut *self.s, self.end);
+        let at = s.cursors.register;
+        if at >= end {
+            return true;
+        }
+        let letter = |offset: u32, byte: u8| exactly(s.word(at + offset) | LETTERS, byte);
+        let marks = letter(0, b's') & letter(1, b'i') & letter(2, b'p');
+        if marks == 0 {
+            s.cursors.register = at + 8;
+            return false;
+        }
+        let mark = at + first(marks);
+        s.cursors.register = mark;
+        let slash = skip_blank(host, s, mark + 3, end);
+        if slash < end && s.byte(slash) == b'/' {
+            return true;
+        }
+        s.cursors.register = mark + 3;
+        false
     }
 }
 
-/// True for `SIP/d.d`, in any case.
+/// `SIP/2.0 SP Status-Code SP Reason-Phrase` (RFC 3261 section 7.2), whose version is at `mark`.
 #[inline(always)]
-fn is_version(s: &Scratch, start: u32, end: u32) -> bool {
-    let word = s.word(start);
-    end.wrapping_sub(start) == 7
-        && is_sip(s, start)
-        && (word >> 32) as u8 >= b'0'
-        && (word >> 32) as u8 <= b'9'
-        && (word >> 40) as u8 == b'.'
-        && (word >> 48) as u8 >= b'0'
-        && (word >> 48) as u8 <= b'9'
+fn read_status_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, mark: u32, end: u32) {
+    let slash = skip_blank(host, s, mark + 3, end);
+    let digits = skip_blank(host, s, slash + 1, end);
+    let version_end = find::<Blank, H>(host, s, digits, end);
+    let code = skip_blank(host, s, version_end, end);
+    let code_end = find::<Blank, H>(host, s, code, end);
+    s.message.kind = Kind::Response;
+    s.message.method = Method::Response;
+    s.message.headers[Header::StatusCode.index()] = Span { start: code as u16, end: code_end as u16 };
+    note_version(s, mark, version_end);
+    let digit = |at: u32| s.byte(at).wrapping_sub(b'0') <= 9;
+    let well_formed = mark == start
+        && digits.wrapping_sub(mark) == 4
+        && s.byte(version_end) == b' '
+        && code.wrapping_sub(version_end) == 1
+        && code_end.wrapping_sub(code) == 3
+        && digit(code)
+        && digit(code + 1)
+        && digit(code + 2);
+    if !well_formed {
+        s.message.anomalies |= anomaly::MALFORMED_START_LINE;
+    }
+    s.cursors.line = find::<LineEnd, H>(host, s, code_end, s.message.length);
 }
 
 #[inline(always)]
 fn note_version(s: &mut Scratch, start: u32, end: u32) {
-    let version = s.word(start) & 0x00ff_ffff_ffff_ffff;
-    if end.wrapping_sub(start) != 7 || version >> 32 != text(b"2.0\0\0\0\0\0") {
+    let version = (s.word(start) | 0x0020_2020) & first_bytes(7);
+    if end.wrapping_sub(start) != 7 || version != text(b"sip/2.0\0") {
         s.message.anomalies |= anomaly::UNSUPPORTED_VERSION;
+    }
+}
+
+/// Bytes of an unknown method that are examined. Every method in use is shorter.
+const MAX_METHOD_LENGTH: u32 = 64;
+
+/// True if the method is a token (RFC 3261 section 25.1).
+#[inline(always)]
+fn is_token<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) -> bool {
+    s.cursors.register = start;
+    host.repeat(&mut Token { s, end });
+    s.cursors.register == end
+}
+
+struct Token<'s> {
+    s: &'s mut Scratch,
+    end: u32,
+}
+
+impl Step for Token<'_> {
+    const TIMES: u32 = MAX_METHOD_LENGTH;
+
+    #[inline(always)]
+    fn step(&mut self, _index: u32) -> bool {
+        let s = &mut *self.s;
+        let at = s.cursors.register;
+        let byte = s.byte(at);
+        let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+        let digit = byte.wrapping_sub(b'0') < 10;
+        let other = matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
+        if at >= self.end || !(letter || digit || other) {
+            return true;
+        }
+        s.cursors.register = at + 1;
+        false
     }
 }
 

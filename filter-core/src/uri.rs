@@ -1,13 +1,26 @@
 //! Reading the URI of a name-addr or addr-spec (RFC 3261 section 25.1).
+//!
+//! Addresses and URIs as nearly all software writes them are read at once. What is odd about the others is left to functions of
+//! their own, which read what the most forgiving of the SIP servers in use reads, and flag it.
+
+mod odd;
+mod parameter;
+
+pub use odd::{NoteEnd, ReadName, ReadScheme, ReadUser};
+pub(crate) use parameter::find_parameter;
+pub use parameter::{FindParameter, JoinContext, Parameter};
 
 use crate::{
     digits,
     find::{
-        AngleClose, AngleSemicolon, BareEnd, PasswordDelimiter, QuoteBackslash, QuoteBackslashAngle, TelDelimiter,
-        UserDelimiter, UserParameterDelimiter, find, find_near, skip_blank,
+        AngleClose, AngleSemicolon, BareEnd, DisplayDelimiter, HostEnd, OpeningAngle, PasswordDelimiter,
+        QuoteBackslash, QuoteBackslashAngle, TelDelimiter, UserDelimiter, UserParameterDelimiter, find, find_near,
+        skip_blank,
     },
     host::{Function, FunctionKind, Host, Step},
+    layout::{anomaly, need},
     limits::INSPECTED_LENGTH,
+    named::named_number,
     scratch::{Header, Scheme, Scratch, Span, Uri, UriOf, uri_flag},
 };
 
@@ -18,24 +31,41 @@ const fn text(bytes: &[u8; 8]) -> u64 {
 /// Case bits of a word of letters.
 const LETTERS: u64 = 0x2020_2020_2020_2020;
 
-/// Quotes and backslashes that are followed in one header value. A value with more of them is malformed.
-const MAX_SPECIALS: u32 = 256;
-
-/// Reads the URIs whose bits (of [`UriOf`]) are set. Those that the message does not have become [`Uri::EMPTY`].
+/// Reads the URIs of headers with one value whose bits (of [`UriOf`]) are set. Those that the message does not have become
+/// [`Uri::EMPTY`].
 #[inline(always)]
 pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, wanted: u32) {
-    for of in UriOf::ALL {
+    let mut read = |of: UriOf, header: Header| {
         if wanted & of.bit() != 0 {
-            *s.message.uri_mut(of) = Uri::EMPTY;
-            let header = UriOf::HEADERS[of.index()];
-            if s.message.has(header) {
-                host.call::<ReadUri>(s, of.number(), header.number());
-            }
+            read_one(host, s, of, header);
+        }
+    };
+    read(UriOf::Request, Header::RequestUri);
+    read(UriOf::From, Header::From);
+    read(UriOf::To, Header::To);
+    read(UriOf::Contact, Header::Contact);
+}
+
+/// Reads a URI, and the number of its user part.
+#[inline(always)]
+pub(crate) fn read_one<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, header: Header) {
+    *s.message.uri_mut(of) = Uri::EMPTY;
+    if s.message.has(header) {
+        host.call::<ReadUri>(s, of.number(), header.number());
+        // Not from within that function: the frames of nested calls share 512 bytes.
+        if !s.uri().user.is_empty() {
+            host.call::<ReadNumber>(s, 0, 0);
+        }
+        if s.uri().flags & uri_flag::MALFORMED != 0 {
+            s.message.anomalies |= anomaly::MALFORMED_URI;
         }
     }
 }
 
-/// The function of the host that [`read`] calls, with numbers of [`UriOf`] and [`Header`].
+/// The function of the host that finds the parts of a URI, with numbers of [`UriOf`] and [`Header`].
+///
+/// Which URI it is, and where it is in it, is kept in the cursors, for the functions that it calls. Kept in registers, it would be
+/// spilled in the frame that they share.
 pub struct ReadUri;
 
 impl Function for ReadUri {
@@ -45,52 +75,80 @@ impl Function for ReadUri {
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: u32, header: u32) -> u32 {
         let of = UriOf::from_number(of);
         let value = s.message.header(Header::from_number(header));
-        let (start, end) = (value.start as u32, value.end as u32);
-        let (uri, form) = if of == UriOf::Request {
-            (if s.byte(start) == b'<' { start + 1 } else { start }, Form::Request)
+        s.cursors.uri = of;
+        s.cursors.uri_at = value.start as u32;
+        s.cursors.uri_limit = value.end as u32;
+        if of == UriOf::Request {
+            s.cursors.uri_form = Form::Request;
+            s.cursors.uri_at += (s.byte(value.start as u32) == b'<') as u32;
         } else {
-            locate(host, s, of, start, end)
-        };
-        if form != Form::None {
-            read_uri(host, s, of, uri, end, form);
+            locate(host, s);
+        }
+        host.fence();
+        if s.cursors.uri_form != Form::None {
+            read_uri(host, s);
         }
         0
     }
 }
 
-/// What ends a URI.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// The Request-URI: white space.
-    Request,
-    /// In angle brackets: the closing one.
-    Enclosed,
-    /// A bare addr-spec: white space, or a semicolon, since what follows that belongs to the header.
-    Bare,
-    /// There is no URI.
-    None,
+named_number! {
+    /// What ends a URI.
+    pub struct Form: u32 {
+        /// There is no URI.
+        None = 0;
+        /// The Request-URI: white space.
+        Request = 1;
+        /// In angle brackets: the closing one.
+        Enclosed = 2;
+        /// A bare addr-spec: white space, or a semicolon, since what follows that belongs to the header.
+        Bare = 3;
+    }
+}
+
+/// Two positions, for a [`Function`].
+pub(crate) const fn pack_span(start: u32, end: u32) -> u32 {
+    start & 0xffff | end << 16
+}
+
+const fn unpack_span(packed: u32) -> (u32, u32) {
+    (packed & 0xffff, packed >> 16)
+}
+
+/// True if the policy asks for anomalies, so that what is wrong with an address must be found even where it hides nothing.
+#[inline(always)]
+pub(crate) fn notes_anomalies<'m, H: Host<'m>>(host: H) -> bool {
+    host.config().needs & (need::ANOMALY | need::INSPECT) != 0
 }
 
 /// Finds the URI in the value of a header of the form `name-addr / addr-spec`, and notes the display name.
-#[inline(always)]
-fn locate<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, start: u32, end: u32) -> (u32, Form) {
+///
+/// A function of its own: its registers must not be spilled in the frame of the functions that follow.
+#[inline(never)]
+fn locate<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let (start, end) = (s.cursors.uri_at, s.cursors.uri_limit);
     let first = skip_blank(host, s, start, end);
     if first == end {
-        return (end, Form::None);
+        return set_place(s, end, Form::None);
     }
     if s.byte(first) == b'<' {
-        s.message.uri_mut(of).display = Span { start: first as u16, end: first as u16 };
-        return (first + 1, Form::Enclosed);
+        s.uri_mut().display = Span { start: first as u16, end: first as u16 };
+        return set_place(s, first + 1, Form::Enclosed);
     }
     if has_scheme(s, first) {
         // An addr-spec, unless angle brackets follow before its parameters: then servers take the URI in them, and this was a
         // display name that looks like a URI.
         let stop = find::<AngleSemicolon, H>(host, s, first, end);
-        if stop == end || s.byte(stop) != b'<' {
-            return (first, Form::Bare);
+        if stop == end || s.byte(stop) == b';' {
+            return set_place(s, first, Form::Bare);
         }
-        s.message.uri_mut(of).display = Span { start: first as u16, end: stop as u16 };
-        return (stop + 1, Form::Enclosed);
+        let bracket = if s.byte(stop) == b'<' { stop } else { find::<OpeningAngle, H>(host, s, stop, end) };
+        s.flag_uri();
+        if bracket == end {
+            return set_place(s, first, Form::Bare);
+        }
+        s.uri_mut().display = Span { start: first as u16, end: bracket as u16 };
+        return set_place(s, bracket + 1, Form::Enclosed);
     }
     if s.byte(first) == b'"' {
         // Mostly it is one string without escapes, then the bracket. The walk below would find the same in twice the time.
@@ -98,31 +156,47 @@ fn locate<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, start: u32, end:
         if close < end && s.byte(close) == b'"' {
             let bracket = skip_blank(host, s, close + 1, end);
             if bracket < end && s.byte(bracket) == b'<' {
-                s.message.uri_mut(of).display = Span { start: (first + 1) as u16, end: close as u16 };
-                return (bracket + 1, Form::Enclosed);
+                s.uri_mut().display = Span { start: (first + 1) as u16, end: close as u16 };
+                return set_place(s, bracket + 1, Form::Enclosed);
             }
         }
     }
+    s.cursors.uri_at = first;
     s.cursors.at = first;
     s.cursors.register = IN_TOKEN;
-    host.repeat(&mut DisplayName { host, s, end, of });
-    let at = s.cursors.at;
-    let quoted_end = s.message.uri(of).display.end as u32;
+    host.repeat(&mut DisplayName { host, s });
+    end_display(host, s);
+}
+
+/// Finds the URI after the walk over a display name.
+#[inline(always)]
+fn end_display<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let (first, at, end) = (s.cursors.uri_at, s.cursors.at, s.cursors.uri_limit);
+    let quoted_end = s.uri().display.end as u32;
     if s.cursors.register == FOUND {
         if quoted_end == 0 {
-            s.message.uri_mut(of).display = Span { start: first as u16, end: at as u16 };
+            s.uri_mut().display = Span { start: first as u16, end: at as u16 };
+            // A colon or an at sign outside of quotes: some servers begin to read the URI before them.
+            if notes_anomalies(host) && find::<DisplayDelimiter, H>(host, s, first, at) < at {
+                s.flag_uri();
+            }
         }
-        (at + 1, Form::Enclosed)
+        set_place(s, at + 1, Form::Enclosed);
     } else if s.cursors.register == IN_TOKEN && at >= end {
         // No angle bracket: an addr-spec of another scheme, or a real-world `"name" sip:user@host`.
-        (if quoted_end > first { quoted_end + 1 } else { first }, Form::Bare)
+        set_place(s, if quoted_end > first { quoted_end + 1 } else { first }, Form::Bare);
     } else {
-        // A string that does not end, or more strings than are followed.
-        let uri = s.message.uri_mut(of);
-        uri.display = Span::default();
-        uri.flags |= uri_flag::MALFORMED;
-        (end, Form::None)
+        // A string that does not end.
+        s.uri_mut().display = Span::default();
+        s.flag_uri();
+        set_place(s, end, Form::None);
     }
+}
+
+#[inline(always)]
+fn set_place(s: &mut Scratch, at: u32, form: Form) {
+    s.cursors.uri_at = at;
+    s.cursors.uri_form = form;
 }
 
 /// States of the walk over a display name, in `register`.
@@ -134,34 +208,32 @@ const FOUND: u32 = 2;
 struct DisplayName<'s, H> {
     host: H,
     s: &'s mut Scratch,
-    end: u32,
-    of: UriOf,
 }
 
 impl<'m, H: Host<'m>> Step for DisplayName<'_, H> {
-    const TIMES: u32 = MAX_SPECIALS;
+    const TIMES: u32 = INSPECTED_LENGTH as u32;
     const BATCH: u32 = 4;
 
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
-        let (host, s, end) = (self.host, &mut *self.s, self.end);
-        let from = s.cursors.at;
+        let (host, s) = (self.host, &mut *self.s);
+        let (from, end) = (s.cursors.at, s.cursors.uri_limit);
         if s.cursors.register == IN_QUOTES {
             let at = find::<QuoteBackslash, H>(host, s, from, end);
-            if at == end {
+            if at >= end {
                 return true;
             }
             if s.byte(at) == b'\\' {
                 s.cursors.at = at + 2;
                 return false;
             }
-            s.message.uri_mut(self.of).display.end = at as u16;
+            s.uri_mut().display.end = at as u16;
             s.cursors.register = IN_TOKEN;
             s.cursors.at = at + 1;
             return false;
         }
         let at = find::<QuoteBackslashAngle, H>(host, s, from, end);
-        if at == end {
+        if at >= end {
             return true;
         }
         s.cursors.at = at;
@@ -171,7 +243,7 @@ impl<'m, H: Host<'m>> Step for DisplayName<'_, H> {
                 true
             }
             b'"' => {
-                s.message.uri_mut(self.of).display.start = (at + 1) as u16;
+                s.uri_mut().display.start = (at + 1) as u16;
                 s.cursors.register = IN_QUOTES;
                 s.cursors.at = at + 1;
                 false
@@ -188,7 +260,7 @@ impl<'m, H: Host<'m>> Step for DisplayName<'_, H> {
 
 /// True if a scheme that has a user part begins at `at`.
 #[inline(always)]
-fn has_scheme(s: &Scratch, at: u32) -> bool {
+pub(crate) fn has_scheme(s: &Scratch, at: u32) -> bool {
     scheme(s.word(at)).1 != 0
 }
 
@@ -208,87 +280,156 @@ fn scheme(word: u64) -> (Scheme, u32) {
     (Scheme::Other, 0)
 }
 
-/// Reads the URI at `from`: scheme, user part, host part, number.
+/// Reads the URI at the cursor: scheme, user part, host part.
 #[inline(always)]
-fn read_uri<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, from: u32, end: u32, form: Form) {
+fn read_uri<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let (from, end) = (s.cursors.uri_at, s.cursors.uri_limit);
     let start = skip_blank(host, s, from, end);
     let (scheme, skip) = scheme(s.word(start));
-    let uri = s.message.uri_mut(of);
+    let bare = if s.cursors.uri_form == Form::Bare { uri_flag::BARE } else { 0 };
+    let uri = s.uri_mut();
     uri.scheme = scheme;
-    uri.flags |= uri_flag::PRESENT | if form == Form::Bare { uri_flag::BARE } else { 0 };
-    if skip == 0 || start == end {
+    uri.flags |= uri_flag::PRESENT | bare;
+    uri.host = Span { start: start as u16, end: start as u16 };
+    if start == end {
         return;
     }
-    let user = start + skip;
-    if scheme == Scheme::Tel {
-        let user_end = find::<TelDelimiter, H>(host, s, user, end);
-        set_user(host, s, of, user, user_end, user_end);
-        let uri_end = uri_end(host, s, user_end, end, form);
-        s.message.uri_mut(of).host = Span { start: user_end as u16, end: uri_end as u16 };
-        return;
+    s.cursors.uri_at = start + skip;
+    let next = s.byte(start + skip);
+    if skip == 0 || next <= b' ' || next == b'/' || has_scheme(s, start + skip) {
+        s.cursors.uri_at = start;
+        if host.call::<ReadScheme>(s, 0, 0) == 0 {
+            return;
+        }
     }
-    // userinfo = user [ ":" password ] "@" (RFC 3261 section 25.1). A semicolon before the @ belongs to the user part.
+    match s.uri().scheme {
+        Scheme::Tel => read_tel(host, s),
+        Scheme::Other | Scheme::Urn => _ = host.call::<ReadUser>(s, 0, 0),
+        _ => read_userinfo(host, s),
+    }
+    host.fence();
+    read_host(host, s);
+}
+
+/// Reads the number of a `tel:` URI.
+#[inline(always)]
+fn read_tel<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let (user, end) = (s.cursors.uri_at, s.cursors.uri_limit);
+    let user_end = find::<TelDelimiter, H>(host, s, user, end);
+    // Most servers end the number at any of these. Some call what follows, too.
+    if user_end < end && matches!(s.byte(user_end), b'@' | b':' | b'#' | b'/' | b'\r' | b'\n') {
+        s.flag_uri();
+    }
+    let user = s.cursors.uri_at;
+    set_user(s, user, user_end, user_end);
+    s.cursors.uri_at = user_end;
+}
+
+/// Reads `userinfo = user [ ":" password ] "@"` (RFC 3261 section 25.1), and moves to where the host part begins. A semicolon before
+/// the @ belongs to the user part.
+#[inline(always)]
+fn read_userinfo<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let (user, end) = (s.cursors.uri_at, s.cursors.uri_limit);
     let mut at = find_near::<UserDelimiter, H>(host, s, user, end);
     let number_end = at;
     let mut user_end = at;
-    let mut parameters = false;
     if at < end && s.byte(at) == b';' {
-        parameters = true;
         at = find::<UserParameterDelimiter, H>(host, s, at, end);
         user_end = at;
     }
     if at < end && s.byte(at) == b':' {
         at = find::<PasswordDelimiter, H>(host, s, at, end);
     }
-    let host_start = if at < end && s.byte(at) == b'@' {
-        // In a bare addr-spec a semicolon begins the header's parameters, which may contain an @. But after a number, real
-        // gateways mean its user parameters.
-        let mut is_user = true;
-        if parameters && form == Form::Bare {
-            digits::read(host, s, of, user, number_end);
-            is_user = s.message.uri(of).flags & uri_flag::NUMBER != 0;
+    let (user, end) = (s.cursors.uri_at, s.cursors.uri_limit);
+    if number_end == user || at < end && s.byte(at) != b'@' {
+        // A user part that is empty or has white space in it, or an angle bracket, or no user part.
+        host.call::<ReadUser>(s, 0, 0);
+        return;
+    }
+    if at >= end {
+        return;
+    }
+    set_user(s, user, user_end, number_end);
+    // In a bare addr-spec a semicolon begins the header's parameters, which may contain an @. But after a number, real gateways
+    // mean its user parameters.
+    if user_end != number_end && s.byte(number_end) == b';' && s.cursors.uri_form == Form::Bare {
+        let of = s.cursors.uri;
+        digits::read(host, s, of, user, number_end);
+        if s.uri().flags & uri_flag::NUMBER == 0 {
+            s.uri_mut().user = Span::default();
+            s.uri_mut().number_end = 0;
+            s.flag_uri();
+            return;
         }
-        if is_user {
-            set_user(host, s, of, user, user_end, number_end);
-            at + 1
-        } else {
-            user
-        }
+    }
+    s.cursors.uri_at = at + 1;
+}
+
+/// Finds the end of a URI whose host part begins at the cursor. Notes what is wrong there and after it.
+#[inline(always)]
+fn read_host<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let (at, end) = (s.cursors.uri_at, s.cursors.uri_limit);
+    let mut uri_end = if s.cursors.uri_form == Form::Bare {
+        find::<BareEnd, H>(host, s, at, end)
     } else {
-        user
+        find_near::<HostEnd, H>(host, s, at, end)
     };
-    let uri_end = uri_end(host, s, host_start, end, form);
-    let is_anonymous = is_anonymous_host(s, host_start, uri_end);
-    let uri = s.message.uri_mut(of);
-    uri.host = Span { start: host_start as u16, end: uri_end as u16 };
+    let end = s.cursors.uri_limit;
+    if s.byte(uri_end) == b'@' && uri_end < end {
+        // Some servers end the user part at the last one.
+        s.flag_uri();
+        uri_end = find::<AngleClose, H>(host, s, uri_end + 1, end);
+    }
+    let at = s.cursors.uri_at;
+    let is_anonymous = is_anonymous_host(s, at, uri_end);
+    let uri = s.uri_mut();
+    uri.host = Span { start: at as u16, end: uri_end as u16 };
     if is_anonymous {
         uri.flags |= uri_flag::ANONYMOUS;
     }
+    if notes_anomalies(host) {
+        let after = s.byte(uri_end + 1);
+        let is_closed = s.byte(uri_end) == b'>' && uri_end < s.cursors.uri_limit;
+        let is_plain = s.cursors.uri_form == Form::Enclosed && is_closed && (after == b';' || after == b'\r');
+        if !is_plain {
+            host.call::<NoteEnd>(s, 0, 0);
+        }
+    }
 }
 
-/// The end of a URI whose host part begins at `at`.
+/// Sets the user part, and the end of its number.
 #[inline(always)]
-fn uri_end<'m, H: Host<'m>>(host: H, s: &mut Scratch, at: u32, end: u32, form: Form) -> u32 {
-    if form == Form::Bare { find::<BareEnd, H>(host, s, at, end) } else { find_near::<AngleClose, H>(host, s, at, end) }
-}
-
-/// Sets the user part, and reads its number.
-#[inline(always)]
-fn set_user<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, user: u32, user_end: u32, number_end: u32) {
-    let is_anonymous = is_anonymous_user(s, user, number_end);
-    let uri = s.message.uri_mut(of);
+fn set_user(s: &mut Scratch, user: u32, user_end: u32, number_end: u32) {
+    let uri = s.uri_mut();
     uri.user = Span { start: user as u16, end: user_end as u16 };
     uri.number_end = number_end as u16;
-    if is_anonymous {
-        uri.flags |= uri_flag::ANONYMOUS;
-    }
-    digits::read(host, s, of, user, number_end);
 }
 
-/// `anonymous`, in any case.
-#[inline(always)]
-fn is_anonymous_user(s: &Scratch, start: u32, end: u32) -> bool {
-    end.wrapping_sub(start) == 9 && s.word(start) | LETTERS == text(b"anonymou") && s.byte(start + 8) | 0x20 == b's'
+/// The function of the host that reads the number of a URI's user part. A user part that is no number is examined for words.
+pub struct ReadNumber;
+
+impl Function for ReadNumber {
+    const KIND: FunctionKind = FunctionKind::ReadNumber;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, _: u32, _: u32) -> u32 {
+        let of = s.cursors.uri;
+        let uri = s.uri();
+        let (user, number_end) = (uri.user.start as u32, uri.number_end as u32);
+        digits::read(host, s, of, user, number_end);
+        let uri = s.uri();
+        let (number_end, uri_end) = (uri.number_end as u32, uri.host.end as u32);
+        if uri.flags & uri_flag::NUMBER == 0 {
+            host.call::<ReadName>(s, 0, 0);
+        } else if uri.flags & uri_flag::PLUS == 0 && uri.digit_count > 3 && s.byte(number_end) == b';' {
+            // A local number may have a global context (RFC 3966 section 5.1.5). Three digits or fewer are service codes, such as 911.
+            let context = find_parameter(host, s, Parameter::PhoneContext, number_end, uri_end);
+            if context != 0 && s.byte(context) == b'+' {
+                host.call::<JoinContext>(s, context, 0);
+            }
+        }
+        0
+    }
 }
 
 /// `anonymous.invalid` (RFC 3323 section 4.1.1.3), in any case.

@@ -28,6 +28,17 @@ pub const fn later_texts(needs: u32) -> u32 {
     !if reads_first(needs) { Text::FIRST } else { 0 }
 }
 
+/// Bits of [`need`] of which any asks for a header with several values.
+pub const LISTS: u32 = need::ASSERTED_IDENTITY
+    | need::ASSERTED_NUMBER
+    | need::PREFERRED_NUMBER
+    | need::ANY_IDENTITY
+    | need::CALLING_PRIVACY
+    | need::FORWARDED
+    | need::VERSTAT
+    | need::ANOMALY
+    | need::INSPECT;
+
 /// True if the policy needs something out of the body.
 #[inline(always)]
 pub const fn body(config: &Config) -> bool {
@@ -39,11 +50,11 @@ pub const fn body(config: &Config) -> bool {
 pub fn uris(config: &Config) -> u32 {
     const TEXTS: [u32; UriOf::COUNT] = Text::OF_URIS;
     if config.needs & need::INSPECT != 0 {
-        return (1 << UriOf::COUNT as u32) - 1;
+        return UriOf::Request.bit() | UriOf::From.bit() | UriOf::To.bit() | UriOf::Contact.bit();
     }
     let mut wanted = 0;
-    for of in UriOf::ALL {
-        if config.needs & UriOf::NEEDS[of.index()] != 0 || config.texts & TEXTS[of.index()] != 0 {
+    for (of, needs) in UriOf::SINGLE {
+        if config.needs & needs != 0 || config.texts & TEXTS[of.index()] != 0 {
             wanted |= of.bit();
         }
     }

@@ -17,15 +17,16 @@ use filter_core::{
         Ban, BanKey, Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, ROOT_PIECE_BITS, RateCell,
         RateKey, Remembered, Rule, RuleSet, Trie,
     },
-    limits::INSPECTED_LENGTH,
-    message::ReadHeaders,
+    limits::{BUFFER_LENGTH, INSPECTED_LENGTH},
+    message::{NoteFold, ReadColon, ReadHeaders},
     numbers::SetNumber,
     packet::MAX_HEADER_OFFSET,
     reason::Reason,
     scratch::Scratch,
+    start_line::ReadStartLine,
     text::NarrowTexts,
     trie::Tables,
-    uri::ReadUri,
+    uri::{FindParameter, JoinContext, NoteEnd, ReadName, ReadNumber, ReadScheme, ReadUri, ReadUser},
 };
 
 use crate::maps::{
@@ -77,7 +78,7 @@ macro_rules! masked {
     }};
 }
 
-const _: () = assert!(MAX_HEADER_OFFSET == 2047 && INSPECTED_LENGTH == 8192);
+const _: () = assert!(MAX_HEADER_OFFSET == 2047 && BUFFER_LENGTH == 16384);
 
 impl Tables for Kernel {
     #[inline(always)]
@@ -154,7 +155,7 @@ impl Host<'static> for Kernel {
         if length == 0 || length as usize > INSPECTED_LENGTH {
             return false;
         }
-        let length = masked!(length - 1, "8191") + 1;
+        let length = masked!(length - 1, "16383") + 1;
         // SAFETY: the buffer holds INSPECTED_LENGTH bytes, and the helper checks the packet's bounds.
         let status = unsafe {
             bpf_xdp_load_bytes(self.context, offset, scratch.buffer.as_mut_ptr().cast::<c_void>(), length as u32)
@@ -333,10 +334,20 @@ macro_rules! functions {
 }
 
 functions! {
+    find_parameter: FunctionKind::FindParameter => FindParameter,
+    join_context: FunctionKind::JoinContext => JoinContext,
     narrow_texts: FunctionKind::NarrowTexts => NarrowTexts,
+    note_end: FunctionKind::NoteEnd => NoteEnd,
+    note_fold: FunctionKind::NoteFold => NoteFold,
+    read_colon: FunctionKind::ReadColon => ReadColon,
     read_headers: FunctionKind::ReadHeaders => ReadHeaders,
     read_identity: FunctionKind::ReadIdentity => ReadIdentity,
+    read_name: FunctionKind::ReadName => ReadName,
+    read_number: FunctionKind::ReadNumber => ReadNumber,
+    read_scheme: FunctionKind::ReadScheme => ReadScheme,
+    read_start_line: FunctionKind::ReadStartLine => ReadStartLine,
     read_uri: FunctionKind::ReadUri => ReadUri,
+    read_user: FunctionKind::ReadUser => ReadUser,
     set_number: FunctionKind::SetNumber => SetNumber,
     find_line_feed: FunctionKind::Find(NeedleKind::LineFeed) => Find<find::LineFeed>,
     find_line_end: FunctionKind::Find(NeedleKind::LineEnd) => Find<find::LineEnd>,
@@ -346,17 +357,29 @@ functions! {
     find_not_blank: FunctionKind::Find(NeedleKind::NotBlank) => Find<find::NotBlank>,
     find_not_space: FunctionKind::Find(NeedleKind::NotSpace) => Find<find::NotSpace>,
     find_colon: FunctionKind::Find(NeedleKind::Colon) => Find<find::Colon>,
+    find_at: FunctionKind::Find(NeedleKind::At) => Find<find::At>,
+    find_slash: FunctionKind::Find(NeedleKind::Slash) => Find<find::Slash>,
+    find_percent: FunctionKind::Find(NeedleKind::Percent) => Find<find::Percent>,
+    find_opening_angle: FunctionKind::Find(NeedleKind::OpeningAngle) => Find<find::OpeningAngle>,
+    find_closing_angle: FunctionKind::Find(NeedleKind::ClosingAngle) => Find<find::ClosingAngle>,
     find_name_end: FunctionKind::Find(NeedleKind::NameEnd) => Find<find::NameEnd>,
     find_quote_backslash_angle: FunctionKind::Find(NeedleKind::QuoteBackslashAngle) => Find<find::QuoteBackslashAngle>,
     find_quote_backslash: FunctionKind::Find(NeedleKind::QuoteBackslash) => Find<find::QuoteBackslash>,
     find_angle_semicolon: FunctionKind::Find(NeedleKind::AngleSemicolon) => Find<find::AngleSemicolon>,
+    find_display_delimiter: FunctionKind::Find(NeedleKind::DisplayDelimiter) => Find<find::DisplayDelimiter>,
+    find_scheme_delimiter: FunctionKind::Find(NeedleKind::SchemeDelimiter) => Find<find::SchemeDelimiter>,
     find_user_delimiter: FunctionKind::Find(NeedleKind::UserDelimiter) => Find<find::UserDelimiter>,
     find_user_parameter_delimiter: FunctionKind::Find(NeedleKind::UserParameterDelimiter) => Find<find::UserParameterDelimiter>,
+    find_user_separator: FunctionKind::Find(NeedleKind::UserSeparator) => Find<find::UserSeparator>,
     find_password_delimiter: FunctionKind::Find(NeedleKind::PasswordDelimiter) => Find<find::PasswordDelimiter>,
     find_tel_delimiter: FunctionKind::Find(NeedleKind::TelDelimiter) => Find<find::TelDelimiter>,
+    find_urn_delimiter: FunctionKind::Find(NeedleKind::UrnDelimiter) => Find<find::UrnDelimiter>,
+    find_host_end: FunctionKind::Find(NeedleKind::HostEnd) => Find<find::HostEnd>,
     find_angle_close: FunctionKind::Find(NeedleKind::AngleClose) => Find<find::AngleClose>,
     find_bare_end: FunctionKind::Find(NeedleKind::BareEnd) => Find<find::BareEnd>,
-    find_semicolon: FunctionKind::Find(NeedleKind::Semicolon) => Find<find::Semicolon>,
+    find_parameter_end: FunctionKind::Find(NeedleKind::ParameterEnd) => Find<find::ParameterEnd>,
+    find_semicolon_quote: FunctionKind::Find(NeedleKind::SemicolonQuote) => Find<find::SemicolonQuote>,
+    find_semicolon_comma: FunctionKind::Find(NeedleKind::SemicolonComma) => Find<find::SemicolonComma>,
     find_dot: FunctionKind::Find(NeedleKind::Dot) => Find<find::Dot>,
     find_comma_quote_angle: FunctionKind::Find(NeedleKind::CommaQuoteAngle) => Find<find::CommaQuoteAngle>,
 }

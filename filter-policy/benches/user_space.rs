@@ -17,7 +17,6 @@ use filter_policy::{
     engine::Engine,
     language::diagnostics::Diagnostics,
     lists::{self, NumberForm},
-    model::NumberingPlan,
 };
 
 use crate::{generate::Packet, policies::Lists};
@@ -65,8 +64,7 @@ fn list_files(criterion: &mut Criterion) {
             bencher.iter(|| lists::addresses(&file, black_box(content.as_bytes()), &mut Diagnostics::default()));
         });
     }
-    let plan = NumberingPlan { country_code: "1".to_owned(), ..NumberingPlan::default() };
-    let form = NumberForm::new(true, &plan);
+    let form = NumberForm { national: true, country_code: "1", national_prefix: "" };
     let file = Arc::new(PathBuf::from("list.csv"));
     group.bench_function("numbers", |bencher| {
         bencher.iter(|| {

@@ -13,7 +13,7 @@ use crate::{
     language::diagnostics::Diagnostics,
     language::source::{Set, SetKind},
     lists::{Day, NumberForm},
-    model::{AddressList, NumberList, NumberingPlan},
+    model::{AddressList, NumberList},
 };
 
 /// The lists and tries of the last policy that was built. Takes about as much memory as these do.
@@ -74,7 +74,8 @@ pub(super) struct ListKey {
     name: String,
     label: Option<String>,
     national: bool,
-    plan: NumberingPlan,
+    country_code: String,
+    national_prefix: String,
     /// Decides which entries have expired.
     today: Day,
 }
@@ -88,7 +89,8 @@ impl ListKey {
             name: set.name.value.clone(),
             label: set.label.as_ref().map(|label| label.value.clone()),
             national: form.national,
-            plan: form.plan.clone(),
+            country_code: form.country_code.to_owned(),
+            national_prefix: form.national_prefix.to_owned(),
             today,
         }
     }

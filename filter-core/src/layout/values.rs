@@ -46,13 +46,14 @@ named_number! {
 
 named_number! {
     /// The unverified claim of the SHAKEN PASSporT in Identity (RFC 8588): A, B or C. None without an Identity header; unknown
-    /// if no claim can be read from the first characters of the one there is.
+    /// if no claim can be read from the first characters of the one there is; truncated if the header goes on in another fragment.
     pub struct Attestation: u8 {
         None = 0, "none";
         A = 1, "A";
         B = 2, "B";
         C = 3, "C";
         Unknown = 4, "unknown";
+        Truncated = 5, "truncated";
     }
 }
 

@@ -12,13 +12,17 @@ mod values;
 use crate::{
     host::Host,
     layout::{Attestation, Event, Method, NO_RULE, NumberFormat, RuleSet, Transport, Verstat, layout},
-    limits::{INSPECTED_LENGTH, PADDING},
+    limits::{BUFFER_LENGTH, PADDING},
     swar::lowest_bit,
+    uri::Form,
 };
 
-pub use values::{Extent, HEADERS, Header, Kind, NUMBERS, NumberOf, Outcome, Scheme, URIS, UriOf, pause, uri_flag};
+pub use values::{
+    Extent, FIRST_FURTHER_LINE, FURTHER_LINES, HEADERS, Header, Kind, NUMBERS, NumberOf, Outcome, Scheme, URIS, UriOf,
+    pause, uri_flag,
+};
 
-const MASK: usize = INSPECTED_LENGTH - 1;
+const MASK: usize = BUFFER_LENGTH - 1;
 
 layout! {
     pub const LAYOUTS;
@@ -68,10 +72,8 @@ layout! {
         pub digits: u8,
         /// Whether it is a valid number, and if not, what is wrong.
         pub format: NumberFormat,
-        /// 1 for a short code, which has a key space of its own; 0 for an E.164 number.
-        pub short_code: u8,
         /// Padding, always zero.
-        pub reserved: u8,
+        pub reserved: [u8; 2],
     }
 
     /// What the walk over the rules has left, and how it ended.
@@ -104,6 +106,11 @@ layout! {
         pub numbers: [Number; NUMBERS],
         /// The headers' values as they are on the wire, with the white space around them and the folding in them.
         pub headers: [Span; HEADERS],
+        /// For each further line of a header with several values, the number of its [`Header`]. The lines are in the order of the
+        /// message, in the places of [`Self::headers`] from [`FIRST_FURTHER_LINE`] on.
+        pub further: [u8; FURTHER_LINES],
+        /// How many further lines there are.
+        pub further_lines: u32,
         /// Bytes of the message in the buffer.
         pub length: u32,
         /// Start of the body, which is the end of the headers; 0 if their end was not found.
@@ -124,6 +131,8 @@ layout! {
         pub passports: u32,
         /// Not 0 if To has a tag.
         pub to_tag: u32,
+        /// Padding, always zero.
+        pub reserved: u32,
         /// 1 if the source's asserted identity is believed.
         pub asserted_believed: u32,
         /// What the payload is: a request, a response or something else.
@@ -198,21 +207,41 @@ layout! {
         pub name: Header,
         /// What a loop over a few things has still to do, as bits.
         pub left: u32,
-        /// Header lines so far.
-        pub lines: u32,
         /// State of the automaton that is running.
         pub state: u32,
         /// General purpose, for loops inside loops.
         pub register: u32,
-        /// Padding, always zero.
-        pub reserved: u32,
+        /// The URI that is being read.
+        pub uri: UriOf,
+        /// Its form, as a number of [`Form`](crate::uri::Form).
+        pub uri_form: Form,
+        /// Where it begins, then where its user part and its host part begin.
+        pub uri_at: u32,
+        /// The end of the value that holds it.
+        pub uri_limit: u32,
+        /// Where the walk over a header's values is.
+        pub value_at: u32,
+        /// The start of the value that this walk is in.
+        pub value: u32,
+        /// The end of the line that this walk is in.
+        pub value_line_end: u32,
+        /// The end of the value before this one, and its start; 0 if there is none.
+        pub last_value_end: u32,
+        /// The start of the value before this one.
+        pub last_value: u32,
+        /// The further line to which this walk goes next.
+        pub further_line: u32,
+        /// Not 0 while this walk is within quotes.
+        pub value_quoted: u32,
+        /// The list that this walk is in, as a number of [`List`](crate::lists::List).
+        pub list: u32,
     }
 
     /// All that the engine remembers of the packet it is deciding.
     #[derive(Debug)]
     pub struct Scratch {
         /// The message, followed by zeroes.
-        pub buffer: [u8; INSPECTED_LENGTH + PADDING],
+        pub buffer: [u8; BUFFER_LENGTH + PADDING],
         /// The event that is being made.
         pub event: Event,
         /// The walk over the rules.
@@ -273,6 +302,7 @@ impl Message {
         self.privacy = 0;
         self.passports = 0;
         self.to_tag = 0;
+        self.further_lines = 0;
         self.asserted_believed = 0;
         self.content_length = u32::MAX;
         self.headers = [Span { start: 0, end: 0 }; HEADERS];
@@ -314,6 +344,19 @@ impl Message {
         &mut self.uris[of.index() & (URIS - 1)]
     }
 
+    /// Copies a URI to another's place, field by field: not through the stack, of which a BPF program has little.
+    #[inline(always)]
+    pub(crate) const fn copy_uri(&mut self, from: UriOf, to: UriOf) {
+        let Uri { digits, more_digits, .. } = *self.uri(from);
+        let target = self.uri_mut(to);
+        (target.digits, target.more_digits) = (digits, more_digits);
+        let Uri { user, host, display, number_end, digit_count, scheme, flags, .. } = *self.uri(from);
+        let target = self.uri_mut(to);
+        (target.user, target.host, target.display) = (user, host, display);
+        (target.number_end, target.digit_count) = (number_end, digit_count);
+        (target.scheme, target.flags) = (scheme, flags);
+    }
+
     /// A number, to be read.
     #[inline(always)]
     #[must_use]
@@ -336,6 +379,26 @@ impl Walk {
         self.outcome = Outcome::Open;
         self.rule = NO_RULE;
         self.slot = NO_RULE;
+    }
+}
+
+impl Scratch {
+    /// The URI that is being read.
+    #[inline(always)]
+    pub(crate) const fn uri(&self) -> &Uri {
+        self.message.uri(self.cursors.uri)
+    }
+
+    /// The URI that is being read, to be written.
+    #[inline(always)]
+    pub(crate) const fn uri_mut(&mut self) -> &mut Uri {
+        self.message.uri_mut(self.cursors.uri)
+    }
+
+    /// Notes that the URI that is being read is malformed.
+    #[inline(always)]
+    pub(crate) const fn flag_uri(&mut self) {
+        self.uri_mut().flags |= uri_flag::MALFORMED;
     }
 }
 

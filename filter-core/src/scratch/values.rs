@@ -30,16 +30,16 @@ named_number! {
         Server = 9;
         /// The first P-Asserted-Identity line.
         AssertedIdentity = 10;
-        /// The second P-Asserted-Identity line.
-        SecondAssertedIdentity = 11;
-        /// Remote-Party-ID.
-        RemotePartyId = 12;
+        /// The first Remote-Party-ID line.
+        RemotePartyId = 11;
+        /// The first P-Preferred-Identity line.
+        PreferredIdentity = 12;
         /// The first Diversion line.
         Diversion = 13;
-        /// The last History-Info line.
+        /// The first History-Info line.
         HistoryInfo = 14;
-        /// The History-Info line before the last.
-        EarlierHistoryInfo = 15;
+        /// The value of a header with several that is being read.
+        Entry = 15;
         /// Subject.
         Subject = 16;
         /// Privacy.
@@ -56,17 +56,22 @@ named_number! {
         Body = 22;
         /// The session name of a session description.
         SdpSession = 23;
-        /// The first P-Preferred-Identity line.
-        PreferredIdentity = 24;
         /// A header that nothing needs.
         Other = 31;
     }
 }
 
-/// The number of [`Header`] places.
-pub const HEADERS: usize = 32;
+/// The number of [`Header`] places: those of the headers, and those of the further lines of headers with several values.
+pub const HEADERS: usize = 64;
 
-const _: () = assert!(Header::Other.index() == HEADERS - 1);
+/// The first place of a further line.
+pub const FIRST_FURTHER_LINE: u32 = 32;
+
+/// The number of further lines that are kept.
+pub const FURTHER_LINES: usize = 32;
+
+const _: () = assert!(Header::Other.number() + 1 == FIRST_FURTHER_LINE);
+const _: () = assert!(FIRST_FURTHER_LINE as usize + FURTHER_LINES == HEADERS);
 
 /// Values of [`Cursors::pause`](super::Cursors::pause) that are no header of a message.
 pub mod pause {
@@ -78,47 +83,61 @@ pub mod pause {
     pub const UNFINISHED: Header = Header::from_number(0xfe);
 }
 
-/// Defines the URIs that are read: the header that holds each, and the bits of [`need`] that ask for it. Texts ask for URIs
-/// too, see [`Text::OF_URIS`](crate::text::Text::OF_URIS).
-macro_rules! uris {
-    ($($(#[$doc:meta])* $name:ident = $value:literal, $header:ident, $needs:expr;)*) => {
-        named_number! {
-            /// The URIs that are read.
-            pub struct UriOf: u32 { $($(#[$doc])* $name = $value;)* }
-        }
-
-        impl UriOf {
-            /// For each URI, the header whose value holds it.
-            pub const HEADERS: [Header; Self::COUNT] = [$(Header::$header,)*];
-
-            /// For each URI, the bits of [`need`] of which any asks for it.
-            pub const NEEDS: [u32; Self::COUNT] = [$($needs,)*];
-        }
-    };
+named_number! {
+    /// The URIs that are read. Those of headers with several values are read by [`crate::lists`].
+    pub struct UriOf: u32 {
+        /// The Request-URI.
+        Request = 0;
+        /// The URI of From.
+        From = 1;
+        /// The URI of To.
+        To = 2;
+        /// The URI of the first Contact.
+        Contact = 3;
+        /// The first value of P-Asserted-Identity.
+        Asserted = 4;
+        /// The first value of P-Asserted-Identity that holds a number.
+        AssertedNumber = 5;
+        /// The first value of P-Preferred-Identity.
+        Preferred = 6;
+        /// The first value of P-Preferred-Identity that holds a number.
+        PreferredNumber = 7;
+        /// The first value of Remote-Party-ID that is about the caller.
+        RemoteParty = 8;
+        /// The first such value that holds a number.
+        RemotePartyNumber = 9;
+        /// The first value of Diversion.
+        Diversion = 10;
+        /// The first value of Diversion that holds a number.
+        DiversionNumber = 11;
+        /// The entry of History-Info before the last.
+        History = 12;
+        /// The latest entry of History-Info, but for the last, that holds a number.
+        HistoryNumber = 13;
+        /// The value of a header with several that is being read.
+        Entry = 14;
+    }
 }
 
-uris! {
-    /// The Request-URI.
-    Request = 0, RequestUri, need::CALLED | need::CALLED_FORMAT | need::NEIGHBOR | need::ANOMALY;
-    /// The URI of From.
-    From = 1, From,
-        need::CALLING | need::CALLING_FORMAT | need::NEIGHBOR | need::FROM_NUMBER | need::VERSTAT | need::ANOMALY;
-    /// The URI of To.
-    To = 2, To, need::ANOMALY;
-    /// The first value of P-Asserted-Identity.
-    Asserted = 3, AssertedIdentity, need::ASSERTED_IDENTITY | need::ASSERTED_NUMBER;
-    /// The second value of P-Asserted-Identity, in its first line or in a second one.
-    SecondAsserted = 4, SecondAssertedIdentity, need::ASSERTED_IDENTITY | need::ASSERTED_NUMBER;
-    /// The URI of Remote-Party-ID.
-    RemoteParty = 5, RemotePartyId, need::ASSERTED_IDENTITY;
-    /// The first URI of Diversion.
-    Diversion = 6, Diversion, need::FORWARDED;
-    /// The entry of History-Info before the last.
-    History = 7, HistoryInfo, need::FORWARDED;
-    /// The URI of the first Contact. Only texts ask for it.
-    Contact = 8, Contact, 0;
-    /// The first value of P-Preferred-Identity.
-    Preferred = 9, PreferredIdentity, need::ASSERTED_IDENTITY | need::PREFERRED_NUMBER;
+impl UriOf {
+    /// The URIs of headers with one value, each with the bits of [`need`] of which any asks for it. Texts ask for URIs too, see
+    /// [`Text::OF_URIS`](crate::text::Text::OF_URIS).
+    pub const SINGLE: [(Self, u32); 4] = [
+        (Self::Request, need::CALLED | need::CALLED_FORMAT | need::NEIGHBOR | need::ANOMALY),
+        (
+            Self::From,
+            need::CALLING
+                | need::CALLING_FORMAT
+                | need::NEIGHBOR
+                | need::FROM_NUMBER
+                | need::VERSTAT
+                | need::ANOMALY
+                | need::ANY_IDENTITY
+                | need::CALLING_PRIVACY,
+        ),
+        (Self::To, need::ANOMALY | need::TO_NUMBER | need::DIALOG),
+        (Self::Contact, need::ANOMALY),
+    ];
 }
 
 /// The number of [`UriOf`], rounded up to a power of two.
@@ -157,6 +176,8 @@ named_number! {
         Tel = 3;
         /// Any other scheme.
         Other = 4;
+        /// `urn:`.
+        Urn = 5;
     }
 }
 
@@ -177,6 +198,8 @@ named_number! {
         Preferred = 5;
         /// The number of To.
         To = 6;
+        /// The number of the value that is being read.
+        Entry = 7;
     }
 }
 

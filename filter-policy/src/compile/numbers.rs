@@ -222,7 +222,9 @@ fn add_entry(entries: &mut Vec<Entry>, entry: &NumberEntry, item: u32) -> Result
         let key = (key >> 4) | (SHORT_CODE << 60);
         entries.push(Entry { key: u128::from(key) << 64, length: 4 * (nibbles as u8 + 1), item });
     }
-    entries.push(Entry { key: u128::from(key) << 64, length: 4 * nibbles as u8, item });
+    if digits > SHORT_CODE_DIGITS || !entry.exact {
+        entries.push(Entry { key: u128::from(key) << 64, length: 4 * nibbles as u8, item });
+    }
     Ok(())
 }
 

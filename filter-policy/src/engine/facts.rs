@@ -12,6 +12,9 @@ use crate::{
     numbering::bcd,
 };
 
+/// Digits of the longest short code. Short codes are in no country.
+const SHORT_CODE: usize = filter_core::trie::SHORT_CODE_DIGITS as usize;
+
 /// The tables of a policy, by prefix.
 #[derive(Debug)]
 pub struct Facts<'a> {
@@ -65,7 +68,7 @@ impl<'a> Facts<'a> {
         let numbers =
             [("calling", NumberOf::Calling), ("called", NumberOf::Called), ("forwarded", NumberOf::Forwarded)];
         for (name, of) in numbers {
-            let place = self.place(reading, of);
+            let place = reading.number(of).map(|number| self.place(&number)).unwrap_or_default();
             scopes.insert(format!("{name}_country"), place.country.into());
             scopes.insert(format!("{name}_region"), place.region.into());
             scopes.insert(format!("{name}_spid"), place.spid.into());
@@ -79,10 +82,11 @@ impl<'a> Facts<'a> {
         scopes
     }
 
-    /// Where a number of the message belongs. A short code is in no country.
-    pub(super) fn place(&self, reading: &Reading<'_>, of: NumberOf) -> Place<'a> {
+    pub(super) fn place(&self, number: &str) -> Place<'a> {
         let mut place = Place::default();
-        let Some(number) = reading.number(of).filter(|_| !reading.is_short_code(of)) else { return place };
+        if number.len() <= SHORT_CODE {
+            return place;
+        }
         for length in 1..=number.len() {
             let prefix = &number[..length];
             let first = self.ranges.partition_point(|range| range.prefix.as_str() < prefix);

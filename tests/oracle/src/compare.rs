@@ -35,7 +35,8 @@ pub struct Fields {
     pub written_method: String,
     pub texts: Vec<Option<String>>,
     pub users: Vec<String>,
-    pub numbers: Vec<Option<Digits>>,
+    /// The first fifteen digits, and how many there are.
+    pub numbers: Vec<Option<(String, usize)>>,
     pub formats: [NumberFormat; 2],
     pub attestation: Attestation,
     pub verstat: Verstat,
@@ -44,9 +45,6 @@ pub struct Fields {
     pub to_tag: bool,
     pub content_length: Option<u32>,
 }
-
-/// The first fifteen digits of a number, how many it has, and whether it is a short code.
-pub type Digits = (String, usize, bool);
 
 /// The bytes in printable form.
 pub fn escaped(bytes: &[u8]) -> String {
@@ -82,20 +80,17 @@ fn fields(scratch: &Scratch, kind: Kind) -> Fields {
     }
 }
 
-fn digits(number: &Number) -> Option<Digits> {
+fn digits(number: &Number) -> Option<(String, usize)> {
     let key = format!("{:016x}", number.key);
     let length = usize::from(number.digits);
-    (number.key != 0).then(|| (key[..length.min(15)].to_owned(), length, number.short_code != 0))
+    (number.key != 0).then(|| (key[..length.min(15)].to_owned(), length))
 }
 
 /// What the oracle read.
 pub fn of_oracle(message: &Message) -> Read {
     let numbers = &message.numbers;
-    let number = |number: &Option<String>| -> Option<Digits> {
-        let number = number.as_ref()?;
-        let is_short_code = number.len() <= 6 && !number.starts_with('+');
-        let digits = number.trim_start_matches('+');
-        Some((digits[..digits.len().min(15)].to_owned(), digits.len().min(255), is_short_code))
+    let number = |number: &Option<String>| {
+        number.as_ref().map(|number| (number[..number.len().min(15)].to_owned(), number.len().min(255)))
     };
     let fields = || Fields {
         method: message.method,

@@ -6,7 +6,7 @@ use filter_core::layout::{Dialog, NumberFormat, Payload, Per, TEXTS, Transport, 
 use filter_policy::language::action::Action;
 use filter_policy::model::{
     AddressEntry, AddressList, Condition, Flags, Identity, MethodName, NumberEntry, NumberList, NumberRange, Numbering,
-    NumberingPlan, Origin, Over, PatternEntry, PatternList, Policy, Rule, Test,
+    Origin, Over, PatternEntry, PatternList, Policy, Rule, Test,
 };
 use proptest::{
     collection::vec,
@@ -33,12 +33,10 @@ pub fn policy(rules: usize) -> impl Strategy<Value = Policy> {
                 default_drop,
                 ports: PORTS.to_vec(),
                 numbering: Numbering {
-                    plan: NumberingPlan {
-                        country_code: "1".into(),
-                        international_prefixes: vec!["011".into()],
-                        ..NumberingPlan::default()
-                    },
-                    plans: Vec::new(),
+                    country_code: "1".into(),
+                    international_prefix: "011".into(),
+                    national_prefix: String::new(),
+                    bare_national: false,
                     called_from_to: false,
                     neighbor_digits,
                     asserted_identity_from,

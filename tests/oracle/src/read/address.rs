@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use filter_policy::model::NumberingPlan;
-
 use super::{
     find, is_blank,
     uri::{Form, Uri, known_scheme, uri},
@@ -35,17 +33,17 @@ fn escaped(text: &[u8], at: usize, is_quoted: bool) -> usize {
 }
 
 /// Reads a value. In From and To there may be only one (`is_single`).
-pub(super) fn name_addr(value: &[u8], is_single: bool, plan: &NumberingPlan) -> Uri {
+pub(super) fn name_addr(value: &[u8], is_single: bool) -> Uri {
     let value = &value[find(value, 0, |byte| !is_blank(byte))..];
     if value.is_empty() {
         return Uri::default();
     }
-    let bare = Form { is_bracketed: false, is_bare: true, is_single, word: None, plan };
+    let bare = Form { is_bracketed: false, is_bare: true, is_single, word: None };
     if known_scheme(value).is_some() {
         // An addr-spec, unless an angle bracket comes before any quote or parameter: then this is a display name.
         let stop = find(value, 0, |byte| [b'<', b';', b'"'].contains(&byte));
         if value.get(stop) == Some(&b'<') {
-            return bracketed(value, stop, None, is_single, None, plan);
+            return bracketed(value, stop, None, is_single, None);
         }
         return uri(value, bare);
     }
@@ -60,7 +58,7 @@ pub(super) fn name_addr(value: &[u8], is_single: bool, plan: &NumberingPlan) -> 
                 display = Some(start..at);
                 quote = None;
             }
-            (b'<', None) => return bracketed(value, at, display, is_single, None, plan),
+            (b'<', None) => return bracketed(value, at, display, is_single, None),
             _ => {}
         }
         at += 1;
@@ -76,19 +74,12 @@ pub(super) fn name_addr(value: &[u8], is_single: bool, plan: &NumberingPlan) -> 
 }
 
 /// Reads a value whose first bracket is at `open`. `quoted` is the quoted string before it.
-fn bracketed(
-    value: &[u8],
-    open: usize,
-    quoted: Option<Range<usize>>,
-    is_single: bool,
-    word: Option<usize>,
-    plan: &NumberingPlan,
-) -> Uri {
+fn bracketed(value: &[u8], open: usize, quoted: Option<Range<usize>>, is_single: bool, word: Option<usize>) -> Uri {
     // Of several brackets, empty ones among them, the last counts.
     let run = find(value, open, |byte| !is_blank(byte) && byte != b'<' && byte != b'>');
     let last = (open..run).rev().find(|&at| value[at] == b'<').unwrap_or(open);
     let word = word.map(|word| word.saturating_sub(last + 1));
-    let mut uri = uri(&value[last + 1..], Form { is_bracketed: true, is_bare: false, is_single, word, plan });
+    let mut uri = uri(&value[last + 1..], Form { is_bracketed: true, is_bare: false, is_single, word });
     // An unquoted name is made of tokens.
     let is_odd = quoted.is_none() && value[..open].iter().any(|byte| b":@'".contains(byte));
     uri.is_malformed |= last != open || is_odd;
@@ -97,9 +88,9 @@ fn bracketed(
 }
 
 /// Reads a Request-URI. Its first word ends at `word`, and the version follows the value.
-pub(super) fn request_uri(value: &[u8], word: usize, plan: &NumberingPlan) -> Uri {
+pub(super) fn request_uri(value: &[u8], word: usize) -> Uri {
     if value.first() == Some(&b'<') {
-        return bracketed(value, 0, None, true, Some(word), plan);
+        return bracketed(value, 0, None, true, Some(word));
     }
-    uri(value, Form { is_bracketed: false, is_bare: false, is_single: true, word: Some(word), plan })
+    uri(value, Form { is_bracketed: false, is_bare: false, is_single: true, word: Some(word) })
 }

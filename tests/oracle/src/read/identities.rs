@@ -1,10 +1,10 @@
 //! Whose numbers a message has: the URIs of its headers, and which of them is the calling, the called, the forwarding one.
 
 use filter_core::{
-    layout::{NumberFormat, Verstat, anomaly, privacy},
+    layout::{Method, NumberFormat, Verstat, anomaly, privacy},
     scratch::{Header, Kind, UriOf},
 };
-use filter_policy::model::{NumberingPlan, Policy};
+use filter_policy::model::Policy;
 
 use super::{
     address::{name_addr, request_uri, values},
@@ -13,23 +13,24 @@ use super::{
     message::Message,
     number::number,
     parameters::{parameters, value},
-    plan::plan_of,
     start_line::StartLine,
     uri::Uri,
 };
 use crate::evaluate;
 
 /// The header fields of which every value counts. Of each, the first line is kept.
-const REPEATED: [Header; 5] = [
+const REPEATED: [Header; 7] = [
     Header::AssertedIdentity,
     Header::PreferredIdentity,
     Header::RemotePartyId,
     Header::Diversion,
     Header::HistoryInfo,
+    Header::Identity,
+    Header::Privacy,
 ];
 
 /// How many further lines of these fields are kept, in all.
-const FURTHER_LINES: usize = 24;
+const FURTHER_LINES: usize = 32;
 
 /// The URIs of a message.
 pub(super) struct Uris {
@@ -43,29 +44,17 @@ pub(super) struct Uris {
     diversion: Vec<Uri>,
     /// Without the last entry, which is the current target (RFC 7044 section 5).
     history: Vec<Uri>,
-    /// The second identity is that of the second line, or else the second value of the first line.
-    second_asserted: Uri,
 }
 
 /// Reads the URIs, and sets the anomalies of any of them.
-pub(super) fn read_uris(
-    message: &mut Message,
-    bytes: &[u8],
-    start: &StartLine,
-    fields: &Fields<'_>,
-    plan: &NumberingPlan,
-) -> Uris {
-    let request = start.uri.clone().map(|(range, word)| request_uri(&bytes[range.clone()], word - range.start, plan));
-    let first = |header: Header, is_single| {
-        fields.first(header).map(|value| name_addr(value, is_single, plan)).unwrap_or_default()
-    };
+pub(super) fn read_uris(message: &mut Message, bytes: &[u8], start: &StartLine, fields: &Fields<'_>) -> Uris {
+    let request = start.uri.clone().map(|(range, word)| request_uri(&bytes[range.clone()], word - range.start));
+    let first =
+        |header: Header, is_single| fields.first(header).map(|value| name_addr(value, is_single)).unwrap_or_default();
     let kept = kept_lines(message, fields);
     let lines = |header: Header| kept.iter().filter(move |line| line.0 == header).map(|line| line.1);
-    let all = |header: Header| -> Vec<Uri> {
-        lines(header).flat_map(values).map(|value| name_addr(value, false, plan)).collect()
-    };
-    let asserted: Vec<&[u8]> = lines(Header::AssertedIdentity).collect();
-    let second = asserted.get(1).copied().or_else(|| asserted.first().and_then(|line| values(line).get(1).copied()));
+    let all =
+        |header: Header| -> Vec<Uri> { lines(header).flat_map(values).map(|value| name_addr(value, false)).collect() };
     // An entity that is called is not the caller.
     let remote = lines(Header::RemotePartyId)
         .filter(|line| !parameters(line, "party").any(|party| value(party).eq_ignore_ascii_case(b"called")));
@@ -76,10 +65,9 @@ pub(super) fn read_uris(
         contact: first(Header::Contact, false),
         asserted: all(Header::AssertedIdentity),
         preferred: all(Header::PreferredIdentity),
-        remote: remote.flat_map(values).map(|value| name_addr(value, false, plan)).collect(),
+        remote: remote.flat_map(values).map(|value| name_addr(value, false)).collect(),
         diversion: all(Header::Diversion),
         history: all(Header::HistoryInfo),
-        second_asserted: second.map(|value| name_addr(value, false, plan)).unwrap_or_default(),
     };
     let single = [&uris.request, &uris.from, &uris.to, &uris.contact];
     let lists = [&uris.asserted, &uris.preferred, &uris.remote, &uris.diversion, &uris.history];
@@ -121,7 +109,10 @@ impl Uris {
             UriOf::From => self.from.clone(),
             UriOf::To => self.to.clone(),
             UriOf::Asserted => first(&self.asserted),
-            UriOf::SecondAsserted => self.second_asserted.clone(),
+            UriOf::AssertedNumber => with_number(&self.asserted).cloned().unwrap_or_default(),
+            UriOf::PreferredNumber => with_number(&self.preferred).cloned().unwrap_or_default(),
+            UriOf::RemotePartyNumber => with_number(&self.remote).cloned().unwrap_or_default(),
+            UriOf::DiversionNumber => with_number(&self.diversion).cloned().unwrap_or_default(),
             UriOf::RemoteParty => first(&self.remote),
             UriOf::Diversion => first(&self.diversion),
             UriOf::History => self.history.last().cloned().unwrap_or_default(),
@@ -138,17 +129,15 @@ fn with_number(uris: &[Uri]) -> Option<&Uri> {
 }
 
 pub(super) fn read_identities(policy: &Policy, packet: &Packet, message: &mut Message, uris: &Uris) {
-    let plan = plan_of(policy, packet.source);
-    let dialled = |uri: &Uri| number(policy, plan, uri, true);
-    let number = |uri: &Uri| number(policy, plan, uri, false);
+    let number = |uri: &Uri| number(policy, uri);
     let first_number = |uris: &[Uri]| with_number(uris).and_then(|uri| number(uri).0);
 
     // A request without a user part is for the number in To, as FreeSWITCH takes it.
-    let is_request = message.kind == Kind::Request;
+    let is_request = message.kind == Kind::Request && message.method != Method::Register;
     let is_in_to = policy.numbering.called_from_to || uris.request.user.is_empty();
     let called = if is_request && is_in_to { &uris.to } else { &uris.request };
-    (message.numbers.called, message.called_format) = dialled(called);
-    message.numbers.to = dialled(&uris.to).0;
+    (message.numbers.called, message.called_format) = number(called);
+    message.numbers.to = number(&uris.to).0;
     message.numbers.from = number(&uris.from).0;
     message.numbers.asserted = first_number(&uris.asserted);
     message.numbers.preferred = first_number(&uris.preferred);

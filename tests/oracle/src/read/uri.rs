@@ -1,8 +1,6 @@
 //! URIs: their parts, and the digits of a user part.
 
-use filter_policy::model::NumberingPlan;
-
-use super::{find, is_blank, is_line_end, plan::without_technical_prefix};
+use super::{find, is_blank, is_line_end};
 
 /// The parts of a URI.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +29,7 @@ pub(super) struct Digits {
 
 /// Where a URI is.
 #[derive(Clone, Copy)]
-pub(super) struct Form<'a> {
+pub(super) struct Form {
     /// An angle bracket opens it, and one must close it.
     pub(super) is_bracketed: bool,
     /// It is in a header field without brackets, and ends at a semicolon or a comma.
@@ -40,8 +38,6 @@ pub(super) struct Form<'a> {
     pub(super) is_single: bool,
     /// For a Request-URI: where its first word ends.
     pub(super) word: Option<usize>,
-    /// The numbering plan of its sender.
-    pub(super) plan: &'a NumberingPlan,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,7 +72,7 @@ struct User {
 }
 
 /// Reads the URI at the start of `text`, which runs to the end of the header field, or of the value in a start line.
-pub(super) fn uri(text: &[u8], form: Form<'_>) -> Uri {
+pub(super) fn uri(text: &[u8], form: Form) -> Uri {
     let mut read = Uri { is_present: true, ..Uri::default() };
     let start = find(text, 0, |byte| !is_blank(byte));
     let text = &text[start..];
@@ -107,7 +103,7 @@ pub(super) fn uri(text: &[u8], form: Form<'_>) -> Uri {
     if let Some(user) = parts.user {
         let number = &rest[user.start..user.number_end];
         read.user = rest[user.start..user.end].to_vec();
-        read.number = digits(number, form.plan).filter(|_| !read.is_urn);
+        read.number = digits(number).filter(|_| !read.is_urn);
         read.is_anonymous |= is_anonymous(number);
         read.is_malformed |= has_bad_escape(&read.user);
         let info = &rest[user.start..user.info_end];
@@ -119,7 +115,7 @@ pub(super) fn uri(text: &[u8], form: Form<'_>) -> Uri {
 }
 
 /// The scheme, and where what follows it begins. None if there is neither a scheme nor a user part.
-fn scheme(read: &mut Uri, text: &[u8], form: Form<'_>) -> Option<(Scheme, usize)> {
+fn scheme(read: &mut Uri, text: &[u8], form: Form) -> Option<(Scheme, usize)> {
     let (scheme, mut at) = if let Some(known) = known_scheme(text) {
         (if known == b"tel:" { Scheme::Tel } else { Scheme::Sip }, known.len())
     } else {
@@ -156,13 +152,13 @@ fn tel(read: &mut Uri, rest: &[u8]) -> Parts {
     Parts { user: Some(User { start: 0, end, number_end: end, info_end: end }), host: end }
 }
 
-fn urn(rest: &[u8], form: Form<'_>) -> Parts {
+fn urn(rest: &[u8], form: Form) -> Parts {
     let end = find(rest, 0, |byte| b";>?".contains(&byte) || is_blank(byte) || (form.is_bare && byte == b','));
     Parts { user: Some(User { start: 0, end, number_end: end, info_end: end }), host: end }
 }
 
 /// `userinfo` (RFC 3261 section 25.1), as far as servers go to find one.
-fn user_info(read: &mut Uri, rest: &[u8], form: Form<'_>, word: Option<usize>) -> Parts {
+fn user_info(read: &mut Uri, rest: &[u8], form: Form, word: Option<usize>) -> Parts {
     let mut start = 0;
     let mut has_skipped = false;
     loop {
@@ -195,9 +191,8 @@ fn user_info(read: &mut Uri, rest: &[u8], form: Form<'_>, word: Option<usize>) -
             _ => None,
         };
         // In a bare addr-spec, a header parameter may contain an @. After a number, though, they are user parameters.
-        let are_header_parameters = form.is_bare
-            && rest.get(number_end) == Some(&b';')
-            && digits(&rest[start..number_end], form.plan).is_none();
+        let are_header_parameters =
+            form.is_bare && rest.get(number_end) == Some(&b';') && digits(&rest[start..number_end]).is_none();
         let Some(host) = host.filter(|_| !are_header_parameters) else { return Parts { user: None, host: start } };
         read.is_malformed |= rest[info_end] != b'@';
         return Parts { user: Some(User { start, end, number_end, info_end }), host };
@@ -211,12 +206,12 @@ fn next_at(rest: &[u8], from: usize) -> Option<usize> {
 }
 
 /// Where the host part ends that begins at `from`.
-fn host_end(text: &[u8], from: usize, form: Form<'_>) -> usize {
+fn host_end(text: &[u8], from: usize, form: Form) -> usize {
     find(text, from, |byte| byte == b'>' || is_blank(byte) || (form.is_bare && (byte == b';' || byte == b',')))
 }
 
 /// Checks the host part, from `from` to `end`, and what follows it.
-fn check_end(read: &mut Uri, text: &[u8], from: usize, end: usize, form: Form<'_>) {
+fn check_end(read: &mut Uri, text: &[u8], from: usize, end: usize, form: Form) {
     let visible = |from: usize| text.get(find(text, from, |byte| !is_blank(byte))).copied();
     let mut close = end;
     if form.is_bracketed {
@@ -271,31 +266,20 @@ fn characters(user: &[u8]) -> Vec<Option<u8>> {
 }
 
 /// The number in a user part: digits and visual separators (RFC 3966 section 3), either of them %-escaped, with an optional
-/// plus before the first digit, and with `*`, `#` and `,` only in a technical prefix, which is taken off. Not a number if longer
-/// than 256 characters.
-fn digits(user: &[u8], plan: &NumberingPlan) -> Option<Digits> {
-    let characters: Vec<u8> = characters(user).into_iter().collect::<Option<_>>()?;
-    let mut plus = false;
-    let mut digits = String::new();
-    let mut at = 0;
-    while at < characters.len() {
-        // The national prefix after a country code is not dialled from abroad. An Italian number's 0 is.
-        if plus && (1..=3).contains(&digits.len()) && digits != "39" && characters[at..].starts_with(b"(0)") {
-            at += 3;
-            continue;
-        }
-        match characters[at] {
-            digit @ b'0'..=b'9' => digits.push(char::from(digit)),
-            symbol @ (b'*' | b'#' | b',') if digits.len() < 32 => digits.push(char::from(symbol)),
+/// plus before the first digit. Not a number if longer than 256 characters.
+fn digits(user: &[u8]) -> Option<Digits> {
+    let mut number = Digits { plus: false, digits: String::new() };
+    let characters = characters(user);
+    for character in &characters {
+        match (*character)? {
+            digit @ b'0'..=b'9' => number.digits.push(char::from(digit)),
             b'-' | b'.' | b'(' | b')' => {}
             byte if is_blank(byte) => {}
-            b'+' if digits.is_empty() && !plus => plus = true,
+            b'+' if number.digits.is_empty() && !number.plus => number.plus = true,
             _ => return None,
         }
-        at += 1;
     }
-    let digits = without_technical_prefix(plan, plus, &digits)?;
-    (!digits.is_empty() && characters.len() <= 256).then_some(Digits { plus, digits })
+    (!number.digits.is_empty() && characters.len() <= 256).then_some(number)
 }
 
 /// A local number's global context (RFC 3966 section 5.1.5) makes it a global number.

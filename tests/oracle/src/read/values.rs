@@ -15,7 +15,6 @@ use super::{
     is_line_end, lines,
     message::Message,
     parameters::{self, parameters},
-    plan::plan_of,
     start_line::StartLine,
     words,
 };
@@ -36,7 +35,7 @@ pub(super) fn read_fields(
     }
     read_passports(message, &fields);
     read_privacy(message, &fields);
-    let uris = read_uris(message, bytes, start_line, &fields, plan_of(policy, packet.source));
+    let uris = read_uris(message, bytes, start_line, &fields);
     read_identities(policy, packet, message, &uris);
     // An empty tag makes no dialog.
     message.to_tag = parameters(&uris.to.after, "tag").any(|tag| tag.first().is_some_and(|byte| !b";,".contains(byte)));

@@ -1,0 +1,356 @@
+//! What few messages have: other schemes, blanks and control characters in a URI, brackets in odd places, escapes.
+//!
+//! All of it is read as the most forgiving of the SIP servers in use reads it, and flagged.
+
+use super::{Form, scheme, set_user, text};
+use crate::{
+    digits::hex,
+    find::{
+        At, Blank, ClosingAngle, Colon, LineEnd, NotBlank, OpeningAngle, Percent, SchemeDelimiter, UrnDelimiter,
+        UserSeparator, find,
+    },
+    host::{Function, FunctionKind, Host, Step},
+    layout::anomaly,
+    limits::INSPECTED_LENGTH,
+    scratch::{Scheme, Scratch, UriOf, uri_flag},
+    swar::filled_after,
+};
+
+/// The function of the host that reads any scheme but a plain `sip:`, `sips:` or `tel:`, at the cursor, which it moves to what
+/// follows. It returns 0 if nothing that has a user part follows.
+pub struct ReadScheme;
+
+/// Angle brackets before a scheme that are skipped: `<<sip:`, `<> <sip:`.
+const MAX_BRACKETS: u32 = 4;
+
+impl Function for ReadScheme {
+    const KIND: FunctionKind = FunctionKind::ReadScheme;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, _: u32, _: u32) -> u32 {
+        let end = s.cursors.uri_limit;
+        let mut delimiter = end;
+        for _ in 0..host.bound(MAX_BRACKETS) {
+            let start = s.cursors.uri_at;
+            delimiter = find::<SchemeDelimiter, H>(host, s, start, end);
+            let byte = s.byte(delimiter);
+            if delimiter == end || byte != b'<' && byte != b'>' {
+                break;
+            }
+            s.flag_uri();
+            // The URI is in the bracket after this one.
+            let bracket = if byte == b'<' { delimiter } else { find::<OpeningAngle, H>(host, s, delimiter, end) };
+            if bracket == end || s.cursors.uri_form == Form::Request && byte == b'>' {
+                return 0;
+            }
+            s.cursors.uri_at = bracket + 1;
+        }
+        if delimiter == end {
+            return 0;
+        }
+        let from = s.cursors.uri_at;
+        let start = find::<NotBlank, H>(host, s, from, delimiter);
+        let (known, skip) = scheme(s.word(start));
+        if skip != 0 {
+            s.uri_mut().scheme = known;
+            s.cursors.uri_at = start + skip;
+        } else if s.byte(delimiter) == b':' {
+            s.uri_mut().scheme = other_scheme(host, s, start, delimiter);
+            s.cursors.uri_at = delimiter + 1;
+        } else if s.byte(delimiter) == b'@' {
+            // No scheme at all.
+            s.uri_mut().scheme = Scheme::None;
+            s.cursors.uri_at = start;
+            return 1;
+        } else {
+            return 0;
+        }
+        skip_after_scheme(host, s);
+        1
+    }
+}
+
+/// What kind of scheme `start..end` is.
+#[inline(always)]
+fn other_scheme<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) -> Scheme {
+    if find::<Blank, H>(host, s, start, end) < end || find::<Percent, H>(host, s, start, end) < end {
+        s.flag_uri();
+    }
+    const URN: u32 = text(b"urn\0\0\0\0\0") as u32;
+    let is_urn = end.wrapping_sub(start) == 3 && (s.word(start) as u32 | 0x2020_2020) & 0xff_ffff == URN;
+    if is_urn { Scheme::Urn } else { Scheme::Other }
+}
+
+/// Skips white space, a second scheme and slashes after a scheme.
+#[inline(always)]
+fn skip_after_scheme<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let (from, end) = (s.cursors.uri_at, s.cursors.uri_limit);
+    let mut rest = find::<NotBlank, H>(host, s, from, end);
+    if rest != s.cursors.uri_at {
+        s.flag_uri();
+    }
+    let (second, skip) = scheme(s.word(rest));
+    if skip != 0 {
+        // `sip:sip:`, `urn:tel:`.
+        s.flag_uri();
+        s.uri_mut().scheme = second;
+        rest += skip;
+    }
+    if s.word(rest) as u16 == u16::from_le_bytes(*b"//") {
+        if s.uri().scheme != Scheme::Other {
+            s.flag_uri();
+        }
+        rest += 2;
+    }
+    s.cursors.uri_at = rest;
+}
+
+/// The function of the host that reads a user part with white space or angle brackets in it, an empty one, and that of a URN, at
+/// the cursor, which it moves to where the host part begins.
+pub struct ReadUser;
+
+/// Delimiters before a user part that are skipped: `sip:@user@host`, `sip:;user@host`.
+const MAX_LEADING: u32 = 3;
+
+impl Function for ReadUser {
+    const KIND: FunctionKind = FunctionKind::ReadUser;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, _: u32, _: u32) -> u32 {
+        let (user, end) = (s.cursors.uri_at, s.cursors.uri_limit);
+        if s.uri().scheme == Scheme::Urn || s.uri().scheme == Scheme::Other && is_opaque(host, s) {
+            let user_end = find::<UrnDelimiter, H>(host, s, user, end);
+            let is_at = s.byte(user_end) == b'@' && user_end < end;
+            let user = s.cursors.uri_at;
+            set_user(s, user, user_end, user_end);
+            s.cursors.uri_at = user_end + is_at as u32;
+            return 0;
+        }
+        let close = find::<ClosingAngle, H>(host, s, user, end);
+        // In a Request-URI, an angle bracket ends nothing.
+        let limit = if s.cursors.uri_form == Form::Request { end } else { close };
+        let mut at = find::<At, H>(host, s, user, limit);
+        if at == limit {
+            let user = s.cursors.uri_at;
+            if find::<Blank, H>(host, s, user, limit) < limit {
+                s.flag_uri();
+            }
+            return 0;
+        }
+        if close < at {
+            s.flag_uri();
+            s.cursors.uri_at = close + 1;
+        }
+        for _ in 0..host.bound(MAX_LEADING) {
+            let user = s.cursors.uri_at;
+            let byte = s.byte(user);
+            if byte != b'@' && byte != b':' && byte != b';' {
+                break;
+            }
+            s.flag_uri();
+            s.cursors.uri_at = user + 1;
+            at = find::<At, H>(host, s, user + 1, limit);
+            if at == limit {
+                return 0;
+            }
+        }
+        end_user(host, s, at);
+        0
+    }
+}
+
+/// True if what follows a scheme is neither `user@host` nor `//host`: `tels:+16055620123`, `xmpp:alice`.
+#[inline(always)]
+fn is_opaque<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
+    let (rest, end) = (s.cursors.uri_at, s.cursors.uri_limit);
+    s.byte(rest.wrapping_sub(1)) != b'/' && find::<At, H>(host, s, rest, end) == end
+}
+
+/// Sets the user part that ends before the @ at `at`.
+#[inline(always)]
+fn end_user<'m, H: Host<'m>>(host: H, s: &mut Scratch, at: u32) {
+    let user = s.cursors.uri_at;
+    let blank = find::<Blank, H>(host, s, user, at);
+    if blank < at {
+        match s.byte(blank) {
+            b' ' | b'\t' | b'\r' | b'\n' => s.flag_uri(),
+            _ => s.message.anomalies |= anomaly::CONTROL_CHARACTER,
+        }
+    }
+    // Some servers end the user part where its line ends.
+    let user = s.cursors.uri_at;
+    let line_end = find::<LineEnd, H>(host, s, user, at);
+    let number_end = find::<UserSeparator, H>(host, s, user, line_end);
+    let user_end = if s.byte(number_end) == b':' && number_end < line_end {
+        number_end
+    } else {
+        find::<Colon, H>(host, s, number_end, line_end)
+    };
+    let user = s.cursors.uri_at;
+    set_user(s, user, user_end, number_end);
+    s.cursors.uri_at = at + 1;
+}
+
+/// The function of the host that notes what is wrong at the end of a URI and after it.
+pub struct NoteEnd;
+
+impl Function for NoteEnd {
+    const KIND: FunctionKind = FunctionKind::NoteEnd;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, _: u32, _: u32) -> u32 {
+        if is_odd_end(host, s) {
+            s.flag_uri();
+        }
+        0
+    }
+}
+
+#[inline(always)]
+fn is_odd_end<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
+    let (uri_end, end) = (s.uri().host.end as u32, s.cursors.uri_limit);
+    let form = s.cursors.uri_form;
+    if form == Form::Request {
+        // White space within the value, or a bracket.
+        return uri_end < end && find::<NotBlank, H>(host, s, uri_end, end) < end;
+    }
+    if form == Form::Enclosed && (uri_end == end || s.byte(uri_end) != b'>') {
+        return true;
+    }
+    if form == Form::Bare {
+        let host_start = s.uri().host.start as u32;
+        if find::<At, H>(host, s, host_start, end) < end {
+            return true;
+        }
+    }
+    let from = if form == Form::Enclosed { uri_end + 1 } else { uri_end };
+    let next = find::<NotBlank, H>(host, s, from, end);
+    if next < end {
+        match s.byte(next) {
+            b';' => {}
+            // Lists end each of their values there.
+            b',' if s.cursors.uri != UriOf::From && s.cursors.uri != UriOf::To => {}
+            _ => return true,
+        }
+    }
+    // An address in a parameter.
+    find::<OpeningAngle, H>(host, s, next, end) < end
+}
+
+/// The function of the host that examines a user part that is no number: the words for an anonymous caller, and bad escapes.
+pub struct ReadName;
+
+/// The longest of the words for an anonymous caller, every letter escaped.
+const LONGEST_WORD: u32 = 3 * 11;
+
+impl Function for ReadName {
+    const KIND: FunctionKind = FunctionKind::ReadName;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, _: u32, _: u32) -> u32 {
+        let (start, end) = (s.uri().user.start as u32, s.uri().number_end as u32);
+        // `+anonymous`: some gateways put a plus before everything.
+        let plus = (s.byte(start) == b'+') as u32;
+        let mut is_escaped = false;
+        if find::<Percent, H>(host, s, start, end) < end {
+            is_escaped = true;
+            s.cursors.at = s.uri().user.start as u32;
+            host.repeat(&mut Escapes { host, s });
+        }
+        let (start, end) = (s.uri().user.start as u32 + plus, s.uri().number_end as u32);
+        let length = end.wrapping_sub(start);
+        let (mut first, mut second, mut letters) = (s.word(start), s.word(start + 8), length);
+        if is_escaped && length <= LONGEST_WORD {
+            let uri = s.uri_mut();
+            // The digits are those of no number: they are free for the decoded word.
+            (uri.digits, uri.more_digits, uri.digit_count) = (0, 0, 0);
+            s.cursors.at = start;
+            host.repeat(&mut Decode { s });
+            let uri = s.uri_mut();
+            (first, second, letters) = (uri.digits, uri.more_digits, uri.digit_count as u32);
+            (uri.digits, uri.more_digits, uri.digit_count) = (0, 0, 0);
+        }
+        if is_anonymous(first, second, letters) {
+            s.uri_mut().flags |= uri_flag::ANONYMOUS;
+        }
+        0
+    }
+}
+
+/// The words that large providers and common software put in place of a number that is withheld or unknown.
+#[inline(always)]
+fn is_anonymous(first: u64, second: u64, letters: u32) -> bool {
+    const LOWER: u64 = super::LETTERS;
+    let first = filled_after(first | LOWER, letters, 0);
+    let second = if letters > 8 { filled_after(second | LOWER, letters - 8, 0) } else { 0 };
+    match letters {
+        7 => first == text(b"unknown\0") || first == text(b"private\0") || first == text(b"blocked\0"),
+        8 => first == text(b"withheld"),
+        9 => first == text(b"anonymou") && second == text(b"s\0\0\0\0\0\0\0"),
+        10 => first == text(b"restrict") && second == text(b"ed\0\0\0\0\0\0"),
+        11 => first == text(b"unavaila") && second == text(b"ble\0\0\0\0\0"),
+        _ => false,
+    }
+}
+
+/// Goes from escape to escape, and flags a bad one, or one of a control character: some servers end the user part there.
+struct Escapes<'s, H> {
+    host: H,
+    s: &'s mut Scratch,
+}
+
+impl<'m, H: Host<'m>> Step for Escapes<'_, H> {
+    const TIMES: u32 = INSPECTED_LENGTH as u32 / 3;
+
+    #[inline(always)]
+    fn step(&mut self, _index: u32) -> bool {
+        let (host, s) = (self.host, &mut *self.s);
+        let (from, end) = (s.cursors.at, s.uri().number_end as u32);
+        let at = find::<Percent, H>(host, s, from, end);
+        if at >= end {
+            return true;
+        }
+        s.cursors.at = at + 3;
+        let (high, low) = (hex(s.byte(at + 1)), hex(s.byte(at + 2)));
+        if high > 15 || low > 15 || at + 3 > end || high < 2 {
+            s.flag_uri();
+            return true;
+        }
+        false
+    }
+}
+
+/// Takes a letter, or an escape of one, into the digits of a URI that has none.
+struct Decode<'s> {
+    s: &'s mut Scratch,
+}
+
+impl Step for Decode<'_> {
+    const TIMES: u32 = LONGEST_WORD;
+
+    #[inline(always)]
+    fn step(&mut self, _index: u32) -> bool {
+        let s = &mut *self.s;
+        let at = s.cursors.at;
+        if at >= s.uri().number_end as u32 {
+            return true;
+        }
+        let mut byte = s.byte(at);
+        let mut next = at + 1;
+        if byte == b'%' {
+            byte = hex(s.byte(at + 1)) << 4 | hex(s.byte(at + 2)) & 15;
+            next = at + 3;
+        }
+        s.cursors.at = next;
+        let uri = s.uri_mut();
+        let count = uri.digit_count as u32;
+        let letter = (byte as u64) << (8 * (count & 7));
+        if count < 8 {
+            uri.digits |= letter;
+        } else if count < 16 {
+            uri.more_digits |= letter;
+        }
+        uri.digit_count = count as u16 + 1;
+        false
+    }
+}
