@@ -74,8 +74,7 @@ proptest! {
 }
 
 /// The places of the caller's identities. (The generated messages have no more of them.)
-const IDENTITIES: [UriOf; 5] =
-    [UriOf::From, UriOf::Asserted, UriOf::SecondAsserted, UriOf::Preferred, UriOf::RemoteParty];
+const IDENTITIES: [UriOf; 4] = [UriOf::From, UriOf::AssertedNumber, UriOf::PreferredNumber, UriOf::RemotePartyNumber];
 
 /// What the engine read.
 fn readings(numbering: &Numbering, packet: &Packet, scratch: &Scratch) -> Readings {
