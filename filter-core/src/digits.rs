@@ -2,8 +2,10 @@
 
 use crate::{
     host::{Host, Step},
+    layout::need,
     limits::INSPECTED_LENGTH,
-    scratch::{Scratch, UriOf, uri_flag},
+    number, numbers,
+    scratch::{Scratch, Span, Uri, UriOf, uri_flag},
     swar::{all_digits, filled_after, pack_digits},
 };
 
@@ -30,6 +32,7 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, start: u32, en
             uri.more_digits = 0;
             uri.digit_count = count as u16;
             uri.flags |= uri_flag::NUMBER | if plus { uri_flag::PLUS } else { 0 };
+            strip(host, s, of);
             return;
         }
     }
@@ -40,18 +43,61 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, start: u32, en
     uri.flags &= !(uri_flag::NUMBER | uri_flag::PLUS);
     s.cursors.at = start;
     s.cursors.register = NUMBER_SO_FAR;
-    host.repeat(&mut Digits { s, of, end });
+    // A constant to the verifier: where no plan takes prefixes off, a symbol is no part of a number.
+    let symbols = host.config().needs & need::STRIP != 0;
+    host.repeat(&mut Digits { s, of, end, symbols });
     let complete = s.cursors.at >= end;
-    let good = s.cursors.register == NUMBER_SO_FAR && complete;
+    let good = s.cursors.register != NOT_A_NUMBER && complete;
     let uri = s.message.uri_mut(of);
     if good && uri.digit_count != 0 {
         uri.flags |= uri_flag::NUMBER;
+        strip(host, s, of);
     }
+}
+
+/// Takes a technical prefix off the number, if a plan of the policy has any.
+#[inline(always)]
+fn strip<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf) {
+    if host.config().needs & need::STRIP != 0 && !number::strip(numbers::plan(host, s), s.message.uri_mut(of)) {
+        s.message.uri_mut(of).flags &= !uri_flag::NUMBER;
+    }
+}
+
+/// The most digits of a text that are counted.
+const MOST_IN_TEXT: u16 = 1000;
+
+/// Reads the digits in a text as those of a user part, without escapes.
+///
+/// # Errors
+///
+/// The index of the first byte that is no part of a number.
+pub fn read_text(text: &[u8]) -> Result<Uri, usize> {
+    let mut uri = Uri { user: Span { start: 0, end: 1 }, ..Uri::EMPTY };
+    let mut state = NUMBER_SO_FAR;
+    for (index, &byte) in text.iter().enumerate() {
+        if uri.digit_count > MOST_IN_TEXT {
+            return Err(index);
+        }
+        take(&mut uri, &mut state, byte, false);
+        if state == NOT_A_NUMBER {
+            return Err(index);
+        }
+    }
+    if uri.digit_count != 0 {
+        uri.flags |= uri_flag::NUMBER;
+    }
+    Ok(uri)
 }
 
 /// States of the walk over a number, in `register`.
 const NUMBER_SO_FAR: u32 = 0;
 const NOT_A_NUMBER: u32 = 1;
+/// As [`NUMBER_SO_FAR`], directly after a `(` that may be that of `(0)`.
+const OPENED: u32 = 2;
+/// As [`OPENED`], after the 0.
+const OPENED_ZERO: u32 = 3;
+/// There are symbols among the digits: it is a number if they belong to a technical prefix.
+const WITH_SYMBOLS: u32 = 4;
 
 /// Takes a byte (or a %-escape) of a number: digits count, visual separators (RFC 3966 section 3) and blanks do not. Servers
 /// read a number with blanks or control characters in it, so these must not hide it.
@@ -59,6 +105,7 @@ struct Digits<'s> {
     s: &'s mut Scratch,
     of: UriOf,
     end: u32,
+    symbols: bool,
 }
 
 impl Step for Digits<'_> {
@@ -88,30 +135,64 @@ impl Step for Digits<'_> {
             }
         }
         s.cursors.at = next;
-        let digit = byte.wrapping_sub(b'0');
-        let uri = s.message.uri_mut(self.of);
-        if digit <= 9 {
-            let count = uri.digit_count;
-            if count < 16 {
-                uri.digits |= (digit as u64) << (60 - 4 * (count as u32 & 15));
-            } else if count < 32 {
-                uri.more_digits |= (digit as u64) << (60 - 4 * (count as u32 & 15));
-            }
-            uri.digit_count = count + 1;
-            return false;
-        }
-        match byte {
-            b'-' | b'.' | b'(' | b')' | 0..=b' ' => false,
-            b'+' if uri.digit_count == 0 && uri.flags & uri_flag::PLUS == 0 => {
-                uri.flags |= uri_flag::PLUS;
-                false
-            }
-            _ => {
-                s.cursors.register = NOT_A_NUMBER;
-                true
-            }
-        }
+        let symbols = self.symbols;
+        let Scratch { message, cursors, .. } = s;
+        take(message.uri_mut(self.of), &mut cursors.register, byte, symbols);
+        cursors.register == NOT_A_NUMBER
     }
+}
+
+/// Takes a character of a number. `state` is one of the states above.
+#[inline(always)]
+fn take(uri: &mut Uri, state: &mut u32, byte: u8, symbols: bool) {
+    let before = *state;
+    *state = if before == WITH_SYMBOLS { WITH_SYMBOLS } else { NUMBER_SO_FAR };
+    let digit = byte.wrapping_sub(b'0');
+    if digit <= 9 {
+        push(uri, digit);
+        if digit == 0 && before == OPENED {
+            *state = OPENED_ZERO;
+        }
+        return;
+    }
+    match byte {
+        // After the country code of a number with a plus, `(0)` is the national prefix, which is not dialled from abroad. Italian
+        // numbers begin with a 0 of their own.
+        b'(' if before != WITH_SYMBOLS && uri.flags & uri_flag::PLUS != 0 => {
+            let is_italian = uri.digit_count == 2 && uri.digits >> 56 == 0x39;
+            if (1..=3).contains(&uri.digit_count) && !is_italian {
+                *state = OPENED;
+            }
+        }
+        b')' if before == OPENED_ZERO => uri.digit_count -= 1,
+        b'-' | b'.' | b'(' | b')' | 0..=b' ' => {}
+        b'+' if uri.digit_count == 0 && uri.flags & uri_flag::PLUS == 0 => uri.flags |= uri_flag::PLUS,
+        b'*' | b'#' | b',' if symbols && (uri.digit_count as u32) < number::KEPT => {
+            push(
+                uri,
+                match byte {
+                    b'*' => number::STAR,
+                    b'#' => number::HASH,
+                    _ => number::COMMA,
+                },
+            );
+            *state = WITH_SYMBOLS;
+        }
+        _ => *state = NOT_A_NUMBER,
+    }
+}
+
+/// Puts a digit or a symbol after the digits.
+#[inline(always)]
+fn push(uri: &mut Uri, nibble: u8) {
+    let count = uri.digit_count as u32;
+    let bits = (nibble as u64) << (60 - 4 * (count & 15));
+    if count < 16 {
+        uri.digits |= bits;
+    } else if count < number::KEPT {
+        uri.more_digits |= bits;
+    }
+    uri.digit_count += 1;
 }
 
 /// The value of a hexadecimal digit; 16 and more for any other byte.

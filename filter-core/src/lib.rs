@@ -7,7 +7,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-mod digits;
+pub mod digits;
 pub mod engine;
 pub mod evaluate;
 mod event;

@@ -22,6 +22,16 @@ pub const MAX_PORTS: usize = 16;
 /// Digits of a number key: E.164's fifteen, and a terminator.
 pub const MAX_DIGITS: u32 = 15;
 
+/// Numbering plans of a policy, a power of two. An address class has the index of its own, see
+/// [`crate::layout::address_flag::plan`].
+pub const NUMBERING_PLANS: usize = 16;
+
+/// International prefixes of a numbering plan.
+pub const INTERNATIONAL_PREFIXES: usize = 4;
+
+/// Technical prefixes of a numbering plan.
+pub const STRIP_PREFIXES: usize = 8;
+
 /// Entries of one compiled pattern table: states x byte classes.
 pub const DFA_TABLE: usize = 1 << 17;
 

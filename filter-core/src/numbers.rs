@@ -2,10 +2,10 @@
 
 use crate::{
     host::{Function, FunctionKind, Host},
-    layout::{Method, NumberFormat, Trie, address_flag, need, privacy},
-    limits::MAX_DIGITS,
+    layout::{Method, NumberFormat, Numbering, Trie, address_flag, need, privacy},
+    limits::{MAX_DIGITS, NUMBERING_PLANS},
     number,
-    scratch::{Kind, Message, Number, NumberOf, Scratch, UriOf, uri_flag},
+    scratch::{Kind, Message, Number, NumberOf, Scheme, Scratch, UriOf, uri_flag},
     trie::{self, number_key},
     uri, wanted,
 };
@@ -60,7 +60,7 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     }
     if needs & need::NEIGHBOR != 0 || inspect {
         let (calling, called) = (*s.message.number(NumberOf::Calling), *s.message.number(NumberOf::Called));
-        s.message.neighbor = number::neighbors(&calling, &called, config.numbering.neighbor_digits as u32) as u32;
+        s.message.neighbor = number::neighbors(&calling, &called, config.neighbor_digits) as u32;
     }
 }
 
@@ -116,6 +116,18 @@ fn forwarding(message: &Message) -> UriOf {
     }
 }
 
+/// The numbering plan of the packet's source.
+#[inline(always)]
+pub fn plan<'m, H: Host<'m>>(host: H, s: &Scratch) -> &'m Numbering {
+    let config = host.config();
+    let mut index = 0;
+    // A constant to the verifier: a policy with one plan looks nothing up.
+    if config.needs & need::PLANS != 0 {
+        index = address_flag::plan(host.address_class(s.packet.source_class).unwrap_or(0));
+    }
+    &config.numbering[index & (NUMBERING_PLANS - 1)]
+}
+
 /// Sets a number from a URI.
 #[inline(always)]
 pub fn set<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: NumberOf, uri: UriOf) {
@@ -131,15 +143,25 @@ impl Function for SetNumber {
     #[inline(always)]
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: u32, uri: u32) -> u32 {
         let (of, uri) = (NumberOf::from_number(of), UriOf::from_number(uri));
-        let mut number = number::normalise(&host.config().numbering, s.message.uri(uri));
+        // (Where no plan has a prefix for an outside line, the verifier removes what takes it off.)
+        let dialled = host.config().needs & need::STRIP != 0 && matches!(of, NumberOf::Called | NumberOf::To);
+        let read = s.message.uri(uri);
+        let emergency = if read.scheme == Scheme::Urn { number::emergency_urn(s, read.user) } else { None };
+        let mut number = match emergency {
+            Some(number) => number,
+            None => number::normalise(plan(host, s), read, dialled),
+        };
         number.class = 0;
         if number.key != 0 {
             // From and P-Asserted-Identity mostly hold the calling number, whose class is known by then.
             let calling = *s.message.number(NumberOf::Calling);
-            number.class = if calling.key == number.key && calling.digits == number.digits {
+            number.class = if calling.key == number.key
+                && calling.digits == number.digits
+                && calling.short_code == number.short_code
+            {
                 calling.class
             } else {
-                trie::lookup(&host, Trie::Number, number_key(number.key, number.digits as u32), 0)
+                trie::lookup(&host, Trie::Number, number_key(number.key, number.short_code != 0), 0)
             };
             if let Some(class) = host.number_class(number.class) {
                 number.format = format(&number, class.min_digits, class.max_digits, class.format);
@@ -150,11 +172,11 @@ impl Function for SetNumber {
     }
 }
 
-/// The format of a number, from its class's properties. A short code has no length limits.
+/// The format of a number, from its class's properties. A short code is in no range, so it keeps its own.
 #[inline(always)]
 fn format(number: &Number, min: u8, max: u8, format: NumberFormat) -> NumberFormat {
-    if number.digits as u32 <= trie::SHORT_CODE_DIGITS {
-        NumberFormat::Valid
+    if number.short_code != 0 {
+        number.format
     } else if number.digits > max || number.digits as u32 > MAX_DIGITS {
         NumberFormat::TooLong
     } else if number.digits < min {

@@ -82,12 +82,12 @@ pub const SHORT_CODE_DIGITS: u32 = 6;
 /// The look-up key of a number: `packed` holds up to 15 digits as BCD, the first in the top nibble, then a terminator (0xF;
 /// 0xE in the last nibble if there were more digits).
 ///
-/// A short code (six digits or fewer) has a key space of its own, after the nibble 0xD, because facts about E.164 ranges do not
-/// hold for it: 2000 is an extension, not Egypt. List entries are in both spaces.
+/// A short code has a key space of its own, after the nibble 0xD, because facts about E.164 ranges do not hold for it: 2000 is
+/// an extension, not Egypt. List entries are in both spaces: `911$` is about 911 and about +911.
 #[inline(always)]
 #[must_use]
-pub fn number_key(packed: u64, digits: u32) -> u64 {
-    if digits <= SHORT_CODE_DIGITS { (packed >> 4) | (SHORT_CODE << 60) } else { packed }
+pub fn number_key(packed: u64, is_short_code: bool) -> u64 {
+    if is_short_code { (packed >> 4) | (SHORT_CODE << 60) } else { packed }
 }
 
 #[cfg(test)]
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_short_code_gets_a_key_space_of_its_own() {
-        assert_eq!(number_key(0x911F_0000_0000_0000, 3), 0xD911_F000_0000_0000);
-        assert_eq!(number_key(0x1605_562F_0000_0000, 7), 0x1605_562F_0000_0000);
+        assert_eq!(number_key(0x911F_0000_0000_0000, true), 0xD911_F000_0000_0000);
+        assert_eq!(number_key(0x1605_562F_0000_0000, false), 0x1605_562F_0000_0000);
     }
 }

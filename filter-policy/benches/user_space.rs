@@ -17,6 +17,7 @@ use filter_policy::{
     engine::Engine,
     language::diagnostics::Diagnostics,
     lists::{self, NumberForm},
+    model::NumberingPlan,
 };
 
 use crate::{generate::Packet, policies::Lists};
@@ -64,7 +65,8 @@ fn list_files(criterion: &mut Criterion) {
             bencher.iter(|| lists::addresses(&file, black_box(content.as_bytes()), &mut Diagnostics::default()));
         });
     }
-    let form = NumberForm { national: true, country_code: "1", national_prefix: "" };
+    let plan = NumberingPlan { country_code: "1".to_owned(), ..NumberingPlan::default() };
+    let form = NumberForm::new(true, &plan);
     let file = Arc::new(PathBuf::from("list.csv"));
     group.bench_function("numbers", |bencher| {
         bencher.iter(|| {

@@ -13,7 +13,7 @@ use crate::{
     language::diagnostics::Diagnostics,
     language::source::{Set, SetKind},
     lists::{Day, NumberForm},
-    model::{AddressList, NumberList},
+    model::{AddressList, NumberList, NumberingPlan},
 };
 
 /// The lists and tries of the last policy that was built. Takes about as much memory as these do.
@@ -74,8 +74,7 @@ pub(super) struct ListKey {
     name: String,
     label: Option<String>,
     national: bool,
-    country_code: String,
-    national_prefix: String,
+    plan: NumberingPlan,
     /// Decides which entries have expired.
     today: Day,
 }
@@ -89,8 +88,7 @@ impl ListKey {
             name: set.name.value.clone(),
             label: set.label.as_ref().map(|label| label.value.clone()),
             national: form.national,
-            country_code: form.country_code.to_owned(),
-            national_prefix: form.national_prefix.to_owned(),
+            plan: form.plan.clone(),
             today,
         }
     }

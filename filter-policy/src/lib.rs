@@ -175,6 +175,7 @@ fn compile_diagnostic(error: &CompileError, files: &dyn Files) -> Diagnostic {
             Code::TooLarge
         }
         CompileErrorKind::TooManyClasses { .. } | CompileErrorKind::TooManyRows(_) => Code::TooLarge,
+        CompileErrorKind::TooManyPlans(_) => Code::TooManyPlans,
         CompileErrorKind::TooManyPorts(_) => Code::TooManyPorts,
         CompileErrorKind::TooManyRules(_) => Code::TooManyRules,
         CompileErrorKind::ZeroRate(_) => Code::BadRate,

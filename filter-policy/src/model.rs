@@ -33,17 +33,13 @@ pub struct Policy {
     pub never_ban: Vec<Arc<AddressList>>,
 }
 
-/// How numbers are normalised. Digit strings hold ASCII digits only.
+/// How numbers are normalised, and what is known about them.
 #[derive(Clone, Debug)]
 pub struct Numbering {
-    /// The country code that bare national numbers belong to.
-    pub country_code: String,
-    /// Dialled before international numbers; empty for none.
-    pub international_prefix: String,
-    /// Dialled before national numbers; empty for none.
-    pub national_prefix: String,
-    /// True if other digits are national numbers, false if they are E.164 without the plus.
-    pub bare_national: bool,
+    /// The plan of `[numbering]`, for sources that have none of their own.
+    pub plan: NumberingPlan,
+    /// `[[numbering.plan]]`: sources, and their plan. The first one whose sources include a packet's counts.
+    pub plans: Vec<(Vec<Arc<AddressList>>, NumberingPlan)>,
     /// How many first digits neighbours share.
     pub neighbor_digits: u8,
     /// True if the called number is always To's. Otherwise it is only where the Request-URI has no user part.
@@ -52,6 +48,23 @@ pub struct Numbering {
     pub asserted_identity_from: Vec<Arc<AddressList>>,
     /// What is known about number ranges: countries, regions, holders, assignment. Longer prefixes come later.
     pub ranges: Vec<NumberRange>,
+}
+
+/// How digits become E.164 numbers. Digit strings hold ASCII digits only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct NumberingPlan {
+    /// The country code that bare national numbers belong to.
+    pub country_code: String,
+    /// Dialled before international numbers; none of them empty.
+    pub international_prefixes: Vec<String>,
+    /// Dialled before national numbers; empty for none.
+    pub national_prefix: String,
+    /// Dialled for an outside line; empty for none.
+    pub outside_prefix: String,
+    /// Technical prefixes of digits, `*`, `#` and `,`; none of them empty.
+    pub strip: Vec<String>,
+    /// True if other digits are national numbers, false if they are E.164 without the plus.
+    pub bare_national: bool,
 }
 
 /// What is known about numbers with a prefix. A longer prefix overrides the fields that it sets.

@@ -286,11 +286,10 @@ fn what_is_left_out_has_a_default() {
     assert!(!policy.default_drop);
     assert_eq!(policy.ports, [(5060, Transport::Udp), (5060, Transport::Tcp)]);
     let numbering = &policy.numbering;
-    assert_eq!((numbering.country_code.as_str(), numbering.international_prefix.as_str()), ("1", "011"));
-    assert_eq!(
-        (numbering.national_prefix.as_str(), numbering.bare_national, numbering.neighbor_digits),
-        ("", false, 6)
-    );
+    let plan = &numbering.plan;
+    assert_eq!((plan.country_code.as_str(), &plan.international_prefixes[..]), ("1", &["011".to_owned()][..]));
+    assert_eq!((plan.outside_prefix.as_str(), plan.strip.len(), numbering.plans.len()), ("", 0, 0));
+    assert_eq!((plan.national_prefix.as_str(), plan.bare_national, numbering.neighbor_digits), ("", false, 6));
     let rule = &policy.rules[0];
     assert_eq!((rule.stage.name(), rule.report, rule.basis.as_deref()), ("blacklist", false, None));
     assert_eq!((rule.origin.file.as_os_str().to_str(), rule.origin.line), (Some("policy.toml"), 3));
@@ -306,11 +305,9 @@ fn a_section_network_lists_all_ports() {
 fn numbering_of_another_country_is_read() {
     let text = "version = 1\n[numbering]\ncountry_code = \"49\"\nnational_prefix = \"0\"\nbare = \"national\"\nneighbor_digits = 5\n";
     let numbering = policy(text).numbering;
-    assert_eq!((numbering.country_code.as_str(), numbering.international_prefix.as_str()), ("49", "00"));
-    assert_eq!(
-        (numbering.national_prefix.as_str(), numbering.bare_national, numbering.neighbor_digits),
-        ("0", true, 5)
-    );
+    let plan = &numbering.plan;
+    assert_eq!((plan.country_code.as_str(), &plan.international_prefixes[..]), ("49", &["00".to_owned()][..]));
+    assert_eq!((plan.national_prefix.as_str(), plan.bare_national, numbering.neighbor_digits), ("0", true, 5));
     assert!(numbering.ranges.iter().any(|range| range.prefix == "49" && range.country.as_deref() == Some("DE")));
 }
 

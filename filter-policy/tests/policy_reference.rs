@@ -25,6 +25,7 @@ fn every_key_action_and_format_is_in_the_reference() {
         source::TOP_KEYS,
         source::NETWORK_KEYS,
         source::NUMBERING_KEYS,
+        source::PLAN_KEYS,
         source::SET_KEYS,
         source::RULE_KEYS,
         source::OVER_KEYS,

@@ -296,7 +296,7 @@ fn the_sample_policy_and_its_cases_are_valid() {
 
 /// The mistakes that a schema finds: those in keys, types, words and sizes. The others are in list files, in other rules, or
 /// in the meaning.
-const FOUND: [&str; 21] = [
+const FOUND: [&str; 22] = [
     "bad-action",
     "bad-country-code",
     "bad-date",
@@ -306,6 +306,7 @@ const FOUND: [&str; 21] = [
     "empty",
     "missing-key",
     "several-mistakes",
+    "too-many-plans",
     "too-many-ports",
     "too-many-rules",
     "unknown-anomaly",

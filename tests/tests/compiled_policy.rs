@@ -110,10 +110,12 @@ fn policy(rules: Vec<Rule>) -> Policy {
         default_drop: false,
         ports: generate::PORTS.to_vec(),
         numbering: filter_policy::model::Numbering {
-            country_code: "1".into(),
-            international_prefix: "011".into(),
-            national_prefix: String::new(),
-            bare_national: false,
+            plan: filter_policy::model::NumberingPlan {
+                country_code: "1".into(),
+                international_prefixes: vec!["011".into()],
+                ..filter_policy::model::NumberingPlan::default()
+            },
+            plans: Vec::new(),
             called_from_to: false,
             neighbor_digits: 6,
             asserted_identity_from: Vec::new(),

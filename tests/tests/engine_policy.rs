@@ -47,7 +47,7 @@ proptest! {
             let frame = packet.frame();
             let mut reader = Engine::new(&reader_image);
             reader.decide(&frame);
-            let readings = readings(&image.config.numbering, packet, reader.scratch());
+            let readings = readings(&image.config.numbering[0], packet, reader.scratch());
             let expected = evaluate(&policy, &readings);
             let decision = Engine::new(&image).decide(&frame);
             // If no event is due, a rule may decide before the whole message has been read.
@@ -81,8 +81,9 @@ fn readings(numbering: &Numbering, packet: &Packet, scratch: &Scratch) -> Readin
     let digits = |number: &Number| {
         let key = format!("{:016x}", number.key);
         let digits = key[..usize::from(number.digits).min(15)].to_owned();
+        let plus = if number.short_code == 0 && number.digits <= 6 { "+" } else { "" };
         // Digits after the fifteenth are not kept, and no list can match on them.
-        (number.key != 0).then(|| format!("{digits:0<width$}", width = usize::from(number.digits)))
+        (number.key != 0).then(|| format!("{plus}{digits:0<width$}", width = usize::from(number.digits)))
     };
     let number = |of: NumberOf| digits(scratch.message.number(of));
     let is_message = scratch.message.kind.is_message();
@@ -111,7 +112,7 @@ fn readings(numbering: &Numbering, packet: &Packet, scratch: &Scratch) -> Readin
             to: number(NumberOf::To),
             identities: IDENTITIES
                 .iter()
-                .filter_map(|&uri| digits(&number::normalise(numbering, scratch.message.uri(uri))))
+                .filter_map(|&uri| digits(&number::normalise(numbering, scratch.message.uri(uri), false)))
                 .collect(),
         },
         calling_format: scratch.message.number(NumberOf::Calling).format,

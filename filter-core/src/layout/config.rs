@@ -2,7 +2,7 @@
 
 use super::{Transport, anomaly, layout};
 use crate::{
-    limits::MAX_PORTS,
+    limits::{INTERNATIONAL_PREFIXES, MAX_DIGITS, MAX_PORTS, NUMBERING_PLANS, STRIP_PREFIXES},
     named::{named_bits, named_number},
     text::TEXTS,
 };
@@ -129,6 +129,10 @@ named_bits! {
         PASSPORT = 28;
         /// The called number is To's, whatever the Request-URI says.
         CALLED_FROM_TO = 29;
+        /// Several numbering plans: which one applies is a property of the source.
+        PLANS = 30;
+        /// Some numbering plan has prefixes to take off before a number is read, see [`Numbering::strip`].
+        STRIP = 31;
     }
 }
 
@@ -146,27 +150,36 @@ layout! {
         pub reserved: u8,
     }
 
-    /// How numbers are normalised. Digit strings are BCD, first digit in the top nibble.
+    /// A numbering plan: how digits become E.164 numbers. Prefixes are BCD, first digit in the top nibble, with their lengths; one
+    /// of no digits is unused. Lists of prefixes are sorted, the longest first, so that the first one that fits counts.
     #[derive(Debug)]
     pub struct Numbering {
         /// The country code's digits.
         pub country_code: u64,
-        /// The international prefix's digits (`011`, `00`).
-        pub international_prefix: u64,
         /// The national (trunk) prefix's digits.
         pub national_prefix: u64,
+        /// What is dialled for an outside line.
+        pub outside_prefix: u64,
+        /// The international prefixes' digits (`011`, `00`).
+        pub international_prefixes: [u64; INTERNATIONAL_PREFIXES],
+        /// Technical prefixes, taken off before anything else. The symbols `*`, `#` and `,` are the nibbles 0xA, 0xB and 0xC.
+        pub strip: [u64; STRIP_PREFIXES],
         /// The number of digits of the country code.
         pub country_code_digits: u8,
-        /// The number of digits of the international prefix; 0 for none.
-        pub international_prefix_digits: u8,
         /// The number of digits of the national prefix; 0 for none.
         pub national_prefix_digits: u8,
+        /// The number of digits of the outside prefix; 0 for none.
+        pub outside_prefix_digits: u8,
         /// 1: other digits are national. 0: they are E.164 without the plus.
         pub bare_national: u8,
-        /// The number of leading digits that neighbours share; 0 if the scope is not used.
-        pub neighbor_digits: u8,
+        /// The most digits of the country's numbers, country code included.
+        pub most_digits: u8,
+        /// The numbers of digits of the international prefixes.
+        pub international_prefix_digits: [u8; INTERNATIONAL_PREFIXES],
+        /// The numbers of digits and symbols of the technical prefixes.
+        pub strip_digits: [u8; STRIP_PREFIXES],
         /// Padding, always zero.
-        pub reserved: [u8; 3],
+        pub reserved: [u8; 7],
     }
 
     /// A policy's configuration: the program's read-only data, so that the verifier removes what this policy does not use.
@@ -200,17 +213,36 @@ layout! {
         pub identity_row: u32,
         /// The row of the rules that need the message read (any condition on it, an anomaly's aside).
         pub message_row: u32,
-        /// Padding, always zero.
-        pub reserved: u32,
+        /// The number of leading digits that neighbours share; 0 if the scope is not used.
+        pub neighbor_digits: u32,
         /// The lowest signalling port, of any transport.
         pub lowest_port: u16,
         /// The distance from the lowest port to the highest.
         pub port_span: u16,
         /// The signalling ports, in the order of [`Dimension::Service`]'s rows.
         pub ports: [Port; MAX_PORTS],
-        /// How numbers are normalised.
-        pub numbering: Numbering,
+        /// The numbering plans. The first one is that of sources that have none of their own.
+        pub numbering: [Numbering; NUMBERING_PLANS],
     }
+}
+
+impl Numbering {
+    /// A plan without prefixes: digits are E.164.
+    pub const EMPTY: Self = Self {
+        country_code: 0,
+        national_prefix: 0,
+        outside_prefix: 0,
+        international_prefixes: [0; INTERNATIONAL_PREFIXES],
+        strip: [0; STRIP_PREFIXES],
+        country_code_digits: 0,
+        national_prefix_digits: 0,
+        outside_prefix_digits: 0,
+        bare_national: 0,
+        most_digits: MAX_DIGITS as u8,
+        international_prefix_digits: [0; INTERNATIONAL_PREFIXES],
+        strip_digits: [0; STRIP_PREFIXES],
+        reserved: [0; 7],
+    };
 }
 
 impl Config {
@@ -227,21 +259,11 @@ impl Config {
         anomaly_row: 0,
         identity_row: 0,
         message_row: 0,
-        reserved: 0,
+        neighbor_digits: 0,
         lowest_port: 0,
         port_span: 0,
         ports: [Port { port: 0, transport: Transport::Udp, reserved: 0 }; MAX_PORTS],
-        numbering: Numbering {
-            country_code: 0,
-            international_prefix: 0,
-            national_prefix: 0,
-            country_code_digits: 0,
-            international_prefix_digits: 0,
-            national_prefix_digits: 0,
-            bare_national: 0,
-            neighbor_digits: 0,
-            reserved: [0; 3],
-        },
+        numbering: [Numbering::EMPTY; NUMBERING_PLANS],
     };
 
     /// Makes these the signalling ports, at most [`MAX_PORTS`].

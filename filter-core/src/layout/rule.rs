@@ -14,13 +14,26 @@ pub const NO_RULE: u32 = u32::MAX;
 
 /// Properties of an address class apart from the rules that it satisfies: bits, and above them the rule that decides about it.
 pub mod address_flag {
+    use crate::limits::NUMBERING_PLANS;
+
+    const _: () = assert!(NUMBERING_PLANS == 1 << (DECIDER - PLAN));
+
     /// The asserted identity of this source is believed.
     pub const ASSERTED_BELIEVED: u32 = 1;
     /// This source is never banned.
     pub const NEVER_BAN: u32 = 2;
+    /// From this bit on: the index of the source's numbering plan, in four bits.
+    pub const PLAN: u32 = 4;
     /// From this bit on: 1 + the index of the rule that decides about every packet of this source, whatever else is in it; 0 if
     /// there is none.
     pub const DECIDER: u32 = 8;
+
+    /// The index of a class's numbering plan.
+    #[inline(always)]
+    #[must_use]
+    pub const fn plan(class: u32) -> usize {
+        (class >> PLAN) as usize & (NUMBERING_PLANS - 1)
+    }
 
     /// The index of the rule that decides about a class.
     #[inline(always)]

@@ -72,8 +72,10 @@ layout! {
         pub digits: u8,
         /// Whether it is a valid number, and if not, what is wrong.
         pub format: NumberFormat,
+        /// 1 for a short code, which has a key space of its own; 0 for an E.164 number.
+        pub short_code: u8,
         /// Padding, always zero.
-        pub reserved: [u8; 2],
+        pub reserved: u8,
     }
 
     /// What the walk over the rules has left, and how it ended.

@@ -77,8 +77,9 @@ pub(super) fn compile(
     }
     let believed = lists.ids(&policy.numbering.asserted_identity_from);
     let never_banned = lists.ids(&policy.never_ban);
+    let plans = policy.numbering.plans.iter().map(|(sources, _)| lists.ids(sources)).collect();
 
-    let conditions = Conditions { rules: policy.rules.len(), sources, destinations, believed, never_banned };
+    let conditions = Conditions { rules: policy.rules.len(), sources, destinations, believed, never_banned, plans };
     // The cached tries are dropped before new ones are built, which take as much memory again.
     if let Some(mut last) = cache.take()
         && same(last.lists.iter(), lists.lists.iter(), |list| &list.entries)
@@ -136,6 +137,8 @@ struct Conditions {
     destinations: Vec<(usize, Vec<u32>, bool)>,
     believed: Vec<u32>,
     never_banned: Vec<u32>,
+    /// The lists of the sources of each numbering plan but the first.
+    plans: Vec<Vec<u32>>,
 }
 
 impl Conditions {
@@ -164,6 +167,9 @@ impl Conditions {
             if is_in(&self.never_banned) {
                 flags |= address_flag::NEVER_BAN;
             }
+            // The first plan is that of all other sources.
+            let plan = self.plans.iter().position(|ids| is_in(ids)).map_or(0, |index| index as u32 + 1);
+            flags |= plan << address_flag::PLAN;
             let class = AddressClass { source: row(&self.sources), destination: row(&self.destinations), flags };
             class_of_set[set as usize] = classes.intern(class);
             if classes.values().len() > MAX_CLASSES {

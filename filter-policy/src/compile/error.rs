@@ -1,6 +1,6 @@
 //! Errors of the compiler.
 
-use filter_core::limits::{DFA_TABLE, MAX_PORTS, MAX_RULES};
+use filter_core::limits::{DFA_TABLE, MAX_PORTS, MAX_RULES, NUMBERING_PLANS};
 
 use super::{MAX_CLASSES, MAX_ROWS};
 use crate::model::Origin;
@@ -47,6 +47,9 @@ pub enum CompileErrorKind {
     /// More signalling ports than the configuration holds.
     #[error("the policy has {0} signalling ports, at most {MAX_PORTS} fit")]
     TooManyPorts(usize),
+    /// More numbering plans than the configuration holds.
+    #[error("the policy has {0} numbering plans, at most {NUMBERING_PLANS} fit")]
+    TooManyPlans(usize),
     /// A number range whose prefix is not 1 to 15 digits.
     #[error("number range `{0}` is not 1 to 15 digits")]
     BadNumberRange(String),

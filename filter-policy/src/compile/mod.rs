@@ -21,8 +21,8 @@ mod trie;
 use std::{panic::resume_unwind, thread};
 
 use filter_core::{
-    layout::{Config, DIMENSIONS, Trie, address_flag, need},
-    limits::{MAX_PORTS, MAX_RULES},
+    layout::{Config, DIMENSIONS, Numbering, Trie, address_flag, need},
+    limits::{MAX_PORTS, MAX_RULES, NUMBERING_PLANS},
 };
 
 pub use self::error::{CompileError, CompileErrorKind};
@@ -38,7 +38,7 @@ use self::{
 use crate::{
     image::Image,
     model::{self, Policy},
-    numbering::bcd,
+    numbering::numbering_plan,
 };
 
 /// The most classes of addresses, and of numbers, in an image.
@@ -133,6 +133,7 @@ pub(crate) fn compile_cached(policy: &Policy, cache: &mut CompileCache) -> Resul
         anomaly_row,
         identity_row,
         message_row,
+        neighbor_digits: policy.numbering.neighbor_digits.into(),
         numbering: numbering(&policy.numbering),
         ..Config::EMPTY
     };
@@ -171,23 +172,21 @@ fn limits(policy: &Policy) -> Vec<CompileError> {
         let kind = CompileErrorKind::TooManyRules(policy.rules.len());
         errors.push(kind.at(&rule.origin));
     }
+    if policy.numbering.plans.len() >= NUMBERING_PLANS {
+        errors.push(CompileErrorKind::TooManyPlans(policy.numbering.plans.len() + 1).about_policy());
+    }
     if policy.ports.len() > MAX_PORTS {
         errors.push(CompileErrorKind::TooManyPorts(policy.ports.len()).about_policy());
     }
     errors
 }
 
-fn numbering(numbering: &model::Numbering) -> filter_core::layout::Numbering {
-    let digits = |digits: &str| bcd::pack(digits).unwrap_or(0);
-    filter_core::layout::Numbering {
-        country_code: digits(&numbering.country_code),
-        international_prefix: digits(&numbering.international_prefix),
-        national_prefix: digits(&numbering.national_prefix),
-        country_code_digits: numbering.country_code.len() as u8,
-        international_prefix_digits: numbering.international_prefix.len() as u8,
-        national_prefix_digits: numbering.national_prefix.len() as u8,
-        bare_national: u8::from(numbering.bare_national),
-        neighbor_digits: numbering.neighbor_digits,
-        reserved: [0; 3],
+/// The numbering plans, in the order of their indices in address classes. Those that no source has are empty.
+fn numbering(numbering: &model::Numbering) -> [Numbering; NUMBERING_PLANS] {
+    let mut plans = [Numbering::EMPTY; NUMBERING_PLANS];
+    let written = std::iter::once(&numbering.plan).chain(numbering.plans.iter().map(|(_, plan)| plan));
+    for (plan, written) in plans.iter_mut().zip(written) {
+        *plan = numbering_plan(written);
     }
+    plans
 }

@@ -222,9 +222,7 @@ fn add_entry(entries: &mut Vec<Entry>, entry: &NumberEntry, item: u32) -> Result
         let key = (key >> 4) | (SHORT_CODE << 60);
         entries.push(Entry { key: u128::from(key) << 64, length: 4 * (nibbles as u8 + 1), item });
     }
-    if digits > SHORT_CODE_DIGITS || !entry.exact {
-        entries.push(Entry { key: u128::from(key) << 64, length: 4 * nibbles as u8, item });
-    }
+    entries.push(Entry { key: u128::from(key) << 64, length: 4 * nibbles as u8, item });
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use filter_core::layout::{Per, Rule, RuleSet, Transport, need, rule_flag};
 use super::{CompileError, CompileErrorKind, rule_set};
 use crate::{
     language::action::Action,
-    model::{self, Condition, Identity, Policy, Test},
+    model::{self, Condition, Identity, NumberingPlan, Policy, Test},
 };
 
 /// The rules without their conditions, which are bits in rows.
@@ -137,6 +137,17 @@ fn per_number(per: Per) -> Option<Identity> {
     }
 }
 
+/// The [`need`] bits for which a number is read.
+const NUMBERS: u32 = need::CALLING
+    | need::CALLED
+    | need::FORWARDED
+    | need::FROM_NUMBER
+    | need::ASSERTED_NUMBER
+    | need::PREFERRED_NUMBER
+    | need::TO_NUMBER
+    | need::ANY_IDENTITY
+    | need::VERSTAT;
+
 /// The policy's [`need`] bits, and the rules that need the message read.
 pub(super) fn needs(policy: &Policy) -> (u32, RuleSet) {
     let mut needs = 0;
@@ -193,6 +204,15 @@ pub(super) fn needs(policy: &Policy) -> (u32, RuleSet) {
     {
         // Whether it is believed is a property of the source.
         needs |= need::ASSERTED_IDENTITY | need::SOURCE;
+    }
+    let numbering = &policy.numbering;
+    if !numbering.plans.is_empty() {
+        // Which one applies is a property of the source.
+        needs |= need::PLANS | if needs & NUMBERS != 0 { need::SOURCE } else { 0 };
+    }
+    let has_prefixes = |plan: &NumberingPlan| !plan.strip.is_empty() || !plan.outside_prefix.is_empty();
+    if has_prefixes(&numbering.plan) || numbering.plans.iter().any(|(_, plan)| has_prefixes(plan)) {
+        needs |= need::STRIP;
     }
     if needs & need::BANS != 0 && !policy.never_ban.is_empty() {
         needs |= need::SOURCE;

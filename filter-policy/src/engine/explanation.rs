@@ -131,7 +131,7 @@ pub fn value(test: &Test, scratch: &Scratch, facts: &Facts<'_>) -> Option<String
     };
     let place = |identity| {
         let of = number_of(identity);
-        (of, reading.number(of).map(|number| facts.place(&number)).unwrap_or_default())
+        (of, facts.place(&reading, of))
     };
     let sip = reading.is_sip();
     let owned = |text: &str| Some(text.to_owned());

@@ -12,9 +12,6 @@ use crate::{
     numbering::bcd,
 };
 
-/// Digits of the longest short code. Short codes are in no country.
-const SHORT_CODE: usize = filter_core::trie::SHORT_CODE_DIGITS as usize;
-
 /// The tables of a policy, by prefix.
 #[derive(Debug)]
 pub struct Facts<'a> {
@@ -68,7 +65,7 @@ impl<'a> Facts<'a> {
         let numbers =
             [("calling", NumberOf::Calling), ("called", NumberOf::Called), ("forwarded", NumberOf::Forwarded)];
         for (name, of) in numbers {
-            let place = reading.number(of).map(|number| self.place(&number)).unwrap_or_default();
+            let place = self.place(reading, of);
             scopes.insert(format!("{name}_country"), place.country.into());
             scopes.insert(format!("{name}_region"), place.region.into());
             scopes.insert(format!("{name}_spid"), place.spid.into());
@@ -82,11 +79,10 @@ impl<'a> Facts<'a> {
         scopes
     }
 
-    pub(super) fn place(&self, number: &str) -> Place<'a> {
+    /// Where a number of the message belongs. A short code is in no country.
+    pub(super) fn place(&self, reading: &Reading<'_>, of: NumberOf) -> Place<'a> {
         let mut place = Place::default();
-        if number.len() <= SHORT_CODE {
-            return place;
-        }
+        let Some(number) = reading.number(of).filter(|_| !reading.is_short_code(of)) else { return place };
         for length in 1..=number.len() {
             let prefix = &number[..length];
             let first = self.ranges.partition_point(|range| range.prefix.as_str() < prefix);

@@ -8,11 +8,11 @@ use filter_core::{
 use crate::image::Image;
 
 /// A copy of a policy's image that reads everything there is to read, on any of the given ports, and decides nothing. It keeps
-/// the policy's facts about numbers and believed sources, but not its rules.
+/// the policy's facts about numbers, numbering plans and believed sources, but not its rules.
 #[must_use]
 pub fn inspection(image: &Image, ports: &[(u16, Transport)]) -> Image {
     let mut image = image.clone();
-    let keep = image.config.needs & (need::ASSERTED_IDENTITY | need::CALLED_FROM_TO);
+    let keep = image.config.needs & (need::ASSERTED_IDENTITY | need::CALLED_FROM_TO | need::PLANS | need::STRIP);
     image.config.needs = need::INSPECT | need::TCP | keep;
     image.config.texts = 0;
     image.rows.fill([0; RULE_WORDS]);

@@ -80,6 +80,12 @@ impl<'a> Reading<'a> {
         if self.is_sip() { number_text(number.key) } else { None }
     }
 
+    /// True if a number is a short code, and not an E.164 number.
+    #[must_use]
+    pub fn is_short_code(&self, of: NumberOf) -> bool {
+        self.scratch.message.number(of).short_code != 0
+    }
+
     /// A number's format.
     #[must_use]
     pub fn format(&self, of: NumberOf) -> Option<&'static str> {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     lists::{self, Day, NumberForm},
-    model::NumberEntry,
+    model::{NumberEntry, NumberingPlan},
     numbering::{self, bcd},
 };
 
@@ -32,6 +32,25 @@ impl Default for NumberOptions {
     fn default() -> Self {
         Self { country_code: "1".to_owned(), national_prefix: String::new(), e164: false, column: None }
     }
+}
+
+impl NumberOptions {
+    /// The numbering plan by which the engine would read these numbers.
+    fn plan(&self) -> NumberingPlan {
+        let international = if self.country_code == "1" { "011" } else { "00" };
+        NumberingPlan {
+            country_code: self.country_code.clone(),
+            international_prefixes: vec![international.to_owned()],
+            national_prefix: self.national_prefix.clone(),
+            ..NumberingPlan::default()
+        }
+    }
+}
+
+/// The two forms of an input's numbers.
+struct Forms<'a> {
+    national: NumberForm<'a>,
+    e164: NumberForm<'a>,
 }
 
 /// How the scores of an input are written.
@@ -207,11 +226,13 @@ fn read(
     if has_header {
         rows.next();
     }
+    let plan = options.plan();
+    let forms = Forms { national: NumberForm::new(true, &plan), e164: NumberForm::new(false, &plan) };
     let mut problems = Problems::default();
     let mut listed = Vec::with_capacity(content.len() / 16);
     let mut spans = Vec::new();
     for (number, line) in rows {
-        match row(line, &columns, options, scores, own, &mut spans) {
+        match row(line, &columns, options, &forms, scores, own, &mut spans) {
             Ok(Some(one)) => listed.push(one),
             Ok(None) => {}
             Err(reason) => problems.add(number, line, reason),
@@ -281,6 +302,7 @@ fn row(
     line: &[u8],
     columns: &Columns,
     options: &NumberOptions,
+    forms: &Forms<'_>,
     scores: Option<&ScoreOptions>,
     own: bool,
     spans: &mut Vec<Range<usize>>,
@@ -293,7 +315,7 @@ fn row(
     };
     // In text lists, a comment may follow the number.
     let text = text.split(|&byte| byte == b'#').next().unwrap_or_default().trim_ascii();
-    let entry = number(text, options, own)?;
+    let entry = number(text, options, forms, own)?;
     if let Some(mistake) = lists::impossible(&entry, 0..text.len()) {
         return Err(mistake.message);
     }
@@ -323,7 +345,7 @@ fn score(text: &[u8], most: f64) -> Result<u32, String> {
 }
 
 /// Parses a number in any notation that lists use.
-fn number(text: &[u8], options: &NumberOptions, own: bool) -> Result<NumberEntry, String> {
+fn number(text: &[u8], options: &NumberOptions, forms: &Forms<'_>, own: bool) -> Result<NumberEntry, String> {
     let (body, dollar) = match text.strip_suffix(b"$") {
         Some(body) => (body, true),
         None => (text, false),
@@ -340,36 +362,29 @@ fn number(text: &[u8], options: &NumberOptions, own: bool) -> Result<NumberEntry
     }
     let plain: Vec<u8> = body.iter().copied().filter(u8::is_ascii_digit).collect();
     let north_american = options.country_code == "1";
-    let international: &[u8] = if north_american { b"011" } else { b"00" };
     let short_code = dollar && plain.len() <= usize::from(SHORT_CODE);
-
-    let mut national = false;
-    let read: &[u8] = if body.starts_with(b"+") || options.e164 || own || short_code {
-        body
-    } else if let Some(rest) = plain.strip_prefix(international) {
-        rest
-    } else if north_american && plain.first() == Some(&b'1') {
-        &plain
-    } else if north_american && plain.len() > 10 {
+    let is_e164 = body.starts_with(b"+") || options.e164 || own || short_code;
+    let international =
+        forms.national.plan.international_prefixes.iter().any(|prefix| plain.starts_with(prefix.as_bytes()));
+    let with_country_code = north_american && plain.first() == Some(&b'1');
+    let is_national = !is_e164 && !international;
+    if north_american && is_national && !with_country_code && plain.len() > 10 {
         return Err(format!(
             "{} digits: not a North American number, and without a plus its country is unknown",
             plain.len()
         ));
-    } else {
-        national = true;
-        body
-    };
+    }
     // Ten digits are a number; three, six and seven are an area code, an exchange and a block. Anything else is a number that
     // has lost digits, and as a prefix it would cover many numbers.
-    let digits = plain.len() - usize::from(north_american && !national && plain.first() == Some(&b'1'));
-    let is_north_american = north_american && (national || plain.first() == Some(&b'1'));
+    let digits = plain.len() - usize::from(with_country_code);
+    let is_north_american = north_american && (is_national || with_country_code);
     if is_north_american && !(own || dollar || placeholder || options.e164 || matches!(digits, 3 | 6 | 7 | 10 | 11..)) {
         return Err(format!(
             "{digits} digits: neither a number (10), an area code (3), an exchange (6) nor a block (7)"
         ));
     }
-    let form = NumberForm { national, country_code: &options.country_code, national_prefix: &options.national_prefix };
-    let mut entry = lists::number(read, &form).map_err(|mistake| mistake.message)?;
+    let form = if is_e164 { &forms.e164 } else { &forms.national };
+    let mut entry = lists::number(body, form).map_err(|mistake| mistake.message)?;
     entry.exact = dollar || !(own || placeholder) && is_complete(&entry);
     if entry.exact && placeholder {
         return Err("it has both `$` and placeholders".to_owned());

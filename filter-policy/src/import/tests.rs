@@ -376,7 +376,8 @@ proptest! {
                 let name = std::sync::Arc::new(std::path::PathBuf::from("list.csv"));
                 let mut diagnostics = crate::language::diagnostics::Diagnostics::default();
                 let bytes = imported.content.as_bytes();
-                let form = crate::lists::NumberForm { national: false, country_code: "1", national_prefix: "" };
+                let plan = crate::model::NumberingPlan::default();
+                let form = crate::lists::NumberForm::new(false, &plan);
                 let entries = match format {
                     Format::Nanpa => crate::lists::ranges(&name, bytes, &mut diagnostics).len(),
                     Format::Numbers(_) | Format::Scores(..) => {

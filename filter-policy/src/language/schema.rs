@@ -5,7 +5,7 @@
 
 use filter_core::{
     layout::{Attestation, Dialog, Method, NumberFormat, Payload, Transport, Verstat, anomaly, passport, privacy},
-    limits::{MAX_PORTS, MAX_RULES},
+    limits::{INTERNATIONAL_PREFIXES, MAX_PORTS, MAX_RULES, NUMBERING_PLANS, STRIP_PREFIXES},
 };
 use serde_json::{Map, Value, json};
 
@@ -54,6 +54,7 @@ pub fn policy() -> Value {
                 "pattern": format!("^[A-Za-z0-9._-]{{1,{LONGEST_NAME}}}$"),
             },
             "port": { "type": "integer", "minimum": 1, "maximum": 65_535 },
+            "numbering_plan": source_plan(),
             "set": set(),
             "rule": rule(),
             "action": Action::schema(),
@@ -169,34 +170,81 @@ fn network() -> Value {
 }
 
 fn numbering() -> Value {
-    let digits = |description: &str, most: u32| json!({ "description": description, "type": "string", "pattern": format!("^[0-9]{{0,{most}}}$") });
+    let mut properties = numbering_plan();
+    let own = json!({
+        "called_from": described(words(&["request", "to"]), "Where the called number is: in the Request-URI (in To if that has no user part), or always in To."),
+        "neighbor_digits": {
+            "description": "How many first digits neighbours share.",
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 15,
+            "default": 6,
+        },
+        "asserted_identity_from": described(strings(), "Sources whose P-Asserted-Identity is trusted (RFC 3325)."),
+        "ranges": described(strings(), "Numbering tables in addition to the built-in one, as `ringfence import nanpa` writes them."),
+        "plan": {
+            "description": "Plans of sources that send numbers in another form. Keys that a plan lacks are as in `[numbering]`.",
+            "type": "array",
+            "maxItems": NUMBERING_PLANS - 1,
+            "items": { "$ref": "#/$defs/numbering_plan" },
+        },
+    });
+    properties.extend(own.as_object().cloned().unwrap_or_default());
     json!({
         "description": "How the digits in messages become E.164 numbers.",
         "type": "object",
-        "properties": {
-            "country_code": {
-                "description": "The country code that bare national numbers belong to.",
-                "type": "string",
-                "pattern": "^[1-9][0-9]{0,2}$",
-                "default": "1",
-            },
-            "international_prefix": digits("Dialled before international numbers.", 15),
-            "national_prefix": digits("Dialled before national numbers, where there is such a prefix.", 15),
-            "bare": described(words(&["national", "e164"]), "What other digits are: national numbers, or E.164 without the plus."),
-            "called_from": described(words(&["request", "to"]), "Where the called number is: in the Request-URI (in To if that has no user part), or always in To."),
-            "neighbor_digits": {
-                "description": "How many first digits neighbours share.",
-                "type": "integer",
-                "minimum": 1,
-                "maximum": 15,
-                "default": 6,
-            },
-            "asserted_identity_from":
-                described(strings(), "Sources whose P-Asserted-Identity is trusted (RFC 3325)."),
-            "ranges": described(strings(), "Numbering tables in addition to the built-in one, as `ringfence import nanpa` writes them."),
-        },
+        "properties": properties,
         "additionalProperties": false,
     })
+}
+
+/// A plan of `[[numbering.plan]]`.
+fn source_plan() -> Value {
+    let mut properties = numbering_plan();
+    properties.insert("from".to_owned(), described(strings(), "The sources that send numbers in this form."));
+    json!({
+        "description": "How the digits in messages of some sources become E.164 numbers.",
+        "type": "object",
+        "properties": properties,
+        "required": ["from"],
+        "additionalProperties": false,
+    })
+}
+
+/// The keys that `[numbering]` and its plans have in common.
+fn numbering_plan() -> Map<String, Value> {
+    let digits =
+        |description: &str| json!({ "description": description, "type": "string", "pattern": "^[0-9]{0,15}$" });
+    let several = |description: &str, characters: &str, most: usize| {
+        let one = json!({ "type": "string", "pattern": format!("^[{characters}]{{0,15}}$") });
+        let many = json!({ "type": "array", "items": { "type": "string", "pattern": format!("^[{characters}]{{1,15}}$") }, "maxItems": most });
+        json!({ "description": description, "anyOf": [one, many] })
+    };
+    let mut properties = Map::new();
+    properties.insert(
+        "country_code".to_owned(),
+        json!({
+            "description": "The country code that bare national numbers belong to.",
+            "type": "string",
+            "pattern": "^[1-9][0-9]{0,2}$",
+            "default": "1",
+        }),
+    );
+    let described_words =
+        described(words(&["national", "e164"]), "What other digits are: national numbers, or E.164 without the plus.");
+    for (key, value) in [
+        (
+            "international_prefix",
+            several("Dialled before international numbers; one, or several.", "0-9", INTERNATIONAL_PREFIXES),
+        ),
+        ("national_prefix", digits("Dialled before national numbers, where there is such a prefix.")),
+        ("outside_prefix", digits("Dialled for an outside line. It is taken off the called number.")),
+        ("strip", several("Technical prefixes, taken off first; one, or several.", "0-9*#,", STRIP_PREFIXES)),
+        ("bare", described_words),
+    ] {
+        properties.insert(key.to_owned(), value);
+    }
+    properties
 }
 
 fn set() -> Value {

@@ -18,7 +18,7 @@ use crate::{
 
 impl Linter<'_> {
     pub(super) fn emergency_calls(&mut self) {
-        let digits = if self.policy.numbering.country_code == "1" { "911" } else { "112" };
+        let digits = if self.policy.numbering.plan.country_code == "1" { "911" } else { "112" };
         let number = exactly(digits);
         let is_pinhole =
             |rule: &Rule| rule.action == Action::Whitelist && Traffic::CallsTo(number).always_matches(rule);

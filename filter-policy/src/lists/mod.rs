@@ -36,7 +36,7 @@ pub type Day = (u16, u8, u8);
 mod test_lists {
     use std::{
         path::{Path, PathBuf},
-        sync::Arc,
+        sync::{Arc, LazyLock},
     };
 
     use proptest::prelude::*;
@@ -44,13 +44,24 @@ mod test_lists {
     use super::*;
     use crate::{
         language::diagnostics::Diagnostics,
-        model::NumberEntry,
+        model::{NumberEntry, NumberingPlan},
         numbering::{bcd, emergency},
     };
 
-    pub(super) const E164: NumberForm<'_> = NumberForm { national: false, country_code: "1", national_prefix: "" };
-    pub(super) const NATIONAL: NumberForm<'_> = NumberForm { national: true, country_code: "1", national_prefix: "" };
-    pub(super) const GERMAN: NumberForm<'_> = NumberForm { national: true, country_code: "49", national_prefix: "0" };
+    fn plan(country_code: &str, international_prefix: &str, national_prefix: &str) -> NumberingPlan {
+        NumberingPlan {
+            country_code: country_code.to_owned(),
+            international_prefixes: vec![international_prefix.to_owned()],
+            national_prefix: national_prefix.to_owned(),
+            ..NumberingPlan::default()
+        }
+    }
+
+    static AMERICA: LazyLock<NumberingPlan> = LazyLock::new(|| plan("1", "011", ""));
+    static GERMANY: LazyLock<NumberingPlan> = LazyLock::new(|| plan("49", "00", "0"));
+    pub(super) static E164: LazyLock<NumberForm<'_>> = LazyLock::new(|| NumberForm::new(false, &AMERICA));
+    pub(super) static NATIONAL: LazyLock<NumberForm<'_>> = LazyLock::new(|| NumberForm::new(true, &AMERICA));
+    pub(super) static GERMAN: LazyLock<NumberForm<'_>> = LazyLock::new(|| NumberForm::new(true, &GERMANY));
     pub(super) const TODAY: Day = (2026, 11, 21);
 
     pub(super) fn file(name: &str) -> Arc<PathBuf> {
@@ -67,7 +78,7 @@ mod test_lists {
         fn any_bytes_can_be_read_as_any_list(content in proptest::collection::vec(any::<u8>(), 0..400), csv in any::<bool>()) {
             let mut diagnostics = Diagnostics::default();
             let content = if csv { [b"number,score,expires\n".as_slice(), &content].concat() } else { content };
-            for form in [&E164, &NATIONAL, &GERMAN] {
+            for form in [&*E164, &*NATIONAL, &*GERMAN] {
                 for entry in numbers(&file("x.csv"), &content, form, TODAY, &mut diagnostics).entries {
                     prop_assert!((1..=15).contains(&entry.length));
                     prop_assert_eq!(entry.digits << (4 * u32::from(entry.length)), 0);

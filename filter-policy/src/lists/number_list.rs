@@ -133,7 +133,7 @@ struct FormCheck<'a> {
 
 impl<'a> FormCheck<'a> {
     fn new(form: &NumberForm<'_>) -> Self {
-        let is_on = !form.national && form.country_code == "1";
+        let is_on = !form.national && form.plan.country_code == "1";
         Self { is_on, national: 0, other: 0, first: None, deferred: Vec::new() }
     }
 

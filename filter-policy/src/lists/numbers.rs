@@ -2,27 +2,43 @@
 
 use std::ops::Range;
 
-use filter_core::{limits::MAX_DIGITS, trie::SHORT_CODE_DIGITS};
+use filter_core::{
+    digits,
+    layout::Numbering,
+    limits::MAX_DIGITS,
+    number::{normalise, normalise_prefix},
+    trie::SHORT_CODE_DIGITS,
+};
 
 use super::Mistake;
 use crate::{
     language::diagnostics::Code,
-    model::NumberEntry,
-    numbering::{self, bcd, emergency},
+    model::{NumberEntry, NumberingPlan},
+    numbering::{self, bcd, emergency, numbering_plan},
 };
 
 /// How the numbers of a list are written.
 #[derive(Clone, Debug)]
 pub struct NumberForm<'a> {
-    /// True: national numbers of the country; false: E.164.
-    pub national: bool,
-    /// The country code's digits.
-    pub country_code: &'a str,
-    /// The national prefix's digits; empty for none.
-    pub national_prefix: &'a str,
+    /// True: as they are dialled in the plan's country; false: E.164.
+    pub(crate) national: bool,
+    /// The plan by which national numbers become E.164.
+    pub(crate) plan: &'a NumberingPlan,
+    /// The plan as the engine reads it. What is not dialled with a prefix is national.
+    numbering: Numbering,
+}
+
+impl<'a> NumberForm<'a> {
+    /// Numbers as they are dialled in the plan's country, if `national`; otherwise E.164.
+    #[must_use]
+    pub fn new(national: bool, plan: &'a NumberingPlan) -> Self {
+        Self { national, plan, numbering: Numbering { bare_national: 1, ..numbering_plan(plan) } }
+    }
 }
 
 /// Parses a number prefix or, with a `$` after it, an exact number. The line and score of the entry are 0.
+///
+/// The engine reads the digits, and makes national numbers E.164: so an entry is about the numbers that messages write like it.
 ///
 /// # Errors
 ///
@@ -34,63 +50,44 @@ pub(crate) fn number(text: &[u8], form: &NumberForm<'_>) -> Result<NumberEntry, 
         Some(body) => (body, true),
         None => (text, false),
     };
-    let (body, plus) = match body.strip_prefix(b"+") {
-        Some(rest) => (rest, true),
-        None => (body, false),
-    };
-    let mut digits = [0_u8; MOST];
-    let mut count = 0;
-    for (at, &byte) in body.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' => {
-                if let Some(digit) = digits.get_mut(count) {
-                    *digit = byte;
-                }
-                count += 1;
-            }
-            b' ' | b'\t' | b'-' | b'.' | b'(' | b')' => {}
-            _ => {
-                let at = at + usize::from(plus);
-                let shown = String::from_utf8_lossy(text);
-                return Err(bad(at..at + 1, format!("`{shown}` is not a number")).help(help(byte)));
-            }
-        }
-    }
+    let control = body.iter().position(|&byte| byte.is_ascii_control() && byte != b'\t');
+    let read = control.map_or_else(|| digits::read_text(body), Err).map_err(|at| {
+        let shown = String::from_utf8_lossy(text);
+        bad(at..at + 1, format!("`{shown}` is not a number")).help(help(body[at]))
+    })?;
     let whole = 0..text.len();
+    let count = usize::from(read.digit_count);
     if count == 0 {
         return Err(bad(whole, "a number without digits".into()));
     }
     if count > MOST {
         return Err(bad(whole, format!("{count} digits: numbers have at most {MOST} (E.164)")));
     }
-    let digits = &digits[..count];
-    // A national number of the NANP begins with 2 to 9: a 1 in front is already the country code.
-    let national = form.national && !plus && !(form.country_code == "1" && digits[0] == b'1');
-    let (code, rest) = if national {
-        let prefix = form.national_prefix.as_bytes();
-        (form.country_code.as_bytes(), digits.strip_prefix(prefix).unwrap_or(digits))
-    } else {
-        (&[][..], digits)
-    };
-    let length = code.len() + rest.len();
+    if !form.national {
+        return Ok(NumberEntry { digits: read.digits, length: count as u8, exact, score: 0, line: 0 });
+    }
+    let is_whole = exact || count > SHORT_CODE_DIGITS as usize;
+    let number =
+        if is_whole { normalise(&form.numbering, &read, false) } else { normalise_prefix(&form.numbering, &read) };
+    let length = usize::from(number.digits);
     if length > MOST {
         return Err(bad(whole, format!("{length} digits with the country code: numbers have at most {MOST} (E.164)")));
     }
-    if rest.is_empty() {
-        return Err(bad(whole, "no digits remain after the national prefix".into()));
+    let digits = number.key & !0 << (64 - 4 * length);
+    // (Only if there are so few digits: lists are long, and this allocates.)
+    let is_country = number.short_code == 0
+        && length <= form.plan.country_code.len()
+        && form.plan.country_code.starts_with(&bcd::text(digits, number.digits));
+    if is_country {
+        let is_prefix = form.plan.national_prefix == bcd::text(read.digits, read.digit_count as u8);
+        return Err(if is_prefix {
+            bad(whole, "no digits remain after the national prefix".into())
+        } else {
+            bad(whole, "this is every number of the country".into())
+                .help("lists of national numbers hold area codes, or more digits")
+        });
     }
-    if form.national
-        && digits.len() <= form.country_code.len()
-        && form.country_code.as_bytes().starts_with(digits)
-        && !national
-    {
-        return Err(bad(whole, "this is every number of the country".into())
-            .help("lists of national numbers hold area codes, or more digits"));
-    }
-    let packed = code.iter().chain(rest).fold(0_u64, |packed, digit| packed << 4 | u64::from(digit - b'0'));
-    // `length` is at least 1 and at most 15, so the shift is 4 to 60 bits.
-    let packed = packed << (64 - 4 * length);
-    Ok(NumberEntry { digits: packed, length: length as u8, exact, score: 0, line: 0 })
+    Ok(NumberEntry { digits, length: length as u8, exact, score: 0, line: 0 })
 }
 
 /// How to fix a number that has this byte in it.
@@ -158,6 +155,19 @@ mod tests {
             ("030 1234", &GERMAN, "49301234"),
             ("301234", &GERMAN, "49301234"),
             ("123456789012345", &E164, "123456789012345"),
+            // As the engine reads them in messages.
+            ("49305550102$", &GERMAN, "49305550102$"),
+            ("305550102$", &GERMAN, "49305550102$"),
+            ("030 5550102$", &GERMAN, "49305550102$"),
+            ("+49 (0)30 5550102$", &GERMAN, "49305550102$"),
+            ("+49 (0)30 5550102$", &E164, "49305550102$"),
+            ("+39 (0)6 12345678$", &GERMAN, "390612345678$"),
+            ("0049 30 5550102$", &GERMAN, "49305550102$"),
+            ("0044 20", &GERMAN, "4420"),
+            ("011 44 20 7946 0123$", &NATIONAL, "442079460123$"),
+            ("+011 44 20 7946 0123$", &NATIONAL, "442079460123$"),
+            ("911$", &NATIONAL, "911$"),
+            ("110$", &GERMAN, "110$"),
         ] {
             let entry = number(written.as_bytes(), form).unwrap_or_else(|mistake| panic!("{written}: {mistake:?}"));
             assert_eq!(digits(&entry), read, "{written}");
@@ -177,6 +187,10 @@ mod tests {
             ("0", &GERMAN, 0..1),
             ("1", &NATIONAL, 0..1),
             ("++1", &E164, 1..2),
+            ("12\u{1}3", &E164, 2..3),
+            ("12*3", &E164, 2..3),
+            ("49", &GERMAN, 0..2),
+            ("+49", &GERMAN, 0..3),
         ] {
             let mistake = number(written.as_bytes(), form).expect_err(written);
             assert_eq!((mistake.code, mistake.span), (Code::BadNumber, at), "{written}");

@@ -1,6 +1,6 @@
 //! Digits of telephone numbers as binary-coded decimals: the first digit in the top nibble of a `u64`, unused nibbles zero.
 
-use filter_core::limits::MAX_DIGITS;
+use filter_core::{limits::MAX_DIGITS, number};
 
 /// Packs digits. None if they are not 1 to 15 ASCII digits.
 pub(crate) fn pack(digits: &str) -> Option<u64> {
@@ -12,6 +12,23 @@ pub(crate) fn pack(digits: &str) -> Option<u64> {
         packed |= u64::from(digit.is_ascii_digit().then(|| digit - b'0')?) << (60 - 4 * index);
     }
     Some(packed)
+}
+
+/// Packs what a phone dials: digits, `*`, `#`, and `,` for a pause. None if it is anything else, or not 1 to 15 long.
+pub(crate) fn pack_dialled(text: &str) -> Option<u64> {
+    if text.is_empty() || text.len() > MAX_DIGITS as usize {
+        return None;
+    }
+    let nibble = |byte| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'*' => Some(number::STAR),
+        b'#' => Some(number::HASH),
+        b',' => Some(number::COMMA),
+        _ => None,
+    };
+    text.bytes()
+        .enumerate()
+        .try_fold(0, |packed, (index, byte)| Some(packed | u64::from(nibble(byte)?) << (60 - 4 * index)))
 }
 
 /// The digit at an index from 0 to 15.

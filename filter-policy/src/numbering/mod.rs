@@ -1,8 +1,9 @@
 //! Facts about the world's telephone numbers: country calling codes, lengths, North American area codes.
 //!
-//! The two tables beside this file come from libphonenumber's metadata: `cargo xtask numbering` writes them, with source and
-//! date. Rules of the North American Numbering Plan that the metadata does not enforce are written down here: which area codes
-//! and exchanges cannot exist, and which numbers are reserved for fiction.
+//! Two of the tables beside this file come from libphonenumber's metadata: `cargo xtask numbering` writes them, with source and
+//! date. The others say what that metadata lacks, and name their own sources. Rules of the North American Numbering Plan that the
+//! metadata does not enforce are written down here: which area codes and exchanges cannot exist, and which numbers are reserved
+//! for fiction.
 
 pub(crate) mod bcd;
 pub(crate) mod emergency;
@@ -12,9 +13,13 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use filter_core::{layout::NumberFormat, limits::MAX_DIGITS};
+use filter_core::{
+    layout::{NumberFormat, Numbering},
+    limits::MAX_DIGITS,
+    trie::SHORT_CODE_DIGITS,
+};
 
-use crate::model::NumberRange;
+use crate::model::{NumberRange, NumberingPlan};
 
 const COUNTRIES: &str = include_str!("countries.tsv");
 const AREA_CODES: &str = include_str!("nanp.tsv");
@@ -22,6 +27,12 @@ const AREA_CODES: &str = include_str!("nanp.tsv");
 /// Area codes that are in service and that the metadata does not have yet, each with its source. The metadata can lag years behind:
 /// without these, honest callers would count as callers from an unassigned area code.
 const IN_SERVICE: &str = include_str!("nanp-in-service.tsv");
+
+/// Lengths that the metadata does not have, each with its source.
+const LENGTHS: &str = include_str!("country-lengths.tsv");
+
+/// The country codes that are assigned: the metadata has only those of which it knows numbers.
+const COUNTRY_CODES: &str = include_str!("country-codes.tsv");
 
 /// Digits of a North American number, country code included.
 const NANP_DIGITS: u8 = 11;
@@ -50,7 +61,9 @@ fn rows<const COLUMNS: usize>(table: &'static str) -> impl Iterator<Item = [&'st
 }
 
 static TABLES: LazyLock<Tables> = LazyLock::new(|| {
+    let lengths = rows::<5>(LENGTHS).map(|[prefix, country, fewest, most, _source]| [prefix, country, fewest, most]);
     let countries: Vec<Country> = rows::<4>(COUNTRIES)
+        .chain(lengths)
         .filter_map(|[prefix, country, fewest, most]| {
             Some(Country { prefix, country, digits: (fewest.parse().ok()?, most.parse().ok()?) })
         })
@@ -78,9 +91,14 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| {
         let digits = calling_codes.entry(code).or_insert(country.digits);
         *digits = (digits.0.min(country.digits.0), digits.1.max(country.digits.1));
     }
+    let assigned: BTreeSet<&'static str> = rows::<2>(COUNTRY_CODES).map(|[code, _holder]| code).collect();
+    for code in assigned.iter().filter_map(|code| code.parse().ok()) {
+        calling_codes.entry(code).or_insert(ANY_LENGTH);
+    }
 
     let known = countries.iter().map(|country| country.country).chain(area_codes.iter().map(|area| area.country));
     Tables {
+        assigned,
         known_countries: known.filter(|country| !country.is_empty()).collect(),
         known_regions: area_codes.iter().map(|area| area.region).chain(OTHER_REGIONS).collect(),
         countries,
@@ -89,13 +107,51 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| {
     }
 });
 
+/// Fewest and most digits of numbers of which the metadata has none: more than a short code, and as many as E.164 allows.
+const ANY_LENGTH: (u8, u8) = (SHORT_CODE_DIGITS as u8 + 1, MAX_DIGITS as u8);
+
 struct Tables {
     countries: Vec<Country>,
     area_codes: Vec<AreaCode>,
+    assigned: BTreeSet<&'static str>,
     /// Calling code -> fewest and most digits, over all countries that share it.
     calling_codes: HashMap<u16, (u8, u8)>,
     known_countries: BTreeSet<&'static str>,
     known_regions: BTreeSet<&'static str>,
+}
+
+/// A numbering plan as the engine reads it.
+#[must_use]
+pub fn numbering_plan(plan: &NumberingPlan) -> Numbering {
+    let digits = |digits: &str| bcd::pack(digits).unwrap_or(0);
+    let mut numbering = Numbering {
+        country_code: digits(&plan.country_code),
+        national_prefix: digits(&plan.national_prefix),
+        outside_prefix: digits(&plan.outside_prefix),
+        country_code_digits: plan.country_code.len() as u8,
+        national_prefix_digits: plan.national_prefix.len() as u8,
+        outside_prefix_digits: plan.outside_prefix.len() as u8,
+        bare_national: u8::from(plan.bare_national),
+        most_digits: lengths(digits(&plan.country_code), plan.country_code.len() as u8)
+            .map_or(MAX_DIGITS as u8, |(_, _, most)| most),
+        ..Numbering::EMPTY
+    };
+    (numbering.international_prefixes, numbering.international_prefix_digits) = prefixes(&plan.international_prefixes);
+    (numbering.strip, numbering.strip_digits) = prefixes(&plan.strip);
+    numbering
+}
+
+/// Prefixes and their lengths, the longest first. What is too much is left out.
+fn prefixes<const N: usize>(written: &[String]) -> ([u64; N], [u8; N]) {
+    let (mut packed, mut counts) = ([0; N], [0; N]);
+    let mut sorted: Vec<&String> = written.iter().collect();
+    sorted.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
+    for (index, prefix) in sorted.into_iter().take(N).enumerate() {
+        if let Some(digits) = bcd::pack_dialled(prefix) {
+            (packed[index], counts[index]) = (digits, prefix.len() as u8);
+        }
+    }
+    (packed, counts)
 }
 
 /// The first `count` digits of a BCD number as a value.
@@ -203,6 +259,28 @@ pub fn has_numbers_of(region: &str) -> bool {
     TABLES.area_codes.iter().any(|area| area.region == region)
 }
 
+/// The shortest prefixes with which no assigned country code begins.
+fn unassigned_country_codes() -> Vec<String> {
+    let assigned = &TABLES.assigned;
+    let mut open = vec![String::new()];
+    let mut unassigned = Vec::new();
+    while let Some(prefix) = open.pop() {
+        for digit in '0'..='9' {
+            let code = format!("{prefix}{digit}");
+            // An assigned code ends here, or one begins here, or neither.
+            if assigned.contains(code.as_str()) {
+                continue;
+            }
+            if assigned.range(code.as_str()..).next().is_some_and(|next| next.starts_with(&code)) {
+                open.push(code);
+            } else {
+                unassigned.push(code);
+            }
+        }
+    }
+    unassigned
+}
+
 /// The built-in table. Longer prefixes come after the ones that they extend.
 #[must_use]
 pub fn ranges() -> Vec<NumberRange> {
@@ -219,6 +297,12 @@ pub fn ranges() -> Vec<NumberRange> {
             ..range(row.prefix, None)
         })
         .collect();
+
+    // A number of no country has no possible lengths, so it is neither too short nor too long.
+    ranges.extend(unassigned_country_codes().iter().map(|prefix| NumberRange {
+        digits: Some((1, MAX_DIGITS as u8)),
+        ..range(prefix, Some(NumberFormat::UnassignedCountryCode))
+    }));
 
     let assigned: HashMap<&str, &AreaCode> = TABLES.area_codes.iter().map(|area| (area.code, area)).collect();
     // Default for the whole plan: an area code that the loop below does not name cannot exist. None begins with 0 or 1.
@@ -291,7 +375,8 @@ mod tests {
     #[test]
     fn every_row_of_the_tables_is_read() {
         let data = |table: &str| table.lines().filter(|line| !line.starts_with('#')).count();
-        assert_eq!(TABLES.countries.len(), data(COUNTRIES));
+        assert_eq!(TABLES.countries.len(), data(COUNTRIES) + data(LENGTHS));
+        assert_eq!(TABLES.assigned.len(), data(COUNTRY_CODES));
         assert_eq!(TABLES.area_codes.len(), data(AREA_CODES) + data(IN_SERVICE));
         assert!(TABLES.countries.len() > 200 && TABLES.area_codes.len() > 400);
     }
@@ -352,6 +437,69 @@ mod tests {
             let facts = facts(number);
             assert_eq!((facts.0.as_deref(), facts.3), (country, Some(digits)), "{number}");
         }
+    }
+
+    #[test]
+    fn a_number_of_no_country_has_a_format_of_its_own() {
+        for number in [
+            "0000000000",
+            "0123456789",
+            "2100123456",
+            "9990123456",
+            "2800000000",
+            "8310000000",
+            "9970000000",
+            "0",
+            "999",
+        ] {
+            let facts = facts(number);
+            assert_eq!(
+                (facts.0, facts.2, facts.3),
+                (None, Some(NumberFormat::UnassignedCountryCode), Some((1, 15))),
+                "{number}"
+            );
+        }
+        for number in [
+            "80012345678",
+            "870123456789",
+            "8835100012345",
+            "9791234567",
+            "991001234567",
+            "37912345678",
+            "970591234567",
+        ] {
+            assert_ne!(facts(number).2, Some(NumberFormat::UnassignedCountryCode), "{number}");
+        }
+    }
+
+    #[test]
+    fn every_prefix_is_of_an_assigned_country_code_or_of_none() {
+        let unassigned = unassigned_country_codes();
+        for number in 0..1000 {
+            let digits = format!("{number:03}");
+            let is_assigned = (1..=3).any(|length| TABLES.assigned.contains(&digits[..length]));
+            let is_unassigned = unassigned.iter().any(|prefix| digits.starts_with(prefix));
+            assert_ne!(is_assigned, is_unassigned, "{digits}");
+        }
+        for country in &TABLES.countries {
+            let known =
+                (1..=3).any(|length| country.prefix.get(..length).is_some_and(|code| TABLES.assigned.contains(code)));
+            assert!(known, "libphonenumber has numbers of {}: is its code assigned now?", country.prefix);
+        }
+    }
+
+    #[test]
+    fn mobile_numbers_have_the_lengths_that_networks_send() {
+        for (number, digits) in [
+            ("5215512345678", (13, 13)),
+            ("525512345678", (12, 12)),
+            ("5491123456789", (13, 13)),
+            ("541123456789", (12, 13)),
+        ] {
+            assert_eq!(facts(number).3, Some(digits), "{number}");
+        }
+        let packed = bcd::pack("5215512345678").expect("they are digits");
+        assert_eq!(lengths(packed, 13), Some((52, 12, 13)));
     }
 
     #[test]

@@ -59,9 +59,7 @@ impl Resolver<'_> {
         let mut numbering = self.numbering(source);
         self.read_sets(source, &numbering);
         self.cache.evict_unused();
-        if let Some(values) = &source.numbering.asserted_identity_from {
-            numbering.asserted_identity_from = self.addresses("asserted_identity_from", values);
-        }
+        self.numbering_sources(source, &mut numbering);
         let never_ban = source.never_ban.as_ref().map(|values| self.addresses("never_ban", values)).unwrap_or_default();
         let ports = self.ports(source);
         let rules = self.rules(source, &numbering);

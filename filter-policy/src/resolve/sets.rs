@@ -41,11 +41,7 @@ impl List {
 impl Resolver<'_> {
     pub(super) fn read_sets(&mut self, source: &Source, numbering: &Numbering) {
         for set in &source.sets {
-            let form = NumberForm {
-                national: set.national,
-                country_code: &numbering.country_code,
-                national_prefix: &numbering.national_prefix,
-            };
+            let form = NumberForm::new(set.national, &numbering.plan);
             let list = match &set.entries {
                 // A list that several sets name is read once for each: their formats may differ, and it is rare.
                 Entries::File(path) => match self.read(path) {

@@ -56,11 +56,7 @@ impl Resolver<'_> {
     }
 
     pub(super) fn numbers(&mut self, key: &str, values: &Values, numbering: &Numbering) -> Vec<Arc<NumberList>> {
-        let form = NumberForm {
-            national: false,
-            country_code: &numbering.country_code,
-            national_prefix: &numbering.national_prefix,
-        };
+        let form = NumberForm::new(false, &numbering.plan);
         let mut found = Vec::new();
         let mut entries = Vec::new();
         for text in self.strings(key, values) {

@@ -35,8 +35,7 @@ pub struct Fields {
     pub written_method: String,
     pub texts: Vec<Option<String>>,
     pub users: Vec<String>,
-    /// The first fifteen digits, and how many there are.
-    pub numbers: Vec<Option<(String, usize)>>,
+    pub numbers: Vec<Option<Digits>>,
     pub formats: [NumberFormat; 2],
     pub attestation: Attestation,
     pub verstat: Verstat,
@@ -45,6 +44,9 @@ pub struct Fields {
     pub to_tag: bool,
     pub content_length: Option<u32>,
 }
+
+/// The first fifteen digits of a number, how many it has, and whether it is a short code.
+pub type Digits = (String, usize, bool);
 
 /// The bytes in printable form.
 pub fn escaped(bytes: &[u8]) -> String {
@@ -80,17 +82,20 @@ fn fields(scratch: &Scratch, kind: Kind) -> Fields {
     }
 }
 
-fn digits(number: &Number) -> Option<(String, usize)> {
+fn digits(number: &Number) -> Option<Digits> {
     let key = format!("{:016x}", number.key);
     let length = usize::from(number.digits);
-    (number.key != 0).then(|| (key[..length.min(15)].to_owned(), length))
+    (number.key != 0).then(|| (key[..length.min(15)].to_owned(), length, number.short_code != 0))
 }
 
 /// What the oracle read.
 pub fn of_oracle(message: &Message) -> Read {
     let numbers = &message.numbers;
-    let number = |number: &Option<String>| {
-        number.as_ref().map(|number| (number[..number.len().min(15)].to_owned(), number.len().min(255)))
+    let number = |number: &Option<String>| -> Option<Digits> {
+        let number = number.as_ref()?;
+        let is_short_code = number.len() <= 6 && !number.starts_with('+');
+        let digits = number.trim_start_matches('+');
+        Some((digits[..digits.len().min(15)].to_owned(), digits.len().min(255), is_short_code))
     };
     let fields = || Fields {
         method: message.method,

@@ -71,7 +71,8 @@ impl Default for Readings {
     }
 }
 
-/// The normalised digits of the numbers, without a plus; none where there is no number.
+/// The normalised digits of the numbers; none where there is no number. They have no plus, except for E.164 numbers of six digits
+/// or fewer, which it tells from short codes.
 #[derive(Clone, Debug, Default)]
 pub struct Numbers {
     pub calling: Option<String>,
@@ -222,6 +223,7 @@ fn has_any(bits: u32, wanted: u32) -> bool {
 fn neighbors(policy: &Policy, readings: &Readings) -> bool {
     let shared = usize::from(policy.numbering.neighbor_digits);
     let (Some(calling), Some(called)) = (&readings.numbers.calling, &readings.numbers.called) else { return false };
+    let (calling, called) = (calling.trim_start_matches('+'), called.trim_start_matches('+'));
     shared != 0 && calling.len() >= shared && called.len() >= shared && calling[..shared] == called[..shared]
 }
 
@@ -274,7 +276,9 @@ fn scores(lists: &[Arc<NumberList>], number: &str) -> Vec<u32> {
     entries.filter(|entry| holds_number(entry, number)).map(|entry| entry.score).collect()
 }
 
+/// Entries are about short codes and E.164 numbers alike.
 fn holds_number(entry: &NumberEntry, number: &str) -> bool {
+    let number = number.trim_start_matches('+');
     let digits = digits(entry);
     if entry.exact { number == digits } else { number.starts_with(&digits) }
 }
@@ -295,13 +299,14 @@ pub struct Facts {
     pub format: NumberFormat,
 }
 
-/// The facts from the ranges that contain the number, each from the longest prefix that has it. Six digits or fewer are a
-/// short code, which is in no range.
+/// The facts from the ranges that contain the number, each from the longest prefix that has it. Six digits or fewer without a plus
+/// are a short code, which is in no range.
 pub fn facts(policy: &Policy, number: &str) -> Facts {
     let mut facts = Facts { country: None, region: None, spid: None, digits: (7, 15), format: NumberFormat::Valid };
-    if number.len() <= 6 {
+    if number.len() <= 6 && !number.starts_with('+') {
         return facts;
     }
+    let number = number.trim_start_matches('+');
     for length in 1..=number.len() {
         for range in policy.numbering.ranges.iter().filter(|range| range.prefix == number[..length]) {
             facts.country = range.country.as_deref().map(str::to_owned).or(facts.country);

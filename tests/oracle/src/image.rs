@@ -42,11 +42,13 @@ pub fn address_class(image: &Image, address: IpAddr) -> u32 {
 
 /// The class of a number; 0 without one.
 pub fn number_class(image: &Image, digits: Option<&str>) -> u32 {
-    let Some(digits) = digits else { return 0 };
+    let Some(number) = digits else { return 0 };
+    let digits = number.trim_start_matches('+');
+    let is_short_code = digits.len() <= 6 && digits.len() == number.len();
     let mut text: String = digits.chars().take(15).collect();
     text.push(if digits.len() > 15 { 'e' } else { 'f' });
     let packed = u64::from_str_radix(&format!("{text:0<16}"), 16).expect("digits");
-    lookup(&Reader(image), Trie::Number, number_key(packed, digits.len() as u32), 0)
+    lookup(&Reader(image), Trie::Number, number_key(packed, is_short_code), 0)
 }
 
 /// Evaluates an image.
@@ -105,8 +107,10 @@ pub fn evaluate(image: &Image, readings: &Readings, exceeded: &[usize]) -> Outco
 }
 
 fn neighbors(image: &Image, readings: &Readings) -> bool {
-    let shared = usize::from(image.config.numbering.neighbor_digits);
-    let (calling, called) = (readings.numbers.calling.as_deref(), readings.numbers.called.as_deref());
+    let shared = image.config.neighbor_digits as usize;
+    let digits = |number: &Option<String>| number.as_ref().map(|number| number.trim_start_matches('+').to_owned());
+    let (calling, called) = (digits(&readings.numbers.calling), digits(&readings.numbers.called));
+    let (calling, called) = (calling.as_deref(), called.as_deref());
     match (calling.and_then(|digits| digits.get(..shared)), called.and_then(|digits| digits.get(..shared))) {
         (Some(calling), Some(called)) => shared > 0 && calling == called,
         _ => false,

@@ -15,14 +15,8 @@ pub(crate) fn fixture(policy: &Policy, inspect: bool, packets: &[Packet], differ
         writeln!(text, "{}\n\ndefault drop: {}, everything is read: {inspect}", difference.what, policy.default_drop);
     let _ = writeln!(
         text,
-        "country_code {:?}, international_prefix {:?}, national_prefix {:?}, bare national: {}, called from To: {}, neighbours \
-         share {}",
-        numbering.country_code,
-        numbering.international_prefix,
-        numbering.national_prefix,
-        numbering.bare_national,
-        numbering.called_from_to,
-        numbering.neighbor_digits
+        "{:?}, called from To: {}, neighbours share {}",
+        numbering.plan, numbering.called_from_to, numbering.neighbor_digits
     );
     for range in &numbering.ranges {
         let _ = writeln!(text, "range {range:?}");
@@ -31,6 +25,9 @@ pub(crate) fn fixture(policy: &Policy, inspect: bool, packets: &[Packet], differ
         let entries = lists.iter().flat_map(|list| &list.entries);
         entries.map(|entry| format!("{}/{}", entry.address, entry.prefix)).collect()
     };
+    for (sources, plan) in &numbering.plans {
+        let _ = writeln!(text, "from {:?}: {plan:?}", addresses(sources));
+    }
     let _ = writeln!(text, "asserted_identity_from = {:?}", addresses(&numbering.asserted_identity_from));
     let _ = writeln!(text, "never_ban = {:?}", addresses(&policy.never_ban));
     for rule in &policy.rules {

@@ -75,6 +75,7 @@ pub(crate) fn shrink(
     }
     for clear in [
         |policy: &mut Policy| policy.numbering.ranges.clear(),
+        |policy: &mut Policy| policy.numbering.plans.clear(),
         |policy: &mut Policy| policy.numbering.asserted_identity_from.clear(),
         |policy: &mut Policy| policy.never_ban.clear(),
     ] {

@@ -96,6 +96,8 @@ codes! {
     StaleNumberingTable = "stale-numbering-table";
     /// TOML that cannot be read.
     Syntax = "syntax";
+    /// More numbering plans than the filter can hold.
+    TooManyPlans = "too-many-plans";
     /// More ports than the filter can hold.
     TooManyPorts = "too-many-ports";
     /// More rules than the filter can hold.

@@ -26,12 +26,18 @@ pub const NUMBERING_KEYS: &[&str] = &[
     "country_code",
     "international_prefix",
     "national_prefix",
+    "outside_prefix",
+    "strip",
     "bare",
     "called_from",
     "neighbor_digits",
     "asserted_identity_from",
     "ranges",
+    "plan",
 ];
+/// Keys of `[[numbering.plan]]`.
+pub const PLAN_KEYS: &[&str] =
+    &["from", "country_code", "international_prefix", "national_prefix", "outside_prefix", "strip", "bare"];
 /// Keys of `[sets.NAME]`.
 pub const SET_KEYS: &[&str] =
     &["addresses", "numbers", "patterns", "user_agents", "format", "label", "max_errors", "description", "comment"];
@@ -110,14 +116,8 @@ pub(crate) struct Network {
 pub(crate) struct Numbering {
     /// True if the section exists.
     pub(crate) present: bool,
-    /// Digits of a country calling code, without `+`; "1" if none.
-    pub(crate) country_code: Option<Located<String>>,
-    /// Up to 15 digits; if none, "011" for country code 1 and "00" for others.
-    pub(crate) international_prefix: Option<Located<String>>,
-    /// Up to 15 digits; empty if none.
-    pub(crate) national_prefix: Option<Located<String>>,
-    /// "national" or "e164"; the latter if none.
-    pub(crate) bare: Option<Located<String>>,
+    /// The plan of sources that have none of their own.
+    pub(crate) plan: PlanKeys,
     /// "request" or "to"; the former if none.
     pub(crate) called_from: Option<Located<String>>,
     /// How many leading digits neighbours share, 1 to 15; 6 if none.
@@ -126,6 +126,36 @@ pub(crate) struct Numbering {
     pub(crate) asserted_identity_from: Option<Values>,
     /// Paths of CSV files that add to the built-in table of number ranges.
     pub(crate) ranges: Option<Values>,
+    /// `[[numbering.plan]]`, in file order.
+    pub(crate) plans: Vec<Plan>,
+}
+
+/// `[[numbering.plan]]`.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The plan's header.
+    pub(crate) span: Range<usize>,
+    /// Sources: addresses, CIDRs and address sets. None also if it could not be read.
+    pub(crate) from: Option<Values>,
+    /// What is none here is as in `[numbering]`.
+    pub(crate) plan: PlanKeys,
+}
+
+/// The keys that `[numbering]` and `[[numbering.plan]]` have in common.
+#[derive(Debug, Default)]
+pub(crate) struct PlanKeys {
+    /// Digits of a country calling code, without `+`; "1" if none.
+    pub(crate) country_code: Option<Located<String>>,
+    /// Up to four strings of up to 15 digits; if none, "011" for country code 1 and "00" for others.
+    pub(crate) international_prefix: Option<Values>,
+    /// Up to 15 digits; empty if none.
+    pub(crate) national_prefix: Option<Located<String>>,
+    /// Up to 15 digits; empty if none.
+    pub(crate) outside_prefix: Option<Located<String>>,
+    /// Up to eight strings of up to 15 digits, `*`, `#` and `,`.
+    pub(crate) strip: Option<Values>,
+    /// "national" or "e164"; the latter if none.
+    pub(crate) bare: Option<Located<String>>,
 }
 
 /// The kind of a set's entries.

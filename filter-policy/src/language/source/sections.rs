@@ -8,8 +8,8 @@ use toml::{
 };
 
 use super::{
-    Entries, Located, NETWORK_KEYS, NUMBERING_KEYS, Network, Numbering, Reader, SET_KEYS, Set, SetKind, Source,
-    TOP_KEYS, VERSION, fields, reader::type_name,
+    Entries, Located, NETWORK_KEYS, NUMBERING_KEYS, Network, Numbering, PLAN_KEYS, Plan, PlanKeys, Reader, SET_KEYS,
+    Scalar, Set, SetKind, Source, TOP_KEYS, VERSION, Values, fields, reader::type_name,
 };
 use crate::language::diagnostics::Code;
 
@@ -79,18 +79,74 @@ impl Reader<'_> {
         let Some(table) = self.table(key, value) else { return numbering };
         for (key, span, value) in fields(table) {
             match key {
-                "country_code" => numbering.country_code = self.digits(key, value),
-                "international_prefix" => numbering.international_prefix = self.digits(key, value),
-                "national_prefix" => numbering.national_prefix = self.digits(key, value),
-                "bare" => numbering.bare = self.word(key, value, &["national", "e164"]),
                 "called_from" => numbering.called_from = self.word(key, value, &["request", "to"]),
                 "neighbor_digits" => numbering.neighbor_digits = self.integer(key, value),
                 "asserted_identity_from" => numbering.asserted_identity_from = self.values(key, value),
                 "ranges" => numbering.ranges = self.values(key, value),
+                "plan" => numbering.plans = self.plans(key, value),
+                _ if self.plan_key(&mut numbering.plan, key, value) => {}
                 _ => self.unknown_key(key, &span, "`[numbering]`", NUMBERING_KEYS),
             }
         }
         numbering
+    }
+
+    fn plans(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Vec<Plan> {
+        let DeValue::Array(array) = value.get_ref() else {
+            let help = Some("write `[[numbering.plan]]`, once for each plan".to_owned());
+            let found = type_name(value.get_ref());
+            self.error(Code::WrongType, &value.span(), format!("`{key}` must be sections, not {found}"), help);
+            return Vec::new();
+        };
+        array.iter().filter_map(|entry| self.plan(key, entry)).collect()
+    }
+
+    fn plan(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Plan> {
+        let table = self.table(key, value)?;
+        let mut plan = Plan { span: value.span(), from: None, plan: PlanKeys::default() };
+        let mut has_from = false;
+        for (key, span, value) in fields(table) {
+            match key {
+                "from" => {
+                    has_from = true;
+                    plan.from = self.values(key, value);
+                }
+                _ if self.plan_key(&mut plan.plan, key, value) => {}
+                _ => self.unknown_key(key, &span, "`[[numbering.plan]]`", PLAN_KEYS),
+            }
+        }
+        if !has_from {
+            let help = Some("add `from = \"@trunks\"`: the sources that send numbers in this form".to_owned());
+            self.error(Code::MissingKey, &plan.span, "this numbering plan has no `from`", help);
+        }
+        Some(plan)
+    }
+
+    /// Reads a key that `[numbering]` and its plans have in common; false if it is none.
+    fn plan_key(&mut self, plan: &mut PlanKeys, key: &str, value: &Spanned<DeValue<'_>>) -> bool {
+        match key {
+            "country_code" => plan.country_code = self.digits(key, value),
+            "international_prefix" => plan.international_prefix = self.prefixes(key, value),
+            "national_prefix" => plan.national_prefix = self.digits(key, value),
+            "outside_prefix" => plan.outside_prefix = self.digits(key, value),
+            "strip" => plan.strip = self.prefixes(key, value),
+            "bare" => plan.bare = self.word(key, value, &["national", "e164"]),
+            _ => return false,
+        }
+        true
+    }
+
+    /// One string or an array of them, which may be empty: then there are none.
+    fn prefixes(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Values> {
+        match value.get_ref() {
+            DeValue::Array(array) if array.is_empty() => Some(Located { value: Vec::new(), span: value.span() }),
+            DeValue::Array(_) => self.values(key, value),
+            _ => {
+                let text = self.digits(key, value)?;
+                let scalar = Located { value: Scalar::String(text.value), span: text.span };
+                Some(Located { value: vec![scalar], span: value.span() })
+            }
+        }
     }
 
     fn sets(&mut self, key: &str, value: &Spanned<DeValue<'_>>, source: &mut Source) {

@@ -6,7 +6,7 @@ use filter_core::layout::{Dialog, NumberFormat, Payload, Per, TEXTS, Transport, 
 use filter_policy::language::action::Action;
 use filter_policy::model::{
     AddressEntry, AddressList, Condition, Flags, Identity, MethodName, NumberEntry, NumberList, NumberRange, Numbering,
-    Origin, Over, PatternEntry, PatternList, Policy, Rule, Test,
+    NumberingPlan, Origin, Over, PatternEntry, PatternList, Policy, Rule, Test,
 };
 use proptest::{
     collection::vec,
@@ -33,10 +33,12 @@ pub fn policy(rules: usize) -> impl Strategy<Value = Policy> {
                 default_drop,
                 ports: PORTS.to_vec(),
                 numbering: Numbering {
-                    country_code: "1".into(),
-                    international_prefix: "011".into(),
-                    national_prefix: String::new(),
-                    bare_national: false,
+                    plan: NumberingPlan {
+                        country_code: "1".into(),
+                        international_prefixes: vec!["011".into()],
+                        ..NumberingPlan::default()
+                    },
+                    plans: Vec::new(),
                     called_from_to: false,
                     neighbor_digits,
                     asserted_identity_from,

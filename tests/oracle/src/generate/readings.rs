@@ -13,14 +13,16 @@ use proptest::{
 use super::stock::{ADDRESSES, ATTESTATIONS, FORMATS, METHODS, NUMBERS, PORTS, TEXT_SCOPES, VALUES, VERSTATS};
 use crate::evaluate::{Numbers, Readings};
 
-/// A number of 1 to 18 digits that shares a prefix with one in stock.
+/// A number of 1 to 18 digits that shares a prefix with one in stock. Some of the short ones are E.164.
 pub fn number() -> impl Strategy<Value = String> {
     let cut = (select(&NUMBERS[..]), any::<Index>(), "[0-9]{0,11}").prop_map(|(number, length, tail)| {
         let mut digits = number[..=length.index(number.len())].to_owned() + &tail;
         digits.truncate(18);
         digits
     });
-    prop_oneof![select(&NUMBERS[..]).prop_map(str::to_owned), cut]
+    let short =
+        (cut.clone(), 1..=6usize).prop_map(|(digits, length)| format!("+{}", &digits[..length.min(digits.len())]));
+    prop_oneof![4 => select(&NUMBERS[..]).prop_map(str::to_owned), 4 => cut, 1 => short]
 }
 
 /// An address from the stock, or one close to it.

@@ -1,11 +1,13 @@
 //! Policies from a seed, for random packets, and their images.
 
+use std::{net::IpAddr, sync::Arc};
+
 use filter_core::layout::{Method, Text, need};
 use filter_policy::{
     compile::compile,
     image::Image,
     language::action::Action,
-    model::{Condition, Identity, MethodName, Policy, Test},
+    model::{AddressEntry, AddressList, Condition, Identity, MethodName, NumberingPlan, Policy, Test},
 };
 use proptest::{
     strategy::{Strategy, ValueTree},
@@ -15,7 +17,7 @@ use proptest::{
 use super::{
     policy::{origin, pattern_list, policy as strategy},
     random::Random,
-    stock::{PATTERNS, TEXT_SCOPES},
+    stock::{ADDRESSES, PATTERNS, TEXT_SCOPES},
 };
 
 /// A policy with 1 to 12 rules.
@@ -90,15 +92,39 @@ fn vary(random: &mut Random, policy: &mut Policy) {
         }
     }
     let numbering = &mut policy.numbering;
-    if random.chance(40) {
-        let (code, international, national) =
-            random.pick(&[("44", "00", "0"), ("1", "011", "1"), ("20", "00", ""), ("49", "", "0"), ("7", "810", "8")]);
-        numbering.country_code = code.to_owned();
-        numbering.international_prefix = international.to_owned();
-        numbering.national_prefix = national.to_owned();
-        numbering.bare_national = random.chance(30);
-    }
     numbering.called_from_to = random.chance(20);
+    if random.chance(40) {
+        numbering.plan = plan(random);
+    }
+    if random.chance(30) {
+        for _ in 0..=random.below(3) {
+            let entry = |address: &str| {
+                let address: IpAddr = address.parse().expect("an address");
+                AddressEntry { address, prefix: if address.is_ipv4() { 32 } else { 128 }, line: 1 }
+            };
+            let entries = vec![entry(random.pick(&ADDRESSES)), entry(random.pick(&ADDRESSES))];
+            let list = AddressList { name: None, label: None, entries, origin: origin() };
+            numbering.plans.push((vec![Arc::new(list)], plan(random)));
+        }
+    }
+}
+
+/// A numbering plan.
+fn plan(random: &mut Random) -> NumberingPlan {
+    let several = |random: &mut Random, of: &[&str]| {
+        let count = random.below(3);
+        (0..count).map(|_| random.pick(of).to_owned()).collect()
+    };
+    let (code, national) =
+        random.pick(&[("44", "0"), ("1", "1"), ("1", ""), ("20", ""), ("49", "0"), ("7", "8"), ("34", "")]);
+    NumberingPlan {
+        country_code: code.to_owned(),
+        international_prefixes: several(random, &["00", "000", "011", "0011", "810", "900", "119"]),
+        national_prefix: national.to_owned(),
+        outside_prefix: random.pick(&["", "", "9", "0", "88"]).to_owned(),
+        strip: Vec::new(),
+        bare_national: random.chance(30),
+    }
 }
 
 /// A policy's image, ready to be loaded.

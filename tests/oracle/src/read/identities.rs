@@ -13,6 +13,7 @@ use super::{
     message::Message,
     number::number,
     parameters::{parameters, value},
+    plan::plan_of,
     start_line::StartLine,
     uri::Uri,
 };
@@ -129,15 +130,17 @@ fn with_number(uris: &[Uri]) -> Option<&Uri> {
 }
 
 pub(super) fn read_identities(policy: &Policy, packet: &Packet, message: &mut Message, uris: &Uris) {
-    let number = |uri: &Uri| number(policy, uri);
+    let plan = plan_of(policy, packet.source);
+    let dialled = |uri: &Uri| number(policy, plan, uri, true);
+    let number = |uri: &Uri| number(policy, plan, uri, false);
     let first_number = |uris: &[Uri]| with_number(uris).and_then(|uri| number(uri).0);
 
     // A request without a user part is for the number in To, as FreeSWITCH takes it.
     let is_request = message.kind == Kind::Request && message.method != Method::Register;
     let is_in_to = policy.numbering.called_from_to || uris.request.user.is_empty();
     let called = if is_request && is_in_to { &uris.to } else { &uris.request };
-    (message.numbers.called, message.called_format) = number(called);
-    message.numbers.to = number(&uris.to).0;
+    (message.numbers.called, message.called_format) = dialled(called);
+    message.numbers.to = dialled(&uris.to).0;
     message.numbers.from = number(&uris.from).0;
     message.numbers.asserted = first_number(&uris.asserted);
     message.numbers.preferred = first_number(&uris.preferred);

@@ -10,6 +10,7 @@ mod identities;
 mod message;
 mod number;
 mod parameters;
+mod plan;
 mod start_line;
 mod uri;
 mod values;

@@ -1,33 +1,10 @@
 //! Numbers: normalisation to E.164 under the policy's numbering, and formats.
 
 use filter_core::layout::NumberFormat;
-use filter_policy::model::{Numbering, Policy};
+use filter_policy::model::{NumberingPlan, Policy};
 
-use super::uri::{Digits, Uri};
+use super::{plan::normal_form, uri::Uri};
 use crate::evaluate;
-
-/// E.164 digits, or a short code; none if the international prefix is all there is.
-fn normal_form(numbering: &Numbering, number: &Digits) -> Option<String> {
-    let digits = &number.digits;
-    let without = |prefix: &str| digits.strip_prefix(prefix).filter(|_| !prefix.is_empty());
-    let nanp = numbering.country_code == "1";
-    let normal = if number.plus || digits.len() <= 6 {
-        digits.clone()
-    } else if let Some(international) = without(&numbering.international_prefix) {
-        international.to_owned()
-    } else if nanp && digits.len() == 10 && !digits.starts_with(['0', '1']) {
-        format!("1{digits}")
-    } else if nanp && digits.len() == 11 && digits.starts_with('1') {
-        digits.clone()
-    } else if let Some(national) = without(&numbering.national_prefix) {
-        format!("{}{national}", numbering.country_code)
-    } else if numbering.bare_national {
-        format!("{}{digits}", numbering.country_code)
-    } else {
-        digits.clone()
-    };
-    (!normal.is_empty()).then_some(normal)
-}
 
 /// The services that emergency URNs name, in the order of their nibbles from 1 on (RFC 5031 section 4.2).
 const EMERGENCY_SERVICES: [&[u8]; 9] =
@@ -36,9 +13,9 @@ const EMERGENCY_SERVICES: [&[u8]; 9] =
 /// The key of `urn:service:sos` and its services, from what follows `urn:`. Its digits are no decimal ones: lists name it by
 /// the URN.
 fn emergency_urn(user: &[u8]) -> Option<String> {
-    const SOS: &[u8] = b"service:sos";
     let user = user.to_ascii_lowercase();
-    let service = user.strip_prefix(SOS)?;
+    // Some phones write a full stop for the second colon.
+    let service = user.strip_prefix(b"service:sos").or(user.strip_prefix(b"service.sos"))?;
     if service.is_empty() {
         return Some("aa".to_owned());
     }
@@ -47,8 +24,13 @@ fn emergency_urn(user: &[u8]) -> Option<String> {
     Some(place.map_or_else(|| "aac".to_owned(), |place| format!("aa{}", place + 1)))
 }
 
-/// A URI's number and its format.
-pub(super) fn number(policy: &Policy, uri: &Uri) -> (Option<String>, NumberFormat) {
+/// A URI's number and its format. `dialled` is true for what the caller dials.
+pub(super) fn number(
+    policy: &Policy,
+    plan: &NumberingPlan,
+    uri: &Uri,
+    dialled: bool,
+) -> (Option<String>, NumberFormat) {
     if uri.user.is_empty() {
         return (None, NumberFormat::Missing);
     }
@@ -57,15 +39,17 @@ pub(super) fn number(policy: &Policy, uri: &Uri) -> (Option<String>, NumberForma
     {
         return (Some(key), NumberFormat::Valid);
     }
-    let number = uri.number.as_ref().and_then(|digits| normal_form(&policy.numbering, digits));
+    let number = uri.number.as_ref().map(|digits| normal_form(plan, digits, dialled));
     let Some(number) = number else { return (None, NumberFormat::NotANumber) };
     let facts = evaluate::facts(policy, &number);
     let (least, most) = facts.digits;
-    let format = if number.len() <= 6 {
-        NumberFormat::Valid
-    } else if number.len() > usize::from(most).min(15) {
+    let length = number.trim_start_matches('+').len();
+    let format = if number.len() <= 6 && !number.starts_with('+') {
+        let is_zeros = number.len() > 3 && number.bytes().all(|digit| digit == b'0');
+        if is_zeros { NumberFormat::UnassignedCountryCode } else { NumberFormat::Valid }
+    } else if length > usize::from(most).min(15) {
         NumberFormat::TooLong
-    } else if number.len() < usize::from(least) {
+    } else if length < usize::from(least) {
         NumberFormat::TooShort
     } else {
         facts.format
