@@ -53,6 +53,11 @@ pub fn escaped(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }
 
+/// The URIs that are still known when a message has been read. That of an entry of a list is not.
+fn kept_uris() -> impl Iterator<Item = UriOf> {
+    UriOf::ALL.into_iter().filter(|of| *of != UriOf::Entry)
+}
+
 /// What an engine read.
 pub fn readings(scratch: &Scratch) -> Read {
     let kind = scratch.message.kind;
@@ -70,8 +75,8 @@ fn fields(scratch: &Scratch, kind: Kind) -> Fields {
         method: scratch.message.method,
         written_method: escaped(scratch.bytes(scratch.message.header(method))),
         texts: texts.collect(),
-        users: UriOf::ALL.map(|uri| escaped(scratch.bytes(scratch.message.uri(uri).user))).to_vec(),
-        numbers: NumberOf::ALL.map(number).to_vec(),
+        users: kept_uris().map(|uri| escaped(scratch.bytes(scratch.message.uri(uri).user))).collect(),
+        numbers: NumberOf::ALL.into_iter().filter(|of| *of != NumberOf::Entry).map(number).collect(),
         formats: [format(NumberOf::Calling), format(NumberOf::Called)],
         attestation: scratch.message.attestation,
         verstat: scratch.message.verstat,
@@ -101,7 +106,7 @@ pub fn of_oracle(message: &Message) -> Read {
         method: message.method,
         written_method: escaped(&message.written_method),
         texts: message.texts.iter().map(|text| text.as_deref().map(|text| escaped(read::trimmed(text)))).collect(),
-        users: message.users.iter().map(|user| escaped(user)).collect(),
+        users: kept_uris().map(|uri| escaped(&message.users[uri.index()])).collect(),
         numbers: [
             &numbers.calling,
             &numbers.called,

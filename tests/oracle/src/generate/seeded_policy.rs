@@ -142,6 +142,9 @@ pub fn image(policy: &Policy, inspect: bool) -> Image {
         if !policy.numbering.asserted_identity_from.is_empty() {
             image.config.needs |= need::ASSERTED_IDENTITY;
         }
+        if policy.numbering.called_from_to {
+            image.config.needs |= need::CALLED_FROM_TO;
+        }
     }
     image
 }

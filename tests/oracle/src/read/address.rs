@@ -4,26 +4,31 @@ use std::ops::Range;
 
 use super::{
     find, is_blank,
-    uri::{Form, Uri, known_scheme, uri},
+    uri::{Form, Place, Uri, known_scheme, uri},
 };
 
-/// The values of a header field, separated by commas outside quotes and angle brackets. Each slice runs to the end of the
-/// field: reading it stops at the end of its URI.
+/// The values of a header field, separated by commas outside quotes and angle brackets, without empty ones.
 pub(super) fn values(field: &[u8]) -> Vec<&[u8]> {
-    let mut starts = vec![0];
+    let mut values = Vec::new();
+    let mut start = 0;
     let mut at = 0;
     let mut is_quoted = false;
     while at < field.len() {
         match field[at] {
             b'\\' => at += escaped(field, at, is_quoted),
             b'"' => is_quoted = !is_quoted,
-            b'<' if !is_quoted => at = find(field, at + 1, |byte| byte == b'>' || is_blank(byte)),
-            b',' if !is_quoted => starts.push(at + 1),
+            b'<' if !is_quoted => at = find(field, at + 1, |byte| byte == b'>'),
+            b',' if !is_quoted => {
+                values.push(&field[start..at]);
+                start = at + 1;
+            }
             _ => {}
         }
         at += 1;
     }
-    starts.into_iter().map(|start| &field[start..]).collect()
+    values.push(&field[start..]);
+    values.retain(|value| value.iter().any(|&byte| !is_blank(byte)));
+    values
 }
 
 /// How many bytes after a backslash it escapes: any one byte inside quotes. Outside quotes, where a backslash means nothing,
@@ -32,18 +37,18 @@ fn escaped(text: &[u8], at: usize, is_quoted: bool) -> usize {
     usize::from(is_quoted || text.get(at + 1) == Some(&b'"'))
 }
 
-/// Reads a value. In From and To there may be only one (`is_single`).
-pub(super) fn name_addr(value: &[u8], is_single: bool) -> Uri {
+/// Reads a value.
+pub(super) fn name_addr(value: &[u8], place: Place) -> Uri {
     let value = &value[find(value, 0, |byte| !is_blank(byte))..];
     if value.is_empty() {
         return Uri::default();
     }
-    let bare = Form { is_bracketed: false, is_bare: true, is_single, word: None };
+    let bare = Form { is_bracketed: false, place };
     if known_scheme(value).is_some() {
         // An addr-spec, unless an angle bracket comes before any quote or parameter: then this is a display name.
         let stop = find(value, 0, |byte| [b'<', b';', b'"'].contains(&byte));
         if value.get(stop) == Some(&b'<') {
-            return bracketed(value, stop, None, is_single, None);
+            return bracketed(value, stop, None, place);
         }
         return uri(value, bare);
     }
@@ -58,7 +63,7 @@ pub(super) fn name_addr(value: &[u8], is_single: bool) -> Uri {
                 display = Some(start..at);
                 quote = None;
             }
-            (b'<', None) => return bracketed(value, at, display, is_single, None),
+            (b'<', None) => return bracketed(value, at, display, place),
             _ => {}
         }
         at += 1;
@@ -74,12 +79,11 @@ pub(super) fn name_addr(value: &[u8], is_single: bool) -> Uri {
 }
 
 /// Reads a value whose first bracket is at `open`. `quoted` is the quoted string before it.
-fn bracketed(value: &[u8], open: usize, quoted: Option<Range<usize>>, is_single: bool, word: Option<usize>) -> Uri {
+fn bracketed(value: &[u8], open: usize, quoted: Option<Range<usize>>, place: Place) -> Uri {
     // Of several brackets, empty ones among them, the last counts.
     let run = find(value, open, |byte| !is_blank(byte) && byte != b'<' && byte != b'>');
     let last = (open..run).rev().find(|&at| value[at] == b'<').unwrap_or(open);
-    let word = word.map(|word| word.saturating_sub(last + 1));
-    let mut uri = uri(&value[last + 1..], Form { is_bracketed: true, is_bare: false, is_single, word });
+    let mut uri = uri(&value[last + 1..], Form { is_bracketed: true, place });
     // An unquoted name is made of tokens.
     let is_odd = quoted.is_none() && value[..open].iter().any(|byte| b":@'".contains(byte));
     uri.is_malformed |= last != open || is_odd;
@@ -87,10 +91,10 @@ fn bracketed(value: &[u8], open: usize, quoted: Option<Range<usize>>, is_single:
     uri
 }
 
-/// Reads a Request-URI. Its first word ends at `word`, and the version follows the value.
-pub(super) fn request_uri(value: &[u8], word: usize) -> Uri {
+/// Reads a Request-URI. The version follows the value.
+pub(super) fn request_uri(value: &[u8]) -> Uri {
     if value.first() == Some(&b'<') {
-        return bracketed(value, 0, None, true, Some(word));
+        return bracketed(value, 0, None, Place::Request);
     }
-    uri(value, Form { is_bracketed: false, is_bare: false, is_single: true, word: Some(word) })
+    uri(value, Form { is_bracketed: false, place: Place::Request })
 }

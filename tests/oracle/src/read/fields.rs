@@ -26,6 +26,20 @@ const FIELDS: [(Header, &[u8], &[u8], bool); 18] = [
     (Header::Via, b"via", b"v", true),
 ];
 
+/// The header fields of which every line counts. The first line of each is kept.
+const REPEATED: [Header; 7] = [
+    Header::AssertedIdentity,
+    Header::PreferredIdentity,
+    Header::RemotePartyId,
+    Header::Diversion,
+    Header::HistoryInfo,
+    Header::Identity,
+    Header::Privacy,
+];
+
+/// How many further lines of these fields are kept, in all.
+const FURTHER_LINES: usize = 32;
+
 /// The header field with this name, in any case.
 fn known(name: &[u8]) -> Option<Header> {
     let name = name.to_ascii_lowercase();
@@ -68,6 +82,7 @@ pub(super) fn read_lines(message: &[u8], version: usize) -> Fields<'_> {
         at = fields.pass_folds(message, at);
         fields.header(&message[start..at], &message[start..first_end]);
     }
+    fields.keep_few();
     if fields.body.is_none() {
         fields.anomalies |= anomaly::HEADERS_BEYOND_INSPECTED_LENGTH;
     }
@@ -80,6 +95,22 @@ pub(super) fn read_lines(message: &[u8], version: usize) -> Fields<'_> {
 }
 
 impl<'a> Fields<'a> {
+    /// Drops further lines of repeated fields.
+    fn keep_few(&mut self) {
+        let mut seen = Vec::new();
+        let mut further = 0;
+        let before = self.fields.len();
+        self.fields.retain(|&(header, _)| {
+            let is_further = REPEATED.contains(&header) && seen.contains(&header);
+            seen.push(header);
+            further += usize::from(is_further);
+            !is_further || further <= FURTHER_LINES
+        });
+        if self.fields.len() < before {
+            self.anomalies |= anomaly::DUPLICATE_HEADER;
+        }
+    }
+
     /// Where the line after the next line end begins.
     fn pass_line(&mut self, message: &[u8], at: usize) -> usize {
         let end = find(message, at, is_line_end);

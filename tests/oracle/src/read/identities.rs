@@ -12,26 +12,12 @@ use super::{
     frame::Packet,
     message::Message,
     number::number,
-    parameters::{parameters, value},
+    parameters::{parameters, token},
     plan::plan_of,
     start_line::StartLine,
-    uri::Uri,
+    uri::{Place, Uri},
 };
 use crate::evaluate;
-
-/// The header fields of which every value counts. Of each, the first line is kept.
-const REPEATED: [Header; 7] = [
-    Header::AssertedIdentity,
-    Header::PreferredIdentity,
-    Header::RemotePartyId,
-    Header::Diversion,
-    Header::HistoryInfo,
-    Header::Identity,
-    Header::Privacy,
-];
-
-/// How many further lines of these fields are kept, in all.
-const FURTHER_LINES: usize = 32;
 
 /// The URIs of a message.
 pub(super) struct Uris {
@@ -49,30 +35,28 @@ pub(super) struct Uris {
 
 /// Reads the URIs, and sets the anomalies of any of them.
 pub(super) fn read_uris(message: &mut Message, bytes: &[u8], start: &StartLine, fields: &Fields<'_>) -> Uris {
-    let request = start.uri.clone().map(|(range, word)| request_uri(&bytes[range.clone()], word - range.start));
-    let first =
-        |header: Header, is_single| fields.first(header).map(|value| name_addr(value, is_single)).unwrap_or_default();
-    let kept = kept_lines(message, fields);
-    let lines = |header: Header| kept.iter().filter(move |line| line.0 == header).map(|line| line.1);
-    let all =
-        |header: Header| -> Vec<Uri> { lines(header).flat_map(values).map(|value| name_addr(value, false)).collect() };
-    // An entity that is called is not the caller.
-    let remote = lines(Header::RemotePartyId)
-        .filter(|line| !parameters(line, "party").any(|party| value(party).eq_ignore_ascii_case(b"called")));
+    let request = start.uri.clone().map(|range| request_uri(&bytes[range]));
+    let single = |header: Header| fields.first(header).map(|value| name_addr(value, Place::Single)).unwrap_or_default();
+    let all = |header: Header| -> Vec<Uri> {
+        fields.all(header).into_iter().flat_map(values).map(|value| name_addr(value, Place::List)).collect()
+    };
     let mut uris = Uris {
         request: request.unwrap_or_default(),
-        from: first(Header::From, true),
-        to: first(Header::To, true),
-        contact: first(Header::Contact, false),
+        from: single(Header::From),
+        to: single(Header::To),
+        contact: fields
+            .first(Header::Contact)
+            .and_then(|field| values(field).first().map(|value| name_addr(value, Place::List)))
+            .unwrap_or_default(),
         asserted: all(Header::AssertedIdentity),
         preferred: all(Header::PreferredIdentity),
-        remote: remote.flat_map(values).map(|value| name_addr(value, false)).collect(),
+        remote: all(Header::RemotePartyId),
         diversion: all(Header::Diversion),
         history: all(Header::HistoryInfo),
     };
-    let single = [&uris.request, &uris.from, &uris.to, &uris.contact];
+    let alone = [&uris.request, &uris.from, &uris.to, &uris.contact];
     let lists = [&uris.asserted, &uris.preferred, &uris.remote, &uris.diversion, &uris.history];
-    for uri in single.into_iter().chain(lists.into_iter().flatten()) {
+    for uri in alone.into_iter().chain(lists.into_iter().flatten()) {
         if uri.is_malformed {
             message.anomalies |= anomaly::MALFORMED_URI;
         }
@@ -81,30 +65,16 @@ pub(super) fn read_uris(message: &mut Message, bytes: &[u8], start: &StartLine, 
         }
     }
     uris.history.pop();
+    // An entity that is called is not the caller.
+    let is_called = |party: &[u8]| token(party).eq_ignore_ascii_case(b"called");
+    uris.remote.retain(|uri| !parameters(&uri.after, "party").any(is_called));
     uris
-}
-
-/// The lines of repeated fields that are kept.
-fn kept_lines<'a>(message: &mut Message, fields: &Fields<'a>) -> Vec<(Header, &'a [u8])> {
-    let mut kept: Vec<(Header, &[u8])> = Vec::new();
-    let mut further = 0;
-    for &(header, value) in fields.fields.iter().filter(|field| REPEATED.contains(&field.0)) {
-        if kept.iter().any(|line| line.0 == header) {
-            if further == FURTHER_LINES {
-                message.anomalies |= anomaly::DUPLICATE_HEADER;
-                continue;
-            }
-            further += 1;
-        }
-        kept.push((header, value));
-    }
-    kept
 }
 
 impl Uris {
     /// The URI that has this number in the engine.
     pub(super) fn of(&self, of: UriOf) -> Uri {
-        let first = |uris: &[Uri]| uris.first().cloned().unwrap_or_default();
+        let first = |uris: &[Uri]| first_present(uris).cloned().unwrap_or_default();
         match of {
             UriOf::Request => self.request.clone(),
             UriOf::From => self.from.clone(),
@@ -116,6 +86,7 @@ impl Uris {
             UriOf::DiversionNumber => with_number(&self.diversion).cloned().unwrap_or_default(),
             UriOf::RemoteParty => first(&self.remote),
             UriOf::Diversion => first(&self.diversion),
+            UriOf::HistoryNumber => with_number_last(&self.history).cloned().unwrap_or_default(),
             UriOf::History => self.history.last().cloned().unwrap_or_default(),
             UriOf::Contact => self.contact.clone(),
             UriOf::Preferred => first(&self.preferred),
@@ -124,9 +95,19 @@ impl Uris {
     }
 }
 
+/// The first URI that can be read.
+fn first_present(uris: &[Uri]) -> Option<&Uri> {
+    uris.iter().find(|uri| uri.is_present)
+}
+
 /// The first URI with a number.
 fn with_number(uris: &[Uri]) -> Option<&Uri> {
     uris.iter().find(|uri| uri.number.is_some())
+}
+
+/// The last URI with a number.
+fn with_number_last(uris: &[Uri]) -> Option<&Uri> {
+    uris.iter().rev().find(|uri| uri.number.is_some())
 }
 
 pub(super) fn read_identities(policy: &Policy, packet: &Packet, message: &mut Message, uris: &Uris) {
@@ -137,7 +118,7 @@ pub(super) fn read_identities(policy: &Policy, packet: &Packet, message: &mut Me
 
     // A request without a user part is for the number in To, as FreeSWITCH takes it.
     let is_request = message.kind == Kind::Request && message.method != Method::Register;
-    let is_in_to = policy.numbering.called_from_to || uris.request.user.is_empty();
+    let is_in_to = uris.request.user.is_empty() || (policy.numbering.called_from_to && !uris.to.user.is_empty());
     let called = if is_request && is_in_to { &uris.to } else { &uris.request };
     (message.numbers.called, message.called_format) = dialled(called);
     message.numbers.to = dialled(&uris.to).0;
@@ -160,11 +141,10 @@ pub(super) fn read_identities(policy: &Policy, packet: &Packet, message: &mut Me
     let identities = std::iter::once(&uris.from).chain(claimed.into_iter().flatten());
     message.numbers.identities = identities.filter_map(|uri| number(uri).0).collect();
 
-    let latest = uris.history.iter().rev().find(|uri| uri.number.is_some());
-    let forwarded = with_number(&uris.diversion).or(latest);
+    let forwarded = with_number(&uris.diversion).or(with_number_last(&uris.history));
     message.numbers.forwarded = forwarded.and_then(|uri| number(uri).0);
 
-    let verified = uris.asserted.first().filter(|uri| is_believed && uri.is_present).unwrap_or(&uris.from);
+    let verified = first_present(&uris.asserted).filter(|_| is_believed).unwrap_or(&uris.from);
     message.verstat = verstat(&verified.parameters);
 }
 

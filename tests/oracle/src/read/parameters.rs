@@ -15,8 +15,12 @@ pub(super) fn parameters<'a>(text: &'a [u8], name: &'static str) -> impl Iterato
     })
 }
 
+/// The token at the start of the text.
+pub(super) fn token(text: &[u8]) -> &[u8] {
+    &text[..find(text, 0, |byte| b"\";,".contains(&byte) || is_blank(byte))]
+}
+
 /// The value at the start of the text, without quotes.
 pub(super) fn value(text: &[u8]) -> &[u8] {
-    let text = text.strip_prefix(b"\"").unwrap_or(text);
-    &text[..find(text, 0, |byte| b"\";,".contains(&byte) || is_blank(byte))]
+    token(text.strip_prefix(b"\"").unwrap_or(text))
 }

@@ -27,16 +27,13 @@ const METHODS: [(&[u8], Method); 14] = [
     (b"UPDATE", Method::Update),
 ];
 
-/// How many slashes of a line are examined in the search for the version.
-const SLASHES: usize = 64;
-
 /// A start line that has been read. The positions are those in the message.
 pub(super) struct StartLine {
     pub(super) kind: Kind,
     /// The method, or the status code (maybe empty).
     pub(super) word: Range<usize>,
-    /// From the first byte of the Request-URI to the version, and where its first word ends.
-    pub(super) uri: Option<(Range<usize>, usize)>,
+    /// From the first byte of the Request-URI to the version.
+    pub(super) uri: Option<Range<usize>>,
     /// Where the version is. The headers begin after the first line end from there on.
     pub(super) version: usize,
     pub(super) anomalies: u32,
@@ -44,30 +41,38 @@ pub(super) struct StartLine {
 
 /// Reads the line that begins at `start`. If a datagram's first line is not one, then its second one.
 pub(super) fn read_start_line(packet: &Packet, message: &[u8], start: usize) -> Option<StartLine> {
-    let end = line_end(message, start);
-    if let Some(read) = read_line(packet, message, start, end.map(|end| end.0)) {
-        return Some(read);
+    let mut anomalies = 0;
+    let end = line_end(message, start, &mut anomalies);
+    let mut read = read_line(packet, message, start, end.map(|end| end.0));
+    if read.is_none()
+        && packet.transport == Transport::Udp
+        && let Some((_, next)) = end
+    {
+        let start = find(message, next, |byte| !is_blank(byte));
+        if start < message.len() {
+            let end = line_end(message, start, &mut anomalies).map(|end| end.0);
+            read = read_line(packet, message, start, end);
+            anomalies |= anomaly::MALFORMED_START_LINE;
+        }
     }
-    let (_, next) = end.filter(|_| packet.transport == Transport::Udp)?;
-    let start = find(message, next, |byte| !is_blank(byte));
-    if start == message.len() {
-        return None;
-    }
-    let end = line_end(message, start).map(|end| end.0);
-    let mut read = read_line(packet, message, start, end)?;
-    read.anomalies |= anomaly::MALFORMED_START_LINE;
+    let mut read = read?;
+    read.anomalies |= anomalies;
     Some(read)
 }
 
 /// The first line end that is not a fold, and where the next line begins.
-fn line_end(message: &[u8], start: usize) -> Option<(usize, usize)> {
+fn line_end(message: &[u8], start: usize, anomalies: &mut u32) -> Option<(usize, usize)> {
     let mut at = start;
     loop {
         let end = find(message, at, is_line_end);
         if end == message.len() {
             return None;
         }
-        (at, _) = after_line_end(message, end);
+        let (next, is_odd) = after_line_end(message, end);
+        if is_odd {
+            *anomalies |= anomaly::CONTROL_CHARACTER;
+        }
+        at = next;
         if !matches!(message.get(at), Some(b' ' | b'\t')) {
             return Some((end, at));
         }
@@ -84,18 +89,21 @@ fn read_line(packet: &Packet, message: &[u8], start: usize, end: Option<usize>) 
     let line = &message[start..end.unwrap_or(message.len())];
     let may_be_cut = end.is_none() && (is_tcp || packet.payload.len() > message.len());
     let mut read = read_words(line, may_be_cut)?;
-    let moved = |range: Range<usize>| range.start + start..range.end + start;
-    read.word = moved(read.word);
-    read.uri = read.uri.map(|(range, word_end)| (moved(range), word_end + start));
+    read.word = moved(read.word, start);
+    read.uri = read.uri.map(|uri| moved(uri, start));
     read.version += start;
     Some(read)
+}
+
+fn moved(range: Range<usize>, by: usize) -> Range<usize> {
+    range.start + by..range.end + by
 }
 
 /// Reads a line; the positions are those in the line.
 fn read_words(line: &[u8], may_be_cut: bool) -> Option<StartLine> {
     let method_end = find(line, 0, is_blank);
-    let slashes: Vec<usize> = (0..line.len()).filter(|&at| line[at] == b'/').collect();
-    let marks: Vec<usize> = slashes.iter().take(SLASHES).filter_map(|&slash| mark(line, slash)).collect();
+    let slashes = (0..line.len()).filter(|&at| line[at] == b'/');
+    let marks: Vec<usize> = slashes.filter_map(|slash| mark(line, slash)).collect();
     if let Some(&mark) = marks.first()
         && mark < method_end
     {
@@ -110,16 +118,13 @@ fn read_words(line: &[u8], may_be_cut: bool) -> Option<StartLine> {
     let request = |version: usize, anomalies: u32| StartLine {
         kind: Kind::Request,
         word: 0..method_end,
-        uri: Some((uri..version, uri_end)),
+        uri: Some(uri..version),
         version,
         anomalies,
     };
     // A URI may contain what looks like a version: one after it comes first.
     if let Some(version) = first_mark(uri_end).or(first_mark(uri + 1)) {
         return Some(request(version, problems(line, method_end, uri, uri_end, version)));
-    }
-    if slashes.len() > SLASHES {
-        return Some(request(line.len(), anomaly::MALFORMED_START_LINE | anomaly::UNSUPPORTED_VERSION));
     }
     let target = &line[uri..uri_end];
     let is_sip_uri = known_scheme(target).is_some();
@@ -160,6 +165,7 @@ fn problems(line: &[u8], method_end: usize, uri: usize, uri_end: usize, version:
     let well_formed = is_single_space(method_end, uri)
         && is_single_space(uri_end, version)
         && line.get(version_end).is_none_or(|&byte| is_line_end(byte))
+        && line[version..version_end].contains(&b'/')
         && line[uri] != b'<'
         && line[..method_end].iter().all(|&byte| is_token(byte));
     let mut anomalies = 0;

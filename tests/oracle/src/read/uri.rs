@@ -27,17 +27,27 @@ pub(super) struct Digits {
     pub(super) digits: String,
 }
 
-/// Where a URI is.
+/// Where an address is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Request,
+    /// A header field that may have one address only.
+    Single,
+    List,
+}
+
 #[derive(Clone, Copy)]
 pub(super) struct Form {
-    /// An angle bracket opens it, and one must close it.
+    /// An angle bracket opens the URI, and one must close it.
     pub(super) is_bracketed: bool,
-    /// It is in a header field without brackets, and ends at a semicolon or a comma.
-    pub(super) is_bare: bool,
-    /// A second address after it is a mistake.
-    pub(super) is_single: bool,
-    /// For a Request-URI: where its first word ends.
-    pub(super) word: Option<usize>,
+    pub(super) place: Place,
+}
+
+impl Form {
+    /// True in a header field without brackets: the URI ends at a semicolon or a comma.
+    fn is_bare(self) -> bool {
+        !self.is_bracketed && self.place != Place::Request
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -74,20 +84,26 @@ struct User {
 /// Reads the URI at the start of `text`, which runs to the end of the header field, or of the value in a start line.
 pub(super) fn uri(text: &[u8], form: Form) -> Uri {
     let mut read = Uri { is_present: true, ..Uri::default() };
-    let start = find(text, 0, |byte| !is_blank(byte));
+    let mut start = find(text, 0, |byte| !is_blank(byte));
+    // What was taken for the URI was a name: `'a<b' <sip:user@host>`.
+    while let Some(bracket) = bracket_in_name(&text[start..], form) {
+        read.is_malformed = true;
+        start = find(text, start + bracket + 1, |byte| !is_blank(byte));
+    }
     let text = &text[start..];
-    let Some((scheme, at)) = scheme(&mut read, text, form) else {
+    let Some((scheme, at, has_slashes)) = scheme(&mut read, text, form) else {
         // Neither a scheme nor a user part.
         let end = host_end(text, 0, form);
         check_end(&mut read, text, 0, end, form);
         return read;
     };
     let rest = &text[at..];
-    let word = form.word.map(|word| word.saturating_sub(start + at));
     let parts = match scheme {
         Scheme::Tel => tel(&mut read, rest),
-        Scheme::Urn => urn(rest, form),
-        Scheme::Sip | Scheme::Other | Scheme::None => user_info(&mut read, rest, form, word),
+        Scheme::Urn => opaque(rest),
+        // Such a URI is not made like one of `sip` (`tels:+1…`).
+        Scheme::Other if !has_slashes && !rest.contains(&b'@') => opaque(rest),
+        Scheme::Sip | Scheme::Other | Scheme::None => user_info(&mut read, rest, form),
     };
     let end = host_end(rest, parts.host, form);
     let number_end = parts.user.as_ref().map_or(parts.host, |user| user.number_end);
@@ -114,19 +130,31 @@ pub(super) fn uri(text: &[u8], form: Form) -> Uri {
     read
 }
 
-/// The scheme, and where what follows it begins. None if there is neither a scheme nor a user part.
-fn scheme(read: &mut Uri, text: &[u8], form: Form) -> Option<(Scheme, usize)> {
-    let (scheme, mut at) = if let Some(known) = known_scheme(text) {
+/// What ends a scheme, or a user part without one.
+fn scheme_end(text: &[u8], form: Form) -> usize {
+    find(text, 0, |byte| b":@;><\"\r\n".contains(&byte) || (form.is_bare() && byte == b','))
+}
+
+/// The position of an angle bracket where the scheme should be.
+fn bracket_in_name(text: &[u8], form: Form) -> Option<usize> {
+    let stop = scheme_end(text, form);
+    (text.get(stop) == Some(&b'<')).then_some(stop)
+}
+
+/// The scheme, where what follows it begins, and whether it is after slashes. None if there is neither a scheme nor a user
+/// part.
+fn scheme(read: &mut Uri, text: &[u8], form: Form) -> Option<(Scheme, usize, bool)> {
+    let (mut scheme, mut at) = if let Some(known) = known_scheme(text) {
         (if known == b"tel:" { Scheme::Tel } else { Scheme::Sip }, known.len())
     } else {
-        let stop = find(text, 0, |byte| b":@;><\"\r\n".contains(&byte) || (form.is_bare && byte == b','));
+        let stop = scheme_end(text, form);
         let name = &text[..stop];
         match text.get(stop) {
             Some(b':') => {
                 read.is_malformed |= name.last().is_some_and(|&byte| is_blank(byte)) || name.contains(&b'%');
                 (if name.eq_ignore_ascii_case(b"urn") { Scheme::Urn } else { Scheme::Other }, stop + 1)
             }
-            Some(b'@') => return Some((Scheme::None, 0)),
+            Some(b'@') => return Some((Scheme::None, 0, false)),
             _ => return None,
         }
     };
@@ -135,13 +163,15 @@ fn scheme(read: &mut Uri, text: &[u8], form: Form) -> Option<(Scheme, usize)> {
     at = visible;
     if let Some(second) = known_scheme(&text[at..]) {
         read.is_malformed = true;
-        at = find(text, at + second.len(), |byte| !is_blank(byte));
+        at += second.len();
+        scheme = if second == b"tel:" { Scheme::Tel } else { Scheme::Sip };
     }
-    if text[at..].starts_with(b"//") {
+    let has_slashes = text[at..].starts_with(b"//");
+    if has_slashes {
         read.is_malformed |= matches!(scheme, Scheme::Sip | Scheme::Tel);
         at += 2;
     }
-    Some((scheme, at))
+    Some((scheme, at, has_slashes))
 }
 
 /// RFC 3966 section 3.
@@ -152,22 +182,24 @@ fn tel(read: &mut Uri, rest: &[u8]) -> Parts {
     Parts { user: Some(User { start: 0, end, number_end: end, info_end: end }), host: end }
 }
 
-fn urn(rest: &[u8], form: Form) -> Parts {
-    let end = find(rest, 0, |byte| b";>?".contains(&byte) || is_blank(byte) || (form.is_bare && byte == b','));
-    Parts { user: Some(User { start: 0, end, number_end: end, info_end: end }), host: end }
+/// Everything up to the parameters is the user part.
+fn opaque(rest: &[u8]) -> Parts {
+    let end = find(rest, 0, |byte| b"@;>?".contains(&byte) || is_blank(byte));
+    let host = end + usize::from(rest.get(end) == Some(&b'@'));
+    Parts { user: Some(User { start: 0, end, number_end: end, info_end: end }), host }
 }
 
 /// `userinfo` (RFC 3261 section 25.1), as far as servers go to find one.
-fn user_info(read: &mut Uri, rest: &[u8], form: Form, word: Option<usize>) -> Parts {
+fn user_info(read: &mut Uri, rest: &[u8], form: Form) -> Parts {
     let mut start = 0;
-    let mut has_skipped = false;
+    let mut skipped = 0;
     loop {
         let first = find(rest, start, |byte| b"@:;>\r\n".contains(&byte));
-        if first == start && !has_skipped && matches!(rest.get(first), Some(b'@' | b':' | b';')) {
+        if first == start && skipped < 2 && matches!(rest.get(first), Some(b'@' | b':' | b';')) {
             // An empty user part.
             if next_at(rest, first + 1).is_some() {
                 read.is_malformed = true;
-                has_skipped = true;
+                skipped += 1;
                 start += 1;
                 continue;
             }
@@ -178,9 +210,7 @@ fn user_info(read: &mut Uri, rest: &[u8], form: Form, word: Option<usize>) -> Pa
         let host = match rest.get(info_end) {
             Some(b'@') => Some(info_end + 1),
             Some(b'>') => {
-                if let Some(word) = word
-                    && rest.get(info_end..word).is_some_and(|rest| rest.contains(&b'@'))
-                {
+                if form.place == Place::Request && rest[info_end..].contains(&b'@') {
                     read.is_malformed = true;
                     start = info_end + 1;
                     continue;
@@ -192,7 +222,7 @@ fn user_info(read: &mut Uri, rest: &[u8], form: Form, word: Option<usize>) -> Pa
         };
         // In a bare addr-spec, a header parameter may contain an @. After a number, though, they are user parameters.
         let are_header_parameters =
-            form.is_bare && rest.get(number_end) == Some(&b';') && digits(&rest[start..number_end]).is_none();
+            form.is_bare() && rest.get(number_end) == Some(&b';') && digits(&rest[start..number_end]).is_none();
         let Some(host) = host.filter(|_| !are_header_parameters) else { return Parts { user: None, host: start } };
         read.is_malformed |= rest[info_end] != b'@';
         return Parts { user: Some(User { start, end, number_end, info_end }), host };
@@ -207,28 +237,29 @@ fn next_at(rest: &[u8], from: usize) -> Option<usize> {
 
 /// Where the host part ends that begins at `from`.
 fn host_end(text: &[u8], from: usize, form: Form) -> usize {
-    find(text, from, |byte| byte == b'>' || is_blank(byte) || (form.is_bare && (byte == b';' || byte == b',')))
+    find(text, from, |byte| byte == b'>' || is_blank(byte) || (form.is_bare() && (byte == b';' || byte == b',')))
 }
 
 /// Checks the host part, from `from` to `end`, and what follows it.
 fn check_end(read: &mut Uri, text: &[u8], from: usize, end: usize, form: Form) {
     let visible = |from: usize| text.get(find(text, from, |byte| !is_blank(byte))).copied();
+    let is_single = form.place != Place::List;
     let mut close = end;
     if form.is_bracketed {
         close = find(text, from, |byte| byte == b'>');
         read.is_malformed |= close == text.len() || text[from..close].iter().any(|&byte| is_blank(byte));
     } else if text.get(end).is_some_and(|&byte| is_blank(byte)) {
         let next = visible(end);
-        read.is_malformed |= next.is_some_and(|byte| !form.is_bare || !b";,".contains(&byte));
-        read.is_malformed |= form.is_single && next == Some(b',');
+        read.is_malformed |= next.is_some_and(|byte| !form.is_bare() || !b";,".contains(&byte));
+        read.is_malformed |= is_single && next == Some(b',');
     }
     read.is_malformed |= text[from..end].contains(&b'@');
     if text.get(close) == Some(&b'>') {
         let next = visible(close + 1);
         read.is_malformed |= next.is_some_and(|byte| !b";,?".contains(&byte));
-        read.is_malformed |= form.is_single && next == Some(b',');
+        read.is_malformed |= is_single && next == Some(b',');
     }
-    read.is_malformed |= form.is_bare && form.is_single && text.get(end) == Some(&b',');
+    read.is_malformed |= form.is_bare() && is_single && text.get(end) == Some(&b',');
     let is_closed = form.is_bracketed && close < text.len();
     read.after = text[if is_closed { close + 1 } else { 0 }..].to_vec();
 }
@@ -266,12 +297,12 @@ fn characters(user: &[u8]) -> Vec<Option<u8>> {
 }
 
 /// The number in a user part: digits and visual separators (RFC 3966 section 3), either of them %-escaped, with an optional
-/// plus before the first digit. Not a number if longer than 256 characters.
+/// plus before the first digit. A `%` that escapes nothing separates too: servers keep it, or leave it out.
 fn digits(user: &[u8]) -> Option<Digits> {
     let mut number = Digits { plus: false, digits: String::new() };
-    let characters = characters(user);
-    for character in &characters {
-        match (*character)? {
+    for character in characters(user) {
+        let Some(byte) = character else { continue };
+        match byte {
             digit @ b'0'..=b'9' => number.digits.push(char::from(digit)),
             b'-' | b'.' | b'(' | b')' => {}
             byte if is_blank(byte) => {}
@@ -279,7 +310,7 @@ fn digits(user: &[u8]) -> Option<Digits> {
             _ => return None,
         }
     }
-    (!number.digits.is_empty() && characters.len() <= 256).then_some(number)
+    (!number.digits.is_empty()).then_some(number)
 }
 
 /// A local number's global context (RFC 3966 section 5.1.5) makes it a global number.

@@ -12,7 +12,7 @@ use super::{
     find,
     frame::Packet,
     identities::{Uris, read_identities, read_uris},
-    is_line_end, lines,
+    is_blank, is_line_end, lines,
     message::Message,
     parameters::{self, parameters},
     start_line::StartLine,
@@ -33,7 +33,7 @@ pub(super) fn read_fields(
     if fields.body.is_some() && mandatory.iter().any(|header| fields.first(*header).is_none()) {
         message.anomalies |= anomaly::MISSING_HEADER;
     }
-    read_passports(message, &fields);
+    read_passports(packet, message, &fields, bytes);
     read_privacy(message, &fields);
     let uris = read_uris(message, bytes, start_line, &fields);
     read_identities(policy, packet, message, &uris);
@@ -50,9 +50,7 @@ pub(super) fn read_fields(
 /// The words of Privacy (RFC 3323 section 4.2, RFC 3325 section 9.3, RFC 7044 section 10.1).
 fn read_privacy(message: &mut Message, fields: &Fields<'_>) {
     for value in fields.all(Header::Privacy) {
-        for piece in value.split(|byte| b";,".contains(byte)) {
-            let words = words(piece);
-            let Some((_, word)) = words.first() else { continue };
+        for word in value.split(|&byte| b";,".contains(&byte) || is_blank(byte)) {
             message.privacy |= match word.to_ascii_lowercase().as_slice() {
                 b"id" => privacy::ID,
                 b"header" => privacy::HEADER,
@@ -67,9 +65,15 @@ fn read_privacy(message: &mut Message, fields: &Fields<'_>) {
 }
 
 /// The kinds of PASSporT, and the first claim of an attestation.
-fn read_passports(message: &mut Message, fields: &Fields<'_>) {
+fn read_passports(packet: &Packet, message: &mut Message, fields: &Fields<'_>, bytes: &[u8]) {
     for value in fields.all(Header::Identity) {
-        let claim = attestation(value);
+        let is_cut = value.as_ptr_range().end == bytes.as_ptr_range().end;
+        let claim = match attestation(value) {
+            _ if is_cut && packet.fragment.is_some() => Attestation::Truncated,
+            // A verifier needs the certificate (RFC 8224 section 4).
+            _ if is_cut || parameters(value, "info").next().is_none() => Attestation::Unknown,
+            claim => claim,
+        };
         if !matches!(message.attestation, Attestation::A | Attestation::B | Attestation::C) {
             message.attestation = claim;
         }
@@ -78,7 +82,7 @@ fn read_passports(message: &mut Message, fields: &Fields<'_>) {
             Some(b"shaken") => passport::SHAKEN,
             Some(b"div") => passport::DIV,
             Some(b"rph") => passport::RPH,
-            None if claim != Attestation::Unknown => passport::SHAKEN,
+            None if matches!(claim, Attestation::A | Attestation::B | Attestation::C) => passport::SHAKEN,
             _ => passport::OTHER,
         };
     }
@@ -129,7 +133,7 @@ fn read_body(message: &mut Message, fields: &Fields<'_>, bytes: &[u8]) {
     if message.method == Method::Message {
         message.texts[Text::Body.index()] = Some(body[..body.len().min(512)].to_vec());
     }
-    let session = lines(body).into_iter().take(64).find_map(|line| line.strip_prefix(b"s="));
+    let session = lines(body).into_iter().find_map(|line| line.strip_prefix(b"s="));
     message.texts[Text::SdpSession.index()] = session.map(<[u8]>::to_vec);
 }
 

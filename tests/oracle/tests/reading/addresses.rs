@@ -67,8 +67,9 @@ fn unquoted_display_names() {
     ] {
         reads(&format!("{display} <sip:12@h>;tag=1"), "12", anomalies);
     }
-    // The bracket in it is taken for the URI's.
-    from("'a<b' <sip:12@h>;tag=1").has(MALFORMED);
+    // A bracket in it is not the URI's.
+    reads("'a<b' <sip:12@h>;tag=1", "12", MALFORMED);
+    reads("'a<b<c' <sip:12@h>;tag=1", "12", MALFORMED);
 }
 
 #[test]
@@ -86,6 +87,29 @@ fn addresses_without_brackets() {
     reads("tel:12 ;tag=1", "12", &[]);
     reads("tel:12 x", "12 x", MALFORMED);
     reads("tel:12\r\n x", "12", MALFORMED);
+}
+
+#[test]
+fn lists() {
+    let asserted = |value: &str| {
+        let reading = message(Message::invite().add("P-Asserted-Identity", value));
+        let identities = reading.0.numbers.identities[1..].join(" ");
+        (identities, reading.anomalies())
+    };
+    for (value, identities, anomalies) in [
+        ("<sip:12@h>,<sip:13@h>", "12 13", &[][..]),
+        ("sip:12@h, <sip:13@h>", "12 13", &[]),
+        ("tel:12 ,tel:13", "12 13", &[]),
+        ("\"a, b\" <sip:12@h>;x, \"c\" <sip:13@h>", "12 13", &[]),
+        // Values without anything are none.
+        (",, <sip:12@h> ,\r\n ,<sip:13@h>,", "12 13", &[]),
+        // A bracket ends with its other one.
+        ("<sip:12;a,b@h>, <sip:13@h>", "12 13", &[]),
+        ("<sip:12 ,b@h>, <sip:13@h>", "13", MALFORMED),
+        ("<sip:12@h, <sip:13@h>", "12", MALFORMED),
+    ] {
+        assert_eq!(asserted(value), (identities.to_owned(), anomalies.to_vec()), "{value}");
+    }
 }
 
 #[test]
@@ -121,8 +145,8 @@ fn a_malformed_address_in_any_header() {
     }
     let call = message(Message::invite().add("Diversion", "<sip:12@h>").add("Diversion", "<sip:13@h>, <sip:14 @h>"));
     call.has(MALFORMED);
-    // An entity that is called is not the caller: nothing of the line is read.
-    message(Message::invite().add("Remote-Party-ID", "<sip:12@h;party=called")).has(&[]);
+    // Of an entity that is called too, which is not the caller.
+    message(Message::invite().add("Remote-Party-ID", "<sip:12 @h>;party=called")).has(MALFORMED);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use filter_core::layout::{Transport, passport, privacy};
 use ringfence_oracle::read::read_payload;
 use ringfence_tests::message::{CALLED, CALLER, Message};
 
-use crate::{BUILT, Reading, STRANGER, believed, from, message, number, packet, start};
+use crate::{BUILT, Reading, STRANGER, believed, first_fragment, from, message, number, packet, start, udp};
 
 fn call(headers: &[(&str, &str)]) -> Message {
     headers.iter().fold(Message::invite(), |call, (name, value)| call.add(name, value))
@@ -67,17 +67,23 @@ fn any_identity_is_all_of_them_whoever_sent_them() {
 
 #[test]
 fn a_remote_party_that_is_called_is_not_the_caller() {
-    for parameters in [";party=called", ";screen=yes;PARTY = Called;x", "; party=\"called\""] {
+    for parameters in [";party=called", ";screen=yes;PARTY = Called;x", "\r\n ; party=called"] {
         let remote = format!("<sip:+12025551203@h>{parameters}");
         let reading =
             believed(call(&[("Remote-Party-ID", &remote), ("Remote-Party-ID", "<sip:+12025551204@h>")])).has(&[]);
         identities(&reading, &[&CALLER[1..], "12025551204"]);
         assert_eq!(number(&reading.0.numbers.calling), "12025551204");
     }
-    for parameters in [";party=calling", ";party=calledx", ";xparty=called", ";party", " party=called"] {
+    for parameters in
+        [";party=calling", ";party=calledx", ";xparty=called", ";party", " party=called", ";party=\"called\""]
+    {
         let remote = format!("<sip:+12025551203@h>{parameters}");
         identities(&believed(call(&[("Remote-Party-ID", &remote)])), &[&CALLER[1..], "12025551203"]);
     }
+    // Each value has its own parameters, which are not those of its URI.
+    let remote =
+        "<sip:+12025551203@h>;party=called, <sip:+12025551204@h;party=called>, sip:+12025551205@h;party=called";
+    identities(&message(call(&[("Remote-Party-ID", remote)])), &[&CALLER[1..], "12025551204"]);
 }
 
 #[test]
@@ -90,12 +96,12 @@ fn further_lines_are_kept_up_to_a_limit() {
         call
     };
     let last = ("P-Preferred-Identity", "<sip:+12025551201@h>");
-    let reading = message(lines(23).add(last.0, last.1)).has(&[]);
+    let reading = message(lines(31).add(last.0, last.1)).has(&[]);
     assert_eq!(number(&reading.0.numbers.preferred), "12025551201");
-    let reading = message(lines(24).add(last.0, last.1)).has(&["duplicate-header"]);
+    let reading = message(lines(32).add(last.0, last.1)).has(&["duplicate-header"]);
     assert_eq!(number(&reading.0.numbers.preferred), "");
     // A first line is always kept.
-    let reading = message(lines(24).add("Remote-Party-ID", "<sip:+12025551203@h>")).has(&[]);
+    let reading = message(lines(32).add("Remote-Party-ID", "<sip:+12025551203@h>")).has(&[]);
     identities(&reading, &[&CALLER[1..], "12025551203"]);
 }
 
@@ -112,6 +118,8 @@ fn the_called_number_is_to_s_if_the_request_uri_has_no_user_part() {
     assert_eq!(called("INVITE sip:h SIP/2.0", "<sip:h>"), (String::new(), "missing"));
     assert_eq!(called("INVITE urn:service:sos SIP/2.0", to), ("aa".to_owned(), "valid"));
     assert_eq!(called("INVITE sip:h SIP/2.0", "<urn:service:sos>"), ("aa".to_owned(), "valid"));
+    // To is the registered address.
+    assert_eq!(called("REGISTER sip:h SIP/2.0", to), (String::new(), "missing"));
     // A response has no Request-URI.
     assert_eq!(called("SIP/2.0 200 OK", to), (String::new(), "missing"));
 }
@@ -119,15 +127,19 @@ fn the_called_number_is_to_s_if_the_request_uri_has_no_user_part() {
 #[test]
 fn the_called_number_of_a_policy_that_routes_by_to() {
     let called = |line: &str| {
-        let message = Message::invite().start_line(line).set("To", "<sip:+12025551201@h>");
+        let to = if line.contains("1203") { "<sip:h>" } else { "<sip:+12025551201@h>" };
+        let message = Message::invite().start_line(line).set("To", to);
         let mut policy = BUILT.with(Clone::clone);
         policy.numbering.called_from_to = true;
         let read = read_payload(&policy, &packet(Transport::Udp, STRANGER, &message.bytes()));
         number(&read.numbers.called).to_owned()
     };
     assert_eq!(called("INVITE sip:+12025551202@h SIP/2.0"), "12025551201");
+    // There is no user part in this one's To.
+    assert_eq!(called("INVITE sip:+12025551203@h SIP/2.0"), "12025551203");
     assert_eq!(called("INVITE urn:service:sos SIP/2.0"), "12025551201");
     assert_eq!(called("SIP/2.0 200 OK"), "");
+    assert_eq!(called("REGISTER sip:h SIP/2.0"), "");
 }
 
 #[test]
@@ -181,6 +193,7 @@ fn privacy_values() {
         ("header , user;session", privacy::HEADER | privacy::USER | privacy::SESSION),
         (" \r\n\thistory ;\r\n id", privacy::HISTORY | privacy::ID),
         ("id x", privacy::ID),
+        ("x id\tuser", privacy::ID | privacy::USER),
         ("none", 0),
         ("identity;xid;\"id\"", 0),
         ("", 0),
@@ -235,6 +248,26 @@ fn the_tag_of_to() {
 }
 
 #[test]
+fn an_attestation_needs_a_whole_identity() {
+    const CLAIM: &str = "x.eyJhdHRlc3QiOiJBI.y";
+    let attestation = |value: &str| message(call(&[("Identity", value)])).0.attestation.name();
+    assert_eq!(attestation(&format!("{CLAIM};info=<https://a>")), "A");
+    assert_eq!(attestation(&format!("{CLAIM} ; INFO = <https://a>")), "A");
+    for rest in ["", ";ppt=shaken", ";info", ";xinfo=x"] {
+        assert_eq!(attestation(&format!("{CLAIM}{rest}")), "unknown", "{rest}");
+    }
+    let start = format!("INVITE sip:1@h SIP/2.0\r\nIdentity: {CLAIM};info=<https://a>");
+    assert_eq!(udp(format!("{start}\r\n\r\n")).0.attestation.name(), "A");
+    for end in ["", "\r\n"] {
+        assert_eq!(udp(format!("{start}{end}")).0.attestation.name(), "unknown");
+        assert_eq!(first_fragment(&format!("{start}{end}")).0.attestation.name(), "truncated");
+    }
+    // The first claim counts, wherever it is.
+    let values = [("Identity", "x.y.z;info=<https://a>"), ("y", "x.eyJhdHRlc3QiOiJCI.y;info=x"), ("y", CLAIM)];
+    assert_eq!(message(call(&values)).0.attestation.name(), "B");
+}
+
+#[test]
 fn passports() {
     const CLAIM: &str = "eyJhbGciOiJFUzI1NiJ9.eyJhdHRlc3QiOiJBIiwiZGVzdCI6e30.sig";
     const OTHER: &str = "eyJhbGciOiJFUzI1NiJ9.eyJkZXN0Ijp7InRuIjpbXX0.sig";
@@ -250,8 +283,9 @@ fn passports() {
         (&[(OTHER, ";ppt=div;ppt=shaken")], passport::DIV),
         (&[(CLAIM, ";ppt=x;ppt=shaken")], passport::OTHER),
         // Without one, a claim makes a SHAKEN PASSporT.
-        (&[(CLAIM, "")], passport::SHAKEN),
-        (&[(CLAIM, ";xppt=div")], passport::SHAKEN),
+        (&[(CLAIM, ";info=<https://a>")], passport::SHAKEN),
+        (&[(CLAIM, ";info=<https://a>;xppt=div")], passport::SHAKEN),
+        (&[(CLAIM, "")], passport::OTHER),
         (&[(OTHER, ";info=<https://a>")], passport::OTHER),
         (&[("", "")], passport::OTHER),
         (
