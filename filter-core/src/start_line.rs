@@ -298,6 +298,12 @@ fn read_status_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, mark:
     let version_end = find::<Blank, H>(host, s, digits, end);
     let code = skip_blank(host, s, version_end, end);
     let code_end = find::<Blank, H>(host, s, code, end);
+    // oSIP takes a number with a sign. `SIP/2.0/UDP` is the beginning of a Via, which a TCP segment may start with.
+    let signs = matches!(s.byte(code), b'-' | b'+') as u32;
+    let is_number = code < end && s.byte(code + signs).wrapping_sub(b'0') <= 9;
+    if !is_number || find::<Slash, H>(host, s, digits, version_end) < version_end {
+        return;
+    }
     s.message.kind = Kind::Response;
     s.message.method = Method::Response;
     s.message.headers[Header::StatusCode.index()] = Span { start: code as u16, end: code_end as u16 };

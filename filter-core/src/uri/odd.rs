@@ -215,7 +215,9 @@ fn is_odd_end<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
         return uri_end < end && find::<NotBlank, H>(host, s, uri_end, end) < end;
     }
     if form == Form::Enclosed && (uri_end == end || s.byte(uri_end) != b'>') {
-        return true;
+        // Not if the rest of the value is in another packet.
+        let is_cut = s.message.body == 0 && end >= s.message.length && uri_end == end;
+        return !is_cut;
     }
     if form == Form::Bare {
         let host_start = s.uri().host.start as u32;

@@ -67,3 +67,18 @@ fn two_from_headers() {
     let outcome = has_anomaly(call().add("f", &format!("<sip:{BLOCKED}@h>;tag=2")), "duplicate-header");
     assert_eq!(outcome.rule.as_deref(), Some("unreadable"));
 }
+
+#[test]
+fn brackets_in_brackets() {
+    for value in
+        ["<<sip:+16055620123@h>>", "<> <sip:+16055620123@h>", "'a<b' <sip:+16055620123@h>", "a:b <sip:+16055620123@h>"]
+    {
+        let outcome = blocks(from(&format!("{value};tag=1")));
+        assert_eq!(outcome.field("anomalies"), "malformed-uri", "{value}");
+    }
+}
+
+#[test]
+fn hundreds_of_escapes_in_the_display_name() {
+    blocks(from(&format!("\"{}\" <sip:+16055620123@h>;tag=1", "\\a".repeat(600))));
+}

@@ -60,3 +60,14 @@ fn a_name_that_begins_like_another() {
 fn control_character_in_a_header_name() {
     has_anomaly(call().add("X\u{1}From", "<sip:a@b>"), "control-character");
 }
+
+#[test]
+fn folded_line_between_a_name_and_its_colon() {
+    for name in ["From\r\n ", "f\r\n\t", "From \r\n \r\n "] {
+        let message = call().without("From").line_first(&format!("{name}: <sip:+16055620123@h>;tag=1"));
+        let outcome = blocks(message);
+        assert_eq!(outcome.field("anomalies"), "malformed-header", "{name:?}");
+    }
+    let outcome = decide(&Packet::udp(call().line_first("From\r\n : <sip:+16055620123@h>;tag=1")));
+    assert!(outcome.field("anomalies").contains("duplicate-header"), "{outcome:?}");
+}

@@ -47,8 +47,8 @@ fn attestation_claimed_by_anybody() {
 
 #[test]
 fn shaken_identity_after_a_div_one() {
-    let div = "e30.eyJkZXN0Ijp7InRuIjpbIjEyMTI1NTUiXX0.c2ln;ppt=div";
-    let shaken = "e30.eyJhdHRlc3QiOiJDIiwiZGVzdCI6e30.c2ln;ppt=shaken";
+    let div = "e30.eyJkZXN0Ijp7InRuIjpbIjEyMTI1NTUiXX0.c2ln;info=<https://a>;ppt=div";
+    let shaken = "e30.eyJhdHRlc3QiOiJDIiwiZGVzdCI6e30.c2ln;info=<https://a>;ppt=shaken";
     for (first, second) in [(div, shaken), (shaken, div)] {
         let outcome = decide(&Packet::udp(call().add("Identity", first).add("y", second)));
         assert_eq!(outcome.rule.as_deref(), Some("attestation-c"), "{outcome:?}");
@@ -77,4 +77,28 @@ fn scanner_that_hides_its_name_in_case_and_folding() {
 fn second_user_agent() {
     let scan = Message::request("OPTIONS").add("User-Agent", "friendly-scanner");
     has_anomaly(scan, "duplicate-header");
+}
+
+#[test]
+fn number_in_any_of_the_identities() {
+    for header in ["P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID"] {
+        let one = call().add(header, "<sip:alice@h>").add(header, "\"a, b\" <sip:x@h>, <tel:+16055620123>");
+        let outcome = decide(&Packet::udp(one).from("192.0.2.10"));
+        assert_eq!(outcome.field("calling"), "16055620123", "{header}: {outcome:?}");
+    }
+    // The called party's is not the caller's.
+    let called = call().add("Remote-Party-ID", "<sip:+16055620123@h>; party = called");
+    let outcome = decide(&Packet::udp(called).from("192.0.2.10"));
+    assert_ne!(outcome.field("calling"), "16055620123", "{outcome:?}");
+}
+
+#[test]
+fn anonymous_diversion_before_the_one_with_a_number() {
+    for diverted in [
+        call().add("Diversion", "<sip:anonymous@anonymous.invalid>, <sip:+16055680000@h>"),
+        call().add("Diversion", "<sip:anonymous@h>").add("Diversion", "<sip:+16055680000@h>"),
+        call().add("Diversion", "<sip:anonymous@h>").add("History-Info", "<sip:+16055680000@h>, <sip:a@h>, <sip:b@h>"),
+    ] {
+        assert_eq!(decide(&Packet::udp(diverted)).field("forwarded"), "16055680000");
+    }
 }

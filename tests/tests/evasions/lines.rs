@@ -13,6 +13,8 @@ fn folded_from() {
 #[test]
 fn header_hidden_in_a_folded_line() {
     let outcome = blocks(blocked_call().add_first("Subject", &format!("x\r\n From: <sip:{CALLER}@h>")));
+    assert_eq!(outcome.field("anomalies"), "malformed-header");
+    let outcome = blocks(blocked_call().add_first("Subject", "x\r\n that is: folded"));
     assert_eq!(outcome.field("anomalies"), "");
 }
 
@@ -63,15 +65,16 @@ fn no_blank_line_at_the_end() {
 }
 
 #[test]
-fn more_header_lines_than_are_read() {
+fn many_header_lines() {
     let many = (0..300).fold(call().without("From"), |message, _| message.add("X", "y"));
-    let outcome = has_anomaly(many.add("From", &format!("<sip:{BLOCKED}@h>")), "headers-beyond-inspected-length");
-    assert_eq!(outcome.rule.as_deref(), Some("unreadable"));
+    blocks(many.add("From", &format!("<sip:{BLOCKED}@h>")));
+    let folds = "\r\n ".repeat(300);
+    blocks(call().set("From", &format!("{folds}<sip:{BLOCKED}@h>;tag=1")));
 }
 
 #[test]
 fn headers_beyond_the_inspected_length() {
-    let long = (0..130).fold(call().without("From"), |message, _| message.add("X", &"y".repeat(70)));
+    let long = (0..230).fold(call().without("From"), |message, _| message.add("X", &"y".repeat(70)));
     let outcome = has_anomaly(long.add("From", &format!("<sip:{BLOCKED}@h>")), "headers-beyond-inspected-length");
     assert_eq!(outcome.rule.as_deref(), Some("unreadable"));
 }

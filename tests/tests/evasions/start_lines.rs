@@ -3,7 +3,7 @@
 use filter_core::reason::Reason;
 use ringfence_tests::packet::Packet;
 
-use crate::{blocked_call, blocks, call, has_anomaly, passes};
+use crate::{blocked_call, blocks, call, decide, has_anomaly, passes};
 
 #[test]
 fn line_ends_in_front_of_the_start_line() {
@@ -55,4 +55,59 @@ fn unknown_method() {
     let message = blocked_call().start_line("INVITE2 sip:+12125553456@h SIP/2.0");
     let outcome = passes(&Packet::udp(message), Reason::DefaultPass);
     assert_eq!(outcome.field("method"), "INVITE2");
+}
+
+#[test]
+fn version_with_something_after_it_or_in_it() {
+    for version in ["SIP/2.0abc", "SIP/2.0.", "SIP/2.00", "SIP/2", "SIP /2.0", "SIP/ 2.0", "SIP\t/\t2.0", "SIPS/2.0"] {
+        let outcome = blocks(blocked_call().start_line(&format!("INVITE sip:+12125553456@h {version}")));
+        assert!(outcome.field("anomalies").contains("unsupported-version"), "{version}: {outcome:?}");
+        assert_eq!(outcome.field("called"), "12125553456", "{version}");
+    }
+}
+
+#[test]
+fn version_of_another_protocol() {
+    let outcome = blocks(blocked_call().start_line("INVITE sip:+12125553456@h HTTP/1.1"));
+    assert_eq!(outcome.field("anomalies"), "unsupported-version");
+    for line in ["GET / HTTP/1.1", "NOTIFY * HTTP/1.1", "OPTIONS rtsp://h/a RTSP/1.0", "HTTP/1.1 200 OK"] {
+        assert_eq!(decide(&Packet::udp(blocked_call().start_line(line))).field("kind"), "not-sip", "{line}");
+    }
+}
+
+#[test]
+fn folded_start_line() {
+    for line in ["INVITE\r\n sip:+12125553456@h SIP/2.0", "INVITE sip:+12125553456@h\r\n\tSIP/2.0"] {
+        let outcome = blocks(blocked_call().start_line(line));
+        assert_eq!(outcome.field("anomalies"), "malformed-start-line");
+        assert_eq!(outcome.field("called"), "12125553456");
+    }
+    let outcome = blocks(blocked_call().start_line("SIP/2.0\r\n 200 OK"));
+    assert_eq!(outcome.field("anomalies"), "malformed-start-line");
+}
+
+#[test]
+fn start_line_of_many_words() {
+    let outcome = blocks(blocked_call().start_line(&format!("INVITE {}sip:+12125553456@h SIP/2.0", "x ".repeat(40))));
+    assert!(outcome.field("anomalies").contains("malformed-start-line"));
+    let outcome =
+        blocks(blocked_call().start_line(&format!("INVITE sip:+12125553456@h;x={} SIP/2.0", "a".repeat(9_000))));
+    assert_eq!(outcome.field("anomalies"), "");
+}
+
+#[test]
+fn junk_before_the_start_line() {
+    for junk in ["X\r\n", "\u{feff}", "@"] {
+        let outcome = blocks([junk.as_bytes(), &blocked_call().bytes()[..]].concat());
+        assert_eq!(outcome.field("anomalies"), "malformed-start-line", "{junk:?}");
+    }
+}
+
+#[test]
+fn status_code_that_is_none() {
+    for line in ["SIP/2.0 -200 OK", "SIP/2.0 20000 OK", "SIP/2.0x 200 OK"] {
+        let outcome = blocks(blocked_call().start_line(line));
+        assert_eq!(outcome.field("kind"), "response", "{line}");
+        assert_ne!(outcome.field("anomalies"), "", "{line}");
+    }
 }

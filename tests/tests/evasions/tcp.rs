@@ -39,7 +39,15 @@ fn message_cut_into_segments() {
     let segment = |bytes: &[u8]| Packet::tcp(bytes).from_port(42_005);
     // Streams are not reassembled here: a segment that starts mid-message passes, is counted, and is not read.
     passes(&segment(&message[40..]), Reason::MidMessage);
-    passes(&segment(&message[..20]), Reason::MidMessage);
+    // The beginning of one is noticed, wherever it is cut.
+    for end in [1, 4, 7] {
+        let outcome = decide(&segment(&message[..end]));
+        assert_eq!(outcome.rule.as_deref(), Some("unreadable"), "{outcome:?}");
+        assert_eq!(outcome.field("anomalies"), "cut-start-line");
+    }
+    let outcome = decide(&segment(&message[..20]));
+    assert_eq!(outcome.rule.as_deref(), Some("unreadable"), "{outcome:?}");
+    assert!(outcome.field("anomalies").contains("malformed-start-line"));
     // A start line and From in one segment are enough.
     blocks_packet(&segment(&message[..250]));
 }
