@@ -36,7 +36,8 @@ fn syn_in_the_middle_of_a_dropped_connection() {
 #[test]
 fn message_cut_into_segments() {
     let message = blocked_call().bytes();
-    let segment = |bytes: &[u8]| Packet::tcp(bytes).from_port(42_005);
+    // Each on a connection of its own.
+    let segment = |bytes: &[u8]| Packet::tcp(bytes).from_port(42_100 + bytes.len() as u16);
     // Streams are not reassembled here: a segment that starts mid-message passes, is counted, and is not read.
     passes(&segment(&message[40..]), Reason::MidMessage);
     // The beginning of one is noticed, wherever it is cut.
