@@ -363,11 +363,11 @@ fn number(text: &[u8], options: &NumberOptions, forms: &Forms<'_>, own: bool) ->
     let plain: Vec<u8> = body.iter().copied().filter(u8::is_ascii_digit).collect();
     let north_american = options.country_code == "1";
     let short_code = dollar && plain.len() <= usize::from(SHORT_CODE);
-    let is_e164 = body.starts_with(b"+") || options.e164 || own || short_code;
+    let is_e164 = options.e164 || own || short_code;
     let international =
         forms.national.plan.international_prefixes.iter().any(|prefix| plain.starts_with(prefix.as_bytes()));
     let with_country_code = north_american && plain.first() == Some(&b'1');
-    let is_national = !is_e164 && !international;
+    let is_national = !is_e164 && !international && !body.starts_with(b"+");
     if north_american && is_national && !with_country_code && plain.len() > 10 {
         return Err(format!(
             "{} digits: not a North American number, and without a plus its country is unknown",

@@ -250,6 +250,12 @@ fn numbers_of_other_countries_need_their_calling_code() {
     let (entries, problems) = read(&german, "030 1234567\n301234568\n0044 20 7946 0123\n+12025550100\n030*\n");
     assert_eq!(entries, ["+12025550100$", "+442079460123$", "+4930"]);
     assert!(problems.is_empty());
+    // As the engine reads them in messages.
+    let written = "49305550102\n+49 (0)30 5550103\n0049 30 5550104\n030 5550105\n305550106\n+0049305550107\n";
+    let (entries, problems) = read(&german, written);
+    let expected: Vec<String> = (2..8).map(|last| format!("+4930555010{last}$")).collect();
+    assert_eq!(entries, expected);
+    assert!(problems.is_empty());
     let e164 = Format::Numbers(NumberOptions { e164: true, ..NumberOptions::default() });
     assert_eq!(read(&e164, "442079460123\n12025550100\n").0, ["+12025550100$", "+442079460123$"]);
     let (message, _) = refused(&numbers(), b"442079460123\n");

@@ -138,15 +138,15 @@ impl Reader<'_> {
 
     /// One string or an array of them, which may be empty: then there are none.
     fn prefixes(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Values> {
-        match value.get_ref() {
-            DeValue::Array(array) if array.is_empty() => Some(Located { value: Vec::new(), span: value.span() }),
-            DeValue::Array(_) => self.values(key, value),
-            _ => {
-                let text = self.digits(key, value)?;
-                let scalar = Located { value: Scalar::String(text.value), span: text.span };
-                Some(Located { value: vec![scalar], span: value.span() })
+        if let DeValue::Array(array) = value.get_ref() {
+            if array.is_empty() {
+                return Some(Located { value: Vec::new(), span: value.span() });
             }
+            return self.values(key, value);
         }
+        let text = self.digits(key, value)?;
+        let scalar = Located { value: Scalar::String(text.value), span: text.span };
+        Some(Located { value: vec![scalar], span: value.span() })
     }
 
     fn sets(&mut self, key: &str, value: &Spanned<DeValue<'_>>, source: &mut Source) {
