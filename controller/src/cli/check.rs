@@ -199,7 +199,7 @@ impl<'a> Lists<'a> {
             match test {
                 Test::Source(found) | Test::Destination(found) => add(&mut lists.addresses, found),
                 Test::AnyIdentity(found) | Test::Number(_, found) | Test::Reputation(found, ..) => {
-                    add(&mut lists.numbers, found)
+                    add(&mut lists.numbers, found);
                 }
                 Test::Text(_, found) => add(&mut lists.patterns, found),
                 Test::Transport(_)
