@@ -47,7 +47,7 @@ fn do_not_originate_numbers_belong_to_the_country() {
     let rule = built.policy.rules.iter().find(|rule| rule.name == "do-not-originate").expect("it is there");
     assert_eq!(rule.basis.as_deref(), Some("dno"));
     let lists = rule.conditions.iter().find_map(|condition| {
-        let Test::Number(_, lists) = &condition.test else { return None };
+        let Test::AnyIdentity(lists) = &condition.test else { return None };
         Some(lists)
     });
     let entries = &lists.expect("the rule has numbers")[0].entries;

@@ -4,15 +4,15 @@
 //! reads what the policy needs, and decides.
 
 use filter_core::{
-    layout::{Dialog, Numbering, TEXTS, Text},
-    number,
+    layout::{Dialog, TEXTS, Text},
     reason::Reason,
-    scratch::{Number, NumberOf, Scratch, UriOf},
+    scratch::{Number, NumberOf, Scratch},
     text,
 };
 use filter_policy::{
     compile::compile,
     engine::{Engine, inspection},
+    model::Policy,
 };
 use proptest::{collection::vec, prelude::*, test_runner::Config};
 use ringfence_oracle::{
@@ -22,6 +22,7 @@ use ringfence_oracle::{
         self,
         message::{self, Packet},
     },
+    read::{Frame, read_frame, read_payload},
 };
 
 /// The number of policies, each with 100 packets; `RINGFENCE_CASES` overrides it.
@@ -47,7 +48,7 @@ proptest! {
             let frame = packet.frame();
             let mut reader = Engine::new(&reader_image);
             reader.decide(&frame);
-            let readings = readings(&image.config.numbering[0], packet, reader.scratch());
+            let readings = readings(identities(&policy, &frame), packet, reader.scratch());
             let expected = evaluate(&policy, &readings);
             let decision = Engine::new(&image).decide(&frame);
             // If no event is due, a rule may decide before the whole message has been read.
@@ -73,11 +74,16 @@ proptest! {
     }
 }
 
-/// The places of the caller's identities. (The generated messages have no more of them.)
-const IDENTITIES: [UriOf; 4] = [UriOf::From, UriOf::AssertedNumber, UriOf::PreferredNumber, UriOf::RemotePartyNumber];
+/// The caller's identities, as the naive reader finds them: the engine keeps only those that it needs later.
+fn identities(policy: &Policy, frame: &[u8]) -> Vec<String> {
+    match read_frame(frame, &policy.ports) {
+        Frame::Packet(packet) => read_payload(policy, &packet).numbers.identities,
+        Frame::LaterFragment(_) | Frame::Other(_) => Vec::new(),
+    }
+}
 
 /// What the engine read.
-fn readings(numbering: &Numbering, packet: &Packet, scratch: &Scratch) -> Readings {
+fn readings(identities: Vec<String>, packet: &Packet, scratch: &Scratch) -> Readings {
     let digits = |number: &Number| {
         let key = format!("{:016x}", number.key);
         let digits = key[..usize::from(number.digits).min(15)].to_owned();
@@ -110,10 +116,7 @@ fn readings(numbering: &Numbering, packet: &Packet, scratch: &Scratch) -> Readin
             asserted: number(NumberOf::Asserted),
             preferred: number(NumberOf::Preferred),
             to: number(NumberOf::To),
-            identities: IDENTITIES
-                .iter()
-                .filter_map(|&uri| digits(&number::normalise(numbering, scratch.message.uri(uri), false)))
-                .collect(),
+            identities,
         },
         calling_format: scratch.message.number(NumberOf::Calling).format,
         called_format: scratch.message.number(NumberOf::Called).format,
