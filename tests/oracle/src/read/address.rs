@@ -38,17 +38,18 @@ fn escaped(text: &[u8], at: usize, is_quoted: bool) -> usize {
 }
 
 /// Reads a value.
-pub(super) fn name_addr(value: &[u8], place: Place) -> Uri {
+pub(super) fn name_addr(value: &[u8], place: Place, is_cut: bool) -> Uri {
     let value = &value[find(value, 0, |byte| !is_blank(byte))..];
     if value.is_empty() {
         return Uri::default();
     }
-    let bare = Form { is_bracketed: false, place };
+    let bare = Form { is_bracketed: false, place, is_cut };
+    let enclosed = Form { is_bracketed: true, place, is_cut };
     if known_scheme(value).is_some() {
         // An addr-spec, unless an angle bracket comes before any quote or parameter: then this is a display name.
         let stop = find(value, 0, |byte| [b'<', b';', b'"'].contains(&byte));
         if value.get(stop) == Some(&b'<') {
-            return bracketed(value, stop, None, place);
+            return bracketed(value, stop, None, enclosed);
         }
         return uri(value, bare);
     }
@@ -63,7 +64,7 @@ pub(super) fn name_addr(value: &[u8], place: Place) -> Uri {
                 display = Some(start..at);
                 quote = None;
             }
-            (b'<', None) => return bracketed(value, at, display, place),
+            (b'<', None) => return bracketed(value, at, display, enclosed),
             _ => {}
         }
         at += 1;
@@ -79,11 +80,11 @@ pub(super) fn name_addr(value: &[u8], place: Place) -> Uri {
 }
 
 /// Reads a value whose first bracket is at `open`. `quoted` is the quoted string before it.
-fn bracketed(value: &[u8], open: usize, quoted: Option<Range<usize>>, place: Place) -> Uri {
+fn bracketed(value: &[u8], open: usize, quoted: Option<Range<usize>>, form: Form) -> Uri {
     // Of several brackets, empty ones among them, the last counts.
     let run = find(value, open, |byte| !is_blank(byte) && byte != b'<' && byte != b'>');
     let last = (open..run).rev().find(|&at| value[at] == b'<').unwrap_or(open);
-    let mut uri = uri(&value[last + 1..], Form { is_bracketed: true, place });
+    let mut uri = uri(&value[last + 1..], form);
     // An unquoted name is made of tokens.
     let is_odd = quoted.is_none() && value[..open].iter().any(|byte| b":@'".contains(byte));
     uri.is_malformed |= last != open || is_odd;
@@ -92,9 +93,8 @@ fn bracketed(value: &[u8], open: usize, quoted: Option<Range<usize>>, place: Pla
 }
 
 /// Reads a Request-URI. The version follows the value.
-pub(super) fn request_uri(value: &[u8]) -> Uri {
-    if value.first() == Some(&b'<') {
-        return bracketed(value, 0, None, Place::Request);
-    }
-    uri(value, Form { is_bracketed: false, place: Place::Request })
+pub(super) fn request_uri(value: &[u8], is_cut: bool) -> Uri {
+    let is_bracketed = value.first() == Some(&b'<');
+    let form = Form { is_bracketed, place: Place::Request, is_cut };
+    if is_bracketed { bracketed(value, 0, None, form) } else { uri(value, form) }
 }

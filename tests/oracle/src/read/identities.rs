@@ -35,7 +35,10 @@ pub(super) struct Uris {
 
 /// Reads the URIs, and sets the anomalies of any of them.
 pub(super) fn read_uris(message: &mut Message, bytes: &[u8], start: &StartLine, fields: &Fields<'_>) -> Uris {
-    let request = start.uri.clone().map(|range| request_uri(&bytes[range]));
+    // What ends with the message may continue in another packet.
+    let is_cut = |value: &[u8]| fields.body.is_none() && value.as_ptr_range().end == bytes.as_ptr_range().end;
+    let name_addr = |value: &[u8], place| name_addr(value, place, is_cut(value));
+    let request = start.uri.clone().map(|range| request_uri(&bytes[range.clone()], is_cut(&bytes[range])));
     let single = |header: Header| fields.first(header).map(|value| name_addr(value, Place::Single)).unwrap_or_default();
     let all = |header: Header| -> Vec<Uri> {
         fields.all(header).into_iter().flat_map(values).map(|value| name_addr(value, Place::List)).collect()
@@ -142,6 +145,8 @@ pub(super) fn read_identities(policy: &Policy, packet: &Packet, message: &mut Me
     message.numbers.identities = identities.filter_map(|uri| number(uri).0).collect();
 
     let forwarded = with_number(&uris.diversion).or(with_number_last(&uris.history));
+    // An emergency service is a number only where there is no other.
+    let forwarded = forwarded.or(first_present(&uris.diversion)).or(uris.history.last());
     message.numbers.forwarded = forwarded.and_then(|uri| number(uri).0);
 
     let verified = first_present(&uris.asserted).filter(|_| is_believed).unwrap_or(&uris.from);

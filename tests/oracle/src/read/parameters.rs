@@ -2,10 +2,21 @@
 
 use super::{find, is_blank};
 
-/// What follows the equals sign of each parameter with this name. Brackets and quotes before it are not looked at.
+/// What follows the equals sign of each parameter with this name. Those in quoted strings are none.
 pub(super) fn parameters<'a>(text: &'a [u8], name: &'static str) -> impl Iterator<Item = &'a [u8]> {
-    let semicolons = (0..text.len()).filter(|&at| text[at] == b';');
-    semicolons.filter_map(move |semicolon| {
+    let mut semicolons = Vec::new();
+    let mut is_quoted = false;
+    let mut at = 0;
+    while at < text.len() {
+        match text[at] {
+            b'"' => is_quoted = !is_quoted,
+            b'\\' if is_quoted => at += 1,
+            b';' if !is_quoted => semicolons.push(at),
+            _ => {}
+        }
+        at += 1;
+    }
+    semicolons.into_iter().filter_map(move |semicolon| {
         let start = find(text, semicolon + 1, |byte| !is_blank(byte));
         let end = start + name.len();
         text.get(start..end).filter(|found| found.eq_ignore_ascii_case(name.as_bytes()))?;

@@ -30,7 +30,7 @@ const METHODS: [(&[u8], Method); 14] = [
 /// A start line that has been read. The positions are those in the message.
 pub(super) struct StartLine {
     pub(super) kind: Kind,
-    /// The method, or the status code (maybe empty).
+    /// The method, or the status code.
     pub(super) word: Range<usize>,
     /// From the first byte of the Request-URI to the version.
     pub(super) uri: Option<Range<usize>>,
@@ -107,7 +107,7 @@ fn read_words(line: &[u8], may_be_cut: bool) -> Option<StartLine> {
     if let Some(&mark) = marks.first()
         && mark < method_end
     {
-        return Some(status_line(line, mark));
+        return status_line(line, mark);
     }
     let uri = find(line, method_end, |byte| !is_blank(byte));
     if uri == line.len() {
@@ -183,13 +183,18 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
 }
 
-fn status_line(line: &[u8], mark: usize) -> StartLine {
+/// Reads a status line, if the version is one and a number may follow it: `SIP/2.0/UDP 192.0.2.1` is part of a Via.
+fn status_line(line: &[u8], mark: usize) -> Option<StartLine> {
     let slash = find(line, mark, |byte| byte == b'/');
     let version = find(line, slash + 1, |byte| !is_blank(byte));
     let version_end = find(line, version, is_blank);
     let code = find(line, version_end, |byte| !is_blank(byte));
     let code_end = find(line, code, is_blank);
     let written = &line[code..code_end];
+    let unsigned = written.strip_prefix(b"-").or(written.strip_prefix(b"+")).unwrap_or(written);
+    if line[slash + 1..version_end].contains(&b'/') || !unsigned.first().is_some_and(u8::is_ascii_digit) {
+        return None;
+    }
     let well_formed = mark == 0
         && slash == 3
         && version == 4
@@ -203,7 +208,7 @@ fn status_line(line: &[u8], mark: usize) -> StartLine {
     if !line[mark..version_end].eq_ignore_ascii_case(b"SIP/2.0") {
         anomalies |= anomaly::UNSUPPORTED_VERSION;
     }
-    StartLine { kind: Kind::Response, word: code..code_end, uri: None, version: mark, anomalies }
+    Some(StartLine { kind: Kind::Response, word: code..code_end, uri: None, version: mark, anomalies })
 }
 
 /// Method names are case-sensitive, but servers are not: `invite` starts a call.

@@ -41,6 +41,8 @@ pub(super) struct Form {
     /// An angle bracket opens the URI, and one must close it.
     pub(super) is_bracketed: bool,
     pub(super) place: Place,
+    /// What follows may be in another packet.
+    pub(super) is_cut: bool,
 }
 
 impl Form {
@@ -86,12 +88,12 @@ pub(super) fn uri(text: &[u8], form: Form) -> Uri {
     let mut read = Uri { is_present: true, ..Uri::default() };
     let mut start = find(text, 0, |byte| !is_blank(byte));
     // What was taken for the URI was a name: `'a<b' <sip:user@host>`.
-    while let Some(bracket) = bracket_in_name(&text[start..], form) {
+    while let Some(bracket) = bracket_in_name(&text[start..]) {
         read.is_malformed = true;
         start = find(text, start + bracket + 1, |byte| !is_blank(byte));
     }
     let text = &text[start..];
-    let Some((scheme, at, has_slashes)) = scheme(&mut read, text, form) else {
+    let Some((scheme, at, has_slashes)) = scheme(&mut read, text) else {
         // Neither a scheme nor a user part.
         let end = host_end(text, 0, form);
         check_end(&mut read, text, 0, end, form);
@@ -131,23 +133,23 @@ pub(super) fn uri(text: &[u8], form: Form) -> Uri {
 }
 
 /// What ends a scheme, or a user part without one.
-fn scheme_end(text: &[u8], form: Form) -> usize {
-    find(text, 0, |byte| b":@;><\"\r\n".contains(&byte) || (form.is_bare() && byte == b','))
+fn scheme_end(text: &[u8]) -> usize {
+    find(text, 0, |byte| b":@;><\"".contains(&byte))
 }
 
 /// The position of an angle bracket where the scheme should be.
-fn bracket_in_name(text: &[u8], form: Form) -> Option<usize> {
-    let stop = scheme_end(text, form);
+fn bracket_in_name(text: &[u8]) -> Option<usize> {
+    let stop = scheme_end(text);
     (text.get(stop) == Some(&b'<')).then_some(stop)
 }
 
 /// The scheme, where what follows it begins, and whether it is after slashes. None if there is neither a scheme nor a user
 /// part.
-fn scheme(read: &mut Uri, text: &[u8], form: Form) -> Option<(Scheme, usize, bool)> {
+fn scheme(read: &mut Uri, text: &[u8]) -> Option<(Scheme, usize, bool)> {
     let (mut scheme, mut at) = if let Some(known) = known_scheme(text) {
         (if known == b"tel:" { Scheme::Tel } else { Scheme::Sip }, known.len())
     } else {
-        let stop = scheme_end(text, form);
+        let stop = scheme_end(text);
         let name = &text[..stop];
         match text.get(stop) {
             Some(b':') => {
@@ -174,11 +176,16 @@ fn scheme(read: &mut Uri, text: &[u8], form: Form) -> Option<(Scheme, usize, boo
     Some((scheme, at, has_slashes))
 }
 
+/// The end of the text without the white space after it.
+fn trimmed_end(text: &[u8]) -> usize {
+    text.iter().rposition(|&byte| !is_blank(byte)).map_or(0, |last| last + 1)
+}
+
 /// RFC 3966 section 3.
 fn tel(read: &mut Uri, rest: &[u8]) -> Parts {
     let stop = find(rest, 0, |byte| b";>?,@:#/\r\n".contains(&byte));
     read.is_malformed |= matches!(rest.get(stop), Some(b'@' | b':' | b'#' | b'/'));
-    let end = rest[..stop].iter().rposition(|&byte| !is_blank(byte)).map_or(0, |last| last + 1);
+    let end = trimmed_end(&rest[..stop]);
     Parts { user: Some(User { start: 0, end, number_end: end, info_end: end }), host: end }
 }
 
@@ -247,7 +254,8 @@ fn check_end(read: &mut Uri, text: &[u8], from: usize, end: usize, form: Form) {
     let mut close = end;
     if form.is_bracketed {
         close = find(text, from, |byte| byte == b'>');
-        read.is_malformed |= close == text.len() || text[from..close].iter().any(|&byte| is_blank(byte));
+        read.is_malformed |= close == text.len() && !form.is_cut;
+        read.is_malformed |= text[from..close].iter().any(|&byte| is_blank(byte));
     } else if text.get(end).is_some_and(|&byte| is_blank(byte)) {
         let next = visible(end);
         read.is_malformed |= next.is_some_and(|byte| !form.is_bare() || !b";,".contains(&byte));
@@ -260,8 +268,7 @@ fn check_end(read: &mut Uri, text: &[u8], from: usize, end: usize, form: Form) {
         read.is_malformed |= is_single && next == Some(b',');
     }
     read.is_malformed |= form.is_bare() && is_single && text.get(end) == Some(&b',');
-    let is_closed = form.is_bracketed && close < text.len();
-    read.after = text[if is_closed { close + 1 } else { 0 }..].to_vec();
+    read.after = text[close..].to_vec();
 }
 
 /// The words that providers send in place of a withheld number.
@@ -316,9 +323,11 @@ fn digits(user: &[u8]) -> Option<Digits> {
 /// A local number's global context (RFC 3966 section 5.1.5) makes it a global number.
 fn join_context(read: &mut Uri) {
     let Some(number) = read.number.as_mut().filter(|number| !number.plus && number.digits.len() > 3) else { return };
-    let context = read.parameters.split(|&byte| byte == b';').skip(1).find_map(|parameter| {
-        const NAME: &[u8] = b"phone-context=";
-        let value = parameter.get(NAME.len()..).filter(|_| parameter[..NAME.len()].eq_ignore_ascii_case(NAME))?;
+    const NAME: &[u8] = b"phone-context=";
+    let mut values = read.parameters.split(|&byte| byte == b';').skip(1).filter_map(|parameter| {
+        parameter.get(NAME.len()..).filter(|_| parameter[..NAME.len()].eq_ignore_ascii_case(NAME))
+    });
+    let context = values.next().and_then(|value| {
         let value = &value[..find(value, 0, |byte| b"@:?>,".contains(&byte) || is_blank(byte))];
         let context = value.strip_prefix(b"+")?;
         if !context.iter().all(|byte| byte.is_ascii_digit() || b"-.()".contains(byte)) {

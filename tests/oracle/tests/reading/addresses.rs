@@ -3,7 +3,7 @@
 use filter_core::{layout::Text, scratch::UriOf};
 use ringfence_tests::message::Message;
 
-use crate::{from, message, number, start};
+use crate::{from, message, number, start, udp};
 
 const MALFORMED: &[&str] = &["malformed-uri"];
 
@@ -48,6 +48,14 @@ fn the_closing_bracket() {
     reads("<sip:12@h> \"x\"", "12", MALFORMED);
     reads("<sip:12@h> <sip:13@h>", "12", MALFORMED);
     reads("sip:12@h> x", "12", MALFORMED);
+    // It may be in another packet.
+    for (end, anomalies) in [
+        ("", &["headers-beyond-inspected-length"][..]),
+        ("\r\nX:", &["headers-beyond-inspected-length", "malformed-uri"]),
+        ("\r\n\r\n", &["missing-header", "malformed-uri"]),
+    ] {
+        udp(format!("INVITE sip:1@h SIP/2.0\r\nFrom: <sip:12@h{end}")).has(anomalies);
+    }
 }
 
 #[test]

@@ -158,6 +158,8 @@ fn the_forwarding_number_is_the_first_one() {
         (&[last], ""),
         (&[first, ("History-Info", "<sip:alice@h>"), last], "12025551202"),
         (&[nobody], ""),
+        (&[("Diversion", "<urn:service:sos>")], "aa"),
+        (&[("Diversion", "<urn:service:sos>, <sip:+12025551204@h>")], "12025551204"),
     ] {
         assert_eq!(number(&message(call(headers)).has(&[]).0.numbers.forwarded), forwarded, "{headers:?}");
     }
@@ -227,12 +229,18 @@ fn the_tag_of_to() {
         "sip:1@h;tag=x",
         "tel:1;tag=x",
         "sip:h;tag=a@b",
+        "sip:1;x=y@h;tag=x",
+        "<sip:1@h>;x=\"a\\\";\";tag=x",
     ] {
         assert!(tag(to), "{to:?}");
     }
     for to in [
         "<sip:1@h>",
         "<sip:1@h;tag=x>",
+        "<sip:1@h;tag=x",
+        "<sip:1@h>;x=\"a;tag=x\"",
+        "<sip:1@h>;x=\"a\\\";tag=x\"",
+        "sip:1;tag=x@h",
         "\";tag=x\" <sip:1@h>",
         "<sip:1@h>;tag",
         "<sip:1@h>;tag=",

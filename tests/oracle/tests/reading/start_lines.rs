@@ -134,8 +134,8 @@ fn status_lines() {
         ("SIP/2.0\t200 OK", "200", &[MALFORMED]),
         ("SIP/2.0 20000 OK", "20000", &[MALFORMED]),
         ("SIP/2.0 -200 OK", "-200", &[MALFORMED]),
-        ("SIP/2.0 OK", "OK", &[MALFORMED]),
-        ("SIP/2.0", "", &[MALFORMED]),
+        ("SIP/2.0 +2", "+2", &[MALFORMED]),
+        ("SIP/2.0 2/x", "2/x", &[MALFORMED]),
         ("SIP/2.0\r\n 200 OK", "200", &[MALFORMED]),
         ("SIP/2.0abc 200 OK", "200", &[UNSUPPORTED]),
         ("SIP/3.0 200 OK", "200", &[UNSUPPORTED]),
@@ -143,11 +143,24 @@ fn status_lines() {
         ("SIP/ 2.0 200 OK", "200", &[MALFORMED, UNSUPPORTED]),
         ("xSIP/2.0 200 OK", "200", &[MALFORMED]),
         ("\u{feff}SIP/2.0 200 OK", "200", &[MALFORMED]),
-        ("SIP/", "", &[MALFORMED, UNSUPPORTED]),
+        ("SIP/x 1", "1", &[MALFORMED, UNSUPPORTED]),
     ] {
         let reading = start(line).has(anomalies);
         assert_eq!((reading.kind(), reading.method().as_str()), ("response", code), "{line:?}");
         assert_eq!(reading.user(UriOf::From), "+14155552671");
+    }
+    // No code, or part of a Via.
+    for line in [
+        "SIP/2.0",
+        "SIP/",
+        "SIP/2.0 OK",
+        "SIP/2.0 -",
+        "SIP/2.0 -x",
+        "SIP/2.0/UDP 192.0.2.1",
+        "SIP/ 2.0/UDP 1",
+        "xSIP/ sip:1@h SIP/2.0",
+    ] {
+        is_not_sip(&start(line));
     }
 }
 
@@ -193,13 +206,23 @@ fn a_start_line_longer_than_what_is_inspected_is_a_message() {
 
 #[test]
 fn a_segment_cut_within_its_first_word() {
-    for payload in ["S", "SI", "SIP", "I", "INV", "INVITE", "INVITE ", "subs", "SUBSCRIBE ", "m", "\r\n\r\nINV", " m"] {
+    for payload in [
+        "S",
+        "SI",
+        "SIP/2.0",
+        "sip/2.0 ",
+        "I",
+        "INV",
+        "INVITE",
+        "INVITE ",
+        "subs",
+        "SUBSCRIBE ",
+        "m",
+        "\r\n\r\nINV",
+        " m",
+    ] {
         assert_eq!(tcp(payload).has(&[NOT_SIP, "cut-start-line"]).kind(), "not-sip", "{payload}");
         is_not_sip(&udp(payload));
-    }
-    // The slash makes it a status line.
-    for payload in ["SIP/", "SIP/2.0", "SIP/2.0 "] {
-        assert_eq!(tcp(payload).kind(), "response", "{payload}");
     }
     for payload in ["X", "INVITE s", "INVITE  ", "SUBSCRIBE  ", "INVIT\r\n", "SIP "] {
         is_not_sip(&tcp(payload));

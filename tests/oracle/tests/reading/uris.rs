@@ -57,8 +57,8 @@ fn no_scheme() {
     calls("12@h", "12", &[]);
     // The user part comes after the colon: this is a scheme.
     reads("12:34@h", "34", "34", &[]);
-    // A list's next value is no user part.
-    assert_eq!(from("alice, 12@h").has(MALFORMED).user(UriOf::From), "");
+    assert_eq!(from("alice, 12@h").has(MALFORMED).user(UriOf::From), "alice, 12");
+    reads("12\r\n 34@h", "12", "12", MALFORMED);
 }
 
 #[test]
@@ -82,6 +82,7 @@ fn urns() {
 fn a_scheme_with_blanks_or_escapes() {
     reads("sip :12@h", "12", "12", MALFORMED);
     reads("sip\t :12@h", "12", "12", MALFORMED);
+    reads("sip\r\n :12@h", "12", "12", MALFORMED);
     reads("%73ip:12@h", "12", "12", MALFORMED);
     reads("im :12@h", "12", "12", MALFORMED);
     reads("urn :service:sos@h", "service", "", MALFORMED);
@@ -241,8 +242,9 @@ fn local_numbers_with_a_global_context() {
         ("sip:5550100;phone-context=+1202@h;user=phone", "12025550100"),
         ("sip:5550100@h;phone-context=+1202", "12025550100"),
         ("sip:5550100;phone-context=+1202:pw@h", "12025550100"),
-        // The first with a number counts.
-        ("tel:5550100;phone-context=example.com;phone-context=+1202;phone-context=+1303", "12025550100"),
+        // The first counts.
+        ("tel:5550100;phone-context=+1202;phone-context=+1303", "12025550100"),
+        ("tel:5550100;phone-context=example.com;phone-context=+1202", "5550100"),
         ("tel:5550100;phone-context=example.com", "5550100"),
         ("tel:5550100;phone-context=1202", "5550100"),
         ("tel:5550100;phone-context=+", "5550100"),
