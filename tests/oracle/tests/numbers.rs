@@ -25,13 +25,6 @@ fn number(numbers: &[Option<Digits>], of: NumberOf) -> Option<Digits> {
     numbers[of.index()].clone()
 }
 
-/// A user part of digits: how URIs are taken apart is another matter.
-fn user(random: &mut Random) -> String {
-    let user = generate::user(random);
-    let is_plain = |byte: u8| byte.is_ascii_digit() || b"+-.".contains(&byte);
-    if !user.is_empty() && user.len() < 200 && user.bytes().all(is_plain) { user } else { "0".to_owned() }
-}
-
 #[test]
 fn both_readers_bring_numbers_into_the_same_form() {
     let seed = number_of("RINGFENCE_SEED", 1);
@@ -48,7 +41,7 @@ fn both_readers_bring_numbers_into_the_same_form() {
         assert!(image.config.needs & need::INSPECT != 0);
         let mut engine = Engine::new(&image);
         for _ in 0..40 {
-            let (called, calling) = (user(&mut random), user(&mut random));
+            let (called, calling) = (generate::dialled(&mut random), generate::dialled(&mut random));
             let source: IpAddr = random.pick(&SOURCES).parse().expect("an address");
             let text = format!("INVITE sip:{called}@h SIP/2.0\r\nFrom: <sip:{calling}@h>;tag=1\r\n\r\n");
             let frame = datagram(&Endpoints::from_source(source, 5060), text.as_bytes());

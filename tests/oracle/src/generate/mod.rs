@@ -17,5 +17,5 @@ pub use payload::{message, payload};
 pub use policy::{origin, pattern_list, policy};
 pub use random::Random;
 pub use readings::{address, number, readings};
-pub use sip::{name_addr, user};
+pub use sip::{dialled, name_addr, user};
 pub use stock::{ADDRESSES, NUMBERS, PATTERNS, PORTS, TEXT_SCOPES, VALUES};

@@ -122,7 +122,7 @@ fn plan(random: &mut Random) -> NumberingPlan {
         international_prefixes: several(random, &["00", "000", "011", "0011", "810", "900", "119"]),
         national_prefix: national.to_owned(),
         outside_prefix: random.pick(&["", "", "9", "0", "88"]).to_owned(),
-        strip: Vec::new(),
+        strip: several(random, &["1111#", "*", "#", "11", "888", "2", "00", "9,"]),
         bare_national: random.chance(30),
     }
 }

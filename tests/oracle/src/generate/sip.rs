@@ -291,11 +291,7 @@ pub fn user(random: &mut Random) -> String {
     if random.chance(15) {
         return random.pick(OTHERS).to_string();
     }
-    let mut number = digits(random);
-    if random.chance(20) {
-        let at = random.below(number.len() + 1);
-        number.insert_str(at, random.pick(&["-", ".", "(", ")", "%2D", "%31", "%2b", "%20", "+", "%", "x", "%3"]));
-    }
+    let mut number = dialled(random);
     if random.chance(10) {
         let at = random.below(number.len() + 1);
         number.insert_str(
@@ -321,6 +317,23 @@ pub fn user(random: &mut Random) -> String {
         if random.chance(30) {
             number += &format!(";verstat={}", random.pick(VERSTATS));
         }
+    }
+    number
+}
+
+/// A number as people and systems write it: with technical prefixes, separators, and what may be mistaken for them.
+pub fn dialled(random: &mut Random) -> String {
+    const SEPARATORS: &[&str] =
+        &["-", ".", "(", ")", "%2D", "%31", "%2b", "%20", "+", "%", "x", "%3", "(0)", "%280)", "(0", "#", "*", ","];
+    let mut number = digits(random);
+    if random.chance(10) {
+        number.insert_str(0, random.pick(&["1111#", "1111%23", "#", "*", "*9", "9", "9,", "88", "11", "+00"]));
+    }
+    if random.chance(20) {
+        // Often after the country code.
+        let places = if random.chance(50) { 4 } else { number.len() };
+        let at = random.below(number.len().min(places) + 1);
+        number.insert_str(at, random.pick(SEPARATORS));
     }
     number
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use filter_policy::model::NumberingPlan;
+
 use super::{
     find, is_blank,
     uri::{Form, Place, Uri, known_scheme, uri},
@@ -38,13 +40,13 @@ fn escaped(text: &[u8], at: usize, is_quoted: bool) -> usize {
 }
 
 /// Reads a value.
-pub(super) fn name_addr(value: &[u8], place: Place, is_cut: bool) -> Uri {
+pub(super) fn name_addr(value: &[u8], place: Place, is_cut: bool, plan: &NumberingPlan) -> Uri {
     let value = &value[find(value, 0, |byte| !is_blank(byte))..];
     if value.is_empty() {
         return Uri::default();
     }
-    let bare = Form { is_bracketed: false, place, is_cut };
-    let enclosed = Form { is_bracketed: true, place, is_cut };
+    let bare = Form { is_bracketed: false, place, is_cut, plan };
+    let enclosed = Form { is_bracketed: true, place, is_cut, plan };
     if known_scheme(value).is_some() {
         // An addr-spec, unless an angle bracket comes before any quote or parameter: then this is a display name.
         let stop = find(value, 0, |byte| [b'<', b';', b'"'].contains(&byte));
@@ -80,7 +82,7 @@ pub(super) fn name_addr(value: &[u8], place: Place, is_cut: bool) -> Uri {
 }
 
 /// Reads a value whose first bracket is at `open`. `quoted` is the quoted string before it.
-fn bracketed(value: &[u8], open: usize, quoted: Option<Range<usize>>, form: Form) -> Uri {
+fn bracketed(value: &[u8], open: usize, quoted: Option<Range<usize>>, form: Form<'_>) -> Uri {
     // Of several brackets, empty ones among them, the last counts.
     let run = find(value, open, |byte| !is_blank(byte) && byte != b'<' && byte != b'>');
     let last = (open..run).rev().find(|&at| value[at] == b'<').unwrap_or(open);
@@ -93,8 +95,8 @@ fn bracketed(value: &[u8], open: usize, quoted: Option<Range<usize>>, form: Form
 }
 
 /// Reads a Request-URI. The version follows the value.
-pub(super) fn request_uri(value: &[u8], is_cut: bool) -> Uri {
+pub(super) fn request_uri(value: &[u8], is_cut: bool, plan: &NumberingPlan) -> Uri {
     let is_bracketed = value.first() == Some(&b'<');
-    let form = Form { is_bracketed, place: Place::Request, is_cut };
+    let form = Form { is_bracketed, place: Place::Request, is_cut, plan };
     if is_bracketed { bracketed(value, 0, None, form) } else { uri(value, form) }
 }

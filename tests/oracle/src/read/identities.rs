@@ -4,7 +4,7 @@ use filter_core::{
     layout::{Method, NumberFormat, Verstat, anomaly, privacy},
     scratch::{Header, Kind, UriOf},
 };
-use filter_policy::model::Policy;
+use filter_policy::model::{NumberingPlan, Policy};
 
 use super::{
     address::{name_addr, request_uri, values},
@@ -34,11 +34,17 @@ pub(super) struct Uris {
 }
 
 /// Reads the URIs, and sets the anomalies of any of them.
-pub(super) fn read_uris(message: &mut Message, bytes: &[u8], start: &StartLine, fields: &Fields<'_>) -> Uris {
+pub(super) fn read_uris(
+    message: &mut Message,
+    bytes: &[u8],
+    start: &StartLine,
+    fields: &Fields<'_>,
+    plan: &NumberingPlan,
+) -> Uris {
     // What ends with the message may continue in another packet.
     let is_cut = |value: &[u8]| fields.body.is_none() && value.as_ptr_range().end == bytes.as_ptr_range().end;
-    let name_addr = |value: &[u8], place| name_addr(value, place, is_cut(value));
-    let request = start.uri.clone().map(|range| request_uri(&bytes[range.clone()], is_cut(&bytes[range])));
+    let name_addr = |value: &[u8], place| name_addr(value, place, is_cut(value), plan);
+    let request = start.uri.clone().map(|range| request_uri(&bytes[range.clone()], is_cut(&bytes[range]), plan));
     let single = |header: Header| fields.first(header).map(|value| name_addr(value, Place::Single)).unwrap_or_default();
     let all = |header: Header| -> Vec<Uri> {
         fields.all(header).into_iter().flat_map(values).map(|value| name_addr(value, Place::List)).collect()

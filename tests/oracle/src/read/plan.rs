@@ -31,6 +31,13 @@ fn longest<'a>(prefixes: &'a [String], number: &str) -> Option<&'a str> {
     prefixes.iter().filter(fits).max_by_key(|prefix| prefix.len()).map(String::as_str)
 }
 
+/// The digits without their technical prefix. None if symbols remain.
+pub(super) fn without_technical_prefix(plan: &NumberingPlan, plus: bool, digits: &str) -> Option<String> {
+    let prefix = longest(&plan.strip, digits).filter(|_| !plus && digits.len() <= 32);
+    let digits = &digits[prefix.map_or(0, str::len)..];
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.to_owned())
+}
+
 /// E.164 digits, or a short code. E.164 numbers of six digits or fewer begin with a plus. `dialled` is true for the called number.
 pub(super) fn normal_form(plan: &NumberingPlan, number: &Digits, dialled: bool) -> String {
     let mut digits = number.digits.clone();

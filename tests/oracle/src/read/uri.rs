@@ -1,6 +1,8 @@
 //! URIs: their parts, and the digits of a user part.
 
-use super::{find, is_blank, is_line_end};
+use filter_policy::model::NumberingPlan;
+
+use super::{find, is_blank, is_line_end, plan::without_technical_prefix};
 
 /// The parts of a URI.
 #[derive(Clone, Debug, Default)]
@@ -37,15 +39,17 @@ pub(super) enum Place {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Form {
+pub(super) struct Form<'a> {
     /// An angle bracket opens the URI, and one must close it.
     pub(super) is_bracketed: bool,
     pub(super) place: Place,
     /// What follows may be in another packet.
     pub(super) is_cut: bool,
+    /// The numbering plan of the sender.
+    pub(super) plan: &'a NumberingPlan,
 }
 
-impl Form {
+impl Form<'_> {
     /// True in a header field without brackets: the URI ends at a semicolon or a comma.
     fn is_bare(self) -> bool {
         !self.is_bracketed && self.place != Place::Request
@@ -84,7 +88,7 @@ struct User {
 }
 
 /// Reads the URI at the start of `text`, which runs to the end of the header field, or of the value in a start line.
-pub(super) fn uri(text: &[u8], form: Form) -> Uri {
+pub(super) fn uri(text: &[u8], form: Form<'_>) -> Uri {
     let mut read = Uri { is_present: true, ..Uri::default() };
     let mut start = find(text, 0, |byte| !is_blank(byte));
     // What was taken for the URI was a name: `'a<b' <sip:user@host>`.
@@ -121,7 +125,7 @@ pub(super) fn uri(text: &[u8], form: Form) -> Uri {
     if let Some(user) = parts.user {
         let number = &rest[user.start..user.number_end];
         read.user = rest[user.start..user.end].to_vec();
-        read.number = digits(number).filter(|_| !read.is_urn);
+        read.number = digits(number, form.plan).filter(|_| !read.is_urn);
         read.is_anonymous |= is_anonymous(number);
         read.is_malformed |= has_bad_escape(&read.user);
         let info = &rest[user.start..user.info_end];
@@ -197,7 +201,7 @@ fn opaque(rest: &[u8]) -> Parts {
 }
 
 /// `userinfo` (RFC 3261 section 25.1), as far as servers go to find one.
-fn user_info(read: &mut Uri, rest: &[u8], form: Form) -> Parts {
+fn user_info(read: &mut Uri, rest: &[u8], form: Form<'_>) -> Parts {
     let mut start = 0;
     let mut skipped = 0;
     loop {
@@ -228,8 +232,9 @@ fn user_info(read: &mut Uri, rest: &[u8], form: Form) -> Parts {
             _ => None,
         };
         // In a bare addr-spec, a header parameter may contain an @. After a number, though, they are user parameters.
-        let are_header_parameters =
-            form.is_bare() && rest.get(number_end) == Some(&b';') && digits(&rest[start..number_end]).is_none();
+        let are_header_parameters = form.is_bare()
+            && rest.get(number_end) == Some(&b';')
+            && digits(&rest[start..number_end], form.plan).is_none();
         let Some(host) = host.filter(|_| !are_header_parameters) else { return Parts { user: None, host: start } };
         read.is_malformed |= rest[info_end] != b'@';
         return Parts { user: Some(User { start, end, number_end, info_end }), host };
@@ -243,12 +248,12 @@ fn next_at(rest: &[u8], from: usize) -> Option<usize> {
 }
 
 /// Where the host part ends that begins at `from`.
-fn host_end(text: &[u8], from: usize, form: Form) -> usize {
+fn host_end(text: &[u8], from: usize, form: Form<'_>) -> usize {
     find(text, from, |byte| byte == b'>' || is_blank(byte) || (form.is_bare() && (byte == b';' || byte == b',')))
 }
 
 /// Checks the host part, from `from` to `end`, and what follows it.
-fn check_end(read: &mut Uri, text: &[u8], from: usize, end: usize, form: Form) {
+fn check_end(read: &mut Uri, text: &[u8], from: usize, end: usize, form: Form<'_>) {
     let visible = |from: usize| text.get(find(text, from, |byte| !is_blank(byte))).copied();
     let is_single = form.place != Place::List;
     let mut close = end;
@@ -304,20 +309,31 @@ fn characters(user: &[u8]) -> Vec<Option<u8>> {
 }
 
 /// The number in a user part: digits and visual separators (RFC 3966 section 3), either of them %-escaped, with an optional
-/// plus before the first digit. A `%` that escapes nothing separates too: servers keep it, or leave it out.
-fn digits(user: &[u8]) -> Option<Digits> {
-    let mut number = Digits { plus: false, digits: String::new() };
-    for character in characters(user) {
-        let Some(byte) = character else { continue };
-        match byte {
-            digit @ b'0'..=b'9' => number.digits.push(char::from(digit)),
+/// plus before the first digit, and with `*`, `#` and `,` only in a technical prefix, which is taken off. A `%` that escapes
+/// nothing separates too: servers keep it, or leave it out.
+fn digits(user: &[u8], plan: &NumberingPlan) -> Option<Digits> {
+    let characters: Vec<u8> = characters(user).into_iter().map(Option::unwrap_or_default).collect();
+    let mut plus = false;
+    let mut digits = String::new();
+    let mut at = 0;
+    while at < characters.len() {
+        // The national prefix after a country code is not dialled from abroad. An Italian number's 0 is.
+        if plus && (1..=3).contains(&digits.len()) && digits != "39" && characters[at..].starts_with(b"(0)") {
+            at += 3;
+            continue;
+        }
+        match characters[at] {
+            digit @ b'0'..=b'9' => digits.push(char::from(digit)),
+            symbol @ (b'*' | b'#' | b',') if digits.len() < 32 => digits.push(char::from(symbol)),
             b'-' | b'.' | b'(' | b')' => {}
             byte if is_blank(byte) => {}
-            b'+' if number.digits.is_empty() && !number.plus => number.plus = true,
+            b'+' if digits.is_empty() && !plus => plus = true,
             _ => return None,
         }
+        at += 1;
     }
-    (!number.digits.is_empty()).then_some(number)
+    let digits = without_technical_prefix(plan, plus, &digits)?;
+    (!digits.is_empty()).then_some(Digits { plus, digits })
 }
 
 /// A local number's global context (RFC 3966 section 5.1.5) makes it a global number.

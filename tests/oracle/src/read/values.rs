@@ -15,6 +15,7 @@ use super::{
     is_blank, is_line_end, lines,
     message::Message,
     parameters::{self, parameters},
+    plan::plan_of,
     start_line::StartLine,
     words,
 };
@@ -35,7 +36,7 @@ pub(super) fn read_fields(
     }
     read_passports(packet, message, &fields, bytes);
     read_privacy(message, &fields);
-    let uris = read_uris(message, bytes, start_line, &fields);
+    let uris = read_uris(message, bytes, start_line, &fields, plan_of(policy, packet.source));
     read_identities(policy, packet, message, &uris);
     // An empty tag makes no dialog.
     message.to_tag = parameters(&uris.to.after, "tag").any(|tag| tag.first().is_some_and(|byte| !b";,".contains(byte)));
