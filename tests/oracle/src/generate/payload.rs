@@ -265,6 +265,7 @@ const METHODS: &[&str] = &[
     "FOO",
     "invite",
     "Message",
+    "PRACK",
     "PRACKS",
     "INV/ITE",
     "INVITE/",
