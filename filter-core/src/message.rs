@@ -222,14 +222,13 @@ fn begin_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) -> bool {
 fn end_headers(s: &mut Scratch, line: u32, word: u64) {
     let is_crlf = word as u16 == u16::from_le_bytes(*b"\r\n");
     s.message.body = line + if is_crlf { 2 } else { 1 };
-    if !is_crlf {
-        if word as u8 == b'\r' {
-            if line + 1 < s.message.length {
-                s.message.anomalies |= anomaly::CONTROL_CHARACTER;
-            }
-        } else if s.byte(line.wrapping_sub(2)) == b'\r' {
-            s.message.anomalies |= anomaly::MALFORMED_HEADER;
+    if !is_crlf && word as u8 == b'\r' {
+        if line + 1 < s.message.length {
+            s.message.anomalies |= anomaly::CONTROL_CHARACTER;
         }
+    } else if (s.byte(line.wrapping_sub(2)) == b'\r') != is_crlf {
+        // This line ends in one way, and the line before in another.
+        s.message.anomalies |= anomaly::MALFORMED_HEADER;
     }
 }
 

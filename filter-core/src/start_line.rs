@@ -77,6 +77,7 @@ impl Function for ReadStartLine {
         for _ in 0..host.bound(MAX_START_LINES) {
             let end = line_end(host, s, start);
             read_line(host, s, start, end);
+            s.cursors.register = end;
             if s.message.kind != Kind::NotSip || s.packet.transport != Transport::Udp || end == s.message.length {
                 break;
             }
@@ -84,7 +85,23 @@ impl Function for ReadStartLine {
             s.message.anomalies |= anomaly::MALFORMED_START_LINE;
             start = skip_blank(host, s, end, s.message.length);
         }
+        if s.message.kind == Kind::NotSip && s.packet.transport != Transport::Udp {
+            read_after_junk(host, s);
+        }
         0
+    }
+}
+
+/// Reads a request line to the letter in a segment's second line. oSIP and belle-sip skip a line of junk at the beginning of a stream,
+/// too; but a segment can begin anywhere, so nothing less than that is taken for a start line.
+#[inline(always)]
+fn read_after_junk<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let line = s.cursors.register;
+    if line < s.message.length {
+        let start = skip_blank(host, s, line, s.message.length);
+        if read_common(host, s, start) {
+            s.message.anomalies |= anomaly::MALFORMED_START_LINE;
+        }
     }
 }
 
@@ -115,7 +132,9 @@ impl<'m, H: Host<'m>> Step for Folds<'_, H> {
             return true;
         }
         let next = after_line_end(self.host, s, end);
-        if next >= s.message.length || !is_folded(s.byte(next)) {
+        // oSIP reads on over a carriage return alone.
+        let is_line_end = s.byte(next.wrapping_sub(1)) == b'\n';
+        if next >= s.message.length || is_line_end && !is_folded(s.byte(next)) {
             return true;
         }
         s.cursors.register = next;
@@ -135,6 +154,9 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
     let mark = find_mark(host, s, start, end);
     if mark < method_end {
         read_status_line(host, s, start, mark, end);
+        if s.message.kind == Kind::NotSip && !is_ended {
+            note_cut(s, start);
+        }
         return;
     }
     if uri >= end {
@@ -154,12 +176,16 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
     } else if is_other_protocol(host, s, uri, uri_end, third, end) {
         s.message.anomalies |= anomaly::UNSUPPORTED_VERSION;
         third
-    } else if !is_ended && is_cut(s) && method != Method::Other && has_scheme(s, uri) {
+    } else if !is_ended && is_cut(s) && method != Method::Other {
+        if !has_scheme(s, uri) {
+            // Not before a second word: that is text.
+            if uri_end >= end {
+                s.message.anomalies |= anomaly::CUT_START_LINE;
+            }
+            return;
+        }
         end
     } else {
-        if !is_ended {
-            note_cut(s, start);
-        }
         return;
     };
     let version_end = find::<Blank, H>(host, s, version, end);
@@ -281,7 +307,7 @@ impl<'m, H: Host<'m>> Step for Marks<'_, H> {
         }
         let mark = at + first(marks);
         s.cursors.register = mark;
-        let slash = skip_blank(host, s, mark + 3, end);
+        let slash = slash_after(host, s, mark, end);
         if slash < end && s.byte(slash) == b'/' {
             return true;
         }
@@ -290,37 +316,50 @@ impl<'m, H: Host<'m>> Step for Marks<'_, H> {
     }
 }
 
+/// Where the slash of a version that begins at `mark` is: after `SIP` or `SIPS`, and blanks.
+#[inline(always)]
+fn slash_after<'m, H: Host<'m>>(host: H, s: &mut Scratch, mark: u32, end: u32) -> u32 {
+    let name_end = mark + 3 + (s.byte(mark + 3) | 0x20 == b's') as u32;
+    skip_blank(host, s, name_end, end)
+}
+
 /// `SIP/2.0 SP Status-Code SP Reason-Phrase` (RFC 3261 section 7.2), whose version is at `mark`.
 #[inline(always)]
 fn read_status_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, mark: u32, end: u32) {
-    let slash = skip_blank(host, s, mark + 3, end);
+    let slash = slash_after(host, s, mark, end);
     let digits = skip_blank(host, s, slash + 1, end);
     let version_end = find::<Blank, H>(host, s, digits, end);
-    let code = skip_blank(host, s, version_end, end);
+    // PJSIP needs no blank after the version.
+    let is_joined = s.word(digits) as u32 & 0xff_ffff == text(b"2.0\0\0\0\0\0") as u32 && is_digit(s, digits + 3);
+    let code = if is_joined { digits + 3 } else { skip_blank(host, s, version_end, end) };
     let code_end = find::<Blank, H>(host, s, code, end);
     // oSIP takes a number with a sign. `SIP/2.0/UDP` is the beginning of a Via, which a TCP segment may start with.
     let signs = matches!(s.byte(code), b'-' | b'+') as u32;
-    let is_number = code < end && s.byte(code + signs).wrapping_sub(b'0') <= 9;
-    if !is_number || find::<Slash, H>(host, s, digits, version_end) < version_end {
+    let is_number = code < end && is_digit(s, code + signs);
+    if !is_number || find::<Slash, H>(host, s, digits + 1, version_end) < version_end {
         return;
     }
     s.message.kind = Kind::Response;
     s.message.method = Method::Response;
     s.message.headers[Header::StatusCode.index()] = Span { start: code as u16, end: code_end as u16 };
     note_version(s, mark, version_end);
-    let digit = |at: u32| s.byte(at).wrapping_sub(b'0') <= 9;
     let well_formed = mark == start
         && digits.wrapping_sub(mark) == 4
         && s.byte(version_end) == b' '
         && code.wrapping_sub(version_end) == 1
         && code_end.wrapping_sub(code) == 3
-        && digit(code)
-        && digit(code + 1)
-        && digit(code + 2);
+        && is_digit(s, code)
+        && is_digit(s, code + 1)
+        && is_digit(s, code + 2);
     if !well_formed {
         s.message.anomalies |= anomaly::MALFORMED_START_LINE;
     }
     s.cursors.line = find::<LineEnd, H>(host, s, code_end, s.message.length);
+}
+
+#[inline(always)]
+fn is_digit(s: &Scratch, at: u32) -> bool {
+    s.byte(at).wrapping_sub(b'0') <= 9
 }
 
 #[inline(always)]

@@ -13,7 +13,7 @@ pub use parameter::{FindParameter, JoinContext, Parameter};
 use crate::{
     digits,
     find::{
-        AngleClose, AngleSemicolon, BareEnd, DisplayDelimiter, HostEnd, OpeningAngle, PasswordDelimiter,
+        AngleClose, AngleSemicolon, BareEnd, Blank, DisplayDelimiter, HostEnd, OpeningAngle, PasswordDelimiter,
         QuoteBackslash, QuoteBackslashAngle, TelDelimiter, UserDelimiter, UserParameterDelimiter, find, find_near,
         skip_blank,
     },
@@ -131,6 +131,9 @@ fn locate<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if first == end {
         return set_place(s, end, Form::None);
     }
+    if is_odd_blank(s.byte(start)) {
+        s.flag_uri();
+    }
     if s.byte(first) == b'<' {
         s.uri_mut().display = Span { start: first as u16, end: first as u16 };
         return set_place(s, first + 1, Form::Enclosed);
@@ -156,6 +159,9 @@ fn locate<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         if close < end && s.byte(close) == b'"' {
             let bracket = skip_blank(host, s, close + 1, end);
             if bracket < end && s.byte(bracket) == b'<' {
+                if is_odd_blank(s.byte(close + 1)) {
+                    s.flag_uri();
+                }
                 s.uri_mut().display = Span { start: (first + 1) as u16, end: close as u16 };
                 return set_place(s, bracket + 1, Form::Enclosed);
             }
@@ -166,6 +172,12 @@ fn locate<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     s.cursors.register = IN_TOKEN;
     host.repeat(&mut DisplayName { host, s });
     end_display(host, s);
+}
+
+/// True for a control character that is no white space. Servers that do not skip it begin to read elsewhere.
+#[inline(always)]
+const fn is_odd_blank(byte: u8) -> bool {
+    byte < b' ' && !matches!(byte, b'\t' | b'\r' | b'\n')
 }
 
 /// Finds the URI after the walk over a display name.
@@ -180,10 +192,16 @@ fn end_display<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
             if notes_anomalies(host) && find::<DisplayDelimiter, H>(host, s, first, at) < at {
                 s.flag_uri();
             }
+        } else if s.uri().display.start as u32 != first + 1 || is_odd_blank(s.byte(quoted_end + 1)) {
+            // Something before the quotes, or several strings: libre takes a bracket in them for the URI's.
+            s.flag_uri();
         }
         set_place(s, at + 1, Form::Enclosed);
     } else if s.cursors.register == IN_TOKEN && at >= end {
         // No angle bracket: an addr-spec of another scheme, or a real-world `"name" sip:user@host`.
+        if quoted_end > first {
+            s.flag_uri();
+        }
         set_place(s, if quoted_end > first { quoted_end + 1 } else { first }, Form::Bare);
     } else {
         // A string that does not end.
@@ -321,8 +339,15 @@ fn read_tel<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         s.flag_uri();
     }
     let user = s.cursors.uri_at;
+    if user_end == user {
+        s.flag_uri();
+    }
     set_user(s, user, user_end, user_end);
     s.cursors.uri_at = user_end;
+    let blank = find::<Blank, H>(host, s, user, user_end);
+    if blank < user_end {
+        odd::note_blank(s, blank);
+    }
 }
 
 /// Reads `userinfo = user [ ":" password ] "@"` (RFC 3261 section 25.1), and moves to where the host part begins. A semicolon before
@@ -341,12 +366,9 @@ fn read_userinfo<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         at = find::<PasswordDelimiter, H>(host, s, at, end);
     }
     let (user, end) = (s.cursors.uri_at, s.cursors.uri_limit);
-    if number_end == user || at < end && s.byte(at) != b'@' {
+    if number_end == user || at >= end || s.byte(at) != b'@' {
         // A user part that is empty or has white space in it, or an angle bracket, or no user part.
         host.call::<ReadUser>(s, 0, 0);
-        return;
-    }
-    if at >= end {
         return;
     }
     set_user(s, user, user_end, number_end);
@@ -415,11 +437,18 @@ impl Function for ReadNumber {
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, _: u32, _: u32) -> u32 {
         let of = s.cursors.uri;
         let uri = s.uri();
-        let (user, number_end) = (uri.user.start as u32, uri.number_end as u32);
+        let (mut user, number_end) = (uri.user.start as u32, uri.number_end as u32);
+        if odd::has_slashes(s, user) {
+            user += 2;
+        }
         digits::read(host, s, of, user, number_end);
         let uri = s.uri();
         let (number_end, uri_end) = (uri.number_end as u32, uri.host.end as u32);
         if uri.flags & uri_flag::NUMBER == 0 {
+            if uri.scheme == Scheme::Tel {
+                // Some servers call the digits before what is no part of a number.
+                s.flag_uri();
+            }
             host.call::<ReadName>(s, 0, 0);
         } else if uri.flags & uri_flag::PLUS == 0 && uri.digit_count > 3 && s.byte(number_end) == b';' {
             // A local number may have a global context (RFC 3966 section 5.1.5). Three digits or fewer are service codes, such as 911.

@@ -92,6 +92,9 @@ fn same(field: Field, theirs: &[u8], ours: &[u8]) -> bool {
     }
     if field.is_user() {
         let (theirs, ours) = (unescaped(theirs), unescaped(ours));
+        // After `http:` and the like, some servers take the slashes into the user part.
+        let without = |user: Vec<u8>| user.strip_prefix(b"//").map_or(user.clone(), <[u8]>::to_vec);
+        let (theirs, ours) = (without(theirs), without(ours));
         // Blanks around it and visual separators do not change which number it is.
         return lossy(theirs.trim_ascii()) == lossy(ours.trim_ascii())
             || digits(&theirs).is_some_and(|number| digits(&ours) == Some(number));

@@ -43,7 +43,9 @@ impl EngineReader {
         let packet = match delivery {
             Delivery::Datagram => datagram(&endpoints, message),
             Delivery::Segment => segment(&endpoints, message),
-            Delivery::Segments(thousandths) => segment(&endpoints, &message[..message.len() * thousandths / 1000]),
+            Delivery::Segments(thousandths) => {
+                segment(&endpoints, &message[..(message.len() * thousandths / 1000).max(1)])
+            }
         };
         engine.decide(&packet);
         let read = engine.reading();

@@ -45,25 +45,21 @@ impl Function for ReadScheme {
             }
             s.cursors.uri_at = bracket + 1;
         }
-        if delimiter == end {
-            return 0;
-        }
         let from = s.cursors.uri_at;
         let start = find::<NotBlank, H>(host, s, from, delimiter);
         let (known, skip) = scheme(s.word(start));
         if skip != 0 {
             s.uri_mut().scheme = known;
             s.cursors.uri_at = start + skip;
-        } else if s.byte(delimiter) == b':' {
+        } else if delimiter < end && s.byte(delimiter) == b':' {
             s.uri_mut().scheme = other_scheme(host, s, start, delimiter);
             s.cursors.uri_at = delimiter + 1;
-        } else if s.byte(delimiter) == b'@' {
-            // No scheme at all.
+        } else {
+            // No scheme at all. Servers do not agree about what this is.
+            s.flag_uri();
             s.uri_mut().scheme = Scheme::None;
             s.cursors.uri_at = start;
-            return 1;
-        } else {
-            return 0;
+            return (delimiter < end && s.byte(delimiter) == b'@') as u32;
         }
         skip_after_scheme(host, s);
         1
@@ -73,7 +69,9 @@ impl Function for ReadScheme {
 /// What kind of scheme `start..end` is.
 #[inline(always)]
 fn other_scheme<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) -> Scheme {
-    if find::<Blank, H>(host, s, start, end) < end || find::<Percent, H>(host, s, start, end) < end {
+    let is_odd =
+        start == end || find::<Blank, H>(host, s, start, end) < end || find::<Percent, H>(host, s, start, end) < end;
+    if is_odd {
         s.flag_uri();
     }
     const URN: u32 = text(b"urn\0\0\0\0\0") as u32;
@@ -81,7 +79,7 @@ fn other_scheme<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32)
     if is_urn { Scheme::Urn } else { Scheme::Other }
 }
 
-/// Skips white space, a second scheme and slashes after a scheme.
+/// Skips white space and a second scheme after a scheme. Slashes, as in `http://`, stay in the user part.
 #[inline(always)]
 fn skip_after_scheme<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let (from, end) = (s.cursors.uri_at, s.cursors.uri_limit);
@@ -96,13 +94,10 @@ fn skip_after_scheme<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         s.uri_mut().scheme = second;
         rest += skip;
     }
-    if s.word(rest) as u16 == u16::from_le_bytes(*b"//") {
-        if s.uri().scheme != Scheme::Other {
-            s.flag_uri();
-        }
-        rest += 2;
-    }
     s.cursors.uri_at = rest;
+    if has_slashes(s, rest) && s.uri().scheme != Scheme::Other {
+        s.flag_uri();
+    }
 }
 
 /// The function of the host that reads a user part with white space or angle brackets in it, an empty one, and that of a URN, at
@@ -121,6 +116,10 @@ impl Function for ReadUser {
         if s.uri().scheme == Scheme::Urn || s.uri().scheme == Scheme::Other && is_opaque(host, s) {
             let user_end = find::<UrnDelimiter, H>(host, s, user, end);
             let is_at = s.byte(user_end) == b'@' && user_end < end;
+            if is_at {
+                // Kamailio and libre read a password after the first colon.
+                s.flag_uri();
+            }
             let user = s.cursors.uri_at;
             set_user(s, user, user_end, user_end);
             s.cursors.uri_at = user_end + is_at as u32;
@@ -131,8 +130,7 @@ impl Function for ReadUser {
         let limit = if s.cursors.uri_form == Form::Request { end } else { close };
         let mut at = find::<At, H>(host, s, user, limit);
         if at == limit {
-            let user = s.cursors.uri_at;
-            if find::<Blank, H>(host, s, user, limit) < limit {
+            if is_odd_host(host, s, limit) {
                 s.flag_uri();
             }
             return 0;
@@ -159,11 +157,41 @@ impl Function for ReadUser {
     }
 }
 
+/// True if what is there instead of `user@host` is hardly a host: it has white space, an escape or slashes in it, or it begins like a
+/// telephone number.
+#[inline(always)]
+fn is_odd_host<'m, H: Host<'m>>(host: H, s: &mut Scratch, end: u32) -> bool {
+    let start = s.cursors.uri_at;
+    let word = s.word(start);
+    // An IPv4 address has at most three digits before a dot.
+    let digits = |at: u32| ((word >> (8 * at)) as u8).wrapping_sub(b'0') <= 9;
+    let is_number = matches!(word as u8, b'+' | b'*' | b'#') || digits(0) && digits(1) && digits(2) && digits(3);
+    is_number
+        || has_slashes(s, start)
+        || find::<Blank, H>(host, s, start, end) < end
+        || find::<Percent, H>(host, s, start, end) < end
+}
+
+/// True if `//` is at `at`.
+#[inline(always)]
+pub(super) fn has_slashes(s: &Scratch, at: u32) -> bool {
+    s.word(at) as u16 == u16::from_le_bytes(*b"//")
+}
+
 /// True if what follows a scheme is neither `user@host` nor `//host`: `tels:+16055620123`, `xmpp:alice`.
 #[inline(always)]
 fn is_opaque<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
     let (rest, end) = (s.cursors.uri_at, s.cursors.uri_limit);
-    s.byte(rest.wrapping_sub(1)) != b'/' && find::<At, H>(host, s, rest, end) == end
+    !has_slashes(s, rest) && find::<At, H>(host, s, rest, end) == end
+}
+
+/// Notes what kind of blank is in a user part, at `at`.
+#[inline(always)]
+pub(super) fn note_blank(s: &mut Scratch, at: u32) {
+    match s.byte(at) {
+        b' ' | b'\t' | b'\r' | b'\n' => s.flag_uri(),
+        _ => s.message.anomalies |= anomaly::CONTROL_CHARACTER,
+    }
 }
 
 /// Sets the user part that ends before the @ at `at`.
@@ -172,10 +200,7 @@ fn end_user<'m, H: Host<'m>>(host: H, s: &mut Scratch, at: u32) {
     let user = s.cursors.uri_at;
     let blank = find::<Blank, H>(host, s, user, at);
     if blank < at {
-        match s.byte(blank) {
-            b' ' | b'\t' | b'\r' | b'\n' => s.flag_uri(),
-            _ => s.message.anomalies |= anomaly::CONTROL_CHARACTER,
-        }
+        note_blank(s, blank);
     }
     // Some servers end the user part where its line ends.
     let user = s.cursors.uri_at;
@@ -187,6 +212,10 @@ fn end_user<'m, H: Host<'m>>(host: H, s: &mut Scratch, at: u32) {
         find::<Colon, H>(host, s, number_end, line_end)
     };
     let user = s.cursors.uri_at;
+    if user_end < line_end && s.uri().scheme == Scheme::Other {
+        // Sofia-SIP knows no passwords in URIs of other schemes.
+        s.flag_uri();
+    }
     set_user(s, user, user_end, number_end);
     s.cursors.uri_at = at + 1;
 }
