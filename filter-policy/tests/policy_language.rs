@@ -369,11 +369,32 @@ fn a_rule_is_reachable_after_one_that_reports_or_has_a_rate_or_is_narrower() {
 }
 
 #[test]
+fn a_number_in_any_identity_includes_that_in_each_header_of_the_caller() {
+    let rules = |first: &str, last: &str| {
+        let rule = |name: &str, condition: &str| {
+            format!("[[rule]]\nname = \"{name}\"\nmatch.{condition}\naction = \"drop\"\n")
+        };
+        warnings(&format!("{EMERGENCY}{}{}", rule("first", first), rule("last", last)))
+    };
+    for header in ["any_identity", "calling", "from_number", "asserted_number", "preferred_number"] {
+        let last = format!("{header} = \"1605562\"");
+        assert_eq!(rules("any_identity = \"1605\"", &last), [Code::Unreachable], "{last}");
+    }
+    assert_eq!(rules("any_identity = \"1605\"", "forwarded = \"1605562\""), []);
+    assert_eq!(rules("calling = \"1605\"", "any_identity = \"1605562\""), []);
+    assert_eq!(rules("not.calling = \"1605562\"", "not.any_identity = \"1605\""), [Code::Unreachable]);
+    assert_eq!(rules("passport = [\"none\", \"div\"]", "passport = \"none\""), [Code::Unreachable]);
+    assert_eq!(rules("passport = \"div\"", "passport = [\"none\", \"div\"]"), []);
+}
+
+#[test]
 fn an_emergency_pinhole_is_only_missing_where_something_can_drop_the_calls() {
     let head = "version = 1\n[numbering]\ncountry_code = \"1\"\n";
     for rule in [
         "match.user_agent = \"x\"\naction = \"drop\"\nmode = \"report\"",
         "match.method = \"REGISTER\"\naction = \"drop\"",
+        "match.payload = \"other\"\naction = \"drop\"",
+        "match.dialog = \"within\"\naction = \"drop\"",
         "match.called = \"1605562\"\naction = \"drop\"",
         "match.source = \"192.0.2.1\"\naction = \"continue\"",
     ] {

@@ -12,8 +12,10 @@ use serde_json::{Map, Value, json};
 use super::{Facts, explanation::address};
 use crate::{language::printable, numbering::number_text};
 
-/// The numbers of the caller's identities.
-pub(super) const IDENTITIES: [NumberOf; 3] = [NumberOf::From, NumberOf::Asserted, NumberOf::Preferred];
+/// The caller's identities whose numbers the engine keeps: the first one with a number in each header. That of Remote-Party-ID is
+/// kept only where it is the calling number.
+pub(super) const IDENTITIES: [NumberOf; 4] =
+    [NumberOf::From, NumberOf::Asserted, NumberOf::Preferred, NumberOf::Calling];
 
 /// A view of the engine's scratch after a packet.
 #[derive(Clone, Copy)]
@@ -113,7 +115,7 @@ impl<'a> Reading<'a> {
         self.scratch.message.neighbor != 0
     }
 
-    /// The different numbers among the caller's identities.
+    /// The different numbers among the caller's identities, as far as the engine keeps them.
     #[must_use]
     pub fn identities(&self) -> Vec<String> {
         let mut numbers: Vec<String> = IDENTITIES.into_iter().filter_map(|of| self.number(of)).collect();
