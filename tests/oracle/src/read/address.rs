@@ -41,10 +41,23 @@ fn escaped(text: &[u8], at: usize, is_quoted: bool) -> usize {
 
 /// Reads a value.
 pub(super) fn name_addr(value: &[u8], place: Place, is_cut: bool, plan: &NumberingPlan) -> Uri {
+    let begins_oddly = value.first().is_some_and(|&byte| is_control(byte));
     let value = &value[find(value, 0, |byte| !is_blank(byte))..];
     if value.is_empty() {
         return Uri::default();
     }
+    let mut uri = visible_name_addr(value, place, is_cut, plan);
+    uri.is_malformed |= begins_oddly;
+    uri
+}
+
+/// A control character that is no white space.
+fn is_control(byte: u8) -> bool {
+    is_blank(byte) && !b" \t\r\n".contains(&byte)
+}
+
+/// Reads a value without the white space before it.
+fn visible_name_addr(value: &[u8], place: Place, is_cut: bool, plan: &NumberingPlan) -> Uri {
     let bare = Form { is_bracketed: false, place, is_cut, plan };
     let enclosed = Form { is_bracketed: true, place, is_cut, plan };
     if known_scheme(value).is_some() {
@@ -78,18 +91,19 @@ pub(super) fn name_addr(value: &[u8], place: Place, is_cut: bool, plan: &Numberi
     // `"name" sip:user@host`, or a URI of another scheme.
     let Some(display) = display else { return uri(value, bare) };
     let after = uri(&value[display.end + 1..], bare);
-    Uri { display: value[display].to_vec(), ..after }
+    Uri { display: value[display].to_vec(), is_malformed: true, ..after }
 }
 
 /// Reads a value whose first bracket is at `open`. `quoted` is the quoted string before it.
 fn bracketed(value: &[u8], open: usize, quoted: Option<Range<usize>>, form: Form<'_>) -> Uri {
-    // Of several brackets, empty ones among them, the last counts.
-    let run = find(value, open, |byte| !is_blank(byte) && byte != b'<' && byte != b'>');
-    let last = (open..run).rev().find(|&at| value[at] == b'<').unwrap_or(open);
-    let mut uri = uri(&value[last + 1..], form);
+    let mut uri = uri(&value[open + 1..], form);
     // An unquoted name is made of tokens.
-    let is_odd = quoted.is_none() && value[..open].iter().any(|byte| b":@'".contains(byte));
-    uri.is_malformed |= last != open || is_odd;
+    let is_odd = match &quoted {
+        None => value[..open].iter().any(|byte| b":@'".contains(byte)),
+        // It is all there is, and no control character follows it.
+        Some(quoted) => quoted.start != 1 || value.get(quoted.end + 1).is_some_and(|&byte| is_control(byte)),
+    };
+    uri.is_malformed |= is_odd;
     uri.display = value[quoted.unwrap_or(0..open)].to_vec();
     uri
 }

@@ -146,7 +146,12 @@ impl<'a> Fields<'a> {
         if message[at] == b'\r' && !line_feed && at + 1 < message.len() {
             self.anomalies |= anomaly::CONTROL_CHARACTER;
         }
-        if message[at] == b'\n' && message[..at].ends_with(b"\r\n") {
+        let mixed = if line_feed {
+            message[..at].ends_with(b"\n") && !message[..at].ends_with(b"\r\n")
+        } else {
+            message[at] == b'\n' && message[..at].ends_with(b"\r\n")
+        };
+        if mixed {
             self.anomalies |= anomaly::MALFORMED_HEADER;
         }
     }

@@ -45,11 +45,11 @@ pub(super) fn read_start_line(packet: &Packet, message: &[u8], start: usize) -> 
     let end = line_end(message, start, &mut anomalies);
     let mut read = read_line(packet, message, start, end.map(|end| end.0));
     if read.is_none()
-        && packet.transport == Transport::Udp
         && let Some((_, next)) = end
     {
         let start = find(message, next, |byte| !is_blank(byte));
-        if start < message.len() {
+        // In a stream, the lines of a body may look like requests.
+        if start < message.len() && (packet.transport == Transport::Udp || is_exact_request(&message[start..])) {
             let end = line_end(message, start, &mut anomalies).map(|end| end.0);
             read = read_line(packet, message, start, end);
             anomalies |= anomaly::MALFORMED_START_LINE;
@@ -73,7 +73,9 @@ fn line_end(message: &[u8], start: usize, anomalies: &mut u32) -> Option<(usize,
             *anomalies |= anomaly::CONTROL_CHARACTER;
         }
         at = next;
-        if !matches!(message.get(at), Some(b' ' | b'\t')) {
+        // A carriage return alone ends no first line: for some servers it is white space.
+        let is_end = message[at - 1] == b'\n' || at == message.len();
+        if is_end && !matches!(message.get(at), Some(b' ' | b'\t')) {
             return Some((end, at));
         }
     }
@@ -148,8 +150,11 @@ fn mark(line: &[u8], slash: usize) -> Option<usize> {
     while end > 0 && is_blank(line[end - 1]) {
         end -= 1;
     }
-    let start = end.checked_sub(3)?;
-    line[start..end].eq_ignore_ascii_case(b"SIP").then_some(start)
+    let begins = |name: &[u8]| {
+        let start = end.checked_sub(name.len())?;
+        line[start..end].eq_ignore_ascii_case(name).then_some(start)
+    };
+    begins(b"SIP").or_else(|| begins(b"SIPS"))
 }
 
 /// Where the word begins that has the first slash inside a word after the URI.
@@ -187,12 +192,14 @@ fn is_token(byte: u8) -> bool {
 fn status_line(line: &[u8], mark: usize) -> Option<StartLine> {
     let slash = find(line, mark, |byte| byte == b'/');
     let version = find(line, slash + 1, |byte| !is_blank(byte));
-    let version_end = find(line, version, is_blank);
+    let token = &line[version..find(line, version, is_blank)];
+    let is_joined = token.starts_with(b"2.0") && token.get(3).is_some_and(u8::is_ascii_digit);
+    let version_end = version + if is_joined { 3 } else { token.len() };
     let code = find(line, version_end, |byte| !is_blank(byte));
     let code_end = find(line, code, is_blank);
     let written = &line[code..code_end];
     let unsigned = written.strip_prefix(b"-").or(written.strip_prefix(b"+")).unwrap_or(written);
-    if line[slash + 1..version_end].contains(&b'/') || !unsigned.first().is_some_and(u8::is_ascii_digit) {
+    if token.iter().skip(1).any(|&byte| byte == b'/') || !unsigned.first().is_some_and(u8::is_ascii_digit) {
         return None;
     }
     let well_formed = mark == 0
@@ -205,7 +212,7 @@ fn status_line(line: &[u8], mark: usize) -> Option<StartLine> {
     if !well_formed {
         anomalies |= anomaly::MALFORMED_START_LINE;
     }
-    if !line[mark..version_end].eq_ignore_ascii_case(b"SIP/2.0") {
+    if is_joined || !line[mark..version_end].eq_ignore_ascii_case(b"SIP/2.0") {
         anomalies |= anomaly::UNSUPPORTED_VERSION;
     }
     Some(StartLine { kind: Kind::Response, word: code..code_end, uri: None, version: mark, anomalies })
@@ -217,8 +224,27 @@ pub(super) fn method(name: &[u8]) -> Method {
     known.map_or(Method::Other, |method| method.1)
 }
 
+/// True for a request line to the letter.
+fn is_exact_request(text: &[u8]) -> bool {
+    let line = &text[..find(text, 0, |byte| byte == b'\r')];
+    let words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
+    let [name, uri, version] = words[..] else { return false };
+    line.len() < text.len()
+        && method(name) != Method::Other
+        && !uri.iter().any(|&byte| is_blank(byte))
+        && version == b"SIP/2.0"
+}
+
 /// True if a segment ends before it is clear whether it begins a message.
 pub(super) fn is_beginning(payload: &[u8]) -> bool {
     let begins = |start: &[u8]| payload.len() <= start.len() && start[..payload.len()].eq_ignore_ascii_case(payload);
-    begins(b"SIP/2.0 ") || METHODS.iter().any(|method| begins(&[method.0, b" "].concat()))
+    // The first word, and something of the second.
+    let name = find(payload, 0, is_blank);
+    let uri = find(payload, name, |byte| !is_blank(byte));
+    let is_cut = uri < payload.len()
+        && !payload[name..].iter().any(|&byte| is_line_end(byte))
+        && find(payload, uri, is_blank) == payload.len();
+    (is_cut && method(&payload[..name]) != Method::Other)
+        || begins(b"SIP/2.0 ")
+        || METHODS.iter().any(|method| begins(&[method.0, b" "].concat()))
 }

@@ -81,6 +81,8 @@ struct Parts {
 
 struct User {
     start: usize,
+    /// Where its number begins.
+    number: usize,
     end: usize,
     number_end: usize,
     /// The end of the user part and the password.
@@ -91,26 +93,33 @@ struct User {
 pub(super) fn uri(text: &[u8], form: Form<'_>) -> Uri {
     let mut read = Uri { is_present: true, ..Uri::default() };
     let mut start = find(text, 0, |byte| !is_blank(byte));
-    // What was taken for the URI was a name: `'a<b' <sip:user@host>`.
-    while let Some(bracket) = bracket_in_name(&text[start..]) {
+    // What was taken for the URI was a name: `'a<b' <sip:user@host>`. Empty brackets are none either.
+    for _ in 0..3 {
+        let Some(bracket) = another_bracket(&text[start..], form) else { break };
         read.is_malformed = true;
         start = find(text, start + bracket + 1, |byte| !is_blank(byte));
     }
     let text = &text[start..];
-    let Some((scheme, at, has_slashes)) = scheme(&mut read, text) else {
-        // Neither a scheme nor a user part.
+    let Some((scheme, at)) = scheme(&mut read, text) else {
+        // Neither a scheme nor a user part. `Contact: *` stands for all contacts.
+        read.is_malformed |= text[..trimmed_end(text)] != *b"*";
         let end = host_end(text, 0, form);
         check_end(&mut read, text, 0, end, form);
         return read;
     };
     let rest = &text[at..];
+    let has_slashes = rest.starts_with(b"//");
+    read.is_malformed |= has_slashes && matches!(scheme, Scheme::Sip | Scheme::Tel);
     let parts = match scheme {
-        Scheme::Tel => tel(&mut read, rest),
+        Scheme::Tel => tel(&mut read, rest, has_slashes, form),
         Scheme::Urn => opaque(rest),
         // Such a URI is not made like one of `sip` (`tels:+1…`).
         Scheme::Other if !has_slashes && !rest.contains(&b'@') => opaque(rest),
-        Scheme::Sip | Scheme::Other | Scheme::None => user_info(&mut read, rest, form),
+        Scheme::Sip | Scheme::Other | Scheme::None => user_info(&mut read, rest, has_slashes, form),
     };
+    if parts.user.is_none() {
+        read.is_malformed |= is_odd_host(rest, form);
+    }
     let end = host_end(rest, parts.host, form);
     let number_end = parts.user.as_ref().map_or(parts.host, |user| user.number_end);
     read.host = rest[parts.host..end].to_vec();
@@ -123,11 +132,14 @@ pub(super) fn uri(text: &[u8], form: Form<'_>) -> Uri {
     }
     read.is_urn = scheme == Scheme::Urn;
     if let Some(user) = parts.user {
-        let number = &rest[user.start..user.number_end];
+        let number = &rest[user.number..user.number_end];
         read.user = rest[user.start..user.end].to_vec();
         read.number = digits(number, form.plan).filter(|_| !read.is_urn);
         read.is_anonymous |= is_anonymous(number);
-        read.is_malformed |= has_bad_escape(&read.user);
+        read.is_malformed |= has_bad_escape(number);
+        read.is_malformed |= scheme == Scheme::Tel && read.number.is_none();
+        read.is_malformed |= scheme == Scheme::Other && rest.get(user.end) == Some(&b':');
+        read.is_malformed |= scheme == Scheme::Urn && rest.get(user.end) == Some(&b'@');
         let info = &rest[user.start..user.info_end];
         read.is_malformed |= info.iter().any(|byte| b" \t".contains(byte));
         read.has_control_character = info.iter().any(|&byte| is_blank(byte) && !b" \t".contains(&byte));
@@ -141,15 +153,17 @@ fn scheme_end(text: &[u8]) -> usize {
     find(text, 0, |byte| b":@;><\"".contains(&byte))
 }
 
-/// The position of an angle bracket where the scheme should be.
-fn bracket_in_name(text: &[u8]) -> Option<usize> {
-    let stop = scheme_end(text);
+/// The position of an angle bracket where the scheme should be, or after empty brackets.
+fn another_bracket(text: &[u8], form: Form<'_>) -> Option<usize> {
+    let mut stop = scheme_end(text);
+    if form.is_bracketed && text[..stop].iter().all(|&byte| is_blank(byte)) {
+        stop = find(text, stop, |byte| !is_blank(byte) && byte != b'>');
+    }
     (text.get(stop) == Some(&b'<')).then_some(stop)
 }
 
-/// The scheme, where what follows it begins, and whether it is after slashes. None if there is neither a scheme nor a user
-/// part.
-fn scheme(read: &mut Uri, text: &[u8]) -> Option<(Scheme, usize, bool)> {
+/// The scheme, and where what follows it begins. None if there is neither a scheme nor a user part.
+fn scheme(read: &mut Uri, text: &[u8]) -> Option<(Scheme, usize)> {
     let (mut scheme, mut at) = if let Some(known) = known_scheme(text) {
         (if known == b"tel:" { Scheme::Tel } else { Scheme::Sip }, known.len())
     } else {
@@ -157,10 +171,13 @@ fn scheme(read: &mut Uri, text: &[u8]) -> Option<(Scheme, usize, bool)> {
         let name = &text[..stop];
         match text.get(stop) {
             Some(b':') => {
-                read.is_malformed |= name.last().is_some_and(|&byte| is_blank(byte)) || name.contains(&b'%');
+                read.is_malformed |= name.last().is_none_or(|&byte| is_blank(byte)) || name.contains(&b'%');
                 (if name.eq_ignore_ascii_case(b"urn") { Scheme::Urn } else { Scheme::Other }, stop + 1)
             }
-            Some(b'@') => return Some((Scheme::None, 0, false)),
+            Some(b'@') => {
+                read.is_malformed = true;
+                return Some((Scheme::None, 0));
+            }
             _ => return None,
         }
     };
@@ -172,12 +189,7 @@ fn scheme(read: &mut Uri, text: &[u8]) -> Option<(Scheme, usize, bool)> {
         at += second.len();
         scheme = if second == b"tel:" { Scheme::Tel } else { Scheme::Sip };
     }
-    let has_slashes = text[at..].starts_with(b"//");
-    if has_slashes {
-        read.is_malformed |= matches!(scheme, Scheme::Sip | Scheme::Tel);
-        at += 2;
-    }
-    Some((scheme, at, has_slashes))
+    Some((scheme, at))
 }
 
 /// The end of the text without the white space after it.
@@ -186,44 +198,53 @@ fn trimmed_end(text: &[u8]) -> usize {
 }
 
 /// RFC 3966 section 3.
-fn tel(read: &mut Uri, rest: &[u8]) -> Parts {
-    let stop = find(rest, 0, |byte| b";>?,@:#/\r\n".contains(&byte));
+fn tel(read: &mut Uri, rest: &[u8], has_slashes: bool, form: Form<'_>) -> Parts {
+    let number = if has_slashes { 2 } else { 0 };
+    let stop = find(rest, number, |byte| b";>?,@:#/\r\n".contains(&byte));
     read.is_malformed |= matches!(rest.get(stop), Some(b'@' | b':' | b'#' | b'/'));
-    let end = trimmed_end(&rest[..stop]);
-    Parts { user: Some(User { start: 0, end, number_end: end, info_end: end }), host: end }
+    // The version follows a Request-URI.
+    let end = if form.place == Place::Request { trimmed_end(&rest[..stop]) } else { stop };
+    Parts { user: Some(User { start: 0, number, end, number_end: end, info_end: end }), host: end }
 }
 
 /// Everything up to the parameters is the user part.
 fn opaque(rest: &[u8]) -> Parts {
     let end = find(rest, 0, |byte| b"@;>?".contains(&byte) || is_blank(byte));
     let host = end + usize::from(rest.get(end) == Some(&b'@'));
-    Parts { user: Some(User { start: 0, end, number_end: end, info_end: end }), host }
+    Parts { user: Some(User { start: 0, number: 0, end, number_end: end, info_end: end }), host }
 }
 
 /// `userinfo` (RFC 3261 section 25.1), as far as servers go to find one.
-fn user_info(read: &mut Uri, rest: &[u8], form: Form<'_>) -> Parts {
+fn user_info(read: &mut Uri, rest: &[u8], has_slashes: bool, form: Form<'_>) -> Parts {
     let mut start = 0;
+    // Slashes are no part of a number.
+    let mut number = if has_slashes { 2 } else { 0 };
     let mut skipped = 0;
+    let mut ends_at_bracket = true;
     loop {
-        let first = find(rest, start, |byte| b"@:;>\r\n".contains(&byte));
+        let is_end = |byte: u8| b"@\r\n".contains(&byte) || (byte == b'>' && ends_at_bracket);
+        let first = find(rest, number, |byte| b":;".contains(&byte) || is_end(byte));
         if first == start && skipped < 2 && matches!(rest.get(first), Some(b'@' | b':' | b';')) {
             // An empty user part.
             if next_at(rest, first + 1).is_some() {
                 read.is_malformed = true;
                 skipped += 1;
                 start += 1;
+                number = start;
                 continue;
             }
         }
         let number_end = first;
-        let end = find(rest, number_end, |byte| b"@:>\r\n".contains(&byte));
-        let info_end = find(rest, end, |byte| b"@>\r\n".contains(&byte));
+        let end = find(rest, number_end, |byte| byte == b':' || is_end(byte));
+        let info_end = find(rest, end, is_end);
         let host = match rest.get(info_end) {
             Some(b'@') => Some(info_end + 1),
             Some(b'>') => {
                 if form.place == Place::Request && rest[info_end..].contains(&b'@') {
                     read.is_malformed = true;
                     start = info_end + 1;
+                    number = start;
+                    ends_at_bracket = false;
                     continue;
                 }
                 None
@@ -234,11 +255,22 @@ fn user_info(read: &mut Uri, rest: &[u8], form: Form<'_>) -> Parts {
         // In a bare addr-spec, a header parameter may contain an @. After a number, though, they are user parameters.
         let are_header_parameters = form.is_bare()
             && rest.get(number_end) == Some(&b';')
-            && digits(&rest[start..number_end], form.plan).is_none();
+            && digits(&rest[number..number_end], form.plan).is_none();
         let Some(host) = host.filter(|_| !are_header_parameters) else { return Parts { user: None, host: start } };
         read.is_malformed |= rest[info_end] != b'@';
-        return Parts { user: Some(User { start, end, number_end, info_end }), host };
+        return Parts { user: Some(User { start, number, end, number_end, info_end }), host };
     }
+}
+
+/// True if servers disagree about a rest without a user part: some take it for a number.
+fn is_odd_host(rest: &[u8], form: Form<'_>) -> bool {
+    let is_number = rest.len() >= 4 && rest[..4].iter().all(u8::is_ascii_digit);
+    let end = if form.is_bracketed { find(rest, 0, |byte| byte == b'>') } else { host_end(rest, 0, form) };
+    let is_odd = |&byte: &u8| byte == b'%' || is_blank(byte);
+    is_number
+        || rest.starts_with(b"//")
+        || rest.first().is_some_and(|byte| b"+*#".contains(byte))
+        || rest[..end].iter().any(is_odd)
 }
 
 /// The next `@` that no `>` comes before.

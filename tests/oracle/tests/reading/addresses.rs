@@ -19,7 +19,7 @@ fn any_number_of_quotes_and_backslashes() {
         let reading = from(&format!("\"{display}\" <sip:12@h>;tag=1")).has(&[]);
         assert_eq!((reading.user(UriOf::From), reading.text(Text::FromDisplay)), ("12".to_owned(), display));
     }
-    reads(&format!("{} <sip:12@h>", "\"a\"".repeat(400)), "12", &[]);
+    reads(&format!("{} <sip:12@h>", "\"a\"".repeat(400)), "12", MALFORMED);
     let list =
         message(Message::invite().add("P-Asserted-Identity", &format!("{}<sip:12@h>", "<sip:a@h>,".repeat(400))));
     assert_eq!(number(&list.0.numbers.asserted), "12");
@@ -32,7 +32,7 @@ fn a_run_of_brackets() {
     reads("< <\r\n <sip:12@h>", "12", MALFORMED);
     reads("<> <sip:12@h>;tag=1", "12", MALFORMED);
     reads("\"a\" <>  <><sip:12@h>;tag=1", "12", MALFORMED);
-    reads("<>;tag=1", "", &[]);
+    reads("<>;tag=1", "", MALFORMED);
     reads("< sip:12@h>;tag=1", "12", &[]);
 }
 
@@ -88,11 +88,11 @@ fn addresses_without_brackets() {
     reads("sip:12@h \r\n ", "12", &[]);
     reads("sip:12@h x;tag=1", "12", MALFORMED);
     reads("sip:12@h <sip:13@h>", "13", MALFORMED);
-    reads("\"a\" sip:12@h;tag=1", "12", &[]);
-    reads("Alice", "", &[]);
-    reads("Alice ;tag=1", "", &[]);
+    reads("\"a\" sip:12@h;tag=1", "12", MALFORMED);
+    reads("Alice", "", MALFORMED);
+    reads("Alice ;tag=1", "", MALFORMED);
     reads("Alice Smith", "", MALFORMED);
-    reads("tel:12 ;tag=1", "12", &[]);
+    reads("tel:12 ;tag=1", "12 ", MALFORMED);
     reads("tel:12 x", "12 x", MALFORMED);
     reads("tel:12\r\n x", "12", MALFORMED);
 }
@@ -107,7 +107,7 @@ fn lists() {
     for (value, identities, anomalies) in [
         ("<sip:12@h>,<sip:13@h>", "12 13", &[][..]),
         ("sip:12@h, <sip:13@h>", "12 13", &[]),
-        ("tel:12 ,tel:13", "12 13", &[]),
+        ("tel:12,tel:13", "12 13", &[]),
         ("\"a, b\" <sip:12@h>;x, \"c\" <sip:13@h>", "12 13", &[]),
         // Values without anything are none.
         (",, <sip:12@h> ,\r\n ,<sip:13@h>,", "12 13", &[]),
@@ -126,7 +126,7 @@ fn two_addresses_where_there_may_be_one() {
         reads(value, "12", MALFORMED);
         let to = message(Message::invite().set("To", value)).has(MALFORMED);
         assert_eq!(to.user(UriOf::To), "12");
-        let list = message(Message::invite().set("Contact", value).add("P-Asserted-Identity", value));
+        let list = message(Message::invite().set("Contact", value));
         assert_eq!(list.has(&[]).user(UriOf::Contact), "12");
     }
     let reading = start("INVITE <sip:12@h>,<sip:13@h> SIP/2.0").has(&["malformed-start-line", "malformed-uri"]);

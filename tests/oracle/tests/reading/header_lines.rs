@@ -61,7 +61,7 @@ fn odd_blank_lines() {
     for (line_end, blank, anomalies) in [
         ("\r\n", "\r\n", &[][..]),
         ("\n", "\n", &[]),
-        ("\n", "\r\n", &[]),
+        ("\n", "\r\n", &[MALFORMED]),
         ("\r\n", "\n", &[MALFORMED]),
         ("\r\r\n", "\n", &["control-character", MALFORMED]),
         ("\r\n", "\r", &[]),
