@@ -195,7 +195,7 @@ fn read_first<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     }
     if config.needs & need::CALLED != 0 {
         uri::read(host, s, wanted::FIRST_URIS);
-        if numbers::may_be_called_from_to(host, s) {
+        if s.cursors.pause == pause::UNFINISHED && numbers::may_be_called_from_to(host, s) {
             message::read_headers(host, s, pause::NONE);
         }
         numbers::read_called(host, s);
@@ -381,9 +381,12 @@ fn narrow_by_identities<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
 fn read_to_tag<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if s.message.has(Header::To) {
         let value = s.message.header(Header::To);
-        let uri = s.message.uri(UriOf::To);
-        let start = if uri.flags & uri_flag::PRESENT != 0 { uri.host.end } else { value.start };
-        s.message.to_tag = find_parameter(host, s, Parameter::Tag, start as u32, value.end as u32);
+        let start = uri::after(host, s, UriOf::To, value);
+        let tag = find_parameter(host, s, Parameter::Tag, start, value.end as u32);
+        // An empty one makes no dialog.
+        if tag != 0 && tag < value.end as u32 && s.byte(tag) != b';' && s.byte(tag) != b',' {
+            s.message.to_tag = 1;
+        }
     }
 }
 

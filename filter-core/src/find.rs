@@ -108,6 +108,7 @@ needles! {
     BareEnd(word) = equal(word, b';') | equal(word, b'>') | equal(word, b',') | below(word, 0x21);
     /// What ends a parameter of a URI.
     ParameterEnd(word) = equal(word, b';')
+        | equal(word, b':')
         | equal(word, b'>')
         | equal(word, b'?')
         | equal(word, b'@')

@@ -75,6 +75,8 @@ pub enum FunctionKind {
     ReadUser,
     /// [`crate::numbers::SetNumber`].
     SetNumber,
+    /// [`crate::uri::TrimTel`].
+    TrimTel,
 }
 
 /// A host: BPF maps in the kernel, vectors in user space. It is a handle and copied freely; `'m` is how long the maps live.

@@ -89,7 +89,7 @@ fn claim<'m, H: Host<'m>>(host: H, s: &mut Scratch, token: u32, token_end: u32, 
         b'D' => Attestation::C,
         _ => return Attestation::Unknown,
     };
-    if find_parameter(host, s, Parameter::Info, dot, end) == 0 { Attestation::Unknown } else { claim }
+    if find_parameter(host, s, Parameter::Info, token, end) == 0 { Attestation::Unknown } else { claim }
 }
 
 /// The kind of PASSporT: its `ppt`. Without it, a readable claim shows a SHAKEN one.
@@ -99,6 +99,9 @@ fn kind<'m, H: Host<'m>>(host: H, s: &mut Scratch, token: u32, end: u32, claim: 
     if value == 0 {
         let is_readable = matches!(claim, Attestation::A | Attestation::B | Attestation::C);
         return if is_readable { passport::SHAKEN } else { passport::OTHER };
+    }
+    if value >= end {
+        return passport::OTHER;
     }
     let name = if s.byte(value) == b'"' { value + 1 } else { value };
     let word = s.word(name) | 0x2020_2020_2020;

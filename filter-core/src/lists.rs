@@ -8,7 +8,9 @@ use crate::{
     limits::INSPECTED_LENGTH,
     named::named_number,
     numbers,
-    scratch::{FIRST_FURTHER_LINE, FURTHER_LINES, HEADERS, Header, NumberOf, Scratch, Span, Uri, UriOf, uri_flag},
+    scratch::{
+        FIRST_FURTHER_LINE, FURTHER_LINES, HEADERS, Header, NumberOf, Scratch, Span, URIS, Uri, UriOf, uri_flag,
+    },
     uri::{self, Parameter, find_parameter},
 };
 
@@ -87,21 +89,30 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
 
 /// Begins the next list. False if none is left.
 #[inline(always)]
-fn begin_list(s: &mut Scratch) -> bool {
+fn begin_list<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
     let Some(list) = s.cursors.take_left() else { return false };
     s.cursors.list = list;
     let list = List::from_number(list);
-    let (first, counting) = list.places();
+    let (first, counting) = places(host, list);
     *s.message.uri_mut(first) = Uri::EMPTY;
     *s.message.uri_mut(counting) = Uri::EMPTY;
     if s.message.has(list.header()) {
-        let line = s.message.header(list.header());
+        let header = host.masked::<{ HEADERS as u32 - 1 }>(list.header().number());
+        let line = s.message.headers[header];
         begin_line(s, line);
-        s.cursors.last_value = 0;
-        s.cursors.last_value_end = 0;
+        s.cursors.has_last_value = 0;
         s.cursors.further_line = 0;
     }
     true
+}
+
+/// The places of the list's URIs, as indices that every kernel's verifier knows to be within the table: LLVM would compute them, and
+/// leave the mask out.
+#[inline(always)]
+fn places<'m, H: Host<'m>>(host: H, list: List) -> (UriOf, UriOf) {
+    let (first, counting) = list.places();
+    let masked = |of: UriOf| UriOf::from_number(host.masked::<{ URIS as u32 - 1 }>(of.number()) as u32);
+    (masked(first), masked(counting))
 }
 
 /// Begins to walk over the values of a line.
@@ -121,7 +132,7 @@ pub(crate) fn next_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, header: Heade
         if index >= s.message.further_lines {
             return false;
         }
-        if s.message.further[index as usize & (FURTHER_LINES - 1)] as u32 == header.number() {
+        if s.message.further[host.masked::<{ FURTHER_LINES as u32 - 1 }>(index)] as u32 == header.number() {
             break;
         }
         index += 1;
@@ -130,7 +141,7 @@ pub(crate) fn next_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, header: Heade
         return false;
     }
     s.cursors.further_line = index + 1;
-    let line = s.message.headers[(FIRST_FURTHER_LINE + index) as usize & (HEADERS - 1)];
+    let line = s.message.headers[host.masked::<{ HEADERS as u32 - 1 }>(FIRST_FURTHER_LINE + index)];
     begin_line(s, line);
     true
 }
@@ -149,7 +160,7 @@ impl<'m, H: Host<'m>> Step for Values<'_, H> {
     fn step(&mut self, _index: u32) -> bool {
         let (host, s) = (self.host, &mut *self.s);
         if s.cursors.value_line_end == 0 {
-            return !begin_list(s);
+            return !begin_list(host, s);
         }
         let (from, end) = (s.cursors.value_at, s.cursors.value_line_end);
         let is_quoted = s.cursors.value_quoted != 0;
@@ -193,19 +204,9 @@ impl<'m, H: Host<'m>> Step for Values<'_, H> {
 /// Takes in the value that ends at the cursor. True if no further one of the list can count.
 #[inline(always)]
 fn end_value<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
-    let (mut value, mut value_end) = (s.cursors.value, s.cursors.value_at);
+    let (value, value_end) = (s.cursors.value, s.cursors.value_at);
     if skip_blank(host, s, value, value_end) >= value_end {
         return false;
-    }
-    if s.cursors.list == List::History.number() {
-        // The last value does not count, and this may be it: read the one before.
-        let (last, last_end) = (s.cursors.last_value, s.cursors.last_value_end);
-        s.cursors.last_value = value;
-        s.cursors.last_value_end = value_end;
-        if last_end == 0 {
-            return false;
-        }
-        (value, value_end) = (last, last_end);
     }
     s.message.note(Header::Entry, Span { start: value as u16, end: value_end as u16 });
     uri::read_one(host, s, UriOf::Entry, Header::Entry);
@@ -219,9 +220,16 @@ fn end_value<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
 #[inline(always)]
 fn is_called_party<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
     const CALLED: u64 = u64::from_le_bytes(*b"called\0\0");
-    let (after, end) = (s.uri().host.end as u32, s.message.header(Header::Entry).end as u32);
+    let value = s.message.header(Header::Entry);
+    let (after, end) = (uri::after(host, s, UriOf::Entry, value), value.end as u32);
     let party = find_parameter(host, s, Parameter::Party, after, end);
-    party != 0 && (s.word(party) | 0x2020_2020_2020) & 0xffff_ffff_ffff == CALLED
+    if party == 0 {
+        return false;
+    }
+    let word = party + (s.byte(party) == b'"') as u32;
+    let after = s.byte(word + 6);
+    let ends = word + 6 >= end || after <= b' ' || matches!(after, b'"' | b';' | b',');
+    ends && word + 6 <= end && (s.word(word) | 0x2020_2020_2020) & 0xffff_ffff_ffff == CALLED
 }
 
 /// Keeps the value that has been read, if it is one of those that count. True if no further one can count.
@@ -230,12 +238,24 @@ fn is_called_party<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
 #[inline(never)]
 fn keep<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
     let list = List::from_number(s.cursors.list);
-    let (first, counting) = list.places();
+    let (first, counting) = places(host, list);
+    if list == List::History {
+        // The last value does not count, and this may be it: the one before counts now.
+        if s.cursors.has_last_value != 0 {
+            s.message.copy_uri(UriOf::Last, first);
+            if s.message.uri(UriOf::Last).flags & uri_flag::NUMBER != 0 {
+                s.message.copy_uri(UriOf::Last, counting);
+            }
+        }
+        s.message.copy_uri(UriOf::Entry, UriOf::Last);
+        s.cursors.has_last_value = 1;
+        return false;
+    }
     let has_number = s.message.uri(UriOf::Entry).flags & uri_flag::NUMBER != 0;
-    if list == List::History || s.message.uri(first).flags & uri_flag::PRESENT == 0 {
+    if s.message.uri(first).flags & uri_flag::PRESENT == 0 {
         s.message.copy_uri(UriOf::Entry, first);
     }
-    if has_number && (list == List::History || s.message.uri(counting).flags & uri_flag::PRESENT == 0) {
+    if has_number && s.message.uri(counting).flags & uri_flag::PRESENT == 0 {
         s.message.copy_uri(UriOf::Entry, counting);
     }
     if host.config().needs & need::ANY_IDENTITY != 0 && list.is_identity() {
@@ -244,7 +264,7 @@ fn keep<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
         }
         return false;
     }
-    has_number && list != List::History && !uri::notes_anomalies(host)
+    has_number && !uri::notes_anomalies(host)
 }
 
 /// Adds the rules that ask for any identity of the caller, and for which this one's number is in a set, to the hits, and removes

@@ -30,8 +30,7 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) {
     }
 }
 
-/// Reads a request line to the letter of RFC 3261 section 7.1, as nearly all are: `Method SP Request-URI SP SIP/2.0 CR`,
-/// followed by anything. [`ReadStartLine`] reads it the same way, in more than twice the time. False if it is another line.
+/// Reads a request line to the letter of RFC 3261 section 7.1, as nearly all are: `Method SP Request-URI SP SIP/2.0 CRLF`. [`ReadStartLine`] reads it the same way, in more than twice the time. False if it is another line.
 #[inline(always)]
 fn read_common<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) -> bool {
     let method_end = find_near::<Blank, H>(host, s, start, s.message.length);
@@ -42,7 +41,7 @@ fn read_common<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) -> bool {
     }
     let uri_end = find::<Blank, H>(host, s, uri, s.message.length);
     let version = uri_end + 1;
-    if s.byte(uri_end) != b' ' || s.word(version) != text(b"SIP/2.0\r") {
+    if s.byte(uri_end) != b' ' || s.word(version) != text(b"SIP/2.0\r") || s.byte(version + 8) != b'\n' {
         return false;
     }
     s.cursors.line = version + 7;
@@ -146,7 +145,7 @@ impl<'m, H: Host<'m>> Step for Folds<'_, H> {
 #[inline(always)]
 fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
     let is_ended = end < s.message.length;
-    if !is_ended && s.packet.fragment != 0 {
+    if !is_ended && s.packet.fragment != 0 && s.packet.transport == Transport::Udp {
         return;
     }
     let method_end = find::<Blank, H>(host, s, start, end);
@@ -179,7 +178,7 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
     } else if !is_ended && is_cut(s) && method != Method::Other {
         if !has_scheme(s, uri) {
             // Not before a second word: that is text.
-            if uri_end >= end {
+            if uri_end >= end && s.packet.fragment == 0 && find::<LineEnd, H>(host, s, start, end) == end {
                 s.message.anomalies |= anomaly::CUT_START_LINE;
             }
             return;
@@ -189,14 +188,16 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
         return;
     };
     let version_end = find::<Blank, H>(host, s, version, end);
-    note_version(s, version, version_end);
+    if version < end {
+        note_version(s, version, version_end);
+    }
     let well_formed = s.byte(method_end) == b' '
         && uri.wrapping_sub(method_end) == 1
         && s.byte(uri_end) == b' '
         && version.wrapping_sub(uri_end) == 1
-        && version_end == end
+        && find::<Slash, H>(host, s, version, version_end) < version_end
+        && (version_end == end || matches!(s.byte(version_end), b'\r' | b'\n'))
         && s.byte(uri) != b'<'
-        && is_ended
         && (method != Method::Other || is_token(host, s, start, method_end));
     if !well_formed {
         s.message.anomalies |= anomaly::MALFORMED_START_LINE;
@@ -233,7 +234,7 @@ fn is_other_protocol<'m, H: Host<'m>>(host: H, s: &mut Scratch, uri: u32, uri_en
 /// Notes a TCP segment that holds nothing but the first bytes of a start line.
 #[inline(always)]
 fn note_cut(s: &mut Scratch, start: u32) {
-    if s.packet.transport != Transport::Udp && is_beginning(s, start) {
+    if s.packet.transport != Transport::Udp && s.packet.fragment == 0 && is_beginning(s, start) {
         s.message.anomalies |= anomaly::CUT_START_LINE;
     }
 }
@@ -354,7 +355,7 @@ fn read_status_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, mark:
     if !well_formed {
         s.message.anomalies |= anomaly::MALFORMED_START_LINE;
     }
-    s.cursors.line = find::<LineEnd, H>(host, s, code_end, s.message.length);
+    s.cursors.line = find::<LineEnd, H>(host, s, mark, s.message.length);
 }
 
 #[inline(always)]

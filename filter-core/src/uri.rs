@@ -6,16 +6,16 @@
 mod odd;
 mod parameter;
 
-pub use odd::{NoteEnd, ReadName, ReadScheme, ReadUser};
+pub use odd::{NoteEnd, ReadName, ReadScheme, ReadUser, TrimTel};
 pub(crate) use parameter::find_parameter;
 pub use parameter::{FindParameter, JoinContext, Parameter};
 
 use crate::{
     digits,
     find::{
-        AngleClose, AngleSemicolon, BareEnd, Blank, DisplayDelimiter, HostEnd, OpeningAngle, PasswordDelimiter,
-        QuoteBackslash, QuoteBackslashAngle, TelDelimiter, UserDelimiter, UserParameterDelimiter, find, find_near,
-        skip_blank,
+        AngleClose, AngleSemicolon, BareEnd, Blank, ClosingAngle, DisplayDelimiter, HostEnd, OpeningAngle,
+        PasswordDelimiter, QuoteBackslash, QuoteBackslashAngle, TelDelimiter, UserDelimiter, UserParameterDelimiter,
+        find, find_near, skip_blank,
     },
     host::{Function, FunctionKind, Host, Step},
     layout::{anomaly, need},
@@ -59,6 +59,20 @@ pub(crate) fn read_one<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, hea
         if s.uri().flags & uri_flag::MALFORMED != 0 {
             s.message.anomalies |= anomaly::MALFORMED_URI;
         }
+    }
+}
+
+/// Where the parameters of a header begin, after the URI that was read in its value.
+#[inline(always)]
+pub(crate) fn after<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, value: Span) -> u32 {
+    let uri = s.message.uri(of);
+    let (flags, host_end) = (uri.flags, uri.host.end as u32);
+    if flags & uri_flag::PRESENT == 0 {
+        value.start as u32
+    } else if flags & uri_flag::BARE != 0 {
+        find::<BareEnd, H>(host, s, host_end, value.end as u32)
+    } else {
+        find::<ClosingAngle, H>(host, s, host_end, value.end as u32)
     }
 }
 
@@ -310,6 +324,15 @@ fn read_uri<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     uri.flags |= uri_flag::PRESENT | bare;
     uri.host = Span { start: start as u16, end: start as u16 };
     if start == end {
+        if s.cursors.uri_form == Form::Enclosed {
+            s.flag_uri();
+        }
+        return;
+    }
+    let after = s.byte(start + 1);
+    let is_word = start + 1 >= end || after <= b' ' || after == b',' || after == b';';
+    if s.byte(start) == b'*' && is_word && s.cursors.uri == UriOf::Contact {
+        // All of a user's registrations (RFC 3261 section 20.10).
         return;
     }
     s.cursors.uri_at = start + skip;
@@ -333,20 +356,17 @@ fn read_uri<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
 #[inline(always)]
 fn read_tel<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let (user, end) = (s.cursors.uri_at, s.cursors.uri_limit);
-    let user_end = find::<TelDelimiter, H>(host, s, user, end);
-    // Most servers end the number at any of these. Some call what follows, too.
-    if user_end < end && matches!(s.byte(user_end), b'@' | b':' | b'#' | b'/' | b'\r' | b'\n') {
-        s.flag_uri();
-    }
+    let from = odd::after_slashes(s, user);
+    let delimiter = find::<TelDelimiter, H>(host, s, from, end);
     let user = s.cursors.uri_at;
-    if user_end == user {
+    // Most servers end the number at any of these. Some call what follows, too.
+    if delimiter == user || delimiter < end && matches!(s.byte(delimiter), b'@' | b':' | b'#' | b'/') {
         s.flag_uri();
     }
-    set_user(s, user, user_end, user_end);
-    s.cursors.uri_at = user_end;
-    let blank = find::<Blank, H>(host, s, user, user_end);
-    if blank < user_end {
-        odd::note_blank(s, blank);
+    set_user(s, user, delimiter, delimiter);
+    s.cursors.uri_at = delimiter;
+    if find::<Blank, H>(host, s, user, delimiter) < delimiter {
+        host.call::<TrimTel>(s, 0, 0);
     }
 }
 
@@ -380,7 +400,6 @@ fn read_userinfo<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         if s.uri().flags & uri_flag::NUMBER == 0 {
             s.uri_mut().user = Span::default();
             s.uri_mut().number_end = 0;
-            s.flag_uri();
             return;
         }
     }
@@ -412,8 +431,10 @@ fn read_host<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if notes_anomalies(host) {
         let after = s.byte(uri_end + 1);
         let is_closed = s.byte(uri_end) == b'>' && uri_end < s.cursors.uri_limit;
-        let is_plain = s.cursors.uri_form == Form::Enclosed && is_closed && (after == b';' || after == b'\r');
-        if !is_plain {
+        let is_last = after == b'\r' && uri_end + 3 >= s.cursors.uri_limit;
+        let is_plain = s.cursors.uri_form == Form::Enclosed && is_closed && (after == b';' || is_last);
+        let end = s.cursors.uri_limit;
+        if !is_plain || !is_last && find::<OpeningAngle, H>(host, s, uri_end, end) < end {
             host.call::<NoteEnd>(s, 0, 0);
         }
     }
@@ -437,11 +458,11 @@ impl Function for ReadNumber {
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, _: u32, _: u32) -> u32 {
         let of = s.cursors.uri;
         let uri = s.uri();
-        let (mut user, number_end) = (uri.user.start as u32, uri.number_end as u32);
-        if odd::has_slashes(s, user) {
-            user += 2;
+        let (user, number_end) = (uri.user.start as u32, uri.number_end as u32);
+        let user = odd::after_slashes(s, user);
+        if s.uri().scheme != Scheme::Urn {
+            digits::read(host, s, of, user, number_end);
         }
-        digits::read(host, s, of, user, number_end);
         let uri = s.uri();
         let (number_end, uri_end) = (uri.number_end as u32, uri.host.end as u32);
         if uri.flags & uri_flag::NUMBER == 0 {

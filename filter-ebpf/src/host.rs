@@ -26,7 +26,7 @@ use filter_core::{
     start_line::ReadStartLine,
     text::NarrowTexts,
     trie::Tables,
-    uri::{FindParameter, JoinContext, NoteEnd, ReadName, ReadNumber, ReadScheme, ReadUri, ReadUser},
+    uri::{FindParameter, JoinContext, NoteEnd, ReadName, ReadNumber, ReadScheme, ReadUri, ReadUser, TrimTel},
 };
 
 use crate::maps::{
@@ -349,6 +349,7 @@ functions! {
     read_uri: FunctionKind::ReadUri => ReadUri,
     read_user: FunctionKind::ReadUser => ReadUser,
     set_number: FunctionKind::SetNumber => SetNumber,
+    trim_tel: FunctionKind::TrimTel => TrimTel,
     find_line_feed: FunctionKind::Find(NeedleKind::LineFeed) => Find<find::LineFeed>,
     find_line_end: FunctionKind::Find(NeedleKind::LineEnd) => Find<find::LineEnd>,
     find_not_carriage_return: FunctionKind::Find(NeedleKind::NotCarriageReturn) => Find<find::NotCarriageReturn>,

@@ -227,14 +227,14 @@ layout! {
         pub value: u32,
         /// The end of the line that this walk is in.
         pub value_line_end: u32,
-        /// The end of the value before this one, and its start; 0 if there is none.
-        pub last_value_end: u32,
-        /// The start of the value before this one.
-        pub last_value: u32,
+        /// Not 0 if the walk has passed a value of History-Info.
+        pub has_last_value: u32,
         /// The further line to which this walk goes next.
         pub further_line: u32,
         /// Not 0 while this walk is within quotes.
         pub value_quoted: u32,
+        /// Padding, always zero.
+        pub reserved: u32,
         /// The list that this walk is in, as a number of [`List`](crate::lists::List).
         pub list: u32,
     }

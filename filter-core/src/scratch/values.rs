@@ -116,6 +116,8 @@ named_number! {
         HistoryNumber = 13;
         /// The value of a header with several that is being read.
         Entry = 14;
+        /// The last value of History-Info so far.
+        Last = 15;
     }
 }
 

@@ -4,15 +4,15 @@
 
 use super::{Form, scheme, set_user, text};
 use crate::{
-    digits::hex,
+    digits::{self, hex},
     find::{
-        At, Blank, ClosingAngle, Colon, LineEnd, NotBlank, OpeningAngle, Percent, SchemeDelimiter, UrnDelimiter,
-        UserSeparator, find,
+        AngleClose, At, BareEnd, Blank, ClosingAngle, Colon, LineEnd, NotBlank, OpeningAngle, Percent, SchemeDelimiter,
+        UrnDelimiter, UserSeparator, find,
     },
     host::{Function, FunctionKind, Host, Step},
     layout::anomaly,
     limits::INSPECTED_LENGTH,
-    scratch::{Scheme, Scratch, UriOf, uri_flag},
+    scratch::{Header, Scheme, Scratch, UriOf, uri_flag},
     swar::filled_after,
 };
 
@@ -84,7 +84,7 @@ fn other_scheme<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32)
 fn skip_after_scheme<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let (from, end) = (s.cursors.uri_at, s.cursors.uri_limit);
     let mut rest = find::<NotBlank, H>(host, s, from, end);
-    if rest != s.cursors.uri_at {
+    if rest != s.cursors.uri_at && rest < s.cursors.uri_limit {
         s.flag_uri();
     }
     let (second, skip) = scheme(s.word(rest));
@@ -105,7 +105,7 @@ fn skip_after_scheme<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
 pub struct ReadUser;
 
 /// Delimiters before a user part that are skipped: `sip:@user@host`, `sip:;user@host`.
-const MAX_LEADING: u32 = 3;
+const MAX_LEADING: u32 = 4;
 
 impl Function for ReadUser {
     const KIND: FunctionKind = FunctionKind::ReadUser;
@@ -135,22 +135,25 @@ impl Function for ReadUser {
             }
             return 0;
         }
-        if close < at {
-            s.flag_uri();
-            s.cursors.uri_at = close + 1;
-        }
+        let mut brackets = 0;
         for _ in 0..host.bound(MAX_LEADING) {
             let user = s.cursors.uri_at;
             let byte = s.byte(user);
+            let mut next = user + 1;
             if byte != b'@' && byte != b':' && byte != b';' {
-                break;
+                // In a Request-URI, what is before an angle bracket is no part of the user part either.
+                next = find::<ClosingAngle, H>(host, s, user, at) + 1;
+                if brackets != 0 || next > at || find::<LineEnd, H>(host, s, user, next) < next {
+                    break;
+                }
+                brackets = 1;
             }
-            s.flag_uri();
-            s.cursors.uri_at = user + 1;
-            at = find::<At, H>(host, s, user + 1, limit);
+            s.cursors.uri_at = next;
+            at = find::<At, H>(host, s, next, limit);
             if at == limit {
                 return 0;
             }
+            s.flag_uri();
         }
         end_user(host, s, at);
         0
@@ -166,10 +169,22 @@ fn is_odd_host<'m, H: Host<'m>>(host: H, s: &mut Scratch, end: u32) -> bool {
     // An IPv4 address has at most three digits before a dot.
     let digits = |at: u32| ((word >> (8 * at)) as u8).wrapping_sub(b'0') <= 9;
     let is_number = matches!(word as u8, b'+' | b'*' | b'#') || digits(0) && digits(1) && digits(2) && digits(3);
-    is_number
-        || has_slashes(s, start)
-        || find::<Blank, H>(host, s, start, end) < end
-        || find::<Percent, H>(host, s, start, end) < end
+    if is_number || has_slashes(s, start) {
+        return true;
+    }
+    // What follows a bare URI's host is looked at later.
+    let end = match s.cursors.uri_form {
+        Form::Enclosed => end,
+        Form::Bare => find::<BareEnd, H>(host, s, start, end),
+        _ => find::<AngleClose, H>(host, s, start, end),
+    };
+    find::<Blank, H>(host, s, start, end) < end || find::<Percent, H>(host, s, start, end) < end
+}
+
+/// Where a number begins that may follow `//`.
+#[inline(always)]
+pub(super) fn after_slashes(s: &Scratch, at: u32) -> u32 {
+    if has_slashes(s, at) { at + 2 } else { at }
 }
 
 /// True if `//` is at `at`.
@@ -197,27 +212,66 @@ pub(super) fn note_blank(s: &mut Scratch, at: u32) {
 /// Sets the user part that ends before the @ at `at`.
 #[inline(always)]
 fn end_user<'m, H: Host<'m>>(host: H, s: &mut Scratch, at: u32) {
-    let user = s.cursors.uri_at;
-    let blank = find::<Blank, H>(host, s, user, at);
-    if blank < at {
-        note_blank(s, blank);
-    }
     // Some servers end the user part where its line ends.
     let user = s.cursors.uri_at;
     let line_end = find::<LineEnd, H>(host, s, user, at);
+    let is_folded = line_end < at;
     let number_end = find::<UserSeparator, H>(host, s, user, line_end);
     let user_end = if s.byte(number_end) == b':' && number_end < line_end {
         number_end
     } else {
         find::<Colon, H>(host, s, number_end, line_end)
     };
+    let is_bare = s.cursors.uri_form == Form::Bare && number_end < user_end;
+    if is_bare && s.byte(number_end) == b';' {
+        // There a semicolon begins the header's parameters, unless a number is before it.
+        let of = s.cursors.uri;
+        let user = after_slashes(s, s.cursors.uri_at);
+        digits::read(host, s, of, user, number_end);
+        if s.uri().flags & uri_flag::NUMBER == 0 {
+            return;
+        }
+    }
     let user = s.cursors.uri_at;
+    let blank = find::<Blank, H>(host, s, user, at);
+    if blank < at {
+        note_blank(s, blank);
+        if is_folded {
+            s.flag_uri();
+        }
+    }
     if user_end < line_end && s.uri().scheme == Scheme::Other {
         // Sofia-SIP knows no passwords in URIs of other schemes.
         s.flag_uri();
     }
     set_user(s, user, user_end, number_end);
     s.cursors.uri_at = at + 1;
+}
+
+/// The function of the host that examines a number in a `tel:` URI with white space in it, or after it.
+pub struct TrimTel;
+
+impl Function for TrimTel {
+    const KIND: FunctionKind = FunctionKind::TrimTel;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, _: u32, _: u32) -> u32 {
+        let (user, user_end) = (s.uri().user.start as u32, s.cursors.uri_at);
+        let blank = find::<Blank, H>(host, s, user, user_end);
+        if blank < user_end {
+            if find::<NotBlank, H>(host, s, blank, user_end) == user_end {
+                let user = s.uri().user.start as u32;
+                set_user(s, user, blank, blank);
+                let request = s.message.header(Header::RequestUri).start as u32;
+                let is_open = s.cursors.uri_form == Form::Request && s.byte(request) == b'<';
+                if s.cursors.uri_form != Form::Enclosed && !is_open {
+                    return 0;
+                }
+            }
+            note_blank(s, blank);
+        }
+        0
+    }
 }
 
 /// The function of the host that notes what is wrong at the end of a URI and after it.
@@ -240,8 +294,12 @@ fn is_odd_end<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
     let (uri_end, end) = (s.uri().host.end as u32, s.cursors.uri_limit);
     let form = s.cursors.uri_form;
     if form == Form::Request {
-        // White space within the value, or a bracket.
-        return uri_end < end && find::<NotBlank, H>(host, s, uri_end, end) < end;
+        // White space within the value, or a bracket that nothing closes.
+        let is_open = s.byte(s.message.header(Header::RequestUri).start as u32) == b'<';
+        let is_closed = s.byte(uri_end) == b'>' && uri_end < end;
+        let rest = if is_closed { uri_end + 1 } else { uri_end };
+        let next = find::<NotBlank, H>(host, s, rest, end);
+        return is_open && !is_closed || next < end && !(is_closed && s.byte(next) == b';');
     }
     if form == Form::Enclosed && (uri_end == end || s.byte(uri_end) != b'>') {
         // Not if the rest of the value is in another packet.
@@ -254,7 +312,7 @@ fn is_odd_end<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
             return true;
         }
     }
-    let from = if form == Form::Enclosed { uri_end + 1 } else { uri_end };
+    let from = if s.byte(uri_end) == b'>' && uri_end < end { uri_end + 1 } else { uri_end };
     let next = find::<NotBlank, H>(host, s, from, end);
     if next < end {
         match s.byte(next) {
@@ -264,8 +322,8 @@ fn is_odd_end<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
             _ => return true,
         }
     }
-    // An address in a parameter.
-    find::<OpeningAngle, H>(host, s, next, end) < end
+    // An address in a parameter. Contact is the one header whose values are not read one by one.
+    s.cursors.uri != UriOf::Contact && find::<OpeningAngle, H>(host, s, next, end) < end
 }
 
 /// The function of the host that examines a user part that is no number: the words for an anonymous caller, and bad escapes.
@@ -279,7 +337,7 @@ impl Function for ReadName {
 
     #[inline(always)]
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, _: u32, _: u32) -> u32 {
-        let (start, end) = (s.uri().user.start as u32, s.uri().number_end as u32);
+        let (start, end) = (after_slashes(s, s.uri().user.start as u32), s.uri().number_end as u32);
         // `+anonymous`: some gateways put a plus before everything.
         let plus = (s.byte(start) == b'+') as u32;
         let mut is_escaped = false;
@@ -288,7 +346,7 @@ impl Function for ReadName {
             s.cursors.at = s.uri().user.start as u32;
             host.repeat(&mut Escapes { host, s });
         }
-        let (start, end) = (s.uri().user.start as u32 + plus, s.uri().number_end as u32);
+        let (start, end) = (after_slashes(s, s.uri().user.start as u32) + plus, s.uri().number_end as u32);
         let length = end.wrapping_sub(start);
         let (mut first, mut second, mut letters) = (s.word(start), s.word(start + 8), length);
         if is_escaped && length <= LONGEST_WORD {

@@ -146,6 +146,9 @@ impl Function for JoinContext {
         let value_end = find::<ParameterEnd, H>(host, s, value, end);
         let uri = s.uri();
         let (digits, more, count, flags) = (uri.digits, uri.more_digits, uri.digit_count, uri.flags);
+        // A context without digits leaves these.
+        let uri = s.uri_mut();
+        (uri.digit_count, uri.flags) = (0, flags & !uri_flag::NUMBER);
         let of = s.cursors.uri;
         digits::read(host, s, of, value, value_end);
         let uri = s.uri_mut();

@@ -55,7 +55,7 @@ pub fn escaped(bytes: &[u8]) -> String {
 
 /// The URIs that are still known when a message has been read. That of an entry of a list is not.
 fn kept_uris() -> impl Iterator<Item = UriOf> {
-    UriOf::ALL.into_iter().filter(|of| *of != UriOf::Entry)
+    UriOf::ALL.into_iter().filter(|of| !matches!(*of, UriOf::Entry | UriOf::Last))
 }
 
 /// What an engine read.

@@ -63,8 +63,10 @@ fn visible_name_addr(value: &[u8], place: Place, is_cut: bool, plan: &NumberingP
     if known_scheme(value).is_some() {
         // An addr-spec, unless an angle bracket comes before any quote or parameter: then this is a display name.
         let stop = find(value, 0, |byte| [b'<', b';', b'"'].contains(&byte));
-        if value.get(stop) == Some(&b'<') {
-            return bracketed(value, stop, None, enclosed);
+        if matches!(value.get(stop), Some(b'<' | b'"')) {
+            let open = find(value, stop, |byte| byte == b'<');
+            let read = if open < value.len() { bracketed(value, open, None, enclosed) } else { uri(value, bare) };
+            return Uri { is_malformed: true, ..read };
         }
         return uri(value, bare);
     }
@@ -99,7 +101,7 @@ fn bracketed(value: &[u8], open: usize, quoted: Option<Range<usize>>, form: Form
     let mut uri = uri(&value[open + 1..], form);
     // An unquoted name is made of tokens.
     let is_odd = match &quoted {
-        None => value[..open].iter().any(|byte| b":@'".contains(byte)),
+        None => value[..open].iter().any(|byte| b":@".contains(byte)),
         // It is all there is, and no control character follows it.
         Some(quoted) => quoted.start != 1 || value.get(quoted.end + 1).is_some_and(|&byte| is_control(byte)),
     };

@@ -128,7 +128,7 @@ impl<'a> Fields<'a> {
     fn pass_folds(&mut self, message: &[u8], mut at: usize) -> usize {
         while let Some(b' ' | b'\t') = message.get(at) {
             let line = &message[at..find(message, at, is_line_end)];
-            let name = find(line, 0, |byte| !is_blank(byte));
+            let name = find(line, 0, |byte| byte != b' ' && byte != b'\t');
             let colon = find(line, name, |byte| byte == b':');
             // A header for a server that does not unfold.
             if colon < line.len() && known(&line[name..colon]).is_some() {

@@ -12,7 +12,7 @@ use super::{
     frame::Packet,
     message::Message,
     number::number,
-    parameters::{parameters, token},
+    parameters::{parameters, value},
     plan::plan_of,
     start_line::StartLine,
     uri::{Place, Uri},
@@ -53,10 +53,7 @@ pub(super) fn read_uris(
         request: request.unwrap_or_default(),
         from: single(Header::From),
         to: single(Header::To),
-        contact: fields
-            .first(Header::Contact)
-            .and_then(|field| values(field).first().map(|value| name_addr(value, Place::List)))
-            .unwrap_or_default(),
+        contact: fields.first(Header::Contact).map(|field| name_addr(field, Place::Contact)).unwrap_or_default(),
         asserted: all(Header::AssertedIdentity),
         preferred: all(Header::PreferredIdentity),
         remote: all(Header::RemotePartyId),
@@ -75,8 +72,8 @@ pub(super) fn read_uris(
     }
     uris.history.pop();
     // An entity that is called is not the caller.
-    let is_called = |party: &[u8]| token(party).eq_ignore_ascii_case(b"called");
-    uris.remote.retain(|uri| !parameters(&uri.after, "party").any(is_called));
+    let is_called = |party: &[u8]| value(party).eq_ignore_ascii_case(b"called");
+    uris.remote.retain(|uri| !parameters(&uri.after, "party").next().is_some_and(is_called));
     uris
 }
 
@@ -161,9 +158,8 @@ pub(super) fn read_identities(policy: &Policy, packet: &Packet, message: &mut Me
 
 /// The first `verstat` parameter (3GPP TS 24.229 section 7.2A.20).
 fn verstat(parameters: &[u8]) -> Verstat {
-    for parameter in parameters.split(|&byte| byte == b';').skip(1).take(64) {
-        let parameter = parameter.to_ascii_lowercase();
-        let Some(value) = parameter.strip_prefix(b"verstat=") else { continue };
+    if let Some(value) = super::parameters::parameters(parameters, "verstat").next() {
+        let value = value.to_ascii_lowercase();
         return if value.starts_with(b"tn-validation-p") {
             Verstat::TnValidationPassed
         } else if value.starts_with(b"tn-validation-f") {

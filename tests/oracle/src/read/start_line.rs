@@ -157,10 +157,11 @@ fn mark(line: &[u8], slash: usize) -> Option<usize> {
     begins(b"SIP").or_else(|| begins(b"SIPS"))
 }
 
-/// Where the word begins that has the first slash inside a word after the URI.
+/// Where the third word begins, if it has a slash inside.
 fn other_version(line: &[u8], uri_end: usize) -> Option<usize> {
-    let slash = (uri_end + 1..line.len()).find(|&at| line[at] == b'/' && !is_blank(line[at - 1]))?;
-    (uri_end..slash).rev().find(|&at| is_blank(line[at])).map(|blank| blank + 1)
+    let third = find(line, uri_end, |byte| !is_blank(byte));
+    let word = &line[third..find(line, third, is_blank)];
+    word.iter().position(|&byte| byte == b'/').filter(|&slash| slash > 0).map(|_| third)
 }
 
 /// The anomalies of a request line whose words are at these positions.
@@ -229,8 +230,10 @@ fn is_exact_request(text: &[u8]) -> bool {
     let line = &text[..find(text, 0, |byte| byte == b'\r')];
     let words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
     let [name, uri, version] = words[..] else { return false };
-    line.len() < text.len()
+    text.get(line.len() + 1) == Some(&b'\n')
         && method(name) != Method::Other
+        && !uri.starts_with(b"<")
+        && !uri.is_empty()
         && !uri.iter().any(|&byte| is_blank(byte))
         && version == b"SIP/2.0"
 }

@@ -2,7 +2,7 @@
 
 use filter_policy::model::NumberingPlan;
 
-use super::{find, is_blank, is_line_end, plan::without_technical_prefix};
+use super::{find, is_blank, is_line_end, parameters::parameters, plan::without_technical_prefix};
 
 /// The parts of a URI.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +36,8 @@ pub(super) enum Place {
     /// A header field that may have one address only.
     Single,
     List,
+    /// As a list, of which the first value is read in the whole field.
+    Contact,
 }
 
 #[derive(Clone, Copy)]
@@ -140,10 +142,13 @@ pub(super) fn uri(text: &[u8], form: Form<'_>) -> Uri {
         read.is_malformed |= scheme == Scheme::Tel && read.number.is_none();
         read.is_malformed |= scheme == Scheme::Other && rest.get(user.end) == Some(&b':');
         read.is_malformed |= scheme == Scheme::Urn && rest.get(user.end) == Some(&b'@');
-        let info = &rest[user.start..user.info_end];
-        read.is_malformed |= info.iter().any(|byte| b" \t".contains(byte));
-        read.has_control_character = info.iter().any(|&byte| is_blank(byte) && !b" \t".contains(&byte));
-        join_context(&mut read);
+        // The first blank says what it is.
+        match rest[user.start..user.info_end].iter().find(|&&byte| is_blank(byte)) {
+            Some(b' ' | b'\t' | b'\r' | b'\n') => read.is_malformed = true,
+            Some(_) => read.has_control_character = true,
+            None => {}
+        }
+        join_context(&mut read, form.plan);
     }
     read
 }
@@ -153,13 +158,17 @@ fn scheme_end(text: &[u8]) -> usize {
     find(text, 0, |byte| b":@;><\"".contains(&byte))
 }
 
-/// The position of an angle bracket where the scheme should be, or after empty brackets.
+/// The position of an angle bracket where the scheme should be, or after brackets without a scheme.
 fn another_bracket(text: &[u8], form: Form<'_>) -> Option<usize> {
-    let mut stop = scheme_end(text);
-    if form.is_bracketed && text[..stop].iter().all(|&byte| is_blank(byte)) {
-        stop = find(text, stop, |byte| !is_blank(byte) && byte != b'>');
+    let stop = scheme_end(text);
+    match text.get(stop) {
+        Some(b'<') => Some(stop),
+        Some(b'>') if form.place != Place::Request => {
+            let next = find(text, stop, |byte| byte == b'<');
+            (next < text.len()).then_some(next)
+        }
+        _ => None,
     }
-    (text.get(stop) == Some(&b'<')).then_some(stop)
 }
 
 /// The scheme, and where what follows it begins. None if there is neither a scheme nor a user part.
@@ -171,7 +180,8 @@ fn scheme(read: &mut Uri, text: &[u8]) -> Option<(Scheme, usize)> {
         let name = &text[..stop];
         match text.get(stop) {
             Some(b':') => {
-                read.is_malformed |= name.last().is_none_or(|&byte| is_blank(byte)) || name.contains(&b'%');
+                let is_odd = |&byte: &u8| is_blank(byte) || byte == b'%';
+                read.is_malformed |= name.is_empty() || name.iter().any(is_odd);
                 (if name.eq_ignore_ascii_case(b"urn") { Scheme::Urn } else { Scheme::Other }, stop + 1)
             }
             Some(b'@') => {
@@ -202,9 +212,11 @@ fn tel(read: &mut Uri, rest: &[u8], has_slashes: bool, form: Form<'_>) -> Parts 
     let number = if has_slashes { 2 } else { 0 };
     let stop = find(rest, number, |byte| b";>?,@:#/\r\n".contains(&byte));
     read.is_malformed |= matches!(rest.get(stop), Some(b'@' | b':' | b'#' | b'/'));
-    // The version follows a Request-URI.
-    let end = if form.place == Place::Request { trimmed_end(&rest[..stop]) } else { stop };
-    Parts { user: Some(User { start: 0, number, end, number_end: end, info_end: end }), host: end }
+    // White space at the end is no part of it.
+    let blank = find(&rest[..stop], 0, is_blank);
+    let end = if rest[blank..stop].iter().all(|&byte| is_blank(byte)) { blank } else { stop };
+    let info_end = if form.is_bracketed { stop } else { end };
+    Parts { user: Some(User { start: 0, number, end, number_end: end, info_end }), host: stop }
 }
 
 /// Everything up to the parameters is the user part.
@@ -224,9 +236,9 @@ fn user_info(read: &mut Uri, rest: &[u8], has_slashes: bool, form: Form<'_>) -> 
     loop {
         let is_end = |byte: u8| b"@\r\n".contains(&byte) || (byte == b'>' && ends_at_bracket);
         let first = find(rest, number, |byte| b":;".contains(&byte) || is_end(byte));
-        if first == start && skipped < 2 && matches!(rest.get(first), Some(b'@' | b':' | b';')) {
+        if first == start && skipped < 4 && matches!(rest.get(first), Some(b'@' | b':' | b';')) {
             // An empty user part.
-            if next_at(rest, first + 1).is_some() {
+            if next_at(rest, first + 1, form).is_some() {
                 read.is_malformed = true;
                 skipped += 1;
                 start += 1;
@@ -249,7 +261,7 @@ fn user_info(read: &mut Uri, rest: &[u8], has_slashes: bool, form: Form<'_>) -> 
                 }
                 None
             }
-            Some(&byte) if is_line_end(byte) => next_at(rest, info_end).map(|at| at + 1),
+            Some(&byte) if is_line_end(byte) => next_at(rest, info_end, form).map(|at| at + 1),
             _ => None,
         };
         // In a bare addr-spec, a header parameter may contain an @. After a number, though, they are user parameters.
@@ -273,9 +285,9 @@ fn is_odd_host(rest: &[u8], form: Form<'_>) -> bool {
         || rest[..end].iter().any(is_odd)
 }
 
-/// The next `@` that no `>` comes before.
-fn next_at(rest: &[u8], from: usize) -> Option<usize> {
-    let at = find(rest, from, |byte| byte == b'@' || byte == b'>');
+/// The next `@` that no `>` comes before, which in a Request-URI ends nothing.
+fn next_at(rest: &[u8], from: usize, form: Form<'_>) -> Option<usize> {
+    let at = find(rest, from, |byte| byte == b'@' || (byte == b'>' && form.place != Place::Request));
     (rest.get(at) == Some(&b'@')).then_some(at)
 }
 
@@ -287,7 +299,7 @@ fn host_end(text: &[u8], from: usize, form: Form<'_>) -> usize {
 /// Checks the host part, from `from` to `end`, and what follows it.
 fn check_end(read: &mut Uri, text: &[u8], from: usize, end: usize, form: Form<'_>) {
     let visible = |from: usize| text.get(find(text, from, |byte| !is_blank(byte))).copied();
-    let is_single = form.place != Place::List;
+    let is_single = matches!(form.place, Place::Request | Place::Single);
     let mut close = end;
     if form.is_bracketed {
         close = find(text, from, |byte| byte == b'>');
@@ -301,10 +313,15 @@ fn check_end(read: &mut Uri, text: &[u8], from: usize, end: usize, form: Form<'_
     read.is_malformed |= text[from..end].contains(&b'@');
     if text.get(close) == Some(&b'>') {
         let next = visible(close + 1);
-        read.is_malformed |= next.is_some_and(|byte| !b";,?".contains(&byte));
+        read.is_malformed |= next.is_some_and(|byte| !b";,".contains(&byte));
         read.is_malformed |= is_single && next == Some(b',');
     }
     read.is_malformed |= form.is_bare() && is_single && text.get(end) == Some(&b',');
+    // An address in a parameter.
+    let has_parameters = matches!(form.place, Place::Single | Place::List);
+    read.is_malformed |= has_parameters && text[close..].contains(&b'<');
+    // Without brackets, some servers end the user part at the last of them.
+    read.is_malformed |= form.is_bare() && text[from..].contains(&b'@');
     read.after = text[close..].to_vec();
 }
 
@@ -369,21 +386,16 @@ fn digits(user: &[u8], plan: &NumberingPlan) -> Option<Digits> {
 }
 
 /// A local number's global context (RFC 3966 section 5.1.5) makes it a global number.
-fn join_context(read: &mut Uri) {
+fn join_context(read: &mut Uri, plan: &NumberingPlan) {
+    if !read.parameters.starts_with(b";") {
+        return;
+    }
     let Some(number) = read.number.as_mut().filter(|number| !number.plus && number.digits.len() > 3) else { return };
-    const NAME: &[u8] = b"phone-context=";
-    let mut values = read.parameters.split(|&byte| byte == b';').skip(1).filter_map(|parameter| {
-        parameter.get(NAME.len()..).filter(|_| parameter[..NAME.len()].eq_ignore_ascii_case(NAME))
-    });
+    let mut values = parameters(&read.parameters, "phone-context");
     let context = values.next().and_then(|value| {
-        let value = &value[..find(value, 0, |byte| b"@:?>,".contains(&byte) || is_blank(byte))];
-        let context = value.strip_prefix(b"+")?;
-        if !context.iter().all(|byte| byte.is_ascii_digit() || b"-.()".contains(byte)) {
-            return None;
-        }
-        let digits: String =
-            context.iter().filter(|byte| byte.is_ascii_digit()).map(|&byte| char::from(byte)).collect();
-        (1..=14).contains(&digits.len()).then_some(digits)
+        let value = &value[..find(value, 0, |byte| b"@:?>,;".contains(&byte) || is_blank(byte))];
+        let context = digits(value, plan).filter(|context| value.starts_with(b"+") && context.plus)?;
+        (1..=14).contains(&context.digits.len()).then_some(context.digits)
     });
     if let Some(context) = context {
         number.digits.insert_str(0, &context);

@@ -39,7 +39,9 @@ pub(super) fn read_fields(
     let uris = read_uris(message, bytes, start_line, &fields, plan_of(policy, packet.source));
     read_identities(policy, packet, message, &uris);
     // An empty tag makes no dialog.
-    message.to_tag = parameters(&uris.to.after, "tag").any(|tag| tag.first().is_some_and(|byte| !b";,".contains(byte)));
+    message.to_tag = parameters(&uris.to.after, "tag")
+        .next()
+        .is_some_and(|tag| tag.first().is_some_and(|byte| !b";,".contains(byte)));
     read_texts(message, &fields, &uris);
     for of in UriOf::ALL {
         message.users[of.index()] = uris.of(of).user;
