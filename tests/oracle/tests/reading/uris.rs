@@ -121,11 +121,11 @@ fn bytes_below_0x21_belong_to_the_user_part() {
     reads("sip:1\t2@h", "1\t2", "12", MALFORMED);
     reads("sip:12\u{1}@h", "12\u{1}", "12", CONTROL);
     reads("sip:1\u{0}2@h", "1\u{0}2", "12", CONTROL);
-    reads("sip:1 \u{b}2@h", "1 \u{b}2", "12", &["control-character", "malformed-uri"]);
+    reads("sip:1 \u{b}2@h", "1 \u{b}2", "12", MALFORMED);
     reads("sip:12:p w@h", "12", "12", MALFORMED);
     reads("tel:1 2", "1 2", "12", MALFORMED);
     reads("tel:1\u{1}2", "1\u{1}2", "12", CONTROL);
-    reads("tel:12 ", "12 ", "12", MALFORMED);
+    reads("tel:12 ", "12", "12", &[]);
     // Without a user part they do not.
     reads("sip:a\u{1}b", "", "", MALFORMED);
 }
@@ -154,13 +154,13 @@ fn a_line_end_in_the_user_part() {
 }
 
 #[test]
-fn an_empty_user_part_is_skipped_twice() {
+fn an_empty_user_part_is_skipped() {
     reads("sip:@12@h", "12", "12", MALFORMED);
     reads("sip::12@h", "12", "12", MALFORMED);
     reads("sip:;12@h", "12", "12", MALFORMED);
     reads("@12@h", "12", "12", MALFORMED);
     reads("sip:@:12@h", "12", "12", MALFORMED);
-    reads("sip:@@@12@h", "", "", MALFORMED);
+    reads("sip:@@@12@h", "12", "12", MALFORMED);
     // Not if there is no user part after it.
     reads("sip:@h", "", "", &[]);
     reads("sip::5060", "", "", &[]);
@@ -251,7 +251,7 @@ fn local_numbers_with_a_global_context() {
         ("tel:5550100;phone-context=+1202", "12025550100"),
         ("tel:5550100;x;PHONE-context=+1-(202);y", "12025550100"),
         ("sip:5550100;phone-context=+1202@h;user=phone", "12025550100"),
-        ("sip:5550100@h;phone-context=+1202", "12025550100"),
+        ("sip:5550100@h;phone-context=+1202", "5550100"),
         ("sip:5550100;phone-context=+1202:pw@h", "12025550100"),
         // The first counts.
         ("tel:5550100;phone-context=+1202;phone-context=+1303", "12025550100"),
