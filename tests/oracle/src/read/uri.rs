@@ -236,7 +236,7 @@ fn user_info(read: &mut Uri, rest: &[u8], has_slashes: bool, form: Form<'_>) -> 
     loop {
         let is_end = |byte: u8| b"@\r\n".contains(&byte) || (byte == b'>' && ends_at_bracket);
         let first = find(rest, number, |byte| b":;".contains(&byte) || is_end(byte));
-        if first == start && skipped < 3 && matches!(rest.get(first), Some(b'@' | b':' | b';')) {
+        if first == start && skipped < 4 && matches!(rest.get(first), Some(b'@' | b':' | b';')) {
             // An empty user part.
             if next_at(rest, first + 1, form).is_some() {
                 read.is_malformed = true;
@@ -252,8 +252,9 @@ fn user_info(read: &mut Uri, rest: &[u8], has_slashes: bool, form: Form<'_>) -> 
         let host = match rest.get(info_end) {
             Some(b'@') => Some(info_end + 1),
             Some(b'>') => {
-                if form.place == Place::Request && rest[info_end..].contains(&b'@') {
+                if form.place == Place::Request && skipped < 4 && rest[info_end..].contains(&b'@') {
                     read.is_malformed = true;
+                    skipped += 1;
                     start = info_end + 1;
                     number = start;
                     ends_at_bracket = false;
