@@ -88,7 +88,7 @@ fn visible_name_addr(value: &[u8], place: Place, is_cut: bool, plan: &NumberingP
     }
     if quote.is_some() {
         // An unterminated string.
-        return Uri { is_malformed: true, ..Uri::default() };
+        return Uri { is_malformed: true, after: value.to_vec(), ..Uri::default() };
     }
     // `"name" sip:user@host`, or a URI of another scheme.
     let Some(display) = display else { return uri(value, bare) };
