@@ -335,7 +335,7 @@ fn read_values<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if needs & need::ANY_IDENTITY != 0 {
         s.walk.hits = [0; RULE_WORDS];
     }
-    if needs & wanted::LISTS != 0 {
+    if needs & lists::NEEDS != 0 {
         lists::read(host, s);
     }
     if needs & need::ANY_IDENTITY != 0 {
@@ -354,7 +354,7 @@ fn read_values<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         let of = if asserts { UriOf::Asserted } else { UriOf::From };
         verstat::read(host, s, of);
     }
-    if needs & (need::ANOMALY | need::INSPECT) != 0 {
+    if wanted::anomalies(needs) {
         headers::note_anomalies(host, s);
     }
     if wanted::body(config) {

@@ -7,13 +7,9 @@ use crate::{
     limits::INSPECTED_LENGTH,
     lists,
     scratch::{Header, Scratch, Span},
-    swar::filled_after,
+    swar::{LETTERS, filled_after, text},
     text::BODY_LENGTH,
 };
-
-const fn word(bytes: &[u8; 8]) -> u64 {
-    u64::from_le_bytes(*bytes)
-}
 
 /// Reads what Privacy asks to be withheld (RFC 3323 section 4.2, RFC 3325 section 9.3, RFC 7044 section 7).
 #[inline(never)]
@@ -46,14 +42,14 @@ impl<'m, H: Host<'m>> Step for Privacy<'_, H> {
         }
         let value_end = find::<SemicolonComma, H>(host, s, start, end);
         s.cursors.value_at = value_end + 1;
-        const ID: u64 = word(b"id\0\0\0\0\0\0");
-        const HEADER: u64 = word(b"header\0\0");
-        const SESSION: u64 = word(b"session\0");
-        const USER: u64 = word(b"user\0\0\0\0");
-        const HISTORY: u64 = word(b"history\0");
-        const CRITICAL: u64 = word(b"critical");
+        const ID: u64 = text(b"id\0\0\0\0\0\0");
+        const HEADER: u64 = text(b"header\0\0");
+        const SESSION: u64 = text(b"session\0");
+        const USER: u64 = text(b"user\0\0\0\0");
+        const HISTORY: u64 = text(b"history\0");
+        const CRITICAL: u64 = text(b"critical");
         let length = value_end.wrapping_sub(start);
-        let value = filled_after(s.word(start) | 0x2020_2020_2020_2020, length, 0);
+        let value = filled_after(s.word(start) | LETTERS, length, 0);
         s.message.privacy |= match value {
             _ if length > 8 => 0,
             ID => privacy::ID,
@@ -153,13 +149,13 @@ fn compare_content_length<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         return;
     }
     let line_end = find::<LineFeed, H>(host, s, extra, s.message.length);
-    let is_response = s.word(extra) as u32 == word(b"SIP/\0\0\0\0") as u32;
+    let is_response = s.word(extra) as u32 == text(b"SIP/\0\0\0\0") as u32;
     // "... SIP/2.0\r\n": the version ends eight bytes, or nine with a carriage return, before the next line.
     let back = if s.byte(line_end.wrapping_sub(1)) == b'\r' { 8 } else { 7 };
     let version = line_end.wrapping_sub(back);
     let is_request = line_end < s.message.length
         && line_end > extra + back
-        && s.word(version) & 0x00ff_ffff_ffff_ffff == word(b"SIP/2.0\0");
+        && s.word(version) & 0x00ff_ffff_ffff_ffff == text(b"SIP/2.0\0");
     s.message.anomalies |=
         if is_response || is_request { anomaly::SEVERAL_MESSAGES } else { anomaly::CONTENT_LENGTH_MISMATCH };
 }

@@ -6,12 +6,13 @@ use crate::{
     layout::{Attestation, passport},
     lists,
     scratch::{FURTHER_LINES, Header, Scratch},
-    uri::{Parameter, find_parameter},
+    swar::text,
+    uri::{Parameter, find_parameter, is_word},
 };
 
 /// Base64url of `{"attest":"`: keys of a PASSporT's payload are in lexicographic order without white space (RFC 8225
 /// section 9), so a SHAKEN payload (RFC 8588) begins so, and twelve bytes fill sixteen characters.
-const CLAIM: [u64; 2] = [u64::from_le_bytes(*b"eyJhdHRl"), u64::from_le_bytes(*b"c3QiOiJ\0")];
+const CLAIM: [u64; 2] = [text(b"eyJhdHRl"), text(b"c3QiOiJ\0")];
 
 /// Reads the Identity headers. The first one with a claim counts.
 ///
@@ -100,23 +101,12 @@ fn kind<'m, H: Host<'m>>(host: H, s: &mut Scratch, token: u32, end: u32, claim: 
         let is_readable = matches!(claim, Attestation::A | Attestation::B | Attestation::C);
         return if is_readable { passport::SHAKEN } else { passport::OTHER };
     }
-    if value >= end {
-        return passport::OTHER;
-    }
-    let name = if s.byte(value) == b'"' { value + 1 } else { value };
-    let word = s.word(name) | 0x2020_2020_2020;
-    const SHAKEN: u64 = u64::from_le_bytes(*b"shaken\0\0");
-    const DIV: u64 = u64::from_le_bytes(*b"div\0\0\0\0\0");
-    const RPH: u64 = u64::from_le_bytes(*b"rph\0\0\0\0\0");
-    let ends_after = |length: u32| {
-        let byte = s.byte(name + length);
-        name + length >= end || byte <= b' ' || byte == b'"' || byte == b';' || byte == b','
-    };
-    if word & 0xffff_ffff_ffff == SHAKEN && ends_after(6) {
+    let is = |kind: &[u8; 8], letters: u32| is_word(s, value, end, text(kind), letters);
+    if is(b"shaken\0\0", 6) {
         passport::SHAKEN
-    } else if word & 0xff_ffff == DIV && ends_after(3) {
+    } else if is(b"div\0\0\0\0\0", 3) {
         passport::DIV
-    } else if word & 0xff_ffff == RPH && ends_after(3) {
+    } else if is(b"rph\0\0\0\0\0", 3) {
         passport::RPH
     } else {
         passport::OTHER

@@ -11,7 +11,9 @@ use crate::{
     scratch::{
         FIRST_FURTHER_LINE, FURTHER_LINES, HEADERS, Header, NumberOf, Scratch, Span, URIS, Uri, UriOf, uri_flag,
     },
-    uri::{self, Parameter, find_parameter},
+    swar::text,
+    uri::{self, Parameter, find_parameter, is_word},
+    wanted,
 };
 
 named_number! {
@@ -71,6 +73,16 @@ impl List {
         matches!(self, Self::Asserted | Self::Preferred | Self::RemoteParty)
     }
 }
+
+/// Bits of [`need`] of which any asks for one of the lists.
+pub const NEEDS: u32 = {
+    let (mut needs, mut index) = (0, 0);
+    while index < List::COUNT {
+        needs |= List::ALL[index].needs();
+        index += 1;
+    }
+    needs
+};
 
 /// Reads the values of the lists that the policy needs.
 #[inline(always)]
@@ -219,17 +231,10 @@ fn end_value<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
 /// True if the Remote-Party-ID that has been read is the called party's: it is not the caller's identity.
 #[inline(always)]
 fn is_called_party<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
-    const CALLED: u64 = u64::from_le_bytes(*b"called\0\0");
     let value = s.message.header(Header::Entry);
     let (after, end) = (uri::after(host, s, UriOf::Entry, value), value.end as u32);
     let party = find_parameter(host, s, Parameter::Party, after, end);
-    if party == 0 {
-        return false;
-    }
-    let word = party + (s.byte(party) == b'"') as u32;
-    let after = s.byte(word + 6);
-    let ends = word + 6 >= end || after <= b' ' || matches!(after, b'"' | b';' | b',');
-    ends && word + 6 <= end && (s.word(word) | 0x2020_2020_2020) & 0xffff_ffff_ffff == CALLED
+    party != 0 && is_word(s, party, end, text(b"called\0\0"), 6)
 }
 
 /// Keeps the value that has been read, if it is one of those that count. True if no further one can count.
@@ -264,7 +269,7 @@ fn keep<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
         }
         return false;
     }
-    has_number && !uri::notes_anomalies(host)
+    has_number && !wanted::anomalies(host.config().needs)
 }
 
 /// Adds the rules that ask for any identity of the caller, and for which this one's number is in a set, to the hits, and removes

@@ -11,11 +11,12 @@ use crate::{
     },
     header::{is_gap, read_name},
     host::{Function, FunctionKind, Host, Step},
-    layout::{anomaly, need},
+    layout::anomaly,
     limits::INSPECTED_LENGTH,
     scratch::{FIRST_FURTHER_LINE, FURTHER_LINES, HEADERS, Header, Kind, Scratch, Span, pause},
     start_line,
     swar::{below, first},
+    wanted,
 };
 
 /// STUN's magic cookie (RFC 8489 section 5), network order at offset 4.
@@ -184,7 +185,7 @@ fn begin_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) -> bool {
     let word = s.word(line);
     let byte = word as u8;
     if is_folded(byte) {
-        if host.config().needs & (need::ANOMALY | need::INSPECT) != 0 {
+        if wanted::anomalies(host.config().needs) {
             host.call::<NoteFold>(s, line, 0);
         }
         return false;
@@ -203,7 +204,7 @@ fn begin_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) -> bool {
     let byte = s.byte(name_end);
     // A longer name is another header.
     if s.cursors.name == Header::Other || byte != b':' && !is_gap(byte) {
-        if host.config().needs & (need::ANOMALY | need::INSPECT) != 0 {
+        if wanted::anomalies(host.config().needs) {
             note_unknown_line(host, s, line);
         }
         return false;

@@ -4,7 +4,7 @@ use crate::{
     layout::{NumberFormat, Numbering},
     limits::MAX_DIGITS,
     scratch::{Number, Scratch, Span, Uri, uri_flag},
-    swar::filled_after,
+    swar::{LETTERS, filled_after},
     trie::SHORT_CODE_DIGITS,
 };
 
@@ -246,9 +246,6 @@ fn is_service_number(digits: u64, count: u32) -> bool {
 
 /// The bits that make the letters of `service` small. The byte after them stays.
 const SERVICE_CASE: u64 = 0x0020_2020_2020_2020;
-
-/// The bit that makes a letter small, in every byte.
-const LETTERS: u64 = 0x2020_2020_2020_2020;
 
 /// Bytes of `service:sos`.
 const SERVICE_SOS_LENGTH: u32 = 11;

@@ -10,16 +10,9 @@ use crate::{
     limits::INSPECTED_LENGTH,
     message::{after_line_end, is_folded},
     scratch::{Header, Kind, Scratch, Span},
-    swar::{exactly, first},
+    swar::{LETTERS, exactly, first, first_bytes, text},
     uri::has_scheme,
 };
-
-const fn text(bytes: &[u8; 8]) -> u64 {
-    u64::from_le_bytes(*bytes)
-}
-
-/// Case bits of a word of letters.
-const LETTERS: u64 = 0x2020_2020_2020_2020;
 
 /// Reads the line at `start`: kind, method or status code, Request-URI. Leaves the cursor at its end.
 #[inline(always)]
@@ -247,31 +240,24 @@ fn is_beginning(s: &Scratch, start: u32) -> bool {
         return false;
     }
     let (word, rest) = (s.word(start) | LETTERS, s.word(start + 8) | LETTERS);
-    let (keep, keep_rest) = (first_bytes(length), if length > 8 { first_bytes(length - 8) } else { 0 });
-    // The slash and the digits have the case bit set already.
+    let (keep, keep_rest) = (first_bytes(length), first_bytes(length.saturating_sub(8)));
+    // The slash and the digits have the case bit set already. No byte is zero with it: a name does not go on after its space.
     let is = |name: u64, name_rest: u64| (word ^ name) & keep == 0 && (rest ^ name_rest) & keep_rest == 0;
-    let is_short = |name: u64| length <= 8 && (word ^ name) & keep == 0;
-    is_short(text(b"sip/2.0 "))
-        || is_short(text(b"ack     ")) && length <= 4
-        || is_short(text(b"bye     ")) && length <= 4
-        || is_short(text(b"cancel  ")) && length <= 7
-        || is_short(text(b"info    ")) && length <= 5
-        || is_short(text(b"invite  ")) && length <= 7
-        || is_short(text(b"message "))
-        || is_short(text(b"notify  ")) && length <= 7
-        || is_short(text(b"options "))
-        || is_short(text(b"prack   ")) && length <= 6
-        || is_short(text(b"publish "))
-        || is_short(text(b"refer   ")) && length <= 6
-        || is(text(b"register"), LETTERS) && length <= 9
-        || is(text(b"subscrib"), text(b"e       "))
-        || is_short(text(b"update  ")) && length <= 7
-}
-
-/// The mask of a word's first bytes.
-#[inline(always)]
-const fn first_bytes(count: u32) -> u64 {
-    if count >= 8 { !0 } else { (1u64 << (8 * (count & 7))).wrapping_sub(1) }
+    is(text(b"sip/2.0 "), 0)
+        || is(text(b"ack \0\0\0\0"), 0)
+        || is(text(b"bye \0\0\0\0"), 0)
+        || is(text(b"cancel \0"), 0)
+        || is(text(b"info \0\0\0"), 0)
+        || is(text(b"invite \0"), 0)
+        || is(text(b"message "), 0)
+        || is(text(b"notify \0"), 0)
+        || is(text(b"options "), 0)
+        || is(text(b"prack \0\0"), 0)
+        || is(text(b"publish "), 0)
+        || is(text(b"refer \0\0"), 0)
+        || is(text(b"register"), text(b" \0\0\0\0\0\0\0"))
+        || is(text(b"subscrib"), text(b"e \0\0\0\0\0\0"))
+        || is(text(b"update \0"), 0)
 }
 
 /// The position of the first `SIP`, blanks, `/` in `from..end`, or `end`.
@@ -412,8 +398,7 @@ impl Step for Token<'_> {
 fn method(s: &Scratch, start: u32, length: u32) -> Method {
     let first = s.word(start) | LETTERS;
     let keep = match length {
-        3..=7 => (1u64 << (8 * length)).wrapping_sub(1),
-        8 | 9 => !0,
+        3..=9 => first_bytes(length),
         _ => return Method::Other,
     };
     let word = first & keep;

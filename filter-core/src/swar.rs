@@ -7,6 +7,23 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 const LOW7: u64 = 0x7f7f_7f7f_7f7f_7f7f;
 
+/// Eight bytes as a word, to compare one of the message with. Fewer are followed by zeroes.
+#[inline(always)]
+#[must_use]
+pub const fn text(bytes: &[u8; 8]) -> u64 {
+    u64::from_le_bytes(*bytes)
+}
+
+/// The case bits of a word of letters.
+pub const LETTERS: u64 = ONES * 0x20;
+
+/// The mask of a word's first bytes.
+#[inline(always)]
+#[must_use]
+pub const fn first_bytes(count: u32) -> u64 {
+    if count >= 8 { !0 } else { (1u64 << (8 * (count & 7))).wrapping_sub(1) }
+}
+
 /// Marks bytes equal to `byte`. Exact up to and including the first one; later marks may be wrong.
 #[inline(always)]
 #[must_use]
@@ -85,10 +102,7 @@ pub const fn count_ones(word: u64) -> u32 {
 #[inline(always)]
 #[must_use]
 pub const fn filled_after(word: u64, count: u32, filler: u8) -> u64 {
-    if count >= 8 {
-        return word;
-    }
-    let keep = (1u64 << (8 * (count & 7))).wrapping_sub(1);
+    let keep = first_bytes(count);
     (word & keep) | ((ONES * filler as u64) & !keep)
 }
 

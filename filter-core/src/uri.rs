@@ -7,8 +7,8 @@ mod odd;
 mod parameter;
 
 pub use odd::{NoteEnd, ReadName, ReadScheme, ReadUser, TrimTel};
-pub(crate) use parameter::find_parameter;
 pub use parameter::{FindParameter, JoinContext, Parameter};
+pub(crate) use parameter::{find_parameter, is_word};
 
 use crate::{
     digits,
@@ -18,32 +18,23 @@ use crate::{
         find, find_near, skip_blank,
     },
     host::{Function, FunctionKind, Host, Step},
-    layout::{anomaly, need},
+    layout::anomaly,
     limits::INSPECTED_LENGTH,
     named::named_number,
     scratch::{Header, Scheme, Scratch, Span, Uri, UriOf, uri_flag},
+    swar::{LETTERS, text},
+    wanted,
 };
-
-const fn text(bytes: &[u8; 8]) -> u64 {
-    u64::from_le_bytes(*bytes)
-}
-
-/// Case bits of a word of letters.
-const LETTERS: u64 = 0x2020_2020_2020_2020;
 
 /// Reads the URIs of headers with one value whose bits (of [`UriOf`]) are set. Those that the message does not have become
 /// [`Uri::EMPTY`].
 #[inline(always)]
 pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, wanted: u32) {
-    let mut read = |of: UriOf, header: Header| {
+    for (of, header, _) in UriOf::SINGLE {
         if wanted & of.bit() != 0 {
             read_one(host, s, of, header);
         }
-    };
-    read(UriOf::Request, Header::RequestUri);
-    read(UriOf::From, Header::From);
-    read(UriOf::To, Header::To);
-    read(UriOf::Contact, Header::Contact);
+    }
 }
 
 /// Reads a URI, and the number of its user part.
@@ -120,21 +111,6 @@ named_number! {
     }
 }
 
-/// Two positions, for a [`Function`].
-pub(crate) const fn pack_span(start: u32, end: u32) -> u32 {
-    start & 0xffff | end << 16
-}
-
-const fn unpack_span(packed: u32) -> (u32, u32) {
-    (packed & 0xffff, packed >> 16)
-}
-
-/// True if the policy asks for anomalies, so that what is wrong with an address must be found even where it hides nothing.
-#[inline(always)]
-pub(crate) fn notes_anomalies<'m, H: Host<'m>>(host: H) -> bool {
-    host.config().needs & (need::ANOMALY | need::INSPECT) != 0
-}
-
 /// Finds the URI in the value of a header of the form `name-addr / addr-spec`, and notes the display name.
 ///
 /// A function of its own: its registers must not be spilled in the frame of the functions that follow.
@@ -203,7 +179,7 @@ fn end_display<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         if quoted_end == 0 {
             s.uri_mut().display = Span { start: first as u16, end: at as u16 };
             // A colon or an at sign outside of quotes: some servers begin to read the URI before them.
-            if notes_anomalies(host) && find::<DisplayDelimiter, H>(host, s, first, at) < at {
+            if wanted::anomalies(host.config().needs) && find::<DisplayDelimiter, H>(host, s, first, at) < at {
                 s.flag_uri();
             }
         } else if s.uri().display.start as u32 != first + 1 || is_odd_blank(s.byte(quoted_end + 1)) {
@@ -213,10 +189,12 @@ fn end_display<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         set_place(s, at + 1, Form::Enclosed);
     } else if s.cursors.register == IN_TOKEN && at >= end {
         // No angle bracket: an addr-spec of another scheme, or a real-world `"name" sip:user@host`.
+        let mut start = first;
         if quoted_end > first {
             s.flag_uri();
+            start = quoted_end + 1;
         }
-        set_place(s, if quoted_end > first { quoted_end + 1 } else { first }, Form::Bare);
+        set_place(s, start, Form::Bare);
     } else {
         // A string that does not end.
         s.uri_mut().display = Span::default();
@@ -428,16 +406,21 @@ fn read_host<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if is_anonymous {
         uri.flags |= uri_flag::ANONYMOUS;
     }
-    if notes_anomalies(host) {
+    if wanted::anomalies(host.config().needs) {
         let after = s.byte(uri_end + 1);
-        let is_closed = s.byte(uri_end) == b'>' && uri_end < s.cursors.uri_limit;
-        let is_last = after == b'\r' && uri_end + 3 >= s.cursors.uri_limit;
-        let is_plain = s.cursors.uri_form == Form::Enclosed && is_closed && (after == b';' || is_last);
         let end = s.cursors.uri_limit;
+        let is_last = after == b'\r' && uri_end + 3 >= end;
+        let is_plain = s.cursors.uri_form == Form::Enclosed && is_closed(s, uri_end) && (after == b';' || is_last);
         if !is_plain || !is_last && find::<OpeningAngle, H>(host, s, uri_end, end) < end {
             host.call::<NoteEnd>(s, 0, 0);
         }
     }
+}
+
+/// True if a closing angle bracket is at `at`, within the value.
+#[inline(always)]
+fn is_closed(s: &Scratch, at: u32) -> bool {
+    s.byte(at) == b'>' && at < s.cursors.uri_limit
 }
 
 /// Sets the user part, and the end of its number.

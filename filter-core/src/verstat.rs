@@ -4,12 +4,9 @@ use crate::{
     host::Host,
     layout::Verstat,
     scratch::{Scratch, UriOf},
+    swar::text,
     uri::{Parameter, find_parameter},
 };
-
-const fn text(bytes: &[u8; 8]) -> u64 {
-    u64::from_le_bytes(*bytes)
-}
 
 /// Looks for the `verstat` parameter (3GPP TS 24.229 section 7.2A.20) in a URI's user part and after its host.
 #[inline(never)]

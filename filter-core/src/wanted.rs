@@ -28,16 +28,11 @@ pub const fn later_texts(needs: u32) -> u32 {
     !if reads_first(needs) { Text::FIRST } else { 0 }
 }
 
-/// Bits of [`need`] of which any asks for a header with several values.
-pub const LISTS: u32 = need::ASSERTED_IDENTITY
-    | need::ASSERTED_NUMBER
-    | need::PREFERRED_NUMBER
-    | need::ANY_IDENTITY
-    | need::CALLING_PRIVACY
-    | need::FORWARDED
-    | need::VERSTAT
-    | need::ANOMALY
-    | need::INSPECT;
+/// True if the policy asks for anomalies, so that what is wrong with a message must be found even where it hides nothing.
+#[inline(always)]
+pub const fn anomalies(needs: u32) -> bool {
+    needs & (need::ANOMALY | need::INSPECT) != 0
+}
 
 /// True if the policy needs something out of the body.
 #[inline(always)]
@@ -49,12 +44,9 @@ pub const fn body(config: &Config) -> bool {
 #[inline(always)]
 pub fn uris(config: &Config) -> u32 {
     const TEXTS: [u32; UriOf::COUNT] = Text::OF_URIS;
-    if config.needs & need::INSPECT != 0 {
-        return UriOf::Request.bit() | UriOf::From.bit() | UriOf::To.bit() | UriOf::Contact.bit();
-    }
     let mut wanted = 0;
-    for (of, needs) in UriOf::SINGLE {
-        if config.needs & needs != 0 || config.texts & TEXTS[of.index()] != 0 {
+    for (of, _, needs) in UriOf::SINGLE {
+        if config.needs & (needs | need::INSPECT) != 0 || config.texts & TEXTS[of.index()] != 0 {
             wanted |= of.bit();
         }
     }

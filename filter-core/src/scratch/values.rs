@@ -122,12 +122,13 @@ named_number! {
 }
 
 impl UriOf {
-    /// The URIs of headers with one value, each with the bits of [`need`] of which any asks for it. Texts ask for URIs too, see
-    /// [`Text::OF_URIS`](crate::text::Text::OF_URIS).
-    pub const SINGLE: [(Self, u32); 4] = [
-        (Self::Request, need::CALLED | need::CALLED_FORMAT | need::NEIGHBOR | need::ANOMALY),
+    /// The URIs of headers with one value: each with its header, and the bits of [`need`] of which any asks for it. Texts ask for
+    /// URIs too, see [`Text::OF_URIS`](crate::text::Text::OF_URIS).
+    pub const SINGLE: [(Self, Header, u32); 4] = [
+        (Self::Request, Header::RequestUri, need::CALLED | need::CALLED_FORMAT | need::NEIGHBOR | need::ANOMALY),
         (
             Self::From,
+            Header::From,
             need::CALLING
                 | need::CALLING_FORMAT
                 | need::NEIGHBOR
@@ -137,8 +138,8 @@ impl UriOf {
                 | need::ANY_IDENTITY
                 | need::CALLING_PRIVACY,
         ),
-        (Self::To, need::ANOMALY | need::TO_NUMBER | need::DIALOG),
-        (Self::Contact, need::ANOMALY),
+        (Self::To, Header::To, need::ANOMALY | need::TO_NUMBER | need::DIALOG),
+        (Self::Contact, Header::Contact, need::ANOMALY),
     ];
 }
 

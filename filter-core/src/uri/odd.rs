@@ -2,7 +2,7 @@
 //!
 //! All of it is read as the most forgiving of the SIP servers in use reads it, and flagged.
 
-use super::{Form, scheme, set_user, text};
+use super::{Form, is_closed, scheme, set_user};
 use crate::{
     digits::{self, hex},
     find::{
@@ -13,7 +13,7 @@ use crate::{
     layout::anomaly,
     limits::INSPECTED_LENGTH,
     scratch::{Header, Scheme, Scratch, UriOf, uri_flag},
-    swar::filled_after,
+    swar::{LETTERS, filled_after, text},
 };
 
 /// The function of the host that reads any scheme but a plain `sip:`, `sips:` or `tel:`, at the cursor, which it moves to what
@@ -296,12 +296,12 @@ fn is_odd_end<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
     if form == Form::Request {
         // White space within the value, or a bracket that nothing closes.
         let is_open = s.byte(s.message.header(Header::RequestUri).start as u32) == b'<';
-        let is_closed = s.byte(uri_end) == b'>' && uri_end < end;
-        let rest = if is_closed { uri_end + 1 } else { uri_end };
+        let is_closed = is_closed(s, uri_end);
+        let rest = uri_end + is_closed as u32;
         let next = find::<NotBlank, H>(host, s, rest, end);
         return is_open && !is_closed || next < end && !(is_closed && s.byte(next) == b';');
     }
-    if form == Form::Enclosed && (uri_end == end || s.byte(uri_end) != b'>') {
+    if form == Form::Enclosed && !is_closed(s, uri_end) {
         // Not if the rest of the value is in another packet.
         let is_cut = s.message.body == 0 && end >= s.message.length && uri_end == end;
         return !is_cut;
@@ -312,7 +312,7 @@ fn is_odd_end<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
             return true;
         }
     }
-    let from = if s.byte(uri_end) == b'>' && uri_end < end { uri_end + 1 } else { uri_end };
+    let from = uri_end + is_closed(s, uri_end) as u32;
     let next = find::<NotBlank, H>(host, s, from, end);
     if next < end {
         match s.byte(next) {
@@ -369,9 +369,8 @@ impl Function for ReadName {
 /// The words that large providers and common software put in place of a number that is withheld or unknown.
 #[inline(always)]
 fn is_anonymous(first: u64, second: u64, letters: u32) -> bool {
-    const LOWER: u64 = super::LETTERS;
-    let first = filled_after(first | LOWER, letters, 0);
-    let second = if letters > 8 { filled_after(second | LOWER, letters - 8, 0) } else { 0 };
+    let first = filled_after(first | LETTERS, letters, 0);
+    let second = filled_after(second | LETTERS, letters.saturating_sub(8), 0);
     match letters {
         7 => first == text(b"unknown\0") || first == text(b"private\0") || first == text(b"blocked\0"),
         8 => first == text(b"withheld"),

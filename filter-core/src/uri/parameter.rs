@@ -1,6 +1,5 @@
 //! Parameters of a URI, a header or a user part: `;name=value`.
 
-use super::{pack_span, unpack_span};
 use crate::{
     digits,
     find::{NotBlank, ParameterEnd, QuoteBackslash, SemicolonQuote, find},
@@ -8,11 +7,8 @@ use crate::{
     limits::INSPECTED_LENGTH,
     named::named_number,
     scratch::{Scratch, uri_flag},
+    swar::{LETTERS, first_bytes, text},
 };
-
-const fn text(bytes: &[u8; 8]) -> u64 {
-    u64::from_le_bytes(*bytes)
-}
 
 named_number! {
     /// The parameters that are looked for.
@@ -41,7 +37,17 @@ pub(crate) fn find_parameter<'m, H: Host<'m>>(
     start: u32,
     end: u32,
 ) -> u32 {
-    host.call::<FindParameter>(s, parameter.number(), pack_span(start, end))
+    // Positions have sixteen bits.
+    host.call::<FindParameter>(s, parameter.number(), start | end << 16)
+}
+
+/// True if the value at `value`, quoted or not, is this word of at most eight letters. The word has to end within the value.
+#[inline(always)]
+pub(crate) fn is_word(s: &Scratch, value: u32, end: u32, word: u64, letters: u32) -> bool {
+    let start = value + (s.byte(value) == b'"') as u32;
+    let after = s.byte(start + letters);
+    let ends = start + letters >= end || after <= b' ' || matches!(after, b'"' | b';' | b',');
+    ends && start + letters <= end && (s.word(start) | LETTERS) & first_bytes(letters) == word
 }
 
 /// The function of the host that looks for a parameter, with its number and the two ends of the search.
@@ -52,7 +58,7 @@ impl Function for FindParameter {
 
     #[inline(always)]
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, parameter: u32, span: u32) -> u32 {
-        let (start, end) = unpack_span(span);
+        let (start, end) = (span & 0xffff, span >> 16);
         s.cursors.at = start;
         s.cursors.state = OUTSIDE;
         s.cursors.register = 0;
@@ -115,19 +121,19 @@ impl<'m, H: Host<'m>> Step for Parameters<'_, H> {
 #[inline(always)]
 fn name_length(s: &Scratch, parameter: Parameter, at: u32) -> u32 {
     let (word, rest) = (s.word(at), s.word(at + 8));
-    let (mask, name, length) = match parameter {
-        Parameter::Tag => (0xff_ffff, text(b"tag\0\0\0\0\0"), 3),
-        Parameter::Party => (0xff_ffff_ffff, text(b"party\0\0\0"), 5),
-        Parameter::Ppt => (0xff_ffff, text(b"ppt\0\0\0\0\0"), 3),
-        Parameter::Info => (0xffff_ffff, text(b"info\0\0\0\0"), 4),
-        Parameter::Verstat => (0xff_ffff_ffff_ffff, text(b"verstat\0"), 7),
-        _ => (!0, text(b"phone-co"), 13),
+    let (name, length) = match parameter {
+        Parameter::Tag => (text(b"tag\0\0\0\0\0"), 3),
+        Parameter::Party => (text(b"party\0\0\0"), 5),
+        Parameter::Ppt => (text(b"ppt\0\0\0\0\0"), 3),
+        Parameter::Info => (text(b"info\0\0\0\0"), 4),
+        Parameter::Verstat => (text(b"verstat\0"), 7),
+        _ => (text(b"phone-co"), 13),
     };
     // A hyphen has the case bit set already.
-    if (word | 0x2020_2020_2020_2020) & mask != name {
+    if (word | LETTERS) & first_bytes(length) != name {
         return 0;
     }
-    if parameter == Parameter::PhoneContext && (rest | 0x20_2020_2020) & 0xff_ffff_ffff != text(b"ntext\0\0\0") {
+    if parameter == Parameter::PhoneContext && (rest | LETTERS) & first_bytes(5) != text(b"ntext\0\0\0") {
         return 0;
     }
     length
