@@ -195,9 +195,6 @@ pub(super) fn needs(policy: &Policy) -> (u32, RuleSet) {
     }
     if policy.numbering.called_from_to {
         needs |= need::CALLED_FROM_TO;
-        if needs & need::CALLED != 0 {
-            needs |= need::TO_NUMBER;
-        }
     }
     if needs & (need::CALLING | need::CALLING_PRIVACY | need::VERSTAT) != 0
         && !policy.numbering.asserted_identity_from.is_empty()
