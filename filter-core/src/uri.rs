@@ -323,7 +323,14 @@ fn read_uri<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     }
     match s.uri().scheme {
         Scheme::Tel => read_tel(host, s),
-        Scheme::Other | Scheme::Urn => _ = host.call::<ReadUser>(s, 0, 0),
+        Scheme::Other => {
+            host.call::<ReadUser>(s, 0, 0);
+            // Some servers take all that follows the scheme for the user part, whatever it means there.
+            if s.uri().user.is_empty() {
+                s.flag_uri();
+            }
+        }
+        Scheme::Urn => _ = host.call::<ReadUser>(s, 0, 0),
         _ => read_userinfo(host, s),
     }
     host.fence();

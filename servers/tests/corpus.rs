@@ -1,6 +1,6 @@
 //! The corpus's messages, attacks and cases: the engine reads what servers read in them, or reports an anomaly.
 //!
-//! `data/corpus-to-fix.tsv` lists what it reads otherwise today.
+//! `data/corpus-differences.tsv` lists the differences that stay, with their reasons.
 
 use std::{collections::BTreeSet, fs};
 
@@ -10,7 +10,7 @@ use ringfence_servers::{
 };
 use ringfence_tests::{say, workspace};
 
-const LIST: &str = "servers/data/corpus-to-fix.tsv";
+const LIST: &str = "servers/data/corpus-differences.tsv";
 
 /// What is listed: file, field and difference.
 type Row = (String, String, String);

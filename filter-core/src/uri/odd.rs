@@ -193,11 +193,11 @@ pub(super) fn has_slashes(s: &Scratch, at: u32) -> bool {
     s.word(at) as u16 == u16::from_le_bytes(*b"//")
 }
 
-/// True if what follows a scheme is neither `user@host` nor `//host`: `tels:+16055620123`, `xmpp:alice`.
+/// True if a number follows a scheme without an @: `tels:+16055620123`.
 #[inline(always)]
 fn is_opaque<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
     let (rest, end) = (s.cursors.uri_at, s.cursors.uri_limit);
-    !has_slashes(s, rest) && find::<At, H>(host, s, rest, end) == end
+    s.byte(rest) == b'+' && find::<At, H>(host, s, rest, end) == end
 }
 
 /// Notes what kind of blank is in a user part, at `at`.

@@ -116,7 +116,7 @@ pub(super) fn uri(text: &[u8], form: Form<'_>) -> Uri {
         Scheme::Tel => tel(&mut read, rest, has_slashes, form),
         Scheme::Urn => opaque(rest),
         // Such a URI is not made like one of `sip` (`tels:+1…`).
-        Scheme::Other if !has_slashes && !rest.contains(&b'@') => opaque(rest),
+        Scheme::Other if rest.starts_with(b"+") && !rest.contains(&b'@') => opaque(rest),
         Scheme::Sip | Scheme::Other | Scheme::None => user_info(&mut read, rest, has_slashes, form),
     };
     if parts.user.is_none() {
@@ -150,6 +150,8 @@ pub(super) fn uri(text: &[u8], form: Form<'_>) -> Uri {
         }
         join_context(&mut read, form.plan);
     }
+    // Some servers take all of it for the user part.
+    read.is_malformed |= scheme == Scheme::Other && read.user.is_empty();
     read
 }
 
