@@ -10,7 +10,7 @@ use crate::{
     limits::INSPECTED_LENGTH,
     message::{after_line_end, is_folded},
     scratch::{Header, Kind, Scratch, Span},
-    swar::{LETTERS, exactly, first, first_bytes, text},
+    swar::{LETTERS, below, exactly, first, first_bytes, text},
     uri::has_scheme,
 };
 
@@ -239,9 +239,14 @@ fn is_beginning(s: &Scratch, start: u32) -> bool {
     if length > 10 {
         return false;
     }
-    let (word, rest) = (s.word(start) | LETTERS, s.word(start + 8) | LETTERS);
+    let (word, rest) = (s.word(start), s.word(start + 8));
     let (keep, keep_rest) = (first_bytes(length), first_bytes(length.saturating_sub(8)));
-    // The slash and the digits have the case bit set already. No byte is zero with it: a name does not go on after its space.
+    // With the case bit, a control character may look like a space, a digit, or the slash.
+    if below(word | !keep, b' ') | below(rest | !keep_rest, b' ') != 0 {
+        return false;
+    }
+    let (word, rest) = (word | LETTERS, rest | LETTERS);
+    // No byte is zero with the case bit: a name does not go on after its space.
     let is = |name: u64, name_rest: u64| (word ^ name) & keep == 0 && (rest ^ name_rest) & keep_rest == 0;
     is(text(b"sip/2.0 "), 0)
         || is(text(b"ack \0\0\0\0"), 0)

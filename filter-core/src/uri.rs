@@ -302,14 +302,13 @@ fn read_uri<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     uri.flags |= uri_flag::PRESENT | bare;
     uri.host = Span { start: start as u16, end: start as u16 };
     if start == end {
-        if s.cursors.uri_form == Form::Enclosed {
+        if s.cursors.uri_form != Form::Bare {
             s.flag_uri();
         }
         return;
     }
-    let after = s.byte(start + 1);
-    let is_word = start + 1 >= end || after <= b' ' || after == b',' || after == b';';
-    if s.byte(start) == b'*' && is_word && s.cursors.uri == UriOf::Contact {
+    let is_star = s.byte(start) == b'*' && s.cursors.uri == UriOf::Contact;
+    if is_star && skip_blank(host, s, start + 1, end) == end {
         // All of a user's registrations (RFC 3261 section 20.10).
         return;
     }
@@ -318,6 +317,8 @@ fn read_uri<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if skip == 0 || next <= b' ' || next == b'/' || has_scheme(s, start + skip) {
         s.cursors.uri_at = start;
         if host.call::<ReadScheme>(s, 0, 0) == 0 {
+            let at = s.cursors.uri_at as u16;
+            s.uri_mut().host = Span { start: at, end: at };
             return;
         }
     }
@@ -381,7 +382,8 @@ fn read_userinfo<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     // mean its user parameters.
     if user_end != number_end && s.byte(number_end) == b';' && s.cursors.uri_form == Form::Bare {
         let of = s.cursors.uri;
-        digits::read(host, s, of, user, number_end);
+        let number = odd::after_slashes(s, user);
+        digits::read(host, s, of, number, number_end);
         if s.uri().flags & uri_flag::NUMBER == 0 {
             s.uri_mut().user = Span::default();
             s.uri_mut().number_end = 0;

@@ -84,7 +84,12 @@ fn other_scheme<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32)
 fn skip_after_scheme<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let (from, end) = (s.cursors.uri_at, s.cursors.uri_limit);
     let mut rest = find::<NotBlank, H>(host, s, from, end);
-    if rest != s.cursors.uri_at && rest < s.cursors.uri_limit {
+    let is_moved = rest != s.cursors.uri_at;
+    s.cursors.uri_at = rest;
+    if rest >= s.cursors.uri_limit {
+        return;
+    }
+    if is_moved {
         s.flag_uri();
     }
     let (second, skip) = scheme(s.word(rest));
@@ -169,7 +174,7 @@ fn is_odd_host<'m, H: Host<'m>>(host: H, s: &mut Scratch, end: u32) -> bool {
     // An IPv4 address has at most three digits before a dot.
     let digits = |at: u32| ((word >> (8 * at)) as u8).wrapping_sub(b'0') <= 9;
     let is_number = matches!(word as u8, b'+' | b'*' | b'#') || digits(0) && digits(1) && digits(2) && digits(3);
-    if is_number || has_slashes(s, start) {
+    if start < s.cursors.uri_limit && (is_number || has_slashes(s, start)) {
         return true;
     }
     // What follows a bare URI's host is looked at later.

@@ -129,12 +129,13 @@ fn name_length(s: &Scratch, parameter: Parameter, at: u32) -> u32 {
         Parameter::Verstat => (text(b"verstat\0"), 7),
         _ => (text(b"phone-co"), 13),
     };
-    // A hyphen has the case bit set already.
     if (word | LETTERS) & first_bytes(length) != name {
         return 0;
     }
-    if parameter == Parameter::PhoneContext && (rest | LETTERS) & first_bytes(5) != text(b"ntext\0\0\0") {
-        return 0;
+    if parameter == Parameter::PhoneContext {
+        // A carriage return with the case bit is a hyphen.
+        let is_rest = (rest | LETTERS) & first_bytes(5) == text(b"ntext\0\0\0");
+        return if is_rest && s.byte(at + 5) == b'-' { length } else { 0 };
     }
     length
 }

@@ -4,6 +4,7 @@
 
 pub mod frame;
 pub mod message;
+mod mutate;
 mod payload;
 mod policy;
 mod random;
@@ -13,6 +14,7 @@ mod sip;
 mod start_line;
 mod stock;
 
+pub use mutate::mutate;
 pub use payload::{message, payload};
 pub use policy::{origin, pattern_list, policy};
 pub use random::Random;

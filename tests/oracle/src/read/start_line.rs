@@ -84,7 +84,7 @@ fn line_end(message: &[u8], start: usize, anomalies: &mut u32) -> Option<(usize,
 /// Reads a line, folds included. `end` is none if nothing ends it.
 fn read_line(packet: &Packet, message: &[u8], start: usize, end: Option<usize>) -> Option<StartLine> {
     let is_tcp = packet.transport == Transport::Tcp;
-    if end.is_none() && packet.fragment.is_some() && !is_tcp {
+    if end.is_none() && packet.fragment.is_some() && !is_tcp && !is_exact_request(&message[start..]) {
         // The rest of the line is in another packet.
         return None;
     }
@@ -120,12 +120,12 @@ fn read_words(line: &[u8], may_be_cut: bool) -> Option<StartLine> {
     let request = |version: usize, anomalies: u32| StartLine {
         kind: Kind::Request,
         word: 0..method_end,
-        uri: Some(uri..version),
+        uri: Some(uri..if find(line, uri_end, |byte| !is_blank(byte)) == version { uri_end } else { version }),
         version,
         anomalies,
     };
     // A URI may contain what looks like a version: one after it comes first.
-    if let Some(version) = first_mark(uri_end).or(first_mark(uri + 1)) {
+    if let Some(version) = first_mark(uri_end).or(marks.first().copied().filter(|&mark| mark > uri)) {
         return Some(request(version, problems(line, method_end, uri, uri_end, version)));
     }
     let target = &line[uri..uri_end];
@@ -173,7 +173,8 @@ fn problems(line: &[u8], method_end: usize, uri: usize, uri_end: usize, version:
         && line.get(version_end).is_none_or(|&byte| is_line_end(byte))
         && line[version..version_end].contains(&b'/')
         && line[uri] != b'<'
-        && line[..method_end].iter().all(|&byte| is_token(byte));
+        && line[..method_end].iter().all(|&byte| is_token(byte))
+        && method_end <= 64;
     let mut anomalies = 0;
     if !well_formed {
         anomalies |= anomaly::MALFORMED_START_LINE;

@@ -102,22 +102,22 @@ pub(super) fn uri(text: &[u8], form: Form<'_>) -> Uri {
         start = find(text, start + bracket + 1, |byte| !is_blank(byte));
     }
     let text = &text[start..];
-    let Some((scheme, at)) = scheme(&mut read, text) else {
-        // Neither a scheme nor a user part. `Contact: *` stands for all contacts.
-        read.is_malformed |= text[..trimmed_end(text)] != *b"*";
+    let Some((scheme, at)) = scheme(&mut read, text).filter(|_| !is_star(text, form)) else {
+        // Neither a scheme nor a user part.
+        read.is_malformed |= !is_star(text, form);
         let end = host_end(text, 0, form);
         check_end(&mut read, text, 0, end, form);
         return read;
     };
     let rest = &text[at..];
     let has_slashes = rest.starts_with(b"//");
-    read.is_malformed |= has_slashes && matches!(scheme, Scheme::Sip | Scheme::Tel);
+    read.is_malformed |= has_slashes && matches!(scheme, Scheme::Sip | Scheme::Tel | Scheme::Urn);
     let parts = match scheme {
         Scheme::Tel => tel(&mut read, rest, has_slashes, form),
         Scheme::Urn => opaque(rest),
         // Such a URI is not made like one of `sip` (`tels:+1…`).
         Scheme::Other if rest.starts_with(b"+") && !rest.contains(&b'@') => opaque(rest),
-        Scheme::Sip | Scheme::Other | Scheme::None => user_info(&mut read, rest, has_slashes, form),
+        Scheme::Sip | Scheme::Other | Scheme::None => user_info(&mut read, rest, form),
     };
     if parts.user.is_none() {
         read.is_malformed |= is_odd_host(rest, form);
@@ -127,7 +127,7 @@ pub(super) fn uri(text: &[u8], form: Form<'_>) -> Uri {
     read.host = rest[parts.host..end].to_vec();
     read.parameters = rest[number_end..end].to_vec();
     check_end(&mut read, rest, parts.host, end, form);
-    if scheme != Scheme::Tel && scheme != Scheme::Urn {
+    if scheme != Scheme::Tel {
         const ANONYMOUS: &[u8] = b"anonymous.invalid";
         read.is_anonymous =
             read.host.len() >= ANONYMOUS.len() && read.host[..ANONYMOUS.len()].eq_ignore_ascii_case(ANONYMOUS);
@@ -153,6 +153,11 @@ pub(super) fn uri(text: &[u8], form: Form<'_>) -> Uri {
     // Some servers take all of it for the user part.
     read.is_malformed |= scheme == Scheme::Other && read.user.is_empty();
     read
+}
+
+/// True for all contacts.
+fn is_star(text: &[u8], form: Form<'_>) -> bool {
+    form.place == Place::Contact && text[..trimmed_end(text)] == *b"*"
 }
 
 /// What ends a scheme, or a user part without one.
@@ -229,10 +234,11 @@ fn opaque(rest: &[u8]) -> Parts {
 }
 
 /// `userinfo` (RFC 3261 section 25.1), as far as servers go to find one.
-fn user_info(read: &mut Uri, rest: &[u8], has_slashes: bool, form: Form<'_>) -> Parts {
+fn user_info(read: &mut Uri, rest: &[u8], form: Form<'_>) -> Parts {
     let mut start = 0;
     // Slashes are no part of a number.
-    let mut number = if has_slashes { 2 } else { 0 };
+    let after_slashes = |start: usize| if rest[start..].starts_with(b"//") { start + 2 } else { start };
+    let mut number = after_slashes(0);
     let mut skipped = 0;
     let mut ends_at_bracket = true;
     loop {
@@ -244,7 +250,7 @@ fn user_info(read: &mut Uri, rest: &[u8], has_slashes: bool, form: Form<'_>) -> 
                 read.is_malformed = true;
                 skipped += 1;
                 start += 1;
-                number = start;
+                number = after_slashes(start);
                 continue;
             }
         }
@@ -254,12 +260,14 @@ fn user_info(read: &mut Uri, rest: &[u8], has_slashes: bool, form: Form<'_>) -> 
         let host = match rest.get(info_end) {
             Some(b'@') => Some(info_end + 1),
             Some(b'>') => {
-                if form.place == Place::Request && skipped < 4 && rest[info_end..].contains(&b'@') {
-                    read.is_malformed = true;
-                    skipped += 1;
-                    start = info_end + 1;
-                    number = start;
+                if form.place == Place::Request && rest[info_end..].contains(&b'@') {
                     ends_at_bracket = false;
+                    if skipped < 4 {
+                        read.is_malformed = true;
+                        skipped += 1;
+                        start = info_end + 1;
+                        number = after_slashes(start);
+                    }
                     continue;
                 }
                 None
@@ -330,6 +338,8 @@ fn check_end(read: &mut Uri, text: &[u8], from: usize, end: usize, form: Form<'_
 
 /// The words that providers send in place of a withheld number.
 fn is_anonymous(user: &[u8]) -> bool {
+    // Some gateways put a plus before everything.
+    let user = user.strip_prefix(b"+").unwrap_or(user);
     const WORDS: [&str; 7] = ["anonymous", "restricted", "unavailable", "unknown", "private", "withheld", "blocked"];
     let decoded: Vec<u8> = characters(user).into_iter().map(|character| character.unwrap_or(b'%')).collect();
     WORDS.iter().any(|word| decoded.eq_ignore_ascii_case(word.as_bytes()))
