@@ -126,6 +126,40 @@ fn an_interface_without_native_mode_gets_generic_mode_and_a_note_why() -> Result
 }
 
 #[test]
+fn an_interface_without_ethernet_headers_is_refused_by_its_name_and_kind() -> Result<()> {
+    let scene = Scene::new()?;
+    scene.wire.server.ip(&["tuntap", "add", "dev", "tun0", "mode", "tun"])?;
+    scene.wire.server.ip(&["tuntap", "add", "dev", "tap0", "mode", "tap"])?;
+    let mut kinds = vec![("tun0", "tun")];
+    // Not every kernel has these.
+    let local = ["local", Wire::SERVER_IPV4, "remote", "10.20.0.66"];
+    for (kind, name, arguments) in [("wireguard", "wg0", &[][..]), ("ipip", "ipip0", &local), ("gre", "gre0x", &local)]
+    {
+        if scene.wire.server.ip(&[&["link", "add", name, "type", kind], arguments].concat()).is_ok() {
+            kinds.push((name, kind));
+        }
+    }
+    let mut filter = Filter::open(scene.pins())?;
+    for (name, kind) in kinds {
+        // It comes second: the first one must stay without a filter too.
+        let listed = interfaces(&[INTERFACE, name]);
+        let error =
+            scene.inside(|| filter.install(&mut image(&[SCANNERS]), &listed, ModeChoice::Auto, None)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("interface {name} is not Ethernet (link type {kind}): nothing can be read there")
+        );
+        assert!(error.help().is_some_and(|help| help.contains("ip -brief link")), "{error}");
+        assert!(!filter.is_attached()?);
+    }
+    // An Ethernet interface of the same driver.
+    let installed =
+        scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&["tap0"]), ModeChoice::Auto, None))?;
+    assert_eq!(installed.interfaces[0].interface, "tap0");
+    Ok(())
+}
+
+#[test]
 fn an_interface_that_was_recreated_gets_a_new_link() -> Result<()> {
     let scene = Scene::new()?;
     scene.wire.server.ip(&["link", "add", "eth0.7", "type", "veth", "peer", "name", "other"])?;

@@ -55,6 +55,14 @@ pub enum Error {
         /// The kernel's error.
         reason: String,
     },
+    /// Packets on the interface have no Ethernet header, so the program could not read them.
+    #[error("interface {interface} is not Ethernet (link type {link_type}): nothing can be read there")]
+    NotEthernet {
+        /// Name of the interface, such as `tun0`.
+        interface: String,
+        /// What it is instead, such as `wireguard`.
+        link_type: String,
+    },
     /// The process lacks these capabilities.
     #[error("not permitted: {} missing", .0.join(" and "))]
     NotPermitted(Vec<&'static str>),
@@ -151,6 +159,12 @@ impl Error {
             }
             Self::NoNativeMode { .. } => {
                 "use `--mode generic`, which works on every interface and costs more per packet".to_owned()
+            }
+            Self::NotEthernet { .. } => {
+                "attach to the Ethernet interface on which the SIP packets arrive: `ip -brief link` lists the interfaces; \
+                 packets that leave a tunnel, a VPN or a PPP link on this host can only be filtered where they are not in it, \
+                 such as the host at its other end"
+                    .to_owned()
             }
             Self::NotPermitted(_) => "run as root, or in a systemd unit with `AmbientCapabilities=CAP_BPF \
                                       CAP_NET_ADMIN CAP_PERFMON`"

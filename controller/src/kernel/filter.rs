@@ -117,8 +117,9 @@ impl Filter {
     /// Loads a new instance of the program with its own policy maps, tests it with a few packets, then replaces the program
     /// of each link atomically. Interfaces without a link get one. If anything fails, everything stays as it was before.
     ///
-    /// # Errors There is no such interface, another program is attached to it, native mode is not supported, memory is
-    /// short, the verifier rejects the program, or the program gives a probe the wrong verdict.
+    /// # Errors
+    /// There is no such interface, it is not Ethernet, another program is attached to it, native mode is not supported, memory
+    /// is short, the verifier rejects the program, or the program gives a probe the wrong verdict.
     pub fn install(
         &mut self,
         image: &mut Image,
@@ -132,6 +133,7 @@ impl Filter {
         }
         let indexes = interfaces.iter().map(|name| host::interface_index(name)).collect::<Result<Vec<_>, _>>()?;
         for (interface, &index) in interfaces.iter().zip(&indexes) {
+            host::ensure_ethernet(interface, index)?;
             self.ensure_no_other_program(interface, index)?;
         }
 

@@ -6,7 +6,7 @@ use aya::{programs::loaded_programs, util::KernelVersion};
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached},
+    link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
@@ -63,6 +63,33 @@ pub(super) fn interface_index(interface: &str) -> Result<u32, Error> {
     }
 }
 
+/// Makes sure that packets on an interface have an Ethernet header, which the program begins to read at.
+///
+/// Without one, the kernel would run the program, which would find nothing that it knows and pass everything.
+pub(super) fn ensure_ethernet(interface: &str, index: u32) -> Result<(), Error> {
+    let link = link(index).context(|| format!("get the link type of {interface}"))?;
+    match link_type(&link) {
+        None => Ok(()),
+        Some(link_type) => Err(Error::NotEthernet { interface: interface.to_owned(), link_type }),
+    }
+}
+
+/// What kind of link it is, if it is not Ethernet (`ARPHRD_*`, include/uapi/linux/if_arp.h). Loopback has an Ethernet header.
+fn link_type(link: &LinkMessage) -> Option<String> {
+    let layer = link.header.link_layer_type;
+    if matches!(layer, LinkLayerType::Ether | LinkLayerType::Loopback) {
+        return None;
+    }
+    // The driver's name says more: `tun`, `wireguard` and others have the link type "none".
+    let kind = link.attributes.iter().find_map(|attribute| {
+        let LinkAttribute::LinkInfo(infos) = attribute else { return None };
+        infos
+            .iter()
+            .find_map(|info| if let LinkInfo::Kind(kind) = info { Some(InfoKind::to_string(kind)) } else { None })
+    });
+    Some(kind.unwrap_or_else(|| layer.to_string().to_lowercase()))
+}
+
 /// An XDP program on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OnInterface {
@@ -74,7 +101,7 @@ pub(super) struct OnInterface {
 /// The XDP program on an interface, if there is one (`IFLA_XDP`).
 #[expect(clippy::wildcard_enum_match_arm, reason = "netlink has attributes and modes that do not matter here")]
 pub(super) fn xdp_on(index: u32) -> Result<Option<OnInterface>, Error> {
-    let attributes = link_attributes(index).context(|| "get the XDP program of the interface".to_owned())?;
+    let attributes = link(index).context(|| "get the XDP program of the interface".to_owned())?.attributes;
     let mut program = 0;
     let mut attached = XdpAttached::None;
     for attribute in attributes {
@@ -103,7 +130,7 @@ pub(super) fn xdp_on(index: u32) -> Result<Option<OnInterface>, Error> {
 
 /// Asks rtnetlink about one interface.
 #[expect(clippy::wildcard_enum_match_arm, reason = "every other kind of answer is unexpected")]
-fn link_attributes(index: u32) -> io::Result<Vec<LinkAttribute>> {
+fn link(index: u32) -> io::Result<LinkMessage> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
@@ -120,7 +147,7 @@ fn link_attributes(index: u32) -> io::Result<Vec<LinkAttribute>> {
     let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
     match answer.payload {
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Ok(link.attributes),
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Ok(link),
         NetlinkPayload::Error(error) => Err(error.to_io()),
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "unexpected answer from rtnetlink")),
     }
@@ -155,6 +182,29 @@ mod tests {
     fn loopback_is_found_and_has_no_program() {
         let index = interface_index("lo").unwrap();
         assert_eq!(xdp_on(index).unwrap(), None);
+    }
+
+    #[test]
+    fn only_links_with_an_ethernet_header_are_read() {
+        let link = |layer: u16, kind: Option<InfoKind>| {
+            let mut link = LinkMessage::default();
+            link.header.link_layer_type = LinkLayerType::from(layer);
+            link.attributes =
+                kind.map(|kind| LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)])).into_iter().collect();
+            link_type(&link)
+        };
+        assert_eq!(link(1, None), None, "a network card");
+        assert_eq!(link(1, Some(InfoKind::Veth)), None);
+        assert_eq!(link(1, Some(InfoKind::GreTap)), None, "Ethernet in a tunnel");
+        assert_eq!(link(772, None), None, "loopback");
+        let named = |layer, kind| link(layer, kind).expect("it is refused");
+        assert_eq!(named(0xfffe, Some(InfoKind::Tun)), "tun");
+        assert_eq!(named(0xfffe, Some(InfoKind::Wireguard)), "wireguard");
+        assert_eq!(named(768, Some(InfoKind::IpIp)), "ipip");
+        assert_eq!(named(778, Some(InfoKind::GreTun)), "gre");
+        assert_eq!(named(776, Some(InfoKind::SitTun)), "sit");
+        assert_eq!(named(512, None), "ppp");
+        assert_eq!(named(519, None), "rawip");
     }
 
     #[test]

@@ -338,6 +338,17 @@ fn a_missing_interface_is_refused() -> Result<()> {
 }
 
 #[test]
+fn an_interface_without_ethernet_headers_is_refused() -> Result<()> {
+    let scene = Scene::new(&WireOptions::default())?;
+    scene.wire.server.ip(&["tuntap", "add", "dev", "tun0", "mode", "tun"])?;
+    let (code, text) = refused(&scene, "tun0")?;
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("interface tun0 is not Ethernet (link type tun)"), "{text}");
+    assert!(!text.contains("filtering"), "nothing is filtered there: {text}");
+    Ok(())
+}
+
+#[test]
 fn an_unprivileged_user_is_refused() -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
 
