@@ -60,27 +60,33 @@ fn count<'m, H: Host<'m>>(host: H, reason: Reason, bytes: u32) {
 
 #[inline(always)]
 fn reason<'m, H: Host<'m>>(host: H, s: &mut Scratch, look: Look) -> Reason {
-    match packet::read(host, &mut s.packet, look) {
-        Read::Done(reason) => reason,
-        Read::LaterFragment => remembered::later_fragment(host, s),
-        Read::Payload => {
-            s.begin_payload();
-            let reason = payload_reason(host, s);
-            if reason.verdict().drops() {
-                remembered::remember(host, s, reason);
-            } else if s.packet.fragment != 0 {
-                remembered::forget_fragment(host, s);
-            }
-            reason
+    let known = match packet::read(host, &mut s.packet, look) {
+        Read::Done(reason) => Some(reason),
+        Read::LaterFragment => {
+            s.packet.otherwise = Reason::FragmentLater.number() as u32;
+            remembered::later_fragment(host, s)
         }
-    }
+        Read::Unreadable(reason) => {
+            s.packet.otherwise = reason.number() as u32;
+            None
+        }
+        Read::Payload => None,
+    };
+    s.begin_payload();
+    let reason = match known {
+        Some(reason) => reason,
+        None => packet_reason(host, s),
+    };
+    remembered::remember(host, s, reason);
+    reason
 }
 
 #[inline(always)]
-fn payload_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
+fn packet_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     let config = host.config();
     let is_tcp = s.packet.transport != Transport::Udp;
-    if is_tcp && config.needs & need::TCP != 0 && remembered::dropped_flow(host, s) {
+    let is_readable = s.packet.otherwise == 0;
+    if is_readable && is_tcp && config.needs & need::TCP != 0 && remembered::dropped_flow(host, s) {
         return Reason::FlowOfDropped;
     }
     if config.needs & need::BANS != 0 && remembered::is_banned(host, s) {
@@ -97,6 +103,13 @@ fn payload_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     evaluate::walk(host, s);
     if s.walk.outcome == Outcome::Decided {
         return decided(&s.walk);
+    }
+    // Loaded again: kept in a register, it would split the verifier's states until here.
+    host.fence();
+    if s.packet.otherwise != 0
+        && let Some(reason) = Reason::from_number(s.packet.otherwise as u8)
+    {
+        return unreadable(host, s, reason);
     }
     if is_tcp && (s.packet.payload_length == 0 || s.packet.transport == Transport::Tls) {
         s.message.kind = Kind::Empty;
@@ -223,7 +236,7 @@ fn narrow_by_start_line<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     }
 }
 
-/// Decides about a segment in which no message can be read. Rules that need one do not match, but those about addresses do,
+/// Decides about a packet in which no message can be read. Rules that need one do not match, but those about addresses do,
 /// wherever they are in the policy. The default is for messages only.
 #[inline(never)]
 fn unreadable<'m, H: Host<'m>>(host: H, s: &mut Scratch, otherwise: Reason) -> Reason {
@@ -233,7 +246,7 @@ fn unreadable<'m, H: Host<'m>>(host: H, s: &mut Scratch, otherwise: Reason) -> R
         narrow(host, &mut s.walk, Dimension::Payload, Payload::None.number() as u32);
     }
     if host.config().needs & need::ANOMALY != 0 {
-        // There is no anomaly but a fragment's or a segment's: rules that ask for another one do not match either.
+        // There is no anomaly but a first fragment's or a segment's: rules that ask for another one do not match either.
         evaluate::narrow_anomalies(host, &mut s.walk, s.message.anomalies);
     }
     evaluate::walk(host, s);

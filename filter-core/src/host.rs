@@ -137,8 +137,8 @@ pub trait Host<'m>: Copy + Tables {
     /// Lets `update` change a rate's cell, or a new one if there is none, and returns its answer. False if there is no room.
     fn rate(self, key: &RateKey, update: impl FnOnce(&mut RateCell) -> bool) -> bool;
 
-    /// The verdict remembered for a dropped datagram's later fragments.
-    fn dropped_fragment(self, key: &FragmentKey) -> Option<Remembered>;
+    /// The verdict on a datagram's first fragment, remembered for its later ones.
+    fn first_fragment(self, key: &FragmentKey) -> Option<Remembered>;
     /// Remembers a verdict for a datagram's later fragments.
     fn remember_fragment(self, key: &FragmentKey, value: &Remembered);
     /// The verdict remembered for a TCP flow.

@@ -1,7 +1,16 @@
 //! From the Ethernet header to the transport header: who sends to whom.
+//!
+//! What passes at once, and what meets rules about addresses though nothing else of it can be read: a packet whose headers say
+//! that it is for another protocol or another port is none of the filter's business, whoever sent it. A packet whose headers
+//! leave that open may be for a signalling port. If it has a source, the rules about addresses and the bans apply to it. That
+//! costs other programs nothing if a header or a length cannot be right, since Linux drops such packets itself. Two kinds of
+//! packets without a port are real ones: those with more IPv6 extension headers than are followed here, all of which Linux
+//! follows, and fragments whose first fragment has not been seen, see [`remembered`](crate::remembered).
 
 use crate::{
     host::{Host, Step},
+    layout::Transport,
+    limits::MAX_PORTS,
     reason::Reason,
     scratch::Packet,
     transport::{read_transport, service_of, set_datagram},
@@ -39,11 +48,16 @@ const MAX_EXTENSIONS: u32 = (MAX_HEADER_OFFSET + 1) / 8;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const FRAGMENT_OFFSET: u16 = 0x1fff;
 
+/// VLAN tags that are followed. Linux itself removes any number of them, one for each interface that is configured for it.
+const MAX_TAGS: usize = 8;
+
 /// What the headers say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read {
-    /// The packet is not for us, or cannot be read.
+    /// The packet is certainly for no signalling port, or it has no addresses that could be read.
     Done(Reason),
+    /// The packet may be for a signalling port. Its addresses are in the scratch memory, but no payload can be read.
+    Unreadable(Reason),
     /// A fragment that is not the first.
     LaterFragment,
     /// A payload for a signalling port, described in the scratch memory.
@@ -183,9 +197,13 @@ fn set_ipv6(p: &mut Packet, ip: &[u8], end: u32) {
 #[inline(always)]
 fn read_all<'m, H: Host<'m>>(host: H, p: &mut Packet) -> Read {
     let Some(ethernet) = host.load::<14>(0) else { return Read::Done(Reason::EthernetTruncated) };
+    // What a packet that is not read to its end leaves unset must not be taken from an earlier packet.
+    p.service = MAX_PORTS as u32;
+    p.source_port = 0;
+    p.destination_port = 0;
     let mut ethertype = be16(ethernet, 12);
     let mut offset = ETHERNET_HEADER;
-    for _ in 0..2 {
+    for _ in 0..MAX_TAGS {
         if !ETHERTYPE_VLAN.contains(&ethertype) {
             break;
         }
@@ -202,10 +220,25 @@ fn read_all<'m, H: Host<'m>>(host: H, p: &mut Packet) -> Read {
         _ if ETHERTYPE_VLAN.contains(&ethertype) => Some(Read::Done(Reason::VlanTooDeep)),
         _ => Some(Read::Done(Reason::NotSignalling)),
     };
-    match done {
+    let read = match done {
         Some(read) => read,
         None => read_transport(host, p),
+    };
+    if p.service == MAX_PORTS as u32 {
+        p.transport = if p.protocol == PROTOCOL_TCP { Transport::Tcp } else { Transport::Udp };
     }
+    // A packet that is cut off was read only to find the port that it is for.
+    match read {
+        _ if p.otherwise == 0 => read,
+        Read::Done(_) => Read::Done(truncated(p)),
+        _ => Read::Unreadable(truncated(p)),
+    }
+}
+
+/// Why a packet that is shorter than its IP header says cannot be read.
+#[inline(always)]
+const fn truncated(p: &Packet) -> Reason {
+    if p.ip_version == 4 { Reason::Ipv4Truncated } else { Reason::Ipv6Truncated }
 }
 
 /// True if the packet has `end` bytes. If its first buffer has them, as nearly always, this makes no call.
@@ -224,21 +257,22 @@ fn read_ipv4<'m, H: Host<'m>>(host: H, p: &mut Packet, offset: u32) -> Option<Re
     }
     let header_length = (ip[0] & 0x0f) as u32 * 4;
     let total_length = be16(ip, 2) as u32;
-    if ip[0] >> 4 != 4 || header_length < 20 || total_length < header_length {
-        return Some(Read::Done(Reason::Ipv4Malformed));
-    }
     let end = offset + total_length;
-    if !has(host, end) {
-        return Some(Read::Done(Reason::Ipv4Truncated));
-    }
     set_ipv4(p, ip, end);
     p.protocol = protocol;
+    if ip[0] >> 4 != 4 || header_length < 20 || total_length < header_length {
+        return Some(Read::Unreadable(Reason::Ipv4Malformed));
+    }
+    if !has(host, end) {
+        p.otherwise = Reason::Ipv4Truncated.number() as u32;
+    }
     p.offset = offset + header_length;
     let fragment = be16(ip, 6);
     p.fragment = (fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0) as u32;
     if p.fragment != 0 {
         p.fragment_id = be16(ip, 4) as u32;
         if fragment & FRAGMENT_OFFSET != 0 {
+            p.fragment = 0;
             return Some(Read::LaterFragment);
         }
     }
@@ -257,31 +291,29 @@ pub const fn mapped(address: [u8; 4]) -> [u8; 16] {
 #[inline(always)]
 fn read_ipv6<'m, H: Host<'m>>(host: H, p: &mut Packet, offset: u32) -> Option<Read> {
     let Some(ip) = host.load::<40>(offset) else { return Some(Read::Done(Reason::Ipv6Truncated)) };
-    if ip[0] >> 4 != 6 {
-        return Some(Read::Done(Reason::Ipv6Malformed));
-    }
     let payload_length = be16(ip, 4) as u32;
     let next = ip[6] as u32;
+    let is_version_6 = ip[0] >> 4 == 6;
     let direct = next == PROTOCOL_UDP || next == PROTOCOL_TCP;
-    if !direct && !is_extension(next) {
+    if is_version_6 && !direct && !is_extension(next) {
         return Some(Read::Done(Reason::NotSignalling));
     }
-    let end = if payload_length != 0 {
-        offset + 40 + payload_length
-    } else if next == PROTOCOL_HOP_BY_HOP {
+    set_ipv6(p, ip, offset + 40 + payload_length);
+    p.protocol = next;
+    if !is_version_6 {
+        return Some(Read::Unreadable(Reason::Ipv6Malformed));
+    }
+    if payload_length == 0 {
+        if next != PROTOCOL_HOP_BY_HOP {
+            return Some(Read::Unreadable(Reason::Ipv6Malformed));
+        }
         // A jumbogram (RFC 2675) is longer than any frame. But with a Hop-by-Hop header, whatever its options are, Linux
         // takes a length of zero to mean the rest of the frame, and so must we.
-        host.packet_length()
-    } else {
-        return Some(Read::Done(Reason::Ipv6Malformed));
-    };
-    if !has(host, end) {
-        return Some(Read::Done(Reason::Ipv6Truncated));
+        p.datagram_end = host.packet_length();
+    } else if !has(host, offset + 40 + payload_length) {
+        p.otherwise = Reason::Ipv6Truncated.number() as u32;
     }
-    set_ipv6(p, ip, end);
-    p.protocol = next;
     p.offset = offset + 40;
-    p.fragment = 0;
     if direct {
         return None;
     }
@@ -289,13 +321,15 @@ fn read_ipv6<'m, H: Host<'m>>(host: H, p: &mut Packet, offset: u32) -> Option<Re
     p.fragment_offset = 0;
     host.repeat(&mut Extensions { host, packet: p });
     if p.fragment != 0 && p.fragment_offset != 0 {
+        p.fragment = 0;
         return Some(Read::LaterFragment);
     }
     if p.protocol == PROTOCOL_UDP || p.protocol == PROTOCOL_TCP {
         return None;
     }
     if is_extension(p.protocol) {
-        return Some(Read::Done(if p.truncated != 0 { Reason::Ipv6Truncated } else { Reason::Ipv6TooManyExtensions }));
+        let reason = if p.truncated != 0 { Reason::Ipv6Truncated } else { Reason::Ipv6TooManyExtensions };
+        return Some(Read::Unreadable(reason));
     }
     Some(Read::Done(Reason::NotSignalling))
 }

@@ -78,7 +78,7 @@ reasons! {
     Banned = 8, "banned" => Drop;
     /// A later fragment of a datagram whose first fragment was dropped.
     FragmentOfDropped = 9, "fragment-of-dropped" => Drop;
-    /// A later fragment of a datagram that was not dropped (or whose first fragment was not seen).
+    /// A later fragment of a datagram that was not dropped, or whose first fragment was not seen: then address rules apply.
     FragmentLater = 10, "fragment-later" => Pass;
     /// A segment of a TCP flow in which a segment was dropped.
     FlowOfDropped = 11, "flow-of-dropped" => Drop;
@@ -88,9 +88,9 @@ reasons! {
     MidMessage = 13, "mid-message" => Pass;
     /// The Ethernet header, or a VLAN tag, is cut off.
     EthernetTruncated = 14, "ethernet-truncated" => Pass;
-    /// More than two VLAN tags.
+    /// More VLAN tags than are followed: the source is unknown.
     VlanTooDeep = 15, "vlan-too-deep" => Pass;
-    /// The IPv4 header is cut off.
+    /// The IPv4 header or the datagram is cut off. If the source is known, address rules apply, as for all reasons from here on.
     Ipv4Truncated = 16, "ipv4-truncated" => Pass;
     /// IPv4 with a version, header length or total length that cannot be.
     Ipv4Malformed = 17, "ipv4-malformed" => Pass;

@@ -11,33 +11,28 @@ use crate::{
 /// that, the same identification may be another datagram's.
 const REASSEMBLY_TIME: u64 = 60_000_000_000;
 
-/// In [`Remembered::reason`]: what was remembered no longer holds.
-const FORGOTTEN: u32 = Reason::NotSignalling.number() as u32;
+/// In [`Remembered::reason`]: the first fragment has passed, or the connection is a new one.
+const PASSED: u32 = Reason::NotSignalling.number() as u32;
 
-/// Decides about a fragment that is not the first: it shares the verdict of the first.
+/// The reason of a fragment that is not the first: it shares the verdict of the first. None if the first has not been seen, or
+/// not lately.
+///
+/// Only the first fragment has the port. If it was for another port, the rules must not be applied to the rest of its datagram;
+/// if it was for a signalling port, they have been applied.
 #[inline(never)]
-pub fn later_fragment<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
-    match host.dropped_fragment(&fragment_key(&s.packet)) {
-        Some(first) if first.reason != FORGOTTEN && s.now(host).wrapping_sub(first.since) < REASSEMBLY_TIME => {
-            Reason::FragmentOfDropped
-        }
-        _ => Reason::FragmentLater,
+pub fn later_fragment<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Option<Reason> {
+    let first = host.first_fragment(&fragment_key(&s.packet))?;
+    if s.now(host).wrapping_sub(first.since) >= REASSEMBLY_TIME {
+        return None;
     }
+    Some(if first.reason == PASSED { Reason::FragmentLater } else { Reason::FragmentOfDropped })
 }
 
-/// Lets the later fragments of a datagram pass, which may have the same identification as a dropped one.
-#[inline(never)]
-pub fn forget_fragment<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
-    let key = fragment_key(&s.packet);
-    if host.dropped_fragment(&key).is_some() {
-        host.remember_fragment(&key, &Remembered { since: s.now(host), slot: NO_RULE, reason: FORGOTTEN });
-    }
-}
-
-/// Makes the later fragments of this datagram, or the further segments of this connection, drop too.
+/// Makes the later fragments of this datagram share its verdict, and the further segments of this connection, if a message
+/// in it was dropped.
 #[inline(always)]
 pub fn remember<'m, H: Host<'m>>(host: H, s: &mut Scratch, reason: Reason) {
-    if s.packet.fragment != 0 || ends_flow(s) {
+    if s.packet.fragment != 0 || (reason.verdict().drops() && ends_flow(s)) {
         set(host, s, reason);
     }
 }
@@ -51,11 +46,13 @@ fn ends_flow(s: &Scratch) -> bool {
 /// Few packets need it, and its keys need stack.
 #[inline(never)]
 fn set<'m, H: Host<'m>>(host: H, s: &mut Scratch, reason: Reason) {
-    let value = Remembered { since: s.now(host), slot: s.walk.slot, reason: reason.number() as u32 };
+    let drops = reason.verdict().drops();
+    let slot = if drops { s.walk.slot } else { NO_RULE };
+    let value = Remembered { since: s.now(host), slot, reason: if drops { reason.number() as u32 } else { PASSED } };
     if s.packet.fragment != 0 {
         host.remember_fragment(&fragment_key(&s.packet), &value);
     }
-    if ends_flow(s) {
+    if drops && ends_flow(s) {
         host.remember_flow(&flow_key(&s.packet), &value);
     }
 }
@@ -68,10 +65,10 @@ pub fn dropped_flow<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
     let key = flow_key(&s.packet);
     let Some(flow) = host.dropped_flow(&key) else { return false };
     if s.packet.opens != 0 {
-        host.remember_flow(&key, &Remembered { since: s.now(host), slot: NO_RULE, reason: FORGOTTEN });
+        host.remember_flow(&key, &Remembered { since: s.now(host), slot: NO_RULE, reason: PASSED });
         return false;
     }
-    flow.reason != FORGOTTEN
+    flow.reason != PASSED
 }
 
 /// True if the source is banned now. A full map evicts its oldest ban by itself. A ban that has ended stays until then, or

@@ -17,7 +17,7 @@ pub fn read_transport<'m, H: Host<'m>>(host: H, p: &mut Packet) -> Read {
     host.fence();
     let offset = p.offset;
     if offset > MAX_HEADER_OFFSET {
-        return Read::Done(Reason::Ipv6TooManyExtensions);
+        return Read::Unreadable(Reason::Ipv6TooManyExtensions);
     }
     if p.protocol == PROTOCOL_UDP { read_udp(host, p, offset) } else { read_tcp(host, p, offset) }
 }
@@ -43,7 +43,7 @@ fn set_udp(p: &mut Packet, udp: &[u8], payload: u32) {
 
 #[inline(always)]
 fn read_udp<'m, H: Host<'m>>(host: H, p: &mut Packet, offset: u32) -> Read {
-    let Some(udp) = host.load::<8>(offset) else { return Read::Done(Reason::UdpTruncated) };
+    let Some(udp) = host.load::<8>(offset) else { return Read::Unreadable(Reason::UdpTruncated) };
     if !find_service(host, p, be16(udp, 2), true) {
         return Read::Done(Reason::NotSignalling);
     }
@@ -51,7 +51,7 @@ fn read_udp<'m, H: Host<'m>>(host: H, p: &mut Packet, offset: u32) -> Read {
     let available = p.datagram_end.wrapping_sub(offset);
     let mut length = be16(udp, 4) as u32;
     if p.datagram_end < offset + 8 {
-        return Read::Done(Reason::UdpTruncated);
+        return Read::Unreadable(Reason::UdpTruncated);
     }
     if length == 0 && p.ip_version == 6 {
         // Meant for jumbograms (RFC 2675 section 4), but Linux takes it to mean the rest of any IPv6 packet.
@@ -60,7 +60,7 @@ fn read_udp<'m, H: Host<'m>>(host: H, p: &mut Packet, offset: u32) -> Read {
     // A first fragment claims the length of the whole datagram. Any other packet that claims more than it has is dropped by
     // the kernel.
     if length < 8 || (length > available && p.fragment == 0) {
-        return Read::Done(Reason::UdpMalformed);
+        return Read::Unreadable(Reason::UdpMalformed);
     }
     let length = if length < available { length } else { available };
     p.payload_length = length - 8;
@@ -72,7 +72,7 @@ fn read_tcp<'m, H: Host<'m>>(host: H, p: &mut Packet, offset: u32) -> Read {
     if p.fragment != 0 && p.datagram_end >= offset + 8 && p.datagram_end < offset + 20 {
         return read_tcp_fragment(host, p, offset);
     }
-    let Some(tcp) = host.load::<20>(offset) else { return Read::Done(Reason::TcpTruncated) };
+    let Some(tcp) = host.load::<20>(offset) else { return Read::Unreadable(Reason::TcpTruncated) };
     if !find_service(host, p, be16(tcp, 2), false) {
         return Read::Done(Reason::NotSignalling);
     }
@@ -80,10 +80,10 @@ fn read_tcp<'m, H: Host<'m>>(host: H, p: &mut Packet, offset: u32) -> Read {
     let header_length = (tcp[12] >> 4) as u32 * 4;
     let available = p.datagram_end.wrapping_sub(offset);
     if p.datagram_end < offset + 20 {
-        return Read::Done(Reason::TcpTruncated);
+        return Read::Unreadable(Reason::TcpTruncated);
     }
     if header_length < 20 || header_length > available {
-        return Read::Done(Reason::TcpMalformed);
+        return Read::Unreadable(Reason::TcpMalformed);
     }
     p.payload_offset = offset + header_length;
     p.payload_length = available - header_length;
@@ -94,7 +94,7 @@ fn read_tcp<'m, H: Host<'m>>(host: H, p: &mut Packet, offset: u32) -> Read {
 /// A first fragment too short for the header (RFC 1858): its ports tell whom it is for. Its payload comes later.
 #[inline(always)]
 fn read_tcp_fragment<'m, H: Host<'m>>(host: H, p: &mut Packet, offset: u32) -> Read {
-    let Some(tcp) = host.load::<8>(offset) else { return Read::Done(Reason::TcpTruncated) };
+    let Some(tcp) = host.load::<8>(offset) else { return Read::Unreadable(Reason::TcpTruncated) };
     if !find_service(host, p, be16(tcp, 2), false) {
         return Read::Done(Reason::NotSignalling);
     }

@@ -252,8 +252,9 @@ impl Host<'static> for Kernel {
     }
 
     #[inline(always)]
-    fn dropped_fragment(self, key: &FragmentKey) -> Option<Remembered> {
-        // SAFETY: the value is copied at once. A torn copy of a value that is being replaced does no harm: both mean "drop".
+    fn first_fragment(self, key: &FragmentKey) -> Option<Remembered> {
+        // SAFETY: the value is copied at once. A torn copy of a value that is being replaced mixes two verdicts on datagrams with
+        // the same identification, of which one is in force either way.
         unsafe { FRAGMENTS.get(key) }.copied()
     }
 

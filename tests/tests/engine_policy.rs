@@ -78,7 +78,7 @@ proptest! {
 fn identities(policy: &Policy, frame: &[u8]) -> Vec<String> {
     match read_frame(frame, &policy.ports) {
         Frame::Packet(packet) => read_payload(policy, &packet).numbers.identities,
-        Frame::LaterFragment(_) | Frame::Other(_) => Vec::new(),
+        Frame::LaterFragment(..) | Frame::Other(..) | Frame::Unreadable(_) => Vec::new(),
     }
 }
 
@@ -102,8 +102,7 @@ fn readings(identities: Vec<String>, packet: &Packet, scratch: &Scratch) -> Read
     Readings {
         source: packet.source,
         destination: packet.destination,
-        transport: packet.transport,
-        port: packet.port,
+        service: Some((packet.port, packet.transport)),
         is_message,
         anomalies: scratch.message.anomalies,
         method: scratch.message.method,

@@ -621,5 +621,6 @@ fn a_reading_shows_nothing_of_the_previous_packet() {
     let tls = Packet::tcp(Vec::new()).from("198.51.100.8").to_port(5061).claim_tcp_header_words(4);
     let malformed = values("198.51.100.8".into(), "tls".into(), 5061.into(), none());
     assert_eq!(shown(tls), (Reason::TcpMalformed, malformed));
-    assert_eq!(shown(call.claim_ip_length(19)), (Reason::Ipv4Malformed, values(none(), none(), none(), none())));
+    let malformed = values("192.0.2.66".into(), none(), none(), none());
+    assert_eq!(shown(call.claim_ip_length(19)), (Reason::Ipv4Malformed, malformed));
 }

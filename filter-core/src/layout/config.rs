@@ -17,7 +17,7 @@ named_number! {
         Source = 0;
         /// The class of the destination address.
         Destination = 1;
-        /// The index into [`Config::ports`] (transport and port).
+        /// The index into [`Config::ports`] (transport and port); [`MAX_PORTS`] for a packet whose port is unknown.
         Service = 2;
         /// The [`Method`](super::Method) of the message.
         Method = 3;

@@ -154,11 +154,11 @@ layout! {
         pub source: [u8; 16],
         /// Destination address; IPv4 mapped.
         pub destination: [u8; 16],
-        /// Source port.
+        /// Source port; 0 if it is unknown.
         pub source_port: u16,
-        /// Destination port.
+        /// Destination port; 0 if it is unknown.
         pub destination_port: u16,
-        /// Index into the configuration's ports; `MAX_PORTS` if the packet is for none of them.
+        /// Index into the configuration's ports; `MAX_PORTS` if the packet is for none of them, or its port is unknown.
         pub service: u32,
         /// 4 or 6.
         pub ip_version: u32,
@@ -168,7 +168,7 @@ layout! {
         pub offset: u32,
         /// End of the IP datagram in the packet.
         pub datagram_end: u32,
-        /// 1 if the packet is a fragment.
+        /// 1 if the packet is the first one of several fragments.
         pub fragment: u32,
         /// Offset of the fragment, in bytes.
         pub fragment_offset: u32,
@@ -190,8 +190,9 @@ layout! {
         pub truncated: u8,
         /// Transport of the signalling port.
         pub transport: Transport,
-        /// Padding, always zero.
-        pub reserved: u32,
+        /// Number of the [`Reason`](crate::reason::Reason) for which a packet passes whose payload cannot be read, unless a rule
+        /// about addresses decides; 0 if the payload can be read.
+        pub otherwise: u32,
     }
 
     /// Positions of the loops, which have no meaning once these have ended.
@@ -418,11 +419,13 @@ impl Cursors {
 }
 
 impl Scratch {
-    /// Before a packet is read: its length and what its payload is are not known yet.
+    /// Before a packet is read: resets what is not always written.
     #[inline(always)]
     pub(crate) const fn begin(&mut self) {
         self.message.kind = Kind::Unread;
         self.packet.length = 0;
+        self.packet.fragment = 0;
+        self.packet.otherwise = 0;
     }
 
     /// Before a payload is examined: resets what events report and verdicts remember of it.

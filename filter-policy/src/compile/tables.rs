@@ -1,8 +1,11 @@
 //! The tables of rows: for each dimension, the rules that each class of its values satisfies.
 
-use filter_core::layout::{
-    Attestation, DIMENSIONS, Dialog, Dimension, Method, NumberFormat, Payload, Verstat, anomaly, need, passport,
-    privacy,
+use filter_core::{
+    layout::{
+        Attestation, DIMENSIONS, Dialog, Dimension, Method, NumberFormat, Payload, Verstat, anomaly, need, passport,
+        privacy,
+    },
+    limits::MAX_PORTS,
 };
 
 use super::{
@@ -72,16 +75,6 @@ pub(super) fn value_rows(
             row
         }));
     };
-    table(Dimension::Service, policy.ports.len(), &|test, service| {
-        let (port, transport) = policy.ports[service];
-        if let Test::Port(ports) = test {
-            Some(ports.contains(&port))
-        } else if let Test::Transport(transports) = test {
-            Some(transports.contains(&transport))
-        } else {
-            None
-        }
-    });
     table(Dimension::Method, Method::COUNT, &|test, method| {
         let Test::Method(methods) = test else { return None };
         Some(methods.iter().any(|name| name.0.index() == method))
@@ -118,7 +111,33 @@ pub(super) fn value_rows(
         let Test::Dialog(named) = test else { return None };
         Some(named.iter().any(|&named| named.index() == dialog))
     });
+    tables[Dimension::Service.index()] = service_rows(policy, rows);
     tables[Dimension::Payload.index()] = payload_rows(policy, rows);
+}
+
+/// The rows of signalling ports, and of an unknown one: a condition does not hold for that, and neither does its negation.
+fn service_rows(policy: &Policy, rows: &mut Rows) -> u32 {
+    let row = |service: usize| {
+        let mut row = rule_set::first(policy.rules.len());
+        for (index, rule) in policy.rules.iter().enumerate() {
+            let fails = |condition: &Condition| {
+                let service = policy.ports.get(service);
+                let holds = if let Test::Port(ports) = &condition.test {
+                    service.map(|(port, _)| ports.contains(port))
+                } else if let Test::Transport(transports) = &condition.test {
+                    service.map(|(_, transport)| transports.contains(transport))
+                } else {
+                    return false;
+                };
+                holds.is_none_or(|holds| holds == condition.negated)
+            };
+            if rule.conditions.iter().any(fails) {
+                rule_set::remove(&mut row, index);
+            }
+        }
+        row
+    };
+    rows.push_table((0..=MAX_PORTS).map(row))
 }
 
 /// True if these bits have one of the values. `none` is a value of bits among which only `aside` are set.

@@ -154,7 +154,7 @@ impl<'m> Host<'m> for UserHost<'m> {
         update(rates.entry(key.as_bytes().to_vec()).or_insert(RateCell { next: 0 }))
     }
 
-    fn dropped_fragment(self, key: &FragmentKey) -> Option<Remembered> {
+    fn first_fragment(self, key: &FragmentKey) -> Option<Remembered> {
         self.memory.fragments.borrow().get(key.as_bytes()).copied()
     }
 

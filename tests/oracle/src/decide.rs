@@ -1,6 +1,9 @@
 //! The naive decision: from a frame to a reason, one step at a time.
 
-use std::{collections::HashSet, net::IpAddr};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+};
 
 use filter_core::{
     layout::{Dialog, Payload, Per, Transport, anomaly},
@@ -14,7 +17,7 @@ use filter_policy::{
 
 use crate::{
     evaluate::{self, Outcome, Readings},
-    read::{FragmentKey, Frame, Message, Packet, read_frame, read_payload},
+    read::{FragmentKey, Frame, Message, Packet, Unreadable, read_frame, read_payload},
 };
 
 /// The decision about one frame.
@@ -37,7 +40,8 @@ impl Decision {
 /// State kept from one packet to the next.
 #[derive(Debug, Default)]
 pub struct Memory {
-    fragments: HashSet<FragmentKey>,
+    /// Whether the first fragment was dropped.
+    fragments: HashMap<FragmentKey, bool>,
     flows: HashSet<FlowKey>,
     banned: HashSet<IpAddr>,
 }
@@ -48,11 +52,22 @@ type FlowKey = (IpAddr, IpAddr, u16, u16);
 /// With `inspect`, messages are read even if no rule needs them.
 pub fn decide(policy: &Policy, inspect: bool, memory: &mut Memory, frame: &[u8]) -> (Decision, Option<Message>) {
     let packet = match read_frame(frame, &policy.ports) {
-        Frame::Other(reason) => return (Decision::without_rule(reason), None),
-        Frame::LaterFragment(key) => {
-            let dropped = memory.fragments.contains(&key);
-            let reason = if dropped { Reason::FragmentOfDropped } else { Reason::FragmentLater };
+        Frame::Other(reason, fragment) => {
+            fragment.map(|key| memory.fragments.insert(key, false));
             return (Decision::without_rule(reason), None);
+        }
+        Frame::LaterFragment(packet, key) => {
+            let decision = match memory.fragments.get(&key) {
+                Some(true) => Decision::without_rule(Reason::FragmentOfDropped),
+                Some(false) => Decision::without_rule(Reason::FragmentLater),
+                None => decide_unreadable(policy, memory, &packet),
+            };
+            return (decision, None);
+        }
+        Frame::Unreadable(packet) => {
+            let decision = decide_unreadable(policy, memory, &packet);
+            packet.fragment.map(|key| memory.fragments.insert(key, decision.reason.verdict() == Verdict::Drop));
+            return (decision, None);
         }
         Frame::Packet(packet) => packet,
     };
@@ -63,11 +78,11 @@ pub fn decide(policy: &Policy, inspect: bool, memory: &mut Memory, frame: &[u8])
         memory.flows.remove(&flow);
     }
     if is_stream && memory.flows.contains(&flow) {
-        packet.fragment.map(|key| memory.fragments.insert(key));
+        packet.fragment.map(|key| memory.fragments.insert(key, true));
         return (Decision::without_rule(Reason::FlowOfDropped), None);
     }
     if memory.banned.contains(&packet.source) {
-        packet.fragment.map(|key| memory.fragments.insert(key));
+        packet.fragment.map(|key| memory.fragments.insert(key, true));
         return (Decision::without_rule(Reason::Banned), None);
     }
     let mut message = read_payload(policy, &packet);
@@ -94,25 +109,53 @@ pub fn decide(policy: &Policy, inspect: bool, memory: &mut Memory, frame: &[u8])
         (None, _) if is_stream => Reason::MidMessage,
         (None, _) => outcome.reason,
     };
-    if let Some(rule) = outcome.rule.filter(|_| reason == Reason::RuleBan)
-        && matches!(policy.rules[rule].action, Action::Ban { seconds: 1.. })
-        && !evaluate::in_addresses(&policy.never_ban, packet.source)
-    {
-        memory.banned.insert(packet.source);
-    }
+    ban(policy, memory, packet.source, reason, outcome.rule);
     if reason.verdict() == Verdict::Drop {
-        packet.fragment.map(|key| memory.fragments.insert(key));
+        packet.fragment.map(|key| memory.fragments.insert(key, true));
         let is_read = !before_message && (message.is_sip() || message.kind == Kind::KeepAlive);
         if packet.transport == Transport::Tcp && is_read {
             memory.flows.insert(flow);
         }
     } else if let Some(key) = packet.fragment {
-        // The identification has been reused by a datagram that passes.
-        memory.fragments.remove(&key);
+        memory.fragments.insert(key, false);
     }
+    (decision(reason, outcome), (!before_message).then_some(message))
+}
+
+fn decision(reason: Reason, outcome: Outcome) -> Decision {
     let mut matched = [outcome.would.clone(), outcome.pinholes, outcome.rule.into_iter().collect()].concat();
     matched.sort_unstable();
-    (Decision { reason, rule: outcome.rule, would: outcome.would, matched }, (!before_message).then_some(message))
+    Decision { reason, rule: outcome.rule, would: outcome.would, matched }
+}
+
+/// Decides about a packet of which only the addresses can be read, and perhaps the port.
+fn decide_unreadable(policy: &Policy, memory: &mut Memory, packet: &Unreadable) -> Decision {
+    if memory.banned.contains(&packet.source) {
+        return Decision::without_rule(Reason::Banned);
+    }
+    let readings = Readings {
+        source: packet.source,
+        destination: packet.destination,
+        service: packet.service,
+        is_message: false,
+        payload: Payload::None,
+        ..Readings::default()
+    };
+    let outcome = evaluate::evaluate(policy, &readings);
+    // The default is for messages.
+    let reason = if outcome.rule.is_some() { outcome.reason } else { packet.reason };
+    ban(policy, memory, packet.source, reason, outcome.rule);
+    decision(reason, outcome)
+}
+
+/// Bans the source if a rule says so.
+fn ban(policy: &Policy, memory: &mut Memory, source: IpAddr, reason: Reason, rule: Option<usize>) {
+    if let Some(rule) = rule.filter(|_| reason == Reason::RuleBan)
+        && matches!(policy.rules[rule].action, Action::Ban { seconds: 1.. })
+        && !evaluate::in_addresses(&policy.never_ban, source)
+    {
+        memory.banned.insert(source);
+    }
 }
 
 /// True if evaluating the rules, up to the one that decided, needed the message.
@@ -158,8 +201,7 @@ fn readings(packet: &Packet, message: &Message) -> Readings {
     Readings {
         source: packet.source,
         destination: packet.destination,
-        transport: packet.transport,
-        port: packet.port,
+        service: Some((packet.port, packet.transport)),
         is_message: message.is_sip(),
         anomalies: message.anomalies,
         method: message.method,

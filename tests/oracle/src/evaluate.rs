@@ -18,9 +18,9 @@ use regex::bytes::{Regex, RegexBuilder};
 pub struct Readings {
     pub source: IpAddr,
     pub destination: IpAddr,
-    pub transport: Transport,
-    /// The signalling port that the packet is for.
-    pub port: u16,
+    /// The signalling port that the packet is for. Without one, no condition on the port or the transport holds, whether it is
+    /// negated or not.
+    pub service: Option<(u16, Transport)>,
     /// True if there is a message that can be read. Without one, the readings from `method` on mean nothing, and a rule with a
     /// condition on the message does not match, whether the condition is negated or not.
     pub is_message: bool,
@@ -51,8 +51,7 @@ impl Default for Readings {
         Self {
             source: IpAddr::from([192, 0, 2, 1]),
             destination: IpAddr::from([192, 0, 2, 2]),
-            transport: Transport::Udp,
-            port: 5060,
+            service: Some((5060, Transport::Udp)),
             is_message: true,
             anomalies: 0,
             payload: Payload::Sip,
@@ -164,8 +163,14 @@ pub fn holds(policy: &Policy, condition: &Condition, readings: &Readings) -> boo
     let holds = match &condition.test {
         Test::Source(lists) => in_addresses(lists, readings.source),
         Test::Destination(lists) => in_addresses(lists, readings.destination),
-        Test::Transport(transports) => transports.contains(&readings.transport),
-        Test::Port(ports) => ports.contains(&readings.port),
+        Test::Transport(transports) => match readings.service {
+            Some((_, transport)) => transports.contains(&transport),
+            None => return false,
+        },
+        Test::Port(ports) => match readings.service {
+            Some((port, _)) => ports.contains(&port),
+            None => return false,
+        },
         Test::Anomaly(bits) => readings.anomalies & bits != 0,
         Test::Payload(_) if readings.payload == Payload::None => return false,
         Test::Payload(payloads) => payloads.contains(&readings.payload),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use filter_core::{
     layout::{Action, Dimension, Node, RuleSet, TEXTS, Trie, anomaly, need, rule_flag},
-    limits::RULE_WORDS,
+    limits::{MAX_PORTS, RULE_WORDS},
     reason::Reason,
     trie::{Tables, lookup, number_key},
 };
@@ -63,11 +63,11 @@ pub fn evaluate(image: &Image, readings: &Readings, exceeded: &[usize]) -> Outco
     };
     narrow(Dimension::Source, address_class(image, readings.source));
     narrow(Dimension::Destination, address_class(image, readings.destination));
-    let service = config
-        .ports
-        .iter()
-        .position(|port| (port.port, port.transport) == (readings.port, readings.transport))
-        .expect("the packet is for a signalling port");
+    let index = |(port, transport)| {
+        let ports = &mut config.ports.iter();
+        ports.position(|entry| (entry.port, entry.transport) == (port, transport)).expect("a signalling port")
+    };
+    let service = readings.service.map_or(MAX_PORTS, index);
     narrow(Dimension::Service, service as u32);
     narrow(Dimension::Payload, u32::from(readings.payload.number()));
     if readings.is_message {

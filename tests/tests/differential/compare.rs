@@ -60,9 +60,7 @@ impl Seen {
         let missing: Vec<&str> = Reason::ALL
             .iter()
             .map(|reason| reason.name())
-            .filter(|name| {
-                !["payload-unreadable", "internal", "ethernet-truncated", "ipv6-too-many-extensions"].contains(name)
-            })
+            .filter(|name| !["payload-unreadable", "internal", "ethernet-truncated"].contains(name))
             .filter(|name| !self.reasons.contains_key(name))
             .collect();
         assert!(missing.is_empty(), "no packet was decided by: {missing:?}");

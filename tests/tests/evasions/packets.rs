@@ -30,7 +30,10 @@ fn ip_options() {
 fn vlan_tags() {
     blocks_packet(&Packet::udp(blocked_call()).vlan(0));
     blocks_packet(&Packet::udp(blocked_call()).qinq(0, 0));
-    passes(&Packet::udp(blocked_call()).qinq(0, 0).vlan(0), Reason::VlanTooDeep);
+    let tagged = |count: u16| (0..count).fold(Packet::udp(blocked_call()), Packet::vlan);
+    blocks_packet(&tagged(3));
+    blocks_packet(&tagged(8));
+    passes(&tagged(9), Reason::VlanTooDeep);
 }
 
 #[test]
@@ -88,4 +91,31 @@ fn later_fragment_first() {
     // Without the first fragment, the later one is never reassembled.
     assert_eq!(outcomes[0].reason, Reason::FragmentLater);
     assert!(outcomes[1].is_drop());
+    let [_, later] = Packet::udp(call()).from("203.0.113.66").id(1042).fragments(304);
+    assert_eq!(POLICY.decide(later).rule.as_deref(), Some("blocked-source"));
+}
+
+#[test]
+fn extension_headers_without_end() {
+    let packet = |source: &str| {
+        let packet = Packet::udp(blocked_call()).from(source).extension(Extension::HopByHop(2040));
+        packet.extension(Extension::DestinationOptions(2040))
+    };
+    passes(&packet("2001:db8::1"), Reason::Ipv6TooManyExtensions);
+    assert_eq!(decide(&packet("2001:db8:bad::66")).rule.as_deref(), Some("blocked-source"));
+}
+
+#[test]
+fn headers_with_wrong_lengths() {
+    let call = || Packet::udp(blocked_call());
+    let packets = [
+        (call().claim_ip_length(19), Reason::Ipv4Malformed),
+        (call().claim_ip_length(4000), Reason::Ipv4Truncated),
+        (call().claim_udp_length(4000), Reason::UdpMalformed),
+        (Packet::tcp(blocked_call()).from_port(42_010).claim_tcp_header_words(4), Reason::TcpMalformed),
+    ];
+    for (packet, reason) in packets {
+        passes(&packet, reason);
+        assert_eq!(decide(&packet.from("203.0.113.66")).rule.as_deref(), Some("blocked-source"));
+    }
 }

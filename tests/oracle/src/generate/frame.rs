@@ -145,7 +145,9 @@ pub fn packet(random: &mut Random, flow: u64) -> Packet {
         tags: match random.below(20) {
             0 => vec![0x8100],
             1 => vec![0x88a8, 0x8100],
-            2 if random.chance(30) => vec![0x8100, 0x9100, 0x8100],
+            2 if random.chance(60) => {
+                (0..random.below(8) + 3).map(|_| random.pick(&[0x8100, 0x88a8, 0x9100])).collect()
+            }
             _ => Vec::new(),
         },
         source,
@@ -166,6 +168,10 @@ pub fn packet(random: &mut Random, flow: u64) -> Packet {
     if source.is_ipv6() && random.chance(15) {
         packet.extensions =
             (0..random.below(10)).map(|_| (random.pick(&[0, 43, 60, 51, 135]), random.below(3) as u8)).collect();
+        if random.chance(10) {
+            // More than are followed.
+            packet.extensions.push((random.pick(&[0, 43, 60]), 255));
+        }
     }
     if random.chance(6) {
         let more = random.chance(60);

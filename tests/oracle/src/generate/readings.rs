@@ -59,7 +59,7 @@ pub fn readings() -> impl Strategy<Value = Readings> {
         });
     // Mostly messages.
     let payload = prop_oneof![9 => Just(Payload::Sip), 1 => select(&Payload::ALL[..])];
-    let packet = (address(), address(), select(&PORTS[..]), payload);
+    let packet = (address(), address(), option::weighted(0.95, select(&PORTS[..])), payload);
     let anomalies = prop_oneof![6 => Just(0), 3 => 0..1u32 << 12];
     let message = (
         select(&METHODS[..]),
@@ -72,7 +72,7 @@ pub fn readings() -> impl Strategy<Value = Readings> {
         (0..1u32 << privacy::COUNT, select(&Dialog::ALL[..]), 0..1u32 << passport::COUNT),
     );
     (packet, anomalies, message, vec(0..20usize, 0..6)).prop_map(|(packet, anomalies, message, exceeded)| {
-        let (source, destination, (port, transport), payload) = packet;
+        let (source, destination, service, payload) = packet;
         let (method, values, numbers, calling_format, called_format, attestation, verstat, others) = message;
         let (privacy, dialog, passports) = others;
         let mut texts: [Option<Vec<u8>>; TEXTS] = std::array::from_fn(|_| None);
@@ -82,8 +82,7 @@ pub fn readings() -> impl Strategy<Value = Readings> {
         Readings {
             source,
             destination,
-            transport,
-            port,
+            service,
             is_message: payload == Payload::Sip,
             anomalies,
             payload,

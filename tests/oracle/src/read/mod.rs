@@ -15,7 +15,7 @@ mod start_line;
 mod uri;
 mod values;
 
-pub use frame::{FragmentKey, Frame, Packet, read_frame};
+pub use frame::{FragmentKey, Frame, Packet, Unreadable, read_frame};
 pub use message::{Message, read_payload};
 
 fn is_blank(byte: u8) -> bool {
