@@ -5,9 +5,9 @@ use crate::{
     headers,
     host::Host,
     identity,
-    layout::{Dimension, Payload, Transport, Trie, anomaly, need},
+    layout::{Dimension, Method, Payload, Transport, Trie, anomaly, need},
     limits::{INSPECTED_LENGTH, RULE_WORDS},
-    lists, message, numbers,
+    lists, message, number, numbers,
     packet::{self, Look, Read},
     reason::Reason,
     remembered,
@@ -86,12 +86,7 @@ fn packet_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     let config = host.config();
     let is_tcp = s.packet.transport != Transport::Udp;
     let is_readable = s.packet.otherwise == 0;
-    if is_readable && is_tcp && config.needs & need::TCP != 0 && remembered::dropped_flow(host, s) {
-        return Reason::FlowOfDropped;
-    }
-    if config.needs & need::BANS != 0 && remembered::is_banned(host, s) {
-        return Reason::Banned;
-    }
+    let is_flow_dropped = is_readable && is_tcp && config.needs & need::TCP != 0 && remembered::dropped_flow(host, s);
     read_source(host, s);
     if config.needs & need::SOURCE != 0
         && let Some(reason) = evaluate::decide_by_source(host, s)
@@ -103,6 +98,14 @@ fn packet_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     evaluate::walk(host, s);
     if s.walk.outcome == Outcome::Decided {
         return decided(&s.walk);
+    }
+    // What other packets did counts only now: it must not cut off a source that the policy trusts.
+    if is_flow_dropped {
+        return Reason::FlowOfDropped;
+    }
+    remembered::find_ban(host, s);
+    if s.packet.banned != 0 && !may_call_emergency(host, s) {
+        return remembered::banned(host, s);
     }
     // Loaded again: kept in a register, it would split the verifier's states until here.
     host.fence();
@@ -124,10 +127,35 @@ fn packet_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     if !reads && (config.needs & need::TCP == 0 || config.default_drop == 0) {
         return default(host);
     }
-    if s.walk.outcome == Outcome::Open && config.needs & need::INSPECT == 0 && !is_tcp {
+    // (For emergency calls from a banned source, the message must be read.)
+    let is_banned = config.ban_passes_emergency != 0 && s.packet.banned != 0;
+    if s.walk.outcome == Outcome::Open && config.needs & need::INSPECT == 0 && !is_tcp && !is_banned {
         return default(host);
     }
     message_reason(host, s)
+}
+
+/// True if a packet from a banned source may be an emergency call, or opens a connection for one.
+#[inline(always)]
+fn may_call_emergency<'m, H: Host<'m>>(host: H, s: &Scratch) -> bool {
+    host.config().ban_passes_emergency != 0 && s.packet.transport != Transport::Tls && s.packet.otherwise == 0
+}
+
+/// Decides whether a message from a banned source may go on to the rules: it does if it is an emergency call. Then others do too, for a
+/// while: what belongs to the call, and what the caller does if it is cut off.
+#[inline(never)]
+fn is_emergency_call<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
+    if s.message.kind != Kind::Request || s.message.method != Method::Invite {
+        return false;
+    }
+    s.cursors.pause = pause::UNFINISHED;
+    uri::read(host, s, UriOf::Request.bit());
+    numbers::set(host, s, NumberOf::Called, UriOf::Request);
+    if !number::is_emergency(s.message.number(NumberOf::Called)) {
+        return false;
+    }
+    remembered::suspend_ban(host, s);
+    true
 }
 
 /// Decides by the payload. A function of its own, so that all paths to it are one state to the verifier.
@@ -135,13 +163,18 @@ fn packet_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
 fn message_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     let config = host.config();
     let is_tcp = s.packet.transport != Transport::Udp;
+    let is_banned = config.ban_passes_emergency != 0 && s.packet.banned != 0;
     if !copy(host, s) {
-        return Reason::PayloadUnreadable;
+        return if is_banned { remembered::banned(host, s) } else { Reason::PayloadUnreadable };
     }
     read_start(host, s);
+    if is_banned && !is_emergency_call(host, s) {
+        return remembered::banned(host, s);
+    }
     let is_message = s.message.kind.is_message();
     if is_tcp && !is_message && s.message.kind != Kind::KeepAlive {
         s.message.anomalies &= anomaly::TINY_FIRST_FRAGMENT | anomaly::CUT_START_LINE;
+        remembered::note_split(s);
         return unreadable(host, s, Reason::MidMessage);
     }
     if config.needs & need::PAYLOAD != 0 {
@@ -172,6 +205,9 @@ fn message_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
         evaluate::without_message(host, &mut s.walk);
     }
     s.message.extent = Extent::Whole;
+    if is_tcp && config.needs & need::TCP != 0 && wanted::anomalies(config.needs) {
+        remembered::note_split(s);
+    }
     if config.needs & need::ANOMALY != 0 {
         evaluate::narrow_anomalies(host, &mut s.walk, s.message.anomalies);
     }

@@ -7,10 +7,11 @@
 use crate::{
     event,
     host::{Host, Step},
-    layout::{Action, Ban, BanKey, Dimension, NO_RULE, Rule, RuleSet, address_flag, anomaly, need, rule_flag},
-    limits::{MAX_RULES, RULE_WORDS},
+    layout::{Action, Dimension, NO_RULE, Rule, RuleSet, Transport, address_flag, anomaly, need, rule_flag},
+    limits::{MAX_PORTS, MAX_RULES, RULE_WORDS},
     rate,
     reason::Reason,
+    remembered,
     scratch::{Extent, Outcome, Scratch, Walk},
     swar::lowest_bit,
 };
@@ -169,8 +170,9 @@ impl<'m, H: Host<'m>> Step for Candidates<'_, H> {
             return false;
         }
         s.walk.rule = index;
+        s.walk.spared = is_spared(host, s, rule) as u32;
         event::matched(host, s, rule);
-        if rule.flags & rule_flag::REPORT != 0 {
+        if rule.flags & rule_flag::REPORT != 0 || s.walk.spared != 0 {
             s.walk.rule = NO_RULE;
             return false;
         }
@@ -190,12 +192,27 @@ impl<'m, H: Host<'m>> Step for Candidates<'_, H> {
     }
 }
 
+/// True if the rule lets this packet pass that it would drop: nothing that follows it in its TCP connection would arrive.
+#[inline(always)]
+fn is_spared<'m, H: Host<'m>>(host: H, s: &Scratch, rule: &Rule) -> bool {
+    let is_stream = s.packet.transport == Transport::Tcp && s.packet.service < MAX_PORTS as u32;
+    if host.config().needs & need::TCP == 0 || !is_stream {
+        return false;
+    }
+    rule.flags & rule_flag::TCP_PASS != 0
+        || rule.flags & rule_flag::TCP_TRUSTED != 0
+            && host.address_class(s.packet.source_class).unwrap_or(0) & address_flag::TRUSTED != 0
+}
+
 /// Decides by the rule that has matched.
 #[inline(always)]
 fn conclude<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) -> Reason {
     s.walk.slot = rule.slot as u32;
     if host.config().needs & need::BANS != 0 && rule.action() == Action::Ban {
-        ban(host, s, rule);
+        let flags = host.address_class(s.packet.source_class).unwrap_or(0);
+        if flags & address_flag::NEVER_BAN == 0 {
+            remembered::ban(host, s, rule);
+        }
     }
     reason(rule)
 }
@@ -206,6 +223,7 @@ fn conclude<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) -> Reason {
 pub fn decide_by_source<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Option<Reason> {
     s.walk.rule = address_flag::decider(host.address_class(s.packet.source_class)?)?;
     let rule = host.rule(s.walk.rule)?;
+    s.walk.spared = 0;
     event::matched(host, s, rule);
     Some(conclude(host, s, rule))
 }
@@ -221,18 +239,6 @@ fn find_candidates<'m, H: Host<'m>>(host: H, walk: &mut Walk) -> bool {
         }
     }
     false
-}
-
-/// Bans the source for the rule's time, unless the policy never bans it.
-#[inline(never)]
-fn ban<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
-    let flags = host.address_class(s.packet.source_class).unwrap_or(0);
-    if flags & address_flag::NEVER_BAN != 0 {
-        return;
-    }
-    let until = s.now(host).wrapping_add(rule.argument as u64 * 1_000_000_000);
-    let ban = Ban { until, slot: rule.slot as u32, reserved: 0 };
-    host.set_ban(&BanKey { source: s.packet.source }, &ban);
 }
 
 /// The reason of a verdict by this rule. The walk decides by rules that end it only.

@@ -21,10 +21,12 @@ pub fn matched<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
     let is_whole = s.message.extent != Extent::First;
     let limit = host.config().events_per_second as u64;
     let window = if is_event { s.now(host) >> WINDOW_SHIFT } else { 0 };
+    let spared = s.walk.spared as u64;
     let mut emits = false;
     host.count_rule(s.walk.rule, rule.slot as u32, |counter| {
         counter.packets += 1;
         counter.bytes += bytes;
+        counter.spared += spared;
         if !is_event {
             return;
         }
@@ -83,7 +85,7 @@ fn fill(s: &mut Scratch, rule: &Rule, now: u64) {
     s.event.anomalies = s.message.anomalies;
     s.event.action = rule.action;
     s.event.reason = evaluate::reason(rule).number();
-    s.event.report = (rule.flags & rule_flag::REPORT != 0) as u8;
+    s.event.report = (rule.flags & rule_flag::REPORT != 0 || s.walk.spared != 0) as u8;
     s.event.transport = s.packet.transport;
     s.event.method = s.message.method;
     s.event.attestation = s.message.attestation;

@@ -3,8 +3,8 @@
 use crate::{
     find::NeedleKind,
     layout::{
-        Ban, BanKey, Config, Counter, Dfa, Event, FlowKey, FragmentKey, NumberClass, RateCell, RateKey, Remembered,
-        Rule, RuleSet,
+        Ban, BanKey, BanLengths, Config, Counter, Dfa, Event, FlowKey, FragmentKey, NumberClass, RateCell, RateKey,
+        Remembered, Rule, RuleSet,
     },
     reason::Reason,
     scratch::Scratch,
@@ -130,9 +130,13 @@ pub trait Host<'m>: Copy + Tables {
     /// Hands over an event. False if it was lost.
     fn emit(self, event: &Event) -> bool;
 
-    /// The ban of a source, which may have ended.
+    /// The lengths of the prefixes that may be banned.
+    fn ban_lengths(self) -> BanLengths;
+    /// The ban of a prefix, which may have ended.
     fn ban(self, key: &BanKey) -> Option<Ban>;
-    /// Bans a source.
+    /// Counts a packet that a ban drops.
+    fn count_banned(self, key: &BanKey);
+    /// Bans a prefix.
     fn set_ban(self, key: &BanKey, ban: &Ban);
     /// Lets `update` change a rate's cell, or a new one if there is none, and returns its answer. False if there is no room.
     fn rate(self, key: &RateKey, update: impl FnOnce(&mut RateCell) -> bool) -> bool;

@@ -24,6 +24,7 @@ mod named;
 pub mod number;
 pub mod numbers;
 pub mod packet;
+pub mod prefix;
 pub mod rate;
 pub mod reason;
 mod remembered;

@@ -38,5 +38,8 @@ pub const DFA_TABLE: usize = 1 << 17;
 /// Counter slots. A rule's name owns one for as long as the pinned maps live.
 pub const RULE_SLOTS: usize = 1024;
 
+/// Lengths of prefixes that bans of one IP version may have: each costs a look-up a packet.
+pub const BAN_LENGTHS: usize = 4;
+
 /// Bytes of a text value that an event carries.
 pub const EVENT_TEXT: usize = 64;

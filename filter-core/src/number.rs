@@ -322,6 +322,16 @@ pub fn emergency_urn(s: &Scratch, user: Span) -> Option<Number> {
     Some(number)
 }
 
+/// True for the number of an emergency service, as it is dialled where it is one, or as a URN names it. 933, by which emergency calling
+/// is tested, and 988, the crisis lifeline, are among them.
+#[inline(always)]
+#[must_use]
+pub const fn is_emergency(number: &Number) -> bool {
+    let code = (number.key >> 52) as u32;
+    let is_dialled = matches!(code, 0x000 | 0x110 | 0x112 | 0x118 | 0x119 | 0x911 | 0x933 | 0x988 | 0x999);
+    number.short_code != 0 && (number.key >> 56 == EMERGENCY || number.digits == 3 && is_dialled)
+}
+
 /// True if the first `count` digits of two keys are the same and both have that many.
 #[inline(always)]
 #[must_use]

@@ -1,8 +1,9 @@
-//! Verdicts that packets share: those of a datagram's fragments, of a connection's segments, and of a banned source.
+//! Verdicts that packets share: those of a datagram's fragments, of a connection's segments, and of banned sources.
 
 use crate::{
     host::Host,
-    layout::{BanKey, FlowKey, FragmentKey, NO_RULE, Remembered, Transport},
+    layout::{Ban, BanKey, FlowKey, FragmentKey, NO_RULE, Remembered, Rule, Transport, address_flag, anomaly, need},
+    prefix::prefix,
     reason::Reason,
     scratch::{Extent, Packet, Scratch},
 };
@@ -11,8 +12,26 @@ use crate::{
 /// that, the same identification may be another datagram's.
 const REASSEMBLY_TIME: u64 = 60_000_000_000;
 
-/// In [`Remembered::reason`]: the first fragment has passed, or the connection is a new one.
+/// In [`Remembered::reason`]: the first fragment has passed.
 const PASSED: u32 = Reason::NotSignalling.number() as u32;
+
+/// In [`Remembered::reason`]: the connection has been opened, and nothing of it has been dropped.
+const OPENED: u32 = Reason::StreamWithoutMessage.number() as u32;
+
+/// How long a dropped segment is remembered after the last copy of it, in nanoseconds. A sender waits for at most two minutes between
+/// two copies (RFC 6298 section 2.4 allows a limit of 60 s or more; Linux has 120 s).
+const FLOW_TIME: u64 = 180_000_000_000;
+
+/// How far after a dropped segment others are dropped too, in bytes. They cannot be delivered without it, so this need not be exact.
+/// But whoever forges a segment, and does not know the connection's sequence numbers, must not hit its other segments by chance.
+const FLOW_WINDOW: u32 = 1 << 16;
+
+/// How long an emergency call suspends a ban, in nanoseconds: the call itself, and the time in which it may be called back.
+const EMERGENCY_TIME: u64 = 3_600_000_000_000;
+
+/// Bytes of the shortest segment that may be as long as its path allows. No path in use takes less than 1,280 bytes of IPv6 or of
+/// IPv4 with tunnels around it.
+const FULL_SEGMENT: u32 = 1_000;
 
 /// The reason of a fragment that is not the first: it shares the verdict of the first. None if the first has not been seen, or
 /// not lately.
@@ -47,8 +66,13 @@ fn ends_flow(s: &Scratch) -> bool {
 #[inline(never)]
 fn set<'m, H: Host<'m>>(host: H, s: &mut Scratch, reason: Reason) {
     let drops = reason.verdict().drops();
-    let slot = if drops { s.walk.slot } else { NO_RULE };
-    let value = Remembered { since: s.now(host), slot, reason: if drops { reason.number() as u32 } else { PASSED } };
+    let value = Remembered {
+        since: s.now(host),
+        slot: if drops { s.walk.slot } else { NO_RULE },
+        reason: if drops { reason.number() as u32 } else { PASSED },
+        sequence: s.packet.tcp_sequence,
+        reserved: 0,
+    };
     if s.packet.fragment != 0 {
         host.remember_fragment(&fragment_key(&s.packet), &value);
     }
@@ -57,28 +81,128 @@ fn set<'m, H: Host<'m>>(host: H, s: &mut Scratch, reason: Reason) {
     }
 }
 
-/// True if this segment belongs to a connection in which a message was dropped. A new connection on the same ports is not
-/// affected by the verdict on the old one. (A SYN in the middle of a connection gains nothing: the server's TCP answers it and
+/// True if this segment covers or follows one that was dropped. It notes where a connection begins, too.
+///
+/// The receiver never gets the bytes that were dropped, so the connection stalls there, unless a copy of them arrives in a segment that
+/// begins elsewhere. Segments without payload can hold nothing: they pass, so that both ends can close the connection. A new
+/// connection on the same ports is not affected. (A SYN in the middle of a connection gains nothing: the server's TCP answers it and
 /// keeps waiting for the dropped bytes, RFC 9293 section 3.10.7.4.)
 #[inline(never)]
 pub fn dropped_flow<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
     let key = flow_key(&s.packet);
-    let Some(flow) = host.dropped_flow(&key) else { return false };
+    let known = host.dropped_flow(&key);
+    let sequence = s.packet.tcp_sequence;
     if s.packet.opens != 0 {
-        host.remember_flow(&key, &Remembered { since: s.now(host), slot: NO_RULE, reason: PASSED });
+        let notes = host.config().needs & (need::ANOMALY | need::INSPECT) != 0;
+        if notes || known.is_some() {
+            // The SYN itself takes a sequence number (RFC 9293 section 3.4).
+            let first = Remembered {
+                since: s.now(host),
+                slot: NO_RULE,
+                reason: OPENED,
+                sequence: sequence.wrapping_add(1),
+                reserved: 0,
+            };
+            host.remember_flow(&key, &first);
+        }
+        s.packet.is_first = notes as u32;
         return false;
     }
-    flow.reason != PASSED
+    s.packet.is_first = 0;
+    let Some(mut flow) = known else { return false };
+    if flow.reason == OPENED {
+        s.packet.is_first = (flow.sequence == sequence) as u32;
+        return false;
+    }
+    let now = s.now(host);
+    if s.packet.payload_length == 0 || now.wrapping_sub(flow.since) >= FLOW_TIME {
+        return false;
+    }
+    let covers = flow.sequence.wrapping_sub(sequence) < s.packet.payload_length;
+    if covers {
+        flow.since = now;
+        host.remember_flow(&key, &flow);
+    }
+    covers || sequence.wrapping_sub(flow.sequence) < FLOW_WINDOW
 }
 
-/// True if the source is banned now. A full map evicts its oldest ban by itself. A ban that has ended stays until then, or
-/// until the daemon sweeps it.
-#[inline(never)]
-pub fn is_banned<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
-    match host.ban(&BanKey { source: s.packet.source }) {
-        Some(ban) => ban.until > s.now(host),
-        None => false,
+/// Notes a connection's first segment if it is shorter than it need be and holds part of a message's headers. Whoever splits a message
+/// hides the rest of it: nothing is read across segments.
+#[inline(always)]
+pub fn note_split(s: &mut Scratch) {
+    let is_cut =
+        s.message.kind.is_message() && s.message.body == 0 || s.message.anomalies & anomaly::CUT_START_LINE != 0;
+    if is_cut && s.packet.is_first != 0 && s.packet.payload_length < FULL_SEGMENT {
+        s.message.anomalies |= anomaly::SPLIT_MESSAGE;
     }
+}
+
+/// Notes whether the source is banned now, unless the policy never bans it, or an emergency call has suspended the ban. A full map
+/// evicts its oldest ban by itself. A ban that has ended stays until then, or until the daemon sweeps it.
+#[inline(never)]
+pub fn find_ban<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    s.packet.banned = 0;
+    let lengths = host.ban_lengths();
+    let lengths = if s.packet.ip_version == 4 { lengths.ipv4 } else { lengths.ipv6 };
+    for length in lengths {
+        if length == 0 {
+            break;
+        }
+        let key = BanKey { source: prefix(&s.packet.source, length as u32), length: length as u32 };
+        if let Some(ban) = host.ban(&key) {
+            let now = s.now(host);
+            let is_suspended = ban.emergency != 0 && now.saturating_sub(ban.emergency) < EMERGENCY_TIME;
+            if ban.until > now && !is_suspended {
+                s.packet.banned = length as u32;
+                break;
+            }
+        }
+    }
+    // (Few packets get here with a ban.)
+    if s.packet.banned != 0 && host.address_class(s.packet.source_class).unwrap_or(0) & address_flag::NEVER_BAN != 0 {
+        s.packet.banned = 0;
+    }
+}
+
+/// Drops a packet from a banned source.
+#[inline(never)]
+pub fn banned<'m, H: Host<'m>>(host: H, s: &Scratch) -> Reason {
+    host.count_banned(&ban_key(&s.packet, s.packet.banned));
+    Reason::Banned
+}
+
+/// Suspends the ban of the packet's source: it makes an emergency call.
+#[inline(never)]
+pub fn suspend_ban<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let key = ban_key(&s.packet, s.packet.banned);
+    if let Some(mut ban) = host.ban(&key) {
+        // (0 means none.)
+        ban.emergency = s.now(host) | 1;
+        host.set_ban(&key, &ban);
+    }
+    s.packet.banned = 0;
+}
+
+/// Bans the source's prefix for the rule's time. An emergency call goes on suspending the ban.
+#[inline(never)]
+pub fn ban<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
+    let now = s.now(host);
+    let length = if s.packet.ip_version == 4 { rule.ban_ipv4 } else { rule.ban_ipv6 };
+    let key = ban_key(&s.packet, length as u32);
+    let until = now.wrapping_add(rule.argument as u64 * 1_000_000_000);
+    let mut ban = Ban { until, since: now, packets: 0, emergency: 0, slot: rule.slot as u32, reserved: 0 };
+    if let Some(old) = host.ban(&key) {
+        ban.emergency = old.emergency;
+        if old.until > now {
+            (ban.since, ban.packets) = (old.since, old.packets);
+        }
+    }
+    host.set_ban(&key, &ban);
+}
+
+#[inline(always)]
+fn ban_key(packet: &Packet, length: u32) -> BanKey {
+    BanKey { source: prefix(&packet.source, length), length }
 }
 
 #[inline(always)]

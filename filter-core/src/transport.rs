@@ -110,6 +110,7 @@ fn read_tcp_fragment<'m, H: Host<'m>>(host: H, p: &mut Packet, offset: u32) -> R
 fn set_tcp_ports<'m, H: Host<'m>>(host: H, p: &mut Packet, tcp: &[u8]) {
     p.source_port = be16(tcp, 0);
     p.destination_port = be16(tcp, 2);
+    p.tcp_sequence = u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]);
     p.transport = host.config().ports[p.service as usize & (MAX_PORTS - 1)].transport;
 }
 

@@ -14,8 +14,8 @@ use filter_core::{
     host::{Function, FunctionKind, Host, Step},
     identity::ReadIdentity,
     layout::{
-        Ban, BanKey, Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, ROOT_PIECE_BITS, RateCell,
-        RateKey, Remembered, Rule, RuleSet, Trie,
+        Ban, BanKey, BanLengths, Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, ROOT_PIECE_BITS,
+        RateCell, RateKey, Remembered, Rule, RuleSet, Trie,
     },
     limits::{BUFFER_LENGTH, INSPECTED_LENGTH},
     message::{NoteFold, ReadColon, ReadHeaders},
@@ -30,8 +30,8 @@ use filter_core::{
 };
 
 use crate::maps::{
-    ADDRESS_CLASSES, BANS, DFAS, EVENTS, FLOWS, FRAGMENTS, LEAVES, NODES, NUMBER_CLASSES, RATES, REASON_COUNTERS,
-    ROOTS, ROWS, RULE_COUNTERS, RULES, config,
+    ADDRESS_CLASSES, BAN_LENGTHS, BANS, DFAS, EVENTS, FLOWS, FRAGMENTS, LEAVES, NODES, NUMBER_CLASSES, RATES,
+    REASON_COUNTERS, ROOTS, ROWS, RULE_COUNTERS, RULES, config,
 };
 
 /// A packet in the driver, and the maps.
@@ -224,6 +224,27 @@ impl Host<'static> for Kernel {
             )
         };
         status == 0
+    }
+
+    #[inline(always)]
+    fn ban_lengths(self) -> BanLengths {
+        match BAN_LENGTHS.get(0) {
+            Some(lengths) => *lengths,
+            None => self.config().ban_lengths,
+        }
+    }
+
+    #[inline(always)]
+    fn count_banned(self, key: &BanKey) {
+        if let Some(ban) = BANS.get_ptr_mut(key) {
+            // SAFETY: the value stays valid during the run.
+            let packets = unsafe { &raw mut (*ban).packets };
+            // All CPUs count here. (The target has no atomic types.)
+            // SAFETY: the field is aligned, and changed by atomic steps only.
+            unsafe {
+                core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) packets, in(reg) 1u64, options(nostack))
+            };
+        }
     }
 
     #[inline(always)]

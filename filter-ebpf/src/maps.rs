@@ -8,8 +8,8 @@ use aya_ebpf::{
 };
 use filter_core::{
     layout::{
-        Ban, BanKey, Config, Counter, Dfa, FlowKey, FragmentKey, Node, NumberClass, ROOT_PIECES, RateCell, RateKey,
-        Remembered, RootPiece, Rule, RuleSet,
+        Ban, BanKey, BanLengths, Config, Counter, Dfa, FlowKey, FragmentKey, Node, NumberClass, ROOT_PIECES, RateCell,
+        RateKey, Remembered, RootPiece, Rule, RuleSet,
     },
     limits::RULE_SLOTS,
     scratch::Scratch,
@@ -48,6 +48,9 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 pub static FRAGMENTS: LruHashMap<FragmentKey, Remembered> = LruHashMap::with_max_entries(1 << 16, 0);
 #[map]
 pub static BANS: LruHashMap<BanKey, Ban> = LruHashMap::with_max_entries(1 << 16, 0);
+/// Written by the daemon.
+#[map]
+pub static BAN_LENGTHS: Array<BanLengths> = Array::with_max_entries(1, 0);
 #[map]
 pub static RATES: LruHashMap<RateKey, RateCell> = LruHashMap::with_max_entries(1 << 18, 0);
 #[map]

@@ -166,6 +166,12 @@ fn compile_diagnostic(error: &CompileError, files: &dyn Files) -> Diagnostic {
             Code::BadPattern
         }
         CompileErrorKind::NoFormat(_) | CompileErrorKind::SeveralPositive { .. } => Code::BadValue,
+        CompileErrorKind::TooManyBanPrefixes(_) => {
+            help = Some(
+                "use the lengths of other rules: a ban of more addresses serves as well, if no peer is among them",
+            );
+            Code::BadValue
+        }
         CompileErrorKind::PatternsTooLarge { pattern, .. } => {
             part = pattern;
             help = Some(

@@ -7,7 +7,7 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc};
 use filter_core::layout::{Attestation, Dialog, Method, NumberFormat, Payload, Per, Text, Transport, Verstat};
 use ipnet::IpNet;
 
-use crate::language::{action::Action, scope::Scope, stage::Stage};
+use crate::language::{action::Action, scope::Scope, stage::Stage, tcp::OnTcp};
 
 /// A place in one of the policy repository's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// Sources that are never banned.
     pub never_ban: Vec<Arc<AddressList>>,
+    /// True if emergency calls come before bans.
+    pub allow_emergency: bool,
 }
 
 /// How numbers are normalised, and what is known about them.
@@ -101,6 +103,8 @@ pub struct Rule {
     pub over: Option<Over>,
     /// The legal basis, which is part of its events and metrics.
     pub basis: Option<String>,
+    /// What becomes of a message over TCP that it drops.
+    pub tcp: OnTcp,
     /// The line of its name in the policy.
     pub origin: Origin,
 }

@@ -234,8 +234,12 @@ fn each_action_reads_its_argument() {
         ("\"continue\"", Action::Continue, 0),
         ("\"bypass-fraud-control\"", Action::BypassFraudControl, 0),
         ("\"whitelist\"", Action::Whitelist, 0),
-        ("{ ban = \"10m\" }", Action::Ban { seconds: 600 }, 600),
-        ("{ ban = \"1h30m\" }", Action::Ban { seconds: 5_400 }, 5_400),
+        ("{ ban = \"10m\" }", Action::Ban { seconds: 600, prefix4: 32, prefix6: 64 }, 600),
+        (
+            "{ ban = \"1h30m\", prefix6 = 48, prefix4 = 24 }",
+            Action::Ban { seconds: 5_400, prefix4: 24, prefix6: 48 },
+            5_400,
+        ),
         ("{ reject = 603 }", Action::Reject { status: 603 }, 603),
         ("{ divert = \"sip:captcha@example.com\" }", Action::Divert { uri: "sip:captcha@example.com".to_owned() }, 0),
     ] {

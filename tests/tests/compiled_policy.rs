@@ -101,6 +101,7 @@ fn rule(name: &str, conditions: Vec<Condition>) -> Rule {
         report: false,
         over: None,
         basis: None,
+        tcp: OnTcp::default(),
         origin: origin(1),
     }
 }
@@ -123,6 +124,7 @@ fn policy(rules: Vec<Rule>) -> Policy {
         },
         rules,
         never_ban: Vec::new(),
+        allow_emergency: true,
     }
 }
 

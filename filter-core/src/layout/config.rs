@@ -1,8 +1,8 @@
 //! A policy's configuration: what its rules can match on, what the engine reads for it, and its ports.
 
-use super::{Transport, anomaly, layout};
+use super::{BanLengths, Transport, anomaly, layout};
 use crate::{
-    limits::{INTERNATIONAL_PREFIXES, MAX_DIGITS, MAX_PORTS, NUMBERING_PLANS, STRIP_PREFIXES},
+    limits::{BAN_LENGTHS, INTERNATIONAL_PREFIXES, MAX_DIGITS, MAX_PORTS, NUMBERING_PLANS, STRIP_PREFIXES},
     named::{named_bits, named_number},
     text::TEXTS,
 };
@@ -215,10 +215,16 @@ layout! {
         pub message_row: u32,
         /// The number of leading digits that neighbours share; 0 if the scope is not used.
         pub neighbor_digits: u32,
+        /// 1 if emergency calls come before bans.
+        pub ban_passes_emergency: u32,
         /// The lowest signalling port, of any transport.
         pub lowest_port: u16,
         /// The distance from the lowest port to the highest.
         pub port_span: u16,
+        /// The lengths of the prefixes that the policy's rules ban.
+        pub ban_lengths: BanLengths,
+        /// Padding, always zero.
+        pub reserved: u32,
         /// The signalling ports, in the order of [`Dimension::Service`]'s rows.
         pub ports: [Port; MAX_PORTS],
         /// The numbering plans. The first one is that of sources that have none of their own.
@@ -260,8 +266,11 @@ impl Config {
         identity_row: 0,
         message_row: 0,
         neighbor_digits: 0,
+        ban_passes_emergency: 0,
         lowest_port: 0,
         port_span: 0,
+        ban_lengths: BanLengths { ipv4: [0; BAN_LENGTHS], ipv6: [0; BAN_LENGTHS] },
+        reserved: 0,
         ports: [Port { port: 0, transport: Transport::Udp, reserved: 0 }; MAX_PORTS],
         numbering: [Numbering::EMPTY; NUMBERING_PLANS],
     };

@@ -14,14 +14,14 @@ pub use action::Action;
 pub use config::{Config, DIMENSIONS, Dimension, Numbering, Port, need};
 pub use event::Event;
 pub use rule::{DFA_LEAVING, DFA_MATCHES, Dfa, NO_RULE, Per, Rule, RuleSet, address_flag, rule_flag};
-pub use state::{Ban, BanKey, Counter, FlowKey, FragmentKey, RateCell, RateKey, Remembered};
+pub use state::{Ban, BanKey, BanLengths, Counter, FlowKey, FragmentKey, RateCell, RateKey, Remembered};
 pub use trie::{IS_NODE, IS_PATH, MAX_PATH, Node, NumberClass, ROOT_PIECE_BITS, ROOT_PIECES, RootPiece, Roots, Trie};
 pub use values::{Attestation, Dialog, Method, NumberFormat, Payload, Transport, Verstat, anomaly, passport, privacy};
 
 pub use crate::text::{TEXTS, Text};
 
 /// The version of these layouts and of what the pinned maps mean. A daemon adopts only pins of its own version.
-pub const SCHEMA_VERSION: u32 = 5;
+pub const SCHEMA_VERSION: u32 = 6;
 
 /// How a type lies in memory.
 #[derive(Clone, Copy, Debug)]

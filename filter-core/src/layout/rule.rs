@@ -22,6 +22,8 @@ pub mod address_flag {
     pub const ASSERTED_BELIEVED: u32 = 1;
     /// This source is never banned.
     pub const NEVER_BAN: u32 = 2;
+    /// The policy trusts this source in either way.
+    pub const TRUSTED: u32 = ASSERTED_BELIEVED | NEVER_BAN;
     /// From this bit on: the index of the source's numbering plan, in four bits.
     pub const PLAN: u32 = 4;
     /// From this bit on: 1 + the index of the rule that decides about every packet of this source, whatever else is in it; 0 if
@@ -57,6 +59,11 @@ named_bits! {
         /// The rule has a condition or a rate that the first reading of a message cannot answer: it is about something other
         /// than addresses, ports, the method, the called number and the user agent.
         LATE = 4;
+        /// Over TCP the rule counts a packet that it would drop, and lets it pass: what follows a dropped segment never arrives.
+        TCP_PASS = 5;
+        /// As `TCP_PASS`, for sources whose asserted identity is believed, or that are never banned: a carrier's calls share a
+        /// connection.
+        TCP_TRUSTED = 6;
     }
 }
 
@@ -105,8 +112,12 @@ layout! {
         pub over_per: u8,
         /// `over`: bits (addresses) or digits (numbers) of a prefix key; 0 for all.
         pub over_prefix: u8,
+        /// The action `ban`: bits of the prefix that it bans, in IPv4 (as in [`BanKey::length`](super::BanKey::length)).
+        pub ban_ipv4: u8,
+        /// The same in IPv6.
+        pub ban_ipv6: u8,
         /// Padding, always zero.
-        pub reserved: [u8; 6],
+        pub reserved: [u8; 4],
     }
 
     /// The patterns of one text, compiled: `table[(state << shift) | class[byte]]` is the next state.

@@ -1,6 +1,7 @@
 //! What outlives a policy: counters, bans, rates, and the verdicts that fragments and flows share.
 
 use super::layout;
+use crate::limits::BAN_LENGTHS;
 
 layout! {
     pub(super) const LAYOUTS;
@@ -20,6 +21,9 @@ layout! {
         pub window: u64,
         /// Events emitted in it.
         pub window_events: u64,
+        /// Packets that the rule would have dropped, but passed to keep a TCP connection alive, see
+        /// [`rule_flag::TCP_TRUSTED`](super::rule_flag::TCP_TRUSTED). They are among `packets`.
+        pub spared: u64,
     }
 
     /// Key of the verdict cache of fragments: later fragments of a dropped datagram are dropped too.
@@ -35,7 +39,7 @@ layout! {
         pub protocol: u32,
     }
 
-    /// Key of the verdict cache of TCP flows: what follows a dropped segment is dropped too.
+    /// Key of the verdict cache of TCP flows: a segment that covers or follows a dropped one is dropped too.
     #[derive(Debug)]
     pub struct FlowKey {
         /// Source address; IPv4 mapped.
@@ -59,24 +63,45 @@ layout! {
         pub slot: u32,
         /// Number of the [`Reason`](crate::reason::Reason).
         pub reason: u32,
+        /// Of a flow: the sequence number of the dropped segment, or of the connection's first byte.
+        pub sequence: u32,
+        /// Padding, always zero.
+        pub reserved: u32,
     }
 
-    /// Key of the ban map.
+    /// Key of the ban map: a prefix of source addresses.
     #[derive(Debug)]
     pub struct BanKey {
-        /// Source address; IPv4 mapped.
+        /// The prefix; IPv4 mapped. The bits after it are zero.
         pub source: [u8; 16],
+        /// Its length in bits, 1 to 128: 96 more than in IPv4.
+        pub length: u32,
     }
 
-    /// Value of the ban map: until when a source is banned, and by which rule.
+    /// Value of the ban map: until when a prefix is banned, and by which rule.
     #[derive(Debug)]
     pub struct Ban {
         /// Coarse monotonic time at which it ends, ns.
         pub until: u64,
+        /// Coarse monotonic time at which it began, ns.
+        pub since: u64,
+        /// Packets that it has dropped.
+        pub packets: u64,
+        /// Coarse monotonic time of the last emergency call from there, ns; 0 if there was none. It suspends the ban.
+        pub emergency: u64,
         /// Counter slot of the rule that banned, or [`NO_RULE`](super::NO_RULE) for a ban by hand.
         pub slot: u32,
         /// Padding, always zero.
         pub reserved: u32,
+    }
+
+    /// The lengths of the prefixes in the ban map, each once; unused entries are zero, and are the last ones.
+    #[derive(Debug, PartialEq, Eq)]
+    pub struct BanLengths {
+        /// Of IPv4 prefixes, as in [`BanKey::length`]: 97 to 128.
+        pub ipv4: [u8; BAN_LENGTHS],
+        /// Of IPv6 prefixes.
+        pub ipv6: [u8; BAN_LENGTHS],
     }
 
     /// Key of a rate's cell.

@@ -162,5 +162,8 @@ named_bits! {
         MALFORMED_URI = 11, "malformed-uri";
         /// A TCP segment that ends within the first bytes of what may be a start line.
         CUT_START_LINE = 12, "cut-start-line";
+        /// The first segment of a TCP connection that begins a message, does not hold all its headers, and is shorter than it need
+        /// be.
+        SPLIT_MESSAGE = 13, "split-message";
     }
 }

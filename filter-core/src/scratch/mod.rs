@@ -95,8 +95,8 @@ layout! {
         pub rule: u32,
         /// Number of the [`Reason`](crate::reason::Reason) of the rule that decided.
         pub reason: u32,
-        /// Padding, always zero.
-        pub reserved: u32,
+        /// 1 if the rule that matched last lets the packet pass to keep its TCP connection alive.
+        pub spared: u32,
     }
 
     /// What the message says. Only what the policy needs is read.
@@ -193,6 +193,15 @@ layout! {
         /// Number of the [`Reason`](crate::reason::Reason) for which a packet passes whose payload cannot be read, unless a rule
         /// about addresses decides; 0 if the payload can be read.
         pub otherwise: u32,
+        /// Sequence number of a TCP segment.
+        pub tcp_sequence: u32,
+        /// 1 if a TCP segment holds the connection's first bytes.
+        pub is_first: u32,
+        /// The length of the prefix in the ban map that the source is in, see
+        /// [`BanKey::length`](crate::layout::BanKey::length); 0 if it is not banned.
+        pub banned: u32,
+        /// Padding, always zero.
+        pub reserved: u32,
     }
 
     /// Positions of the loops, which have no meaning once these have ended.

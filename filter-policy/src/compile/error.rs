@@ -1,6 +1,6 @@
 //! Errors of the compiler.
 
-use filter_core::limits::{DFA_TABLE, MAX_PORTS, MAX_RULES, NUMBERING_PLANS};
+use filter_core::limits::{BAN_LENGTHS, DFA_TABLE, MAX_PORTS, MAX_RULES, NUMBERING_PLANS};
 
 use super::{MAX_CLASSES, MAX_ROWS};
 use crate::model::Origin;
@@ -72,6 +72,11 @@ pub enum CompileErrorKind {
     /// A format condition on a number whose format is not read.
     #[error("rule `{0}` asks for the format of a number that has none")]
     NoFormat(String),
+    /// More lengths of banned prefixes than are looked up.
+    #[error(
+        "rule `{0}` bans prefixes of one more length: the rules of a policy may use {BAN_LENGTHS} of each IP version"
+    )]
+    TooManyBanPrefixes(String),
     /// A rate of 0.
     #[error("rule `{0}` has a rate of 0")]
     ZeroRate(String),

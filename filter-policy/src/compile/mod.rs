@@ -21,7 +21,7 @@ mod trie;
 use std::{panic::resume_unwind, thread};
 
 use filter_core::{
-    layout::{Config, DIMENSIONS, Numbering, Trie, address_flag, need},
+    layout::{BanLengths, Config, DIMENSIONS, Numbering, Trie, address_flag, need},
     limits::{MAX_PORTS, MAX_RULES, NUMBERING_PLANS},
 };
 
@@ -59,6 +59,24 @@ pub fn compile(policy: &Policy) -> Result<Image, Vec<CompileError>> {
     compile_cached(policy, &mut CompileCache::default())
 }
 
+/// The lengths of the prefixes that the rules ban.
+fn ban_lengths(policy: &Policy, errors: &mut Vec<CompileError>) -> BanLengths {
+    let mut lengths = Config::EMPTY.ban_lengths;
+    for rule in &policy.rules {
+        let (ipv4, ipv6) = rules::ban_lengths(&rule.action);
+        for (list, length) in [(&mut lengths.ipv4, ipv4), (&mut lengths.ipv6, ipv6)] {
+            if length == 0 || list.contains(&length) {
+                continue;
+            }
+            match list.iter_mut().find(|entry| **entry == 0) {
+                Some(free) => *free = length,
+                None => errors.push(CompileErrorKind::TooManyBanPrefixes(rule.name.clone()).at(&rule.origin)),
+            }
+        }
+    }
+    lengths
+}
+
 /// What one compilation leaves for the next: its tries, with everything that they were built from.
 #[derive(Default)]
 pub(crate) struct CompileCache {
@@ -80,6 +98,7 @@ pub(crate) fn compile_cached(policy: &Policy, cache: &mut CompileCache) -> Resul
     let all = rule_set::first(policy.rules.len());
 
     let rules = rules(policy, &mut errors);
+    let ban_lengths = ban_lengths(policy, &mut errors);
     let (needs, message_rules) = needs(policy);
     // With millions of entries each, the two take about the same time.
     let mut number_errors = Vec::new();
@@ -138,6 +157,9 @@ pub(crate) fn compile_cached(policy: &Policy, cache: &mut CompileCache) -> Resul
         ..Config::EMPTY
     };
     config.set_ports(&policy.ports);
+    config.ban_lengths = ban_lengths;
+    // A policy that reads no messages cannot tell an emergency call, and does not begin to read them for its bans.
+    config.ban_passes_emergency = u32::from(policy.allow_emergency && needs & (need::MESSAGE | need::ANOMALY) != 0);
     let mut image = Image {
         config,
         roots: tries.roots,

@@ -4,7 +4,7 @@ use filter_core::layout::{Per, Rule, RuleSet, Transport, need, rule_flag};
 
 use super::{CompileError, CompileErrorKind, rule_set};
 use crate::{
-    language::action::Action,
+    language::{action::Action, tcp::OnTcp},
     model::{self, Condition, Identity, NumberingPlan, Policy, Test},
 };
 
@@ -25,6 +25,14 @@ pub(super) fn rules(policy: &Policy, errors: &mut Vec<CompileError>) -> Vec<Rule
         if is_late(rule) {
             flags |= rule_flag::LATE;
         }
+        if flags & rule_flag::MESSAGE != 0 && !rule.report && rule.action.kind().drops() {
+            flags |= match rule.tcp {
+                OnTcp::DropStrangers => rule_flag::TCP_TRUSTED,
+                OnTcp::Pass => rule_flag::TCP_PASS,
+                OnTcp::DropConnection => 0,
+            };
+        }
+        let (ban_ipv4, ban_ipv6) = ban_lengths(&rule.action);
         let (mut over_interval, mut over_burst, mut over_per, mut over_prefix) = (0, 0, 0, 0);
         if let Some(over) = &rule.over {
             flags |= rule_flag::OVER;
@@ -47,10 +55,21 @@ pub(super) fn rules(policy: &Policy, errors: &mut Vec<CompileError>) -> Vec<Rule
             over_burst,
             over_per,
             over_prefix,
-            reserved: [0; 6],
+            ban_ipv4,
+            ban_ipv6,
+            reserved: [0; 4],
         });
     }
     compiled
+}
+
+/// The lengths of the prefixes that an action bans, as [`BanKey::length`](filter_core::layout::BanKey::length) counts; 0 if it bans
+/// nothing.
+pub(super) fn ban_lengths(action: &Action) -> (u8, u8) {
+    match *action {
+        Action::Ban { prefix4, prefix6, .. } => (96 + prefix4, prefix6),
+        _ => (0, 0),
+    }
 }
 
 /// The rules that remain in the walk after this one has acted.
@@ -216,6 +235,11 @@ pub(super) fn needs(policy: &Policy) -> (u32, RuleSet) {
     }
     if policy.ports.iter().any(|&(_, transport)| transport != Transport::Udp) {
         needs |= need::TCP;
+        let is_trusting = !policy.never_ban.is_empty() || !policy.numbering.asserted_identity_from.is_empty();
+        if is_trusting && needs & need::MESSAGE != 0 {
+            // Trusted sources' connections are spared, see [`rule_flag::TCP_TRUSTED`].
+            needs |= need::SOURCE;
+        }
     }
     (needs, message_rules)
 }

@@ -2,15 +2,17 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
 };
 
 use filter_core::{
     host::Host,
     layout::{
-        Ban, BanKey, Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, RateCell, RateKey,
-        Remembered, Rule, RuleSet, Trie,
+        Ban, BanKey, BanLengths, Config, Counter, Dfa, Event, FlowKey, FragmentKey, NO_RULE, Node, NumberClass,
+        RateCell, RateKey, Remembered, Rule, RuleSet, Trie, rule_flag,
     },
+    packet::mapped,
     reason::Reason,
     scratch::Scratch,
     trie::Tables,
@@ -26,9 +28,10 @@ pub struct Memory {
     counters: RefCell<HashMap<u32, Counter>>,
     fragments: RefCell<HashMap<Vec<u8>, Remembered>>,
     flows: RefCell<HashMap<Vec<u8>, Remembered>>,
-    bans: RefCell<HashMap<[u8; 16], Ban>>,
+    bans: RefCell<HashMap<(u32, [u8; 16]), Ban>>,
     rates: RefCell<HashMap<Vec<u8>, RateCell>>,
     matched: RefCell<Vec<u32>>,
+    would: RefCell<BTreeSet<usize>>,
 }
 
 impl Memory {
@@ -38,6 +41,41 @@ impl Memory {
 
     pub(super) fn begin(&self) {
         self.matched.borrow_mut().clear();
+        self.would.borrow_mut().clear();
+    }
+
+    /// Bans an address for good.
+    pub(super) fn ban(&self, address: IpAddr) {
+        let source = match address {
+            IpAddr::V4(address) => mapped(address.octets()),
+            IpAddr::V6(address) => address.octets(),
+        };
+        let ban = Ban { until: u64::MAX, since: 0, packets: 0, emergency: 0, slot: NO_RULE, reserved: 0 };
+        self.bans.borrow_mut().insert((128, source), ban);
+    }
+
+    /// The policy's lengths of prefixes, and those of the other bans, as many as there is room for.
+    fn ban_lengths(&self, policy: &BanLengths) -> BanLengths {
+        let mut lengths = *policy;
+        for &(length, source) in self.bans.borrow().keys() {
+            let list = if length > 96 && source.starts_with(&mapped([0; 4])[..12]) {
+                &mut lengths.ipv4
+            } else {
+                &mut lengths.ipv6
+            };
+            let length = length as u8;
+            if !list.contains(&length)
+                && let Some(free) = list.iter_mut().find(|entry| **entry == 0)
+            {
+                *free = length;
+            }
+        }
+        lengths
+    }
+
+    /// The rules that would have dropped the packet, were it not for their mode or its TCP connection.
+    pub(super) fn would(&self) -> Vec<usize> {
+        self.would.borrow().iter().copied().collect()
     }
 
     pub(super) fn matched(&self) -> Vec<usize> {
@@ -126,7 +164,13 @@ impl<'m> Host<'m> for UserHost<'m> {
             matched.push(rule);
         }
         let mut counters = self.memory.counters.borrow_mut();
-        update(counters.entry(slot).or_insert_with(Counter::new_zeroed));
+        let counter = counters.entry(slot).or_insert_with(Counter::new_zeroed);
+        let spared = counter.spared;
+        update(counter);
+        let is_report = self.image.rules.get(rule as usize).is_some_and(|rule| rule.flags & rule_flag::REPORT != 0);
+        if is_report || counter.spared != spared {
+            self.memory.would.borrow_mut().insert(rule as usize);
+        }
     }
 
     fn look_at_rule(self, _slot: u32, look: impl FnOnce(&Counter)) {
@@ -141,12 +185,22 @@ impl<'m> Host<'m> for UserHost<'m> {
         true
     }
 
+    fn ban_lengths(self) -> BanLengths {
+        self.memory.ban_lengths(&self.image.config.ban_lengths)
+    }
+
     fn ban(self, key: &BanKey) -> Option<Ban> {
-        self.memory.bans.borrow().get(&key.source).copied()
+        self.memory.bans.borrow().get(&(key.length, key.source)).copied()
+    }
+
+    fn count_banned(self, key: &BanKey) {
+        if let Some(ban) = self.memory.bans.borrow_mut().get_mut(&(key.length, key.source)) {
+            ban.packets += 1;
+        }
     }
 
     fn set_ban(self, key: &BanKey, ban: &Ban) {
-        self.memory.bans.borrow_mut().insert(key.source, *ban);
+        self.memory.bans.borrow_mut().insert((key.length, key.source), *ban);
     }
 
     fn rate(self, key: &RateKey, update: impl FnOnce(&mut RateCell) -> bool) -> bool {

@@ -20,6 +20,8 @@ pub use inspection::inspection;
 pub use reading::Reading;
 pub use verdict::decision_json;
 
+use std::net::IpAddr;
+
 use filter_core::{engine, layout::NO_RULE, reason::Reason, scratch::Scratch};
 use zerocopy::FromZeros as _;
 
@@ -32,7 +34,8 @@ pub struct Decision {
     pub reason: Reason,
     /// Index of the rule that decided, if one did.
     pub rule: Option<usize>,
-    /// Indices of the report-mode rules that matched on the way.
+    /// Indices of the rules that matched on the way and would have acted, were it not for their report mode, or for the TCP connection
+    /// of a source that is trusted.
     pub would: Vec<usize>,
     /// Indices of all rules that matched, including pinholes, in order.
     pub matched: Vec<usize>,
@@ -61,6 +64,11 @@ impl<'a> Engine<'a> {
         self.memory.set_time(nanoseconds);
     }
 
+    /// Bans a source for good, as by hand.
+    pub fn ban(&mut self, source: IpAddr) {
+        self.memory.ban(source);
+    }
+
     /// Decides a packet, given from its Ethernet header on.
     pub fn decide(&mut self, packet: &[u8]) -> Decision {
         self.memory.begin();
@@ -72,10 +80,7 @@ impl<'a> Engine<'a> {
         let host = UserHost::new(self.image, &self.memory, packet);
         let reason = engine::decide(host, &mut self.scratch);
         let matched = self.memory.matched();
-        let is_report = |rule: &usize| {
-            self.image.rules.get(*rule).is_some_and(|rule| rule.flags & filter_core::layout::rule_flag::REPORT != 0)
-        };
-        let would = matched.iter().copied().filter(is_report).collect();
+        let would = self.memory.would();
         let decided = reason.is_rule() && self.scratch.walk.rule != NO_RULE;
         Decision { reason, rule: decided.then_some(self.scratch.walk.rule as usize), would, matched }
     }

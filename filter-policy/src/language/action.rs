@@ -24,6 +24,10 @@ pub enum Action {
     Ban {
         /// How long, in seconds.
         seconds: u32,
+        /// The first bits of an IPv4 address that are banned: 32 for the address itself.
+        prefix4: u8,
+        /// The first bits of an IPv6 address that are banned.
+        prefix6: u8,
     },
     /// Skips the rest of the rule's stage and of the stage `fraud`.
     BypassFraudControl,
@@ -86,7 +90,7 @@ impl Action {
     #[must_use]
     pub const fn argument(&self) -> u32 {
         match self {
-            Self::Ban { seconds } => *seconds,
+            Self::Ban { seconds, .. } => *seconds,
             Self::Reject { status } => *status as u32,
             Self::BypassFraudControl | Self::Continue | Self::Divert { .. } | Self::Drop | Self::Whitelist => 0,
         }
@@ -116,7 +120,9 @@ impl Action {
                 }
             },
             DeValue::Table(table) => {
-                let fields = fields(table);
+                let (options, fields): (Vec<_>, Vec<_>) = fields(table)
+                    .into_iter()
+                    .partition(|(name, ..)| PREFIX_KEYS.contains(name) && table.contains_key(Kind::Ban.name()));
                 let [(name, name_span, value)] = fields.as_slice() else {
                     let help = "write one rule for each action".to_owned();
                     reader.error(Code::BadAction, &span, "a rule has exactly one action", Some(help));
@@ -128,7 +134,13 @@ impl Action {
                         reader.error(Code::BadAction, name_span, format!("`{name}` takes no argument"), Some(help));
                         return None;
                     }
-                    Form::With(argument) => argument.read(reader, name, value, &span)?,
+                    Form::With(argument) => {
+                        let mut action = argument.read(reader, name, value, &span);
+                        for (name, _, value) in &options {
+                            prefix(reader, name, value, action.as_mut());
+                        }
+                        action?
+                    }
                 }
             }
             DeValue::Array(_)
@@ -150,16 +162,55 @@ impl Action {
             let name = kind.name();
             match form(kind) {
                 Form::Bare(_) => bare.push(name),
-                Form::With(argument) => with_argument.push(json!({
-                    "type": "object",
-                    "properties": { name: argument.schema() },
-                    "required": [name],
-                    "additionalProperties": false,
-                })),
+                Form::With(argument) => {
+                    let mut properties = json!({ name: argument.schema() });
+                    if matches!(argument, Argument::BanDuration) {
+                        properties["prefix4"] = prefix_schema(8, 32, DEFAULT_PREFIXES.0);
+                        properties["prefix6"] = prefix_schema(16, 128, DEFAULT_PREFIXES.1);
+                    }
+                    with_argument.push(json!({
+                        "type": "object",
+                        "properties": properties,
+                        "required": [name],
+                        "additionalProperties": false,
+                    }));
+                }
             }
         }
         with_argument.insert(0, json!({ "enum": bare }));
         json!({ "description": "What the rule does.", "anyOf": with_argument })
+    }
+}
+
+/// Keys beside `ban`: how much of the source's address is banned.
+const PREFIX_KEYS: [&str; 2] = ["prefix4", "prefix6"];
+
+/// The prefixes that are banned if the rule names none. An IPv6 network has all the addresses of its /64 (RFC 4291 section 2.5.1):
+/// whoever is banned could go on from the next one.
+const DEFAULT_PREFIXES: (u8, u8) = (32, 64);
+
+fn prefix_schema(least: u8, most: u8, default: u8) -> Value {
+    json!({
+        "description": "How many bits of the source's address are banned.",
+        "type": "integer",
+        "minimum": least,
+        "maximum": most,
+        "default": default,
+    })
+}
+
+/// Reads `prefix4` or `prefix6` into the ban.
+fn prefix(reader: &mut Reader<'_>, name: &str, value: &Spanned<DeValue<'_>>, ban: Option<&mut Action>) {
+    let Some(bits) = reader.integer(name, value) else { return };
+    let (least, most) = if name == "prefix4" { (8, 32) } else { (16, 128) };
+    let Some(length) = u8::try_from(bits.value).ok().filter(|length| (least..=most).contains(length)) else {
+        let message = format!("`{name}` cannot be {}", bits.value);
+        let help = format!("use the length of a prefix, {least} to {most}");
+        reader.error(Code::BadValue, &bits.span, message, Some(help));
+        return;
+    };
+    if let Some(Action::Ban { prefix4, prefix6, .. }) = ban {
+        *(if name == "prefix4" { prefix4 } else { prefix6 }) = length;
     }
 }
 
@@ -247,7 +298,8 @@ impl Argument {
                 let text = reader.string(name, value)?.value;
                 let seconds = quantity::duration(&text).filter(|seconds| (1..=Self::LONGEST_BAN).contains(seconds));
                 if let Some(seconds) = seconds.and_then(|seconds| u32::try_from(seconds).ok()) {
-                    return Some(Action::Ban { seconds });
+                    let (prefix4, prefix6) = DEFAULT_PREFIXES;
+                    return Some(Action::Ban { seconds, prefix4, prefix6 });
                 }
                 let help = "a whole number followed by s, m, h or d, such as \"10m\"; at most a year".to_owned();
                 reader.error(Code::BadDuration, span, format!("`{text}` is not a valid ban duration"), Some(help));

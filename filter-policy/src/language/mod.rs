@@ -7,5 +7,6 @@ pub mod schema;
 pub mod scope;
 pub mod source;
 pub mod stage;
+pub mod tcp;
 
 pub(crate) mod quantity;

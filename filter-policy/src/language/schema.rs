@@ -14,6 +14,7 @@ use crate::{
     language::scope::{SCOPES, Scope},
     language::source::{LONGEST_NAME, SetKind, VERSION},
     language::stage::Stage,
+    language::tcp::OnTcp,
 };
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -30,6 +31,11 @@ pub fn policy() -> Value {
             "version": { "description": "The version of the policy language.", "const": VERSION },
             "default": described(words(&["pass", "drop"]), "What happens to packets that no rule decides."),
             "never_ban": described(strings(), "Sources that are never banned: addresses, CIDRs, address sets."),
+            "allow_emergency": {
+                "description": "Whether emergency calls come before bans.",
+                "type": "boolean",
+                "default": true,
+            },
             "network": network(),
             "numbering": numbering(),
             "sets": {
@@ -174,11 +180,10 @@ fn numbering() -> Value {
     let own = json!({
         "called_from": described(words(&["request", "to"]), "Where the called number is: in the Request-URI (in To if that has no user part), or always in To."),
         "neighbor_digits": {
-            "description": "How many first digits neighbours share.",
+            "description": "How many first digits neighbours share. If absent, those of the country code and six more: in North America, area code and exchange.",
             "type": "integer",
             "minimum": 1,
             "maximum": 15,
-            "default": 6,
         },
         "asserted_identity_from": described(strings(), "Sources whose P-Asserted-Identity is trusted (RFC 3325)."),
         "ranges": described(strings(), "Numbering tables in addition to the built-in one, as `ringfence import nanpa` writes them."),
@@ -321,6 +326,7 @@ fn rule() -> Value {
                 "type": "string",
                 "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
             },
+            "tcp": described(words(&OnTcp::NAMES), "What becomes of a message over TCP that the rule drops. If absent, the connection is dropped, unless the policy trusts its source."),
         },
         "required": ["name", "action"],
         "additionalProperties": false,

@@ -1,9 +1,14 @@
 //! What rules do, and whether they do it yet.
 
-use super::Linter;
+use std::sync::Arc;
+
+use filter_core::layout::Transport;
+
+use super::{Linter, peers::overlap, traffic::blocks};
 use crate::{
-    language::{action::Action, diagnostics::Code, source::Located},
+    language::{action::Action, diagnostics::Code, source::Located, tcp::OnTcp},
     lists::Day,
+    model::{AddressList, Rule, Test},
 };
 
 impl Linter<'_> {
@@ -33,6 +38,26 @@ impl Linter<'_> {
         }
     }
 
+    pub(super) fn dropped_connections(&mut self) {
+        let policy = self.policy;
+        let has_tcp = policy.ports.iter().any(|&(_, transport)| transport == Transport::Tcp);
+        let trusted: Vec<_> = policy.never_ban.iter().chain(&policy.numbering.asserted_identity_from).collect();
+        if !has_tcp || trusted.is_empty() {
+            return;
+        }
+        for (rule, written) in self.rules() {
+            let Some(tcp) = written.tcp.as_ref().filter(|tcp| tcp.value == OnTcp::DropConnection) else { continue };
+            if !blocks(rule) || !reaches(rule, &trusted) {
+                continue;
+            }
+            let message = "one message that this rule drops ends a TCP connection of sources which the policy trusts, with all \
+                           calls in it";
+            let help = "leave `tcp` out, so that it counts their messages and drops those of strangers only; or exclude them with \
+                        `not.source`";
+            self.warn(Code::DropsTrunk, &tcp.span, message, help);
+        }
+    }
+
     pub(super) fn reviews(&mut self, today: Day) {
         for (rule, written) in self.rules() {
             let Some(Located { value: date, span }) = &written.review else { continue };
@@ -43,4 +68,29 @@ impl Linter<'_> {
             }
         }
     }
+}
+
+/// True unless the rule's conditions leave out the sources in `trusted`, or TCP, or everything but addresses.
+fn reaches(rule: &Rule, trusted: &[&Arc<AddressList>]) -> bool {
+    let mut asks_message = false;
+    for condition in &rule.conditions {
+        match &condition.test {
+            Test::Source(lists) => {
+                let overlaps = |list: &Arc<AddressList>| trusted.iter().any(|peers| overlap(list, peers).is_some());
+                // An exclusion of some peers leaves the others in.
+                let excludes = |peers: &&Arc<AddressList>| lists.iter().any(|list| Arc::ptr_eq(list, peers));
+                if if condition.negated { trusted.iter().all(excludes) } else { !lists.iter().any(overlaps) } {
+                    return false;
+                }
+            }
+            Test::Transport(transports) => {
+                if transports.contains(&Transport::Tcp) == condition.negated {
+                    return false;
+                }
+            }
+            Test::Destination(_) | Test::Port(_) => {}
+            _ => asks_message = true,
+        }
+    }
+    asks_message
 }

@@ -36,6 +36,7 @@ pub(crate) fn lint(resolved: &Resolved, source: &Source, file: &SourceFile, toda
     linter.emergency_calls();
     linter.short_codes_as_prefixes();
     linter.actions();
+    linter.dropped_connections();
     linter.reviews(today);
     linter.ports();
     linter.numbering_tables();

@@ -62,7 +62,7 @@ fn is_about_messages(condition: &Condition) -> bool {
 }
 
 /// The first entry of `peers` that shares an address with an entry of `list`.
-fn overlap(list: &AddressList, peers: &AddressList) -> Option<AddressEntry> {
+pub(super) fn overlap(list: &AddressList, peers: &AddressList) -> Option<AddressEntry> {
     // The peers' entries by their first address, each with the last address of all entries up to it: lists hold millions of
     // entries, and there may be many peers.
     let mut ranges: Vec<((bool, u128), u128)> = peers.entries.iter().map(range).collect();

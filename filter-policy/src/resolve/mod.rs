@@ -66,7 +66,8 @@ impl Resolver<'_> {
         let is_unused = |name: &str| self.sets.get(name).is_some_and(|set| !set.used);
         let unused_sets = (0..source.sets.len()).filter(|&set| is_unused(&source.sets[set].name.value)).collect();
         let rules = self.without_expired(source, rules);
-        let policy = Policy { default_drop: source.default_drop, ports, numbering, rules, never_ban };
+        let allow_emergency = source.allow_emergency.unwrap_or(true);
+        let policy = Policy { default_drop: source.default_drop, ports, numbering, rules, never_ban, allow_emergency };
         Resolved { policy, unused_sets }
     }
 

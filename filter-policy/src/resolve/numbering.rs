@@ -33,11 +33,12 @@ impl Resolver<'_> {
         let plan = self.plan(&written.plan, None);
         let plans = written.plans.iter().map(|own| (Vec::new(), self.plan(&own.plan, Some((&plan, &written.plan)))));
         let plans = plans.collect();
+        let neighbor_digits = self.neighbor_digits(written.neighbor_digits.as_ref(), &plan.country_code);
         Numbering {
             plan,
             plans,
             called_from_to: written.called_from.as_ref().is_some_and(|word| word.value == "to"),
-            neighbor_digits: self.neighbor_digits(written.neighbor_digits.as_ref()),
+            neighbor_digits,
             asserted_identity_from: Vec::new(),
             ranges: self.ranges(source),
         }
@@ -148,15 +149,18 @@ impl Resolver<'_> {
         DEFAULT.to_owned()
     }
 
-    fn neighbor_digits(&mut self, value: Option<&Located<i64>>) -> u8 {
-        const DEFAULT: u8 = 6;
-        let Some(value) = value else { return DEFAULT };
+    /// By default, country code, area code and exchange: those of a North American number have six digits after the country code. With
+    /// fewer, a whole city would be the called party's neighbour.
+    fn neighbor_digits(&mut self, value: Option<&Located<i64>>, country_code: &str) -> u8 {
+        const AREA_AND_EXCHANGE: u8 = 6;
+        let default = country_code.len() as u8 + AREA_AND_EXCHANGE;
+        let Some(value) = value else { return default };
         let digits = u8::try_from(value.value).ok().filter(|digits| (1..=15).contains(digits));
         digits.unwrap_or_else(|| {
             let help = "use 1 to 15; in North America, 7 is country code, area code and exchange".to_owned();
             let message = format!("`neighbor_digits` cannot be {}", value.value);
             self.error(Code::BadValue, &value.span, message, Some(help));
-            DEFAULT
+            default
         })
     }
 

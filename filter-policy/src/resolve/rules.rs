@@ -66,6 +66,7 @@ impl Resolver<'_> {
             report: rule.report,
             over: rule.over.as_ref().and_then(|over| self.over(over)),
             basis: rule.basis.as_ref().map(|basis| basis.value.clone()),
+            tcp: rule.tcp.as_ref().map(|tcp| tcp.value).unwrap_or_default(),
             origin: self.origin(&rule.name.span),
         }
     }

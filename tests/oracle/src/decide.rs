@@ -12,8 +12,9 @@ use filter_core::{
 };
 use filter_policy::{
     language::{action::Action, stage::Stage},
-    model::{Policy, Rule, Test},
+    model::{Policy, Rule},
 };
+use ipnet::IpNet;
 
 use crate::{
     evaluate::{self, Outcome, Readings},
@@ -42,10 +43,61 @@ impl Decision {
 pub struct Memory {
     /// Whether the first fragment was dropped.
     fragments: HashMap<FragmentKey, bool>,
-    flows: HashSet<FlowKey>,
-    banned: HashSet<IpAddr>,
+    flows: HashMap<FlowKey, Flow>,
+    banned: HashSet<IpNet>,
+    /// Bans that an emergency call has suspended.
+    suspended: HashSet<IpNet>,
 }
+
 type FlowKey = (IpAddr, IpAddr, u16, u16);
+
+/// What is known about a TCP connection.
+#[derive(Clone, Copy, Debug)]
+enum Flow {
+    /// Its first byte has this sequence number.
+    Opened(u32),
+    /// The segment with this sequence number was dropped.
+    Dropped(u32),
+}
+
+/// Segments that begin this many bytes after a dropped one, or earlier, are dropped too.
+const FLOW_WINDOW: u32 = 65_535;
+
+/// Segments of this many bytes may be as long as their path allows.
+const FULL_SEGMENT: usize = 1_000;
+
+impl Memory {
+    /// Notes a new connection. True if the packet holds a connection's first bytes.
+    fn is_first(&mut self, flow: FlowKey, packet: &Packet) -> bool {
+        if packet.opens {
+            self.flows.insert(flow, Flow::Opened(packet.sequence.wrapping_add(1)));
+            return true;
+        }
+        matches!(self.flows.get(&flow), Some(Flow::Opened(first)) if *first == packet.sequence)
+    }
+
+    /// True if the packet has bytes of a dropped segment, or some that follow it.
+    fn is_of_dropped(&self, flow: FlowKey, packet: &Packet) -> bool {
+        let Some(Flow::Dropped(dropped)) = self.flows.get(&flow) else { return false };
+        let length = packet.payload.len() as u32;
+        let covers = (0..length).any(|at| packet.sequence.wrapping_add(at) == *dropped);
+        length != 0 && (covers || packet.sequence.wrapping_sub(*dropped) <= FLOW_WINDOW)
+    }
+
+    /// The ban that the source is in.
+    fn ban_of(&self, policy: &Policy, source: IpAddr) -> Option<IpNet> {
+        if evaluate::in_addresses(&policy.never_ban, source) {
+            return None;
+        }
+        self.banned.difference(&self.suspended).copied().find(|network| network.contains(&source))
+    }
+}
+
+/// What a rule bans of a source's address.
+fn network(source: IpAddr, prefix4: u8, prefix6: u8) -> IpNet {
+    let prefix = if source.is_ipv4() { prefix4 } else { prefix6 };
+    IpNet::new(source, prefix).expect("prefixes were checked").trunc()
+}
 
 /// Decides about a frame. The message is returned if deciding needed it.
 ///
@@ -73,26 +125,24 @@ pub fn decide(policy: &Policy, inspect: bool, memory: &mut Memory, frame: &[u8])
     };
     let flow = (packet.source, packet.destination, packet.source_port, packet.port);
     let is_stream = packet.transport != Transport::Udp;
-    if is_stream && packet.opens {
-        // A new connection on the same ports: the old verdict no longer applies.
-        memory.flows.remove(&flow);
-    }
-    if is_stream && memory.flows.contains(&flow) {
-        packet.fragment.map(|key| memory.fragments.insert(key, true));
-        return (Decision::without_rule(Reason::FlowOfDropped), None);
-    }
-    if memory.banned.contains(&packet.source) {
-        packet.fragment.map(|key| memory.fragments.insert(key, true));
-        return (Decision::without_rule(Reason::Banned), None);
-    }
+    let is_first = is_stream && memory.is_first(flow, &packet);
     let mut message = read_payload(policy, &packet);
     if is_stream && !message.is_sip() && message.kind != Kind::KeepAlive {
         // This may be the rest of a message from an earlier segment: its anomalies mean nothing.
         message.anomalies &= anomaly::TINY_FIRST_FRAGMENT | anomaly::CUT_START_LINE;
     }
-    let readings = readings(&packet, &message);
+    let is_incomplete =
+        if message.is_sip() { anomaly::HEADERS_BEYOND_INSPECTED_LENGTH } else { anomaly::CUT_START_LINE };
+    if is_first && message.anomalies & is_incomplete != 0 && packet.payload.len() < FULL_SEGMENT {
+        message.anomalies |= anomaly::SPLIT_MESSAGE;
+    }
+    let readings = readings(policy, &packet, &message);
     let outcome = evaluate::evaluate(policy, &readings);
     let before_message = outcome.rule.is_some() && !needs_message(policy, &readings, &outcome);
+    if !before_message && let Some(reason) = shared_reason(policy, memory, flow, &packet, &message) {
+        packet.fragment.map(|key| memory.fragments.insert(key, true));
+        return (shared_decision(policy, &readings, reason), None);
+    }
     let reason = match (outcome.rule, message.kind) {
         (Some(_), _) | (None, Kind::Request | Kind::Response) => outcome.reason,
         // In a stream, the default applies to messages only.
@@ -114,7 +164,7 @@ pub fn decide(policy: &Policy, inspect: bool, memory: &mut Memory, frame: &[u8])
         packet.fragment.map(|key| memory.fragments.insert(key, true));
         let is_read = !before_message && (message.is_sip() || message.kind == Kind::KeepAlive);
         if packet.transport == Transport::Tcp && is_read {
-            memory.flows.insert(flow);
+            memory.flows.insert(flow, Flow::Dropped(packet.sequence));
         }
     } else if let Some(key) = packet.fragment {
         memory.fragments.insert(key, false);
@@ -130,18 +180,20 @@ fn decision(reason: Reason, outcome: Outcome) -> Decision {
 
 /// Decides about a packet of which only the addresses can be read, and perhaps the port.
 fn decide_unreadable(policy: &Policy, memory: &mut Memory, packet: &Unreadable) -> Decision {
-    if memory.banned.contains(&packet.source) {
-        return Decision::without_rule(Reason::Banned);
-    }
     let readings = Readings {
         source: packet.source,
         destination: packet.destination,
         service: packet.service,
         is_message: false,
         payload: Payload::None,
+        is_trusted: is_trusted(policy, packet.source),
         ..Readings::default()
     };
     let outcome = evaluate::evaluate(policy, &readings);
+    let by_addresses = outcome.rule.is_some() && !needs_message(policy, &readings, &outcome);
+    if !by_addresses && memory.ban_of(policy, packet.source).is_some() {
+        return shared_decision(policy, &readings, Reason::Banned);
+    }
     // The default is for messages.
     let reason = if outcome.rule.is_some() { outcome.reason } else { packet.reason };
     ban(policy, memory, packet.source, reason, outcome.rule);
@@ -151,11 +203,57 @@ fn decide_unreadable(policy: &Policy, memory: &mut Memory, packet: &Unreadable) 
 /// Bans the source if a rule says so.
 fn ban(policy: &Policy, memory: &mut Memory, source: IpAddr, reason: Reason, rule: Option<usize>) {
     if let Some(rule) = rule.filter(|_| reason == Reason::RuleBan)
-        && matches!(policy.rules[rule].action, Action::Ban { seconds: 1.. })
+        && let Action::Ban { seconds: 1.., prefix4, prefix6 } = policy.rules[rule].action
         && !evaluate::in_addresses(&policy.never_ban, source)
     {
-        memory.banned.insert(source);
+        memory.banned.insert(network(source, prefix4, prefix6));
     }
+}
+
+/// The reason to drop a packet for what others did, unless a rule about addresses has decided.
+fn shared_reason(
+    policy: &Policy,
+    memory: &mut Memory,
+    flow: FlowKey,
+    packet: &Packet,
+    message: &Message,
+) -> Option<Reason> {
+    let is_stream = packet.transport != Transport::Udp;
+    if is_stream && !packet.opens && memory.is_of_dropped(flow, packet) {
+        return Some(Reason::FlowOfDropped);
+    }
+    let ban = memory.ban_of(policy, packet.source)?;
+    if policy.allow_emergency && packet.transport != Transport::Tls && policy.rules.iter().any(asks_message) {
+        if is_stream && packet.payload.is_empty() {
+            return None;
+        }
+        if message.is_emergency_call {
+            memory.suspended.insert(ban);
+            return None;
+        }
+    }
+    Some(Reason::Banned)
+}
+
+/// Such a decision: rules about addresses that come before any about messages have been counted.
+fn shared_decision(policy: &Policy, readings: &Readings, reason: Reason) -> Decision {
+    let mut before = policy.clone();
+    before.rules.clear();
+    for rule in &policy.rules {
+        let outcome = evaluate::evaluate(&before, readings);
+        let skipped = outcome.pinholes.iter().any(|&pinhole| {
+            let pinhole = &policy.rules[pinhole];
+            pinhole.action.skips(pinhole.stage, rule.stage)
+        });
+        if !skipped && asks_message(rule) && packet_conditions_hold(policy, rule, readings) {
+            break;
+        }
+        before.rules.push(rule.clone());
+    }
+    let outcome = evaluate::evaluate(&before, readings);
+    let mut matched = [outcome.would.clone(), outcome.pinholes].concat();
+    matched.sort_unstable();
+    Decision { reason, rule: None, would: outcome.would, matched }
 }
 
 /// True if evaluating the rules, up to the one that decided, needed the message.
@@ -181,23 +279,24 @@ fn needs_message(policy: &Policy, readings: &Readings, outcome: &Outcome) -> boo
     false
 }
 
-fn is_packet_test(test: &Test) -> bool {
-    matches!(test, Test::Source(_) | Test::Destination(_) | Test::Transport(_) | Test::Port(_))
-}
-
 fn packet_conditions_hold(policy: &Policy, rule: &Rule, readings: &Readings) -> bool {
-    let mut conditions = rule.conditions.iter().filter(|condition| is_packet_test(&condition.test));
+    let mut conditions = rule.conditions.iter().filter(|condition| !evaluate::is_about_message(condition));
     conditions.all(|condition| evaluate::holds(policy, condition, readings))
 }
 
 fn asks_message(rule: &Rule) -> bool {
     let of_number = |per: Per| matches!(per, Per::Called | Per::CalledPrefix | Per::Calling | Per::CallingPrefix);
-    rule.conditions.iter().any(|condition| !is_packet_test(&condition.test))
-        || rule.over.as_ref().is_some_and(|over| of_number(over.per))
+    rule.conditions.iter().any(evaluate::is_about_message) || rule.over.as_ref().is_some_and(|over| of_number(over.per))
+}
+
+/// True for a source that is never banned, or whose asserted identity is believed.
+fn is_trusted(policy: &Policy, source: IpAddr) -> bool {
+    let lists = [&policy.never_ban, &policy.numbering.asserted_identity_from];
+    lists.iter().any(|lists| evaluate::in_addresses(lists, source))
 }
 
 /// The values that conditions are evaluated on.
-fn readings(packet: &Packet, message: &Message) -> Readings {
+fn readings(policy: &Policy, packet: &Packet, message: &Message) -> Readings {
     Readings {
         source: packet.source,
         destination: packet.destination,
@@ -215,6 +314,7 @@ fn readings(packet: &Packet, message: &Message) -> Readings {
         privacy: message.privacy,
         dialog: if message.to_tag { Dialog::Within } else { Dialog::Initial },
         passports: message.passports,
+        is_trusted: is_trusted(policy, packet.source),
         exceeded: Vec::new(),
     }
 }

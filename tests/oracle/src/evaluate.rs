@@ -7,7 +7,7 @@ use filter_core::{
     layout::{Attestation, Dialog, Method, NumberFormat, Payload, Per, TEXTS, Transport, Verstat, privacy},
     reason::{Reason, Verdict},
 };
-use filter_policy::language::{action::Action, stage::Stage};
+use filter_policy::language::{action::Action, stage::Stage, tcp::OnTcp};
 use filter_policy::model::{
     AddressList, Comparison, Condition, Identity, NumberEntry, NumberList, PatternList, Policy, Rule, Test,
 };
@@ -41,6 +41,8 @@ pub struct Readings {
     pub dialog: Dialog,
     /// Bits of `filter_core::layout::passport`.
     pub passports: u32,
+    /// True for a source that is never banned, or whose asserted identity is believed.
+    pub is_trusted: bool,
     /// Rules whose rate is currently exceeded.
     pub exceeded: Vec<usize>,
 }
@@ -65,6 +67,7 @@ impl Default for Readings {
             privacy: 0,
             dialog: Dialog::Initial,
             passports: 0,
+            is_trusted: false,
             exceeded: Vec::new(),
         }
     }
@@ -121,7 +124,16 @@ pub fn evaluate(policy: &Policy, readings: &Readings) -> Outcome {
         if skipped_stages.contains(&rule.stage) || !matches(policy, index, rule, readings) {
             continue;
         }
-        if rule.report {
+        let spares = match rule.tcp {
+            OnTcp::DropStrangers => readings.is_trusted,
+            OnTcp::Pass => true,
+            OnTcp::DropConnection => false,
+        };
+        let is_spared = spares
+            && readings.service.is_some_and(|(_, transport)| transport == Transport::Tcp)
+            && rule.action.kind().drops()
+            && rule.conditions.iter().any(is_about_message);
+        if rule.report || is_spared {
             would.push(index);
             continue;
         }
@@ -146,6 +158,11 @@ pub fn evaluate(policy: &Policy, readings: &Readings) -> Outcome {
     }
     let reason = if policy.default_drop { Reason::DefaultDrop } else { Reason::DefaultPass };
     Outcome { verdict: reason.verdict(), reason, rule: None, would, pinholes }
+}
+
+/// True for a condition that only a payload answers.
+pub fn is_about_message(condition: &Condition) -> bool {
+    !matches!(condition.test, Test::Source(_) | Test::Destination(_) | Test::Transport(_) | Test::Port(_))
 }
 
 fn matches(policy: &Policy, index: usize, rule: &Rule, readings: &Readings) -> bool {

@@ -82,6 +82,7 @@ fn frame(tcp: bool, payload: &[u8]) -> Vec<u8> {
         extensions: Vec::new(),
         fragment: None,
         tcp: tcp.then_some(0x18),
+        sequence: 1,
         source_port: 40_000,
         port: 5060,
         lies: (0, 0),

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use filter_core::{
-    layout::{Action, Dimension, Node, RuleSet, TEXTS, Trie, anomaly, need, rule_flag},
+    layout::{Action, Dimension, Node, RuleSet, TEXTS, Transport, Trie, anomaly, need, rule_flag},
     limits::{MAX_PORTS, RULE_WORDS},
     reason::Reason,
     trie::{Tables, lookup, number_key},
@@ -103,7 +103,7 @@ pub fn evaluate(image: &Image, readings: &Readings, exceeded: &[usize]) -> Outco
         candidates.iter_mut().zip(row).for_each(|(word, row)| *word &= !row);
     }
     narrow_anomalies(image, &mut candidates, readings.anomalies);
-    walk(image, candidates, exceeded)
+    walk(image, candidates, readings, exceeded)
 }
 
 fn neighbors(image: &Image, readings: &Readings) -> bool {
@@ -165,12 +165,18 @@ fn pair(image: &Image, row: usize, hits: &mut RuleSet, candidates: &mut RuleSet)
     }
 }
 
-fn walk(image: &Image, mut candidates: RuleSet, exceeded: &[usize]) -> Outcome {
+fn walk(image: &Image, mut candidates: RuleSet, readings: &Readings, exceeded: &[usize]) -> Outcome {
     let (mut would, mut pinholes) = (Vec::new(), Vec::new());
     for (index, rule) in image.rules.iter().enumerate() {
         if candidates[index / 64] & (1 << (index % 64)) == 0
             || (rule.flags & rule_flag::OVER != 0 && !exceeded.contains(&index))
         {
+            continue;
+        }
+        let spares =
+            rule.flags & rule_flag::TCP_PASS != 0 || rule.flags & rule_flag::TCP_TRUSTED != 0 && readings.is_trusted;
+        if spares && readings.service.is_some_and(|(_, transport)| transport == Transport::Tcp) {
+            would.push(index);
             continue;
         }
         if rule.flags & rule_flag::FINAL != 0 {

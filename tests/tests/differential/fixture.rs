@@ -75,7 +75,9 @@ pub(crate) fn fixture(policy: &Policy, inspect: bool, packets: &[Packet], differ
     }
     for packet in packets {
         let hex: String = packet.frame().iter().map(|byte| format!("{byte:02x}")).collect();
-        let transport = packet.tcp.map_or("UDP".to_owned(), |flags| format!("TCP (flags {flags:#04x})"));
+        let transport = packet
+            .tcp
+            .map_or("UDP".to_owned(), |flags| format!("TCP (flags {flags:#04x}, sequence number {})", packet.sequence));
         let (source, destination) = (packet.source, packet.destination);
         let (source_port, port) = (packet.source_port, packet.port);
         let _ = writeln!(text, "\npacket: {transport} from {source} port {source_port} to {destination} port {port}");

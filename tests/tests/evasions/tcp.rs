@@ -34,6 +34,67 @@ fn syn_in_the_middle_of_a_dropped_connection() {
 }
 
 #[test]
+fn copy_in_a_segment_that_begins_earlier() {
+    let (ordinary, blocked) = (call().bytes(), blocked_call().bytes());
+    let segment = |bytes: &[u8], sequence: u32| Packet::tcp(bytes).from_port(42_007).sequence(sequence).frame();
+    let start = u32::MAX - 20;
+    let second = start.wrapping_add(ordinary.len() as u32);
+    let both = [&ordinary[..], &blocked].concat();
+    let outcomes = POLICY.run(&[
+        segment(&ordinary, start),
+        segment(&blocked, second),
+        // The last bytes of the first message with the second one, then both.
+        segment(&both[ordinary.len() - 5..], second.wrapping_sub(5)),
+        segment(&both, start),
+        // The first one alone.
+        segment(&ordinary, start),
+    ]);
+    let reasons: Vec<Reason> = outcomes.iter().map(|outcome| outcome.reason).collect();
+    let dropped = Reason::FlowOfDropped;
+    assert_eq!(reasons, [Reason::DefaultPass, Reason::RuleDrop, dropped, dropped, Reason::DefaultPass]);
+}
+
+#[test]
+fn forged_segment_outside_the_window() {
+    let ordinary = call().bytes();
+    let segment = |bytes: &[u8], sequence: u32| Packet::tcp(bytes).from_port(42_008).sequence(sequence).frame();
+    let mut frames = Vec::new();
+    for number in 0..8 {
+        frames.push(segment(&ordinary, 1_000_000 + number * ordinary.len() as u32));
+        if number == 2 {
+            for forged in [0, 500_000, 0x8000_0000] {
+                frames.push(segment(&blocked_call().bytes(), forged));
+            }
+        }
+    }
+    let outcomes = POLICY.run(&frames);
+    let passed = outcomes.iter().filter(|outcome| outcome.reason == Reason::DefaultPass).count();
+    let dropped = outcomes.iter().filter(|outcome| outcome.reason == Reason::RuleDrop).count();
+    assert_eq!((passed, dropped), (8, 3));
+}
+
+#[test]
+fn first_segment_with_a_part_of_the_headers() {
+    let message = Message::request("OPTIONS").set("User-Agent", "friendly").bytes();
+    let headers_end = message.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("they end") + 4;
+    let anomalies = |port: u16, sequence: u32, bytes: &[u8]| {
+        let syn = Packet::tcp("").from_port(port).flags(flag::SYN).sequence(99).frame();
+        let data = Packet::tcp(bytes).from_port(port).sequence(sequence).frame();
+        POLICY.run(&[syn, data])[1].field("anomalies")
+    };
+    let is_split = |anomalies: &str| anomalies.split(' ').any(|name| name == "split-message");
+    for end in [3, 12, 60, 200, headers_end - 1] {
+        assert!(is_split(&anomalies(42_200, 100, &message[..end])), "{end} bytes");
+        // In the middle of a connection it is only what it looks like.
+        assert!(!is_split(&anomalies(42_200, 2_000, &message[..end])), "{end} bytes");
+    }
+    assert!(!is_split(&anomalies(42_201, 100, &message)));
+    let long = Message::request("OPTIONS").add("X-Padding", &"x".repeat(2_000)).bytes();
+    assert!(is_split(&anomalies(42_202, 100, &long[..999])));
+    assert!(!is_split(&anomalies(42_202, 100, &long[..1_000])), "as long as any path allows");
+}
+
+#[test]
 fn message_cut_into_segments() {
     let message = blocked_call().bytes();
     // Each on a connection of its own.

@@ -48,6 +48,8 @@ codes! {
     BlocksOwnPeers = "blocks-own-peers";
     /// An address set that holds every address.
     CoversEverything = "covers-everything";
+    /// A rule drops whole TCP connections of sources that the policy trusts.
+    DropsTrunk = "drops-trunk";
     /// A signalling port that is listed twice.
     DuplicatePort = "duplicate-port";
     /// Two rules with the same name.

@@ -15,10 +15,12 @@ use super::{
     diagnostics::{Diagnostics, SourceFile},
     scope::Scope,
     stage::Stage,
+    tcp::OnTcp,
 };
 
 /// Keys at the top of the file.
-pub const TOP_KEYS: &[&str] = &["version", "default", "never_ban", "network", "numbering", "sets", "rule"];
+pub const TOP_KEYS: &[&str] =
+    &["version", "default", "never_ban", "allow_emergency", "network", "numbering", "sets", "rule"];
 /// Keys of `[network]`.
 pub const NETWORK_KEYS: &[&str] = &["udp", "tcp", "tls"];
 /// Keys of `[numbering]`.
@@ -43,7 +45,7 @@ pub const SET_KEYS: &[&str] =
     &["addresses", "numbers", "patterns", "user_agents", "format", "label", "max_errors", "description", "comment"];
 /// Keys of `[[rule]]`.
 pub const RULE_KEYS: &[&str] =
-    &["name", "description", "comment", "stage", "match", "action", "mode", "over", "basis", "review", "until"];
+    &["name", "description", "comment", "stage", "match", "action", "mode", "over", "basis", "review", "until", "tcp"];
 /// Keys of `over`.
 pub const OVER_KEYS: &[&str] = &["rate", "burst", "per"];
 /// Bytes of the longest name of a rule or set.
@@ -86,6 +88,8 @@ pub(crate) struct Source {
     pub(crate) numbering: Numbering,
     /// Addresses, CIDRs and address sets (`@name`).
     pub(crate) never_ban: Option<Values>,
+    /// False for `allow_emergency = false`: bans then drop emergency calls, too.
+    pub(crate) allow_emergency: Option<bool>,
     /// `[sets.*]`, in file order.
     pub(crate) sets: Vec<Set>,
     /// The names of sets that could not be read. A rule that uses one is not at fault.
@@ -231,6 +235,8 @@ pub(crate) struct Rule {
     pub(crate) review: Option<Located<toml::value::Date>>,
     /// The last day on which the rule acts.
     pub(crate) until: Option<Located<toml::value::Date>>,
+    /// `tcp`; none if it is absent or could not be read.
+    pub(crate) tcp: Option<Located<OnTcp>>,
 }
 
 /// A condition of a rule.

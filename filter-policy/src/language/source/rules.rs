@@ -13,6 +13,7 @@ use crate::language::{
     diagnostics::{Code, suggest},
     scope::{SCOPES, Scope},
     stage::Stage,
+    tcp::OnTcp,
 };
 
 impl Reader<'_> {
@@ -40,6 +41,7 @@ impl Reader<'_> {
             basis: None,
             review: None,
             until: None,
+            tcp: None,
         };
         let name = table.get("name").and_then(|name| name.get_ref().as_str());
         let of = name.map_or("the rule".to_owned(), |name| format!("the rule `{name}`"));
@@ -74,6 +76,11 @@ impl Reader<'_> {
                 "basis" => rule.basis = self.string(key, value),
                 "review" => rule.review = self.date(key, value),
                 "until" => rule.until = self.day(key, value),
+                "tcp" => {
+                    rule.tcp = self
+                        .word(key, value, &OnTcp::NAMES)
+                        .and_then(|word| Some(Located { value: OnTcp::from_name(&word.value)?, span: word.span }));
+                }
                 // A common mistake: a condition beside `match`.
                 _ if Scope::of(key).is_some() => {
                     let help = Some(format!("write `match.{key} = ...`"));

@@ -28,6 +28,10 @@ impl Reader<'_> {
                         self.word(key, value, &["pass", "drop"]).is_some_and(|word| word.value == "drop");
                 }
                 "never_ban" => source.never_ban = self.values(key, value),
+                "allow_emergency" => match value.get_ref() {
+                    DeValue::Boolean(allow) => source.allow_emergency = Some(*allow),
+                    _ => self.wrong_type(key, value, "`true` or `false`"),
+                },
                 "network" => source.network = self.network(key, &span, value),
                 "numbering" => source.numbering = self.numbering(key, value),
                 "sets" => self.sets(key, value, &mut source),

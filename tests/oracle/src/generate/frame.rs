@@ -21,6 +21,8 @@ pub struct Packet {
     pub fragment: Option<(u16, u16, bool)>,
     /// TCP flags; `None` for UDP.
     pub tcp: Option<u8>,
+    /// TCP sequence number.
+    pub sequence: u32,
     pub source_port: u16,
     pub port: u16,
     /// Added to the lengths in the headers: IP, then UDP or the TCP data offset.
@@ -119,7 +121,8 @@ impl Packet {
             }
             Some(flags) => {
                 let words = (5 + self.lies.1).clamp(0, 15) as u8;
-                bytes.extend([0, 0, 0, 1, 0, 0, 0, 1, words << 4, flags, 0xff, 0xff, 0, 0, 0, 0]);
+                bytes.extend(self.sequence.to_be_bytes());
+                bytes.extend([0, 0, 0, 1, words << 4, flags, 0xff, 0xff, 0, 0, 0, 0]);
             }
         }
         bytes.extend(payload);
@@ -156,8 +159,14 @@ pub fn packet(random: &mut Random, flow: u64) -> Packet {
         extensions: Vec::new(),
         fragment: None,
         tcp,
-        // Few packets continue a connection: a dropped connection hides everything after it.
-        source_port: if random.chance(10) { 40_000 + random.below(4) as u16 } else { 1024 + (flow % 64_000) as u16 },
+        // Mostly where the connection began, or a little before or after that.
+        sequence: random.pick(&[1, 2, 2, 2, 3, 600, 65_537, 65_538, 70_000, u32::MAX]),
+        // Few datagrams have anything to do with each other. Segments continue a connection more often.
+        source_port: if random.chance(if tcp.is_some() { 60 } else { 10 }) {
+            40_000 + random.below(4) as u16
+        } else {
+            1024 + (flow % 64_000) as u16
+        },
         port,
         lies: (0, 0),
         pieces: payload(random),

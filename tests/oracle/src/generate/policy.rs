@@ -3,7 +3,7 @@
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use filter_core::layout::{Dialog, NumberFormat, Payload, Per, TEXTS, Transport, passport, privacy};
-use filter_policy::language::action::Action;
+use filter_policy::language::{action::Action, tcp::OnTcp};
 use filter_policy::model::{
     AddressEntry, AddressList, Condition, Flags, Identity, MethodName, NumberEntry, NumberList, NumberRange, Numbering,
     NumberingPlan, Origin, Over, PatternEntry, PatternList, Policy, Rule, Test,
@@ -55,6 +55,7 @@ pub fn policy(rules: usize) -> impl Strategy<Value = Policy> {
                     })
                     .collect(),
                 never_ban,
+                allow_emergency: true,
             },
         )
     })
@@ -104,7 +105,7 @@ pub fn origin() -> Origin {
 
 fn rule() -> impl Strategy<Value = Rule> {
     use Action::{BypassFraudControl, Continue, Drop, Whitelist};
-    let ban = Action::Ban { seconds: 0 };
+    let ban = Action::Ban { seconds: 0, prefix4: 32, prefix6: 64 };
     let divert = Action::Divert { uri: "sip:captcha@example.com".to_owned() };
     let reject = Action::Reject { status: 603 };
     let action =
@@ -118,6 +119,7 @@ fn rule() -> impl Strategy<Value = Rule> {
             report,
             over,
             basis: None,
+            tcp: OnTcp::default(),
             origin: origin(),
         },
     )

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use filter_core::layout::{Dialog, Payload, TEXTS, passport, privacy};
+use filter_core::layout::{Dialog, Payload, TEXTS, anomaly, passport, privacy};
 use proptest::{
     collection::vec,
     option,
@@ -60,7 +60,7 @@ pub fn readings() -> impl Strategy<Value = Readings> {
     // Mostly messages.
     let payload = prop_oneof![9 => Just(Payload::Sip), 1 => select(&Payload::ALL[..])];
     let packet = (address(), address(), option::weighted(0.95, select(&PORTS[..])), payload);
-    let anomalies = prop_oneof![6 => Just(0), 3 => 0..1u32 << 12];
+    let anomalies = prop_oneof![6 => Just(0), 3 => 0..1u32 << anomaly::COUNT];
     let message = (
         select(&METHODS[..]),
         vec(option::weighted(0.8, select(&VALUES[..])), TEXT_SCOPES.len()),
@@ -69,12 +69,12 @@ pub fn readings() -> impl Strategy<Value = Readings> {
         select(&FORMATS[..]),
         select(&ATTESTATIONS[..]),
         select(&VERSTATS[..]),
-        (0..1u32 << privacy::COUNT, select(&Dialog::ALL[..]), 0..1u32 << passport::COUNT),
+        (0..1u32 << privacy::COUNT, select(&Dialog::ALL[..]), 0..1u32 << passport::COUNT, any::<bool>()),
     );
     (packet, anomalies, message, vec(0..20usize, 0..6)).prop_map(|(packet, anomalies, message, exceeded)| {
         let (source, destination, service, payload) = packet;
         let (method, values, numbers, calling_format, called_format, attestation, verstat, others) = message;
-        let (privacy, dialog, passports) = others;
+        let (privacy, dialog, passports, is_trusted) = others;
         let mut texts: [Option<Vec<u8>>; TEXTS] = std::array::from_fn(|_| None);
         for (scope, value) in TEXT_SCOPES.iter().zip(values) {
             texts[scope.index()] = value.map(<[u8]>::to_vec);
@@ -96,6 +96,7 @@ pub fn readings() -> impl Strategy<Value = Readings> {
             privacy,
             dialog,
             passports,
+            is_trusted,
             exceeded,
         }
     })

@@ -2,11 +2,11 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use filter_core::layout::{Method, Text, need};
+use filter_core::layout::{Method, Text, anomaly, need};
 use filter_policy::{
     compile::compile,
     image::Image,
-    language::action::Action,
+    language::{action::Action, tcp::OnTcp},
     model::{AddressEntry, AddressList, Condition, Identity, MethodName, NumberingPlan, Policy, Test},
 };
 use proptest::{
@@ -43,11 +43,15 @@ fn vary(random: &mut Random, policy: &mut Policy) {
     let bans = random.chance(20);
     let default_drop = random.chance(30);
     policy.default_drop = default_drop;
+    policy.allow_emergency = random.chance(80);
     for (index, rule) in policy.rules.iter_mut().enumerate() {
         // A rate depends on the clock.
         rule.over = None;
-        if let Action::Ban { seconds } = &mut rule.action {
+        rule.tcp = random.pick(&[OnTcp::DropStrangers, OnTcp::Pass, OnTcp::DropConnection]);
+        if let Action::Ban { seconds, prefix4, prefix6 } = &mut rule.action {
             *seconds = if bans { 3600 } else { 0 };
+            *prefix4 = random.pick(&[32, 32, 24]);
+            *prefix6 = random.pick(&[64, 128, 48]);
         }
         for condition in &mut rule.conditions {
             match &mut condition.test {
@@ -55,7 +59,7 @@ fn vary(random: &mut Random, policy: &mut Policy) {
                     let place = TEXT_SCOPES.iter().position(|scope| scope == text).expect("one of them");
                     *text = texts[place];
                 }
-                Test::Anomaly(bits) => *bits = 1 << random.below(12) | 1 << random.below(12),
+                Test::Anomaly(bits) => *bits = 1 << random.below(anomaly::COUNT) | 1 << random.below(anomaly::COUNT),
                 Test::Method(methods) => {
                     if random.chance(50) {
                         const FURTHER: [Method; 4] = [Method::Ack, Method::Message, Method::Subscribe, Method::Bye];

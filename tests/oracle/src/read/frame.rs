@@ -42,6 +42,8 @@ pub struct Packet {
     pub fragment: Option<FragmentKey>,
     /// True for a TCP segment that opens a connection.
     pub opens: bool,
+    /// Sequence number of a TCP segment.
+    pub sequence: u32,
     pub payload: Vec<u8>,
 }
 
@@ -122,6 +124,10 @@ pub fn read_frame(frame: &[u8], ports: &[(u16, Transport)]) -> Frame {
 
 fn be16(bytes: &[u8]) -> u16 {
     u16::from_be_bytes([bytes[0], bytes[1]])
+}
+
+fn be32(bytes: &[u8]) -> u32 {
+    u32::from(be16(bytes)) << 16 | u32::from(be16(&bytes[2..]))
 }
 
 fn read_ipv4(frame: &[u8], offset: usize) -> Result<Datagram<'_>, Frame> {
@@ -267,6 +273,7 @@ fn read_transport(datagram: &Datagram<'_>, ports: &[(u16, Transport)]) -> Result
             transport,
             fragment: datagram.fragment,
             opens: false,
+            sequence: be32(&datagram.rest[4..]),
             payload: Vec::new(),
         });
     }
@@ -311,6 +318,7 @@ fn read_transport(datagram: &Datagram<'_>, ports: &[(u16, Transport)]) -> Result
         transport,
         fragment: datagram.fragment,
         opens: !is_udp && bytes[13] & 2 != 0,
+        sequence: be32(&bytes[4..]),
         payload: payload.to_vec(),
     })
 }

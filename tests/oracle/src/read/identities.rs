@@ -127,6 +127,10 @@ pub(super) fn read_identities(policy: &Policy, packet: &Packet, message: &mut Me
     let is_in_to = uris.request.user.is_empty() || (policy.numbering.called_from_to && !uris.to.user.is_empty());
     let called = if is_request && is_in_to { &uris.to } else { &uris.request };
     (message.numbers.called, message.called_format) = dialled(called);
+    const EMERGENCY: [&str; 9] = ["000", "110", "112", "118", "119", "911", "933", "988", "999"];
+    let is_emergency = |number: &str| number.starts_with("aa") || EMERGENCY.contains(&number);
+    message.is_emergency_call =
+        message.method == Method::Invite && dialled(&uris.request).0.is_some_and(|number| is_emergency(&number));
     message.numbers.to = dialled(&uris.to).0;
     message.numbers.from = number(&uris.from).0;
     message.numbers.asserted = first_number(&uris.asserted);

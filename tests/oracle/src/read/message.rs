@@ -39,6 +39,8 @@ pub struct Message {
     pub passports: u32,
     /// True if To has a tag.
     pub to_tag: bool,
+    /// True for an INVITE to an emergency service.
+    pub is_emergency_call: bool,
     pub content_length: Option<u32>,
     /// The known header fields, in order.
     pub seen: Vec<Header>,
@@ -61,6 +63,7 @@ impl Message {
             privacy: 0,
             passports: 0,
             to_tag: false,
+            is_emergency_call: false,
             content_length: None,
             seen: Vec::new(),
         }
