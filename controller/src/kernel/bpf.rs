@@ -1,4 +1,4 @@
-//! The parts of `bpf()` that aya does not offer: batch updates, mapped arrays, raw map values, information about links.
+//! The parts of `bpf()` that aya does not offer: batches, mapped arrays, raw map values, information about links.
 //!
 //! Constants and structures are those of the kernel's `include/uapi/linux/bpf.h`; the unused tail of an attribute is zero.
 
@@ -16,9 +16,11 @@ use std::{
 const BPF_MAP_CREATE: libc::c_long = 0;
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
+const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_LINK_UPDATE: libc::c_long = 29;
@@ -92,29 +94,59 @@ pub(super) unsafe fn update(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> io
     unsafe { bpf(BPF_MAP_UPDATE_ELEM, &mut attribute) }.map(drop)
 }
 
+/// Removes a key of a hash map.
+///
+/// # Safety
+/// `key` must be at least as long as the map's keys.
+pub(super) unsafe fn delete(map: BorrowedFd<'_>, key: &[u8]) -> io::Result<()> {
+    let mut attribute = Element { map_fd: map.as_raw_fd() as u32, key: key.as_ptr() as u64, ..Element::default() };
+    // SAFETY: the pointer is valid for this call, and long enough by this function's contract.
+    unsafe { bpf(BPF_MAP_DELETE_ELEM, &mut attribute) }.map(drop)
+}
+
+/// Reads up to `count` keys and values of a hash map: the first ones if `after` is none, else those after that position. Returns how
+/// many there were, and the position after them; none at the end.
+///
+/// # Safety
+/// `keys` and `values` must have room for `count` keys and values of the map, and its keys must be at least four bytes long.
+pub(super) unsafe fn lookup_batch(
+    map: BorrowedFd<'_>,
+    after: Option<u32>,
+    keys: &mut [u8],
+    values: &mut [u8],
+    count: u32,
+) -> io::Result<(usize, Option<u32>)> {
+    // (Of a hash map, a position is a bucket's index.)
+    let mut next = 0u32;
+    let mut attribute = Batch {
+        in_batch: after.as_ref().map_or(0, |after| ptr::from_ref(after) as u64),
+        out_batch: &raw mut next as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count,
+        map_fd: map.as_raw_fd() as u32,
+        ..Batch::default()
+    };
+    // SAFETY: the pointers are valid for this call: the kernel reads and writes positions of four bytes, and has room for the keys and
+    // values by this function's contract.
+    match unsafe { bpf(BPF_MAP_LOOKUP_BATCH, &mut attribute) } {
+        Ok(_) => Ok((attribute.count as usize, Some(next))),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok((attribute.count as usize, None)),
+        Err(error) => Err(error),
+    }
+}
+
 /// Writes `count` values at once.
 ///
 /// # Safety
 /// `keys` and `values` must have at least `count` keys and values of the map.
 pub(super) unsafe fn update_batch(map: BorrowedFd<'_>, keys: &[u8], values: &[u8], count: u32) -> io::Result<()> {
-    #[repr(C)]
-    #[derive(Default)]
-    struct Attribute {
-        in_batch: u64,
-        out_batch: u64,
-        keys: u64,
-        values: u64,
-        count: u32,
-        map_fd: u32,
-        elem_flags: u64,
-        flags: u64,
-    }
-    let mut attribute = Attribute {
+    let mut attribute = Batch {
         keys: keys.as_ptr() as u64,
         values: values.as_ptr() as u64,
         count,
         map_fd: map.as_raw_fd() as u32,
-        ..Attribute::default()
+        ..Batch::default()
     };
     // SAFETY: both pointers are valid for this call, and long enough by this function's contract.
     unsafe { bpf(BPF_MAP_UPDATE_BATCH, &mut attribute) }.map(drop)
@@ -280,6 +312,20 @@ struct Element {
     padding: u32,
     key: u64,
     value: u64,
+    flags: u64,
+}
+
+/// `struct { ... } batch`, for the commands about many elements.
+#[repr(C)]
+#[derive(Default)]
+struct Batch {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
     flags: u64,
 }
 

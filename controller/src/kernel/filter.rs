@@ -13,7 +13,7 @@ use filter_core::{layout::SCHEMA_VERSION, limits::RULE_SLOTS};
 use zerocopy::FromBytes as _;
 
 use super::{
-    Error, Instance, Mode, ModeChoice, Pins, bpf,
+    Error, Instance, Mode, ModeChoice, Pins, bans, bpf,
     error::{Context as _, Version},
     host,
     instance::{Live, PolicyMaps, load_live},
@@ -140,6 +140,8 @@ impl Filter {
         let next = self.meta.generation + 1;
         let (slots, used) = self.assign_slots(image)?;
         let result = load_and_verify(image, &self.pins).and_then(|live| {
+            // Before the new program bans anything. Each program looks up all lengths, so that a ban outlives its policy.
+            bans::set_lengths(&self.pins, &image.config.ban_lengths)?;
             let (attached, removed) = self.swap(&live, interfaces, &indexes, mode)?;
             tracing::debug!(after = ?start.elapsed(), "program on the links");
             Ok((live, attached, removed))

@@ -12,7 +12,7 @@ use filter_core::{
 };
 use zerocopy::IntoBytes as _;
 
-use super::{Error, OBJECT, Pins, bpf, error::Context as _, host, pins, table::Table};
+use super::{Error, OBJECT, Pins, bans, bpf, error::Context as _, host, pins, table::Table};
 use filter_policy::image::Image;
 
 /// The program's name in the object.
@@ -23,7 +23,8 @@ const POLICY_MAPS: [&str; 8] =
     ["ROOTS", "NODES", "LEAVES", "ADDRESS_CLASSES", "NUMBER_CLASSES", "ROWS", "RULES", "DFAS"];
 
 /// Maps that all generations share, and that outlive the daemon.
-const SHARED_MAPS: [&str; 7] = ["RULE_COUNTERS", "REASON_COUNTERS", "EVENTS", "FRAGMENTS", "FLOWS", "BANS", "RATES"];
+const SHARED_MAPS: [&str; 8] =
+    ["RULE_COUNTERS", "REASON_COUNTERS", "EVENTS", "FRAGMENTS", "FLOWS", "BANS", "BAN_LENGTHS", "RATES"];
 
 /// The engine's working memory: one value per CPU, created for each program.
 const SCRATCH: &str = "SCRATCH";
@@ -92,6 +93,10 @@ impl Instance {
         let scratch =
             ebpf.take_map(SCRATCH).ok_or_else(|| Error::Internal(format!("the program has no map {SCRATCH}")))?;
         let scratch = Table::from_map(SCRATCH, scratch)?;
+        // Its bans are its own, and only its rules make them.
+        if let Some((_, lengths)) = tables.iter().find(|(name, _)| *name == bans::LENGTHS) {
+            lengths.set(0, &image.config.ban_lengths)?;
+        }
         Ok(Self { ebpf, tables, scratch })
     }
 

@@ -4,6 +4,7 @@
 //! attached: pins keep it in the kernel, and it outlives the process that attached it. [`State`] reads the pins, with or
 //! without a daemon.
 
+mod bans;
 mod bpf;
 mod error;
 mod filter;

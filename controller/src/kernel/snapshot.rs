@@ -194,12 +194,14 @@ pub(crate) fn rule_names(pins: &Pins) -> Result<Vec<String>, Error> {
 }
 
 fn sum(table: &Table, index: u32) -> Result<Counter, Error> {
-    let mut sum = Counter { packets: 0, bytes: 0, events_suppressed: 0, events_lost: 0, window: 0, window_events: 0 };
+    let mut sum =
+        Counter { packets: 0, bytes: 0, events_suppressed: 0, events_lost: 0, window: 0, window_events: 0, spared: 0 };
     for counter in table.per_cpu::<Counter>(index)? {
         sum.packets += counter.packets;
         sum.bytes += counter.bytes;
         sum.events_suppressed += counter.events_suppressed;
         sum.events_lost += counter.events_lost;
+        sum.spared += counter.spared;
     }
     Ok(sum)
 }

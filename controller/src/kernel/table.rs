@@ -15,7 +15,7 @@ use super::{Error, bpf, error::Context as _};
 /// copies.
 const BATCH: usize = 16 * 1024;
 
-/// A map whose keys are indexes: an array or a per-CPU array.
+/// A map. Most have indexes for keys: arrays and per-CPU arrays.
 #[derive(Debug)]
 pub struct Table {
     name: String,
@@ -225,6 +225,21 @@ impl Table {
             }
         }
         Ok(())
+    }
+
+    /// Checks that this is a hash map whose keys and values have these sizes.
+    pub(super) fn ensure_hash(&self, key_size: usize, value_size: usize) -> Result<(), Error> {
+        let Shape { kind, key_size: real_key, value_size: real_value, .. } = self.shape;
+        let is_hash = matches!(kind, MapType::Hash | MapType::LruHash);
+        if is_hash && (real_key as usize, real_value as usize) == (key_size, value_size) {
+            Ok(())
+        } else {
+            Err(Error::Internal(format!(
+                "map {} is {kind:?} with keys of {real_key} bytes and values of {real_value}, expected a hash map of {key_size} and \
+                 {value_size}",
+                self.name
+            )))
+        }
     }
 
     fn ensure_type(&self, kind: MapType, value_size: usize) -> Result<(), Error> {
