@@ -4,7 +4,11 @@
 //! key, and the key holds every input: a list's key has its whole content (as SHA-256), a trie's key the entries themselves.
 //! File names, sizes and times alone decide nothing, so no change to a file can be missed.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::Arc,
+};
 
 use sha2::{Digest as _, Sha256};
 
@@ -29,6 +33,8 @@ pub(super) struct ListCache {
     last: HashMap<ListKey, CachedList>,
     /// Those of the policy that is being read.
     next: HashMap<ListKey, CachedList>,
+    /// The number of entries of each set in the last policy without errors.
+    sizes: BTreeMap<String, usize>,
 }
 
 impl ListCache {
@@ -43,6 +49,16 @@ impl ListCache {
     /// Adds a list that was read.
     pub(super) fn insert(&mut self, key: ListKey, list: CachedList) {
         self.next.insert(key, list);
+    }
+
+    /// The number of entries that a set had in the last policy without errors.
+    pub(super) fn size(&self, set: &str) -> Option<usize> {
+        self.sizes.get(set).copied()
+    }
+
+    /// Ends the reading of a policy without errors, whose sets have these numbers of entries.
+    pub(super) fn keep_sizes(&mut self, sizes: BTreeMap<String, usize>) {
+        self.sizes = sizes;
     }
 
     /// Ends the reading of a policy: lists that it did not use are dropped.

@@ -128,7 +128,11 @@ fn load_cached(files: &dyn Files, today: Day, cache: &mut ListCache) -> Result<(
         lint::lint(&resolved, &source, &file, today, &mut diagnostics);
     }
     diagnostics.sort(Path::new(POLICY_FILE));
-    if is_usable { Ok((resolved.policy, diagnostics)) } else { Err(diagnostics) }
+    if !is_usable {
+        return Err(diagnostics);
+    }
+    cache.keep_sizes(resolved.sizes);
+    Ok((resolved.policy, diagnostics))
 }
 
 fn read_policy_file(files: &dyn Files) -> Result<SourceFile, Diagnostics> {

@@ -20,6 +20,7 @@ asserted_identity_from = "@trunks"
 [sets.trunks]
 addresses = "trunks.txt"
 label = "carrier"
+allow_empty = true
 
 [sets.blocked]
 addresses = "blocked.txt"
@@ -182,4 +183,31 @@ fn a_mistake_is_reported_each_time() {
     let first = outcome(&files, TODAY, &mut cache).unwrap_err();
     assert!(first.contains("203.0.113.x"), "{first}");
     assert_eq!(outcome(&files, TODAY, &mut cache).unwrap_err(), first);
+}
+
+#[test]
+fn a_set_that_loses_most_of_its_entries_is_a_warning_once() {
+    let mut cache = BuildCache::default();
+    let mut warnings = |files: &[(&'static str, String)]| outcome(files, TODAY, &mut cache).unwrap().1;
+    let first = with("policy.toml", "", "");
+    let shrunk = with("blocked.txt", "203.0.113.2\n2001:db8::/48\n", "");
+    assert_eq!(warnings(&first), "");
+    let warning = warnings(&shrunk);
+    assert!(warning.contains("the set `blocked` has 1 entries; it had 3 before"), "{warning}");
+    assert_eq!(warnings(&shrunk), "");
+    assert_eq!(warnings(&first), "");
+    assert_eq!(warnings(&with("blocked.txt", "2001:db8::/48\n", "")), "", "two of three are left");
+    let emptied = warnings(&with("blocked.txt", "203.0.113.1\n203.0.113.2\n2001:db8::/48\n", "# none\n"));
+    assert!(emptied.contains("the set `blocked` is empty; it had 2 before"), "{emptied}");
+}
+
+#[test]
+fn a_policy_with_errors_is_not_what_the_next_one_is_compared_with() {
+    let mut cache = BuildCache::default();
+    outcome(&with("policy.toml", "", ""), TODAY, &mut cache).unwrap();
+    let mut broken = with("blocked.txt", "203.0.113.2\n2001:db8::/48\n", "");
+    broken[0].1 = broken[0].1.replace("\"LV\"", "\"XX\"");
+    outcome(&broken, TODAY, &mut cache).unwrap_err();
+    let warning = outcome(&with("blocked.txt", "203.0.113.2\n2001:db8::/48\n", ""), TODAY, &mut cache).unwrap().1;
+    assert!(warning.contains("it had 3 before"), "{warning}");
 }

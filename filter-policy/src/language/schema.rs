@@ -283,6 +283,14 @@ fn set() -> Value {
             "default": 0,
         }),
     );
+    properties.insert(
+        "allow_empty".to_owned(),
+        json!({
+            "description": "Whether the set may be empty. Otherwise that is a warning; for a set of trusted sources, an error.",
+            "type": "boolean",
+            "default": false,
+        }),
+    );
     for key in ["description", "comment"] {
         properties.insert(key.to_owned(), json!({ "description": "For readers only.", "type": "string" }));
     }

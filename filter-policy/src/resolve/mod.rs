@@ -27,6 +27,8 @@ pub(crate) struct Resolved {
     pub(crate) policy: Policy,
     /// Sets that neither a rule nor a key uses, in file order: indices in the source's sets.
     pub(crate) unused_sets: Vec<usize>,
+    /// The number of entries of each set.
+    pub(crate) sizes: BTreeMap<String, usize>,
 }
 
 /// Resolves a policy file. What is wrong with it is reported in `diagnostics`; the policy can only be used if that has no
@@ -66,9 +68,11 @@ impl Resolver<'_> {
         let is_unused = |name: &str| self.sets.get(name).is_some_and(|set| !set.used);
         let unused_sets = (0..source.sets.len()).filter(|&set| is_unused(&source.sets[set].name.value)).collect();
         let rules = self.without_expired(source, rules);
+        self.emptied_sets(source, &never_ban, &numbering.asserted_identity_from, &rules);
         let allow_emergency = source.allow_emergency.unwrap_or(true);
         let policy = Policy { default_drop: source.default_drop, ports, numbering, rules, never_ban, allow_emergency };
-        Resolved { policy, unused_sets }
+        let sizes = self.sets.iter().map(|(name, set)| (name.clone(), set.list.len())).collect();
+        Resolved { policy, unused_sets, sizes }
     }
 
     fn error(&mut self, code: Code, span: &Range<usize>, message: impl AsRef<str>, help: Option<String>) {

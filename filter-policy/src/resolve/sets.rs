@@ -1,17 +1,17 @@
 //! `[sets.*]`: reading the lists of a policy, and looking sets up by name.
 
-use std::{io, path::Path, sync::Arc};
+use std::{collections::BTreeSet, io, path::Path, sync::Arc};
 
 use super::Resolver;
 use crate::{
     cache::{CachedEntries, CachedList, ListKey},
     files::stays_inside,
     language::{
-        diagnostics::{Code, Diagnostics, Severity, closest, suggest},
+        diagnostics::{Code, Diagnostic, Diagnostics, Severity, closest, suggest},
         source::{Entries, Located, Set, SetKind, Source},
     },
     lists::{self, NumberForm},
-    model::{AddressList, NumberList, Numbering, Origin, PatternList},
+    model::{AddressList, NumberList, Numbering, Origin, PatternList, Rule, Test},
 };
 
 /// A set whose list has been read.
@@ -29,11 +29,11 @@ pub(super) enum List {
 }
 
 impl List {
-    fn is_empty(&self) -> bool {
+    pub(super) fn len(&self) -> usize {
         match self {
-            Self::Addresses(list) => list.entries.is_empty(),
-            Self::Numbers { list, .. } => list.entries.is_empty(),
-            Self::Patterns(list) => list.entries.is_empty(),
+            Self::Addresses(list) => list.entries.len(),
+            Self::Numbers { list, .. } => list.entries.len(),
+            Self::Patterns(list) => list.entries.len(),
         }
     }
 }
@@ -47,7 +47,7 @@ impl Resolver<'_> {
                 Entries::File(path) => match self.read(path) {
                     Some(content) => {
                         let (list, reported) = self.list(set, Path::new(&path.value), &content, &form);
-                        self.report_list(reported, set.max_errors, list.is_empty());
+                        self.report_list(reported, set.max_errors, list.len() == 0);
                         list
                     }
                     // The set still exists, so that rules that name it have no error of their own.
@@ -56,6 +56,53 @@ impl Resolver<'_> {
                 Entries::Inline(values) => self.inline_list(set, values, &form),
             };
             self.sets.insert(set.name.value.clone(), SetState { kind: set.kind, list, used: false });
+        }
+    }
+
+    /// Reports sets that hold nothing, or much less than in the policy before: an export that failed, a disk that was full. What keeps
+    /// peers from being dropped must not vanish without a word.
+    pub(super) fn emptied_sets(
+        &mut self,
+        source: &Source,
+        never_ban: &[Arc<AddressList>],
+        believed: &[Arc<AddressList>],
+        rules: &[Rule],
+    ) {
+        if self.diagnostics.has_errors() {
+            return;
+        }
+        let passing = rules.iter().filter(|rule| !rule.action.kind().drops()).flat_map(|rule| &rule.conditions);
+        let passed = passing.filter(|condition| !condition.negated).filter_map(|condition| match &condition.test {
+            Test::Source(lists) => Some(lists),
+            _ => None,
+        });
+        let protecting = never_ban.iter().chain(believed).chain(passed.flatten());
+        let protecting: BTreeSet<&str> = protecting.filter_map(|list| list.name.as_deref()).collect();
+        for set in source.sets.iter().filter(|set| !set.allow_empty) {
+            let name = set.name.value.as_str();
+            let Some(now) = self.sets.get(name).map(|state| state.list.len()) else { continue };
+            let span = match &set.entries {
+                Entries::File(path) => &path.span,
+                Entries::Inline(_) => &set.name.span,
+            };
+            let place = self.file.place(span.clone());
+            let before = self.cache.size(name);
+            if now == 0 {
+                let protects = protecting.contains(name);
+                let was = before.filter(|before| *before > 0).map(|before| format!("; it had {before} before"));
+                let message = format!(
+                    "the set `{name}` is empty{}{}",
+                    was.unwrap_or_default(),
+                    if protects { ": it says which sources are trusted" } else { "" }
+                );
+                let new = if protects { Diagnostic::error } else { Diagnostic::warning };
+                let help = "fill the list; if it may be empty, write `allow_empty = true` in the set";
+                self.diagnostics.push(new(Code::EmptiedSet, message).at(place).help(help));
+            } else if let Some(before) = before.filter(|before| 2 * now < *before) {
+                let message = format!("the set `{name}` has {now} entries; it had {before} before");
+                let help = "if that is a mistake, restore the list: the policy is in force with what it has now";
+                self.diagnostics.push(Diagnostic::warning(Code::EmptiedSet, message).at(place).help(help));
+            }
         }
     }
 

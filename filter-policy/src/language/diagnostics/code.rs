@@ -58,6 +58,8 @@ codes! {
     Empty = "empty";
     /// A pinhole for emergency calls after a rule that can drop them.
     EmergencyTooLate = "emergency-too-late";
+    /// A set without entries, or one that has lost most of them.
+    EmptiedSet = "emptied-set";
     /// List entries that have expired and are left out.
     ExpiredEntries = "expired-entries";
     /// A rule whose last day has passed.

@@ -41,8 +41,18 @@ pub const NUMBERING_KEYS: &[&str] = &[
 pub const PLAN_KEYS: &[&str] =
     &["from", "country_code", "international_prefix", "national_prefix", "outside_prefix", "strip", "bare"];
 /// Keys of `[sets.NAME]`.
-pub const SET_KEYS: &[&str] =
-    &["addresses", "numbers", "patterns", "user_agents", "format", "label", "max_errors", "description", "comment"];
+pub const SET_KEYS: &[&str] = &[
+    "addresses",
+    "numbers",
+    "patterns",
+    "user_agents",
+    "format",
+    "label",
+    "max_errors",
+    "allow_empty",
+    "description",
+    "comment",
+];
 /// Keys of `[[rule]]`.
 pub const RULE_KEYS: &[&str] =
     &["name", "description", "comment", "stage", "match", "action", "mode", "over", "basis", "review", "until", "tcp"];
@@ -201,6 +211,8 @@ pub(crate) struct Set {
     pub(crate) label: Option<Located<String>>,
     /// `max_errors`: how many entries of its file may be unreadable.
     pub(crate) max_errors: u64,
+    /// True if the set may be empty.
+    pub(crate) allow_empty: bool,
 }
 
 /// Where a set's entries are.

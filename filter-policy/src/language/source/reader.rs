@@ -105,6 +105,14 @@ impl Reader<'_> {
         None
     }
 
+    pub(super) fn boolean(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<bool> {
+        if let DeValue::Boolean(boolean) = value.get_ref() {
+            return Some(*boolean);
+        }
+        self.wrong_type(key, value, "`true` or `false`");
+        None
+    }
+
     /// Digits are strings, because a number would lose its leading zeros. An integer gets a message that says so.
     pub(super) fn digits(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Located<String>> {
         if let DeValue::Integer(integer) = value.get_ref() {

@@ -28,10 +28,7 @@ impl Reader<'_> {
                         self.word(key, value, &["pass", "drop"]).is_some_and(|word| word.value == "drop");
                 }
                 "never_ban" => source.never_ban = self.values(key, value),
-                "allow_emergency" => match value.get_ref() {
-                    DeValue::Boolean(allow) => source.allow_emergency = Some(*allow),
-                    _ => self.wrong_type(key, value, "`true` or `false`"),
-                },
+                "allow_emergency" => source.allow_emergency = self.boolean(key, value),
                 "network" => source.network = self.network(key, &span, value),
                 "numbering" => source.numbering = self.numbering(key, value),
                 "sets" => self.sets(key, value, &mut source),
@@ -177,11 +174,13 @@ impl Reader<'_> {
         let mut entries = None;
         let mut format: Option<(Range<usize>, Option<Located<String>>)> = None;
         let (mut label, mut max_errors, mut has_unknown_key) = (None, None, false);
+        let mut allow_empty = false;
         for (key, span, value) in fields(table) {
             match key {
                 "format" => format = Some((span, self.word(key, value, &["national", "e164"]))),
                 "label" => label = self.string(key, value),
                 "max_errors" => max_errors = self.integer(key, value),
+                "allow_empty" => allow_empty = self.boolean(key, value).unwrap_or(false),
                 "description" | "comment" => {
                     self.string(key, value);
                 }
@@ -219,7 +218,15 @@ impl Reader<'_> {
         }
         let max_errors = max_errors.map_or(0, |max_errors| self.max_errors(&max_errors, &entries));
         let national = format.and_then(|(_, word)| word).is_some_and(|word| word.value == "national");
-        Some(Set { name: Located { value: name.to_owned(), span }, kind, entries, national, label, max_errors })
+        Some(Set {
+            name: Located { value: name.to_owned(), span },
+            kind,
+            entries,
+            national,
+            label,
+            max_errors,
+            allow_empty,
+        })
     }
 
     fn max_errors(&mut self, max_errors: &Located<i64>, entries: &Entries) -> u64 {
