@@ -6,7 +6,7 @@ use filter_core::layout::{Text, address_flag};
 use filter_policy::{
     compile::{CompileErrorKind, compile},
     image::Image,
-    language::{action::Action, stage::Stage},
+    language::{action::Action, stage::Stage, tcp::OnTcp},
     model::{Condition, Identity, Origin, PatternEntry, PatternList, Policy, Rule, Test},
 };
 use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::Config};

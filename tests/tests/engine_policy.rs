@@ -16,7 +16,7 @@ use filter_policy::{
 };
 use proptest::{collection::vec, prelude::*, test_runner::Config};
 use ringfence_oracle::{
-    decide::payload,
+    decide::{is_trusted, payload},
     evaluate::{Numbers, Readings, evaluate},
     generate::{
         self,
@@ -48,7 +48,7 @@ proptest! {
             let frame = packet.frame();
             let mut reader = Engine::new(&reader_image);
             reader.decide(&frame);
-            let readings = readings(identities(&policy, &frame), packet, reader.scratch());
+            let readings = readings(&policy, identities(&policy, &frame), packet, reader.scratch());
             let expected = evaluate(&policy, &readings);
             let decision = Engine::new(&image).decide(&frame);
             // If no event is due, a rule may decide before the whole message has been read.
@@ -83,7 +83,7 @@ fn identities(policy: &Policy, frame: &[u8]) -> Vec<String> {
 }
 
 /// What the engine read.
-fn readings(identities: Vec<String>, packet: &Packet, scratch: &Scratch) -> Readings {
+fn readings(policy: &Policy, identities: Vec<String>, packet: &Packet, scratch: &Scratch) -> Readings {
     let digits = |number: &Number| {
         let key = format!("{:016x}", number.key);
         let digits = key[..usize::from(number.digits).min(15)].to_owned();
@@ -122,6 +122,7 @@ fn readings(identities: Vec<String>, packet: &Packet, scratch: &Scratch) -> Read
         attestation: scratch.message.attestation,
         verstat: scratch.message.verstat,
         payload: payload(packet.transport, scratch.message.kind),
+        is_trusted: is_trusted(policy, packet.source),
         privacy: scratch.message.privacy,
         dialog: if scratch.message.to_tag != 0 { Dialog::Within } else { Dialog::Initial },
         passports: scratch.message.passports,

@@ -290,7 +290,7 @@ fn asks_message(rule: &Rule) -> bool {
 }
 
 /// True for a source that is never banned, or whose asserted identity is believed.
-fn is_trusted(policy: &Policy, source: IpAddr) -> bool {
+pub fn is_trusted(policy: &Policy, source: IpAddr) -> bool {
     let lists = [&policy.never_ban, &policy.numbering.asserted_identity_from];
     lists.iter().any(|lists| evaluate::in_addresses(lists, source))
 }
