@@ -67,7 +67,7 @@ fn a_file_is_written_once_and_then_left_alone() {
     assert_eq!(first.status.code(), Some(0));
     assert_eq!(
         summary(&first).to_string(),
-        r#"{"format":"spamhaus-drop","input":"drop.txt","output":"list.txt","changed":true,"entries":1,"duplicates":1,"unreadable":0,"problems":[]}"#
+        r#"{"format":"spamhaus-drop","input":"drop.txt","output":"list.txt","changed":true,"entries":1,"duplicates":1,"rare":0,"unreadable":0,"problems":[],"noted":0,"notes":[]}"#
     );
     let written = fs::read_to_string(folder.path().join("list.txt")).expect("it is there");
     assert!(written.ends_with("\n192.0.2.0/24 # SBL1\n"), "{written}");
@@ -91,8 +91,20 @@ fn an_input_that_is_no_list_leaves_the_file_as_it_was() {
         ("apiban", b"{\"ipaddress\":[\"192.0.2.1\",", "middle of its JSON"),
         ("apiban", b"{\"ipaddress\":[\"rate limit exceeded\"],\"ID\":\"unauthorized\"}", "rate limit exceeded"),
         ("fail2ban", b"[{'sshd': ['192.0", "middle of the list"),
+        ("fail2ban", b"These IP addresses/networks are ignored:\n`- 192.0.2.10\n", "never bans"),
+        ("fail2ban", b"2026-11-20 13:22:46,1 fail2ban.actions [8]: NOTICE [a] Unban 192.0.2.10\n", "a log of fail2ban"),
+        ("fail2ban", b"add a 192.0.2.1 timeout 0 comment \"by 192.0.2.10\"\n", "a set of ipset"),
+        ("fail2ban", b"-A f2b-a -s 192.0.2.1/32 -j REJECT\n", "iptables"),
+        ("cidr", b"\xff\xfe1\x009\x002\x00", "UTF-16"),
+        ("cidr", b"<?xml version=\"1.0\"?><a>192.0.2.1</a>", "XML"),
+        ("crowdsec", b"id,scope,value,reason,country\n1,Ip,192.0.2.1,x,\n", "alerts"),
+        ("ipset", b"create a hash:ip\nadd a 192.0.2.1\ncreate b hash:ip\nadd b 192.0.2.2\n", "2 sets"),
+        ("ipset", b"create a hash:ip,port\nadd a 192.0.2.1,udp:5060\n", "hash:ip,port"),
+        ("nft", b"table ip t {\n\tset s {\n\t\ttype ipv4_addr\n\t\telements = { 192.0.2.1,", "middle of a table"),
+        ("nft", b"{\"nftables\": [{\"set\": {", "middle of its JSON"),
         ("nanpa", b"a\tb\tc\n", "NPA-NXX"),
         ("numbers", b"no such list\n", "no column of numbers"),
+        ("numbers", b"5550199\n", "7 digits"),
         ("scores", b"2125550100\n", "no column of scores"),
     ] {
         let output = import(&[format, "-o", "list.txt"], folder.path(), input);
@@ -122,6 +134,8 @@ fn bad_usage_and_files_that_are_not_there_exit_2() {
         &["numbers", "--country-code", "+1"],
         &["numbers", "--national-prefix", "x"],
         &["scores", "--max-score", "0"],
+        &["cidr", "--separator", "||"],
+        &["numbers", "--min-count", "x"],
     ] {
         let output = import(arguments, folder.path(), b"192.0.2.1\n");
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
@@ -143,6 +157,43 @@ fn the_target_of_a_link_is_replaced_and_keeps_its_permissions() {
     assert!(fs::symlink_metadata(folder.path().join("link.txt")).expect("it is there").is_symlink());
     assert!(fs::read_to_string(&list).expect("it is there").ends_with("192.0.2.1\n"));
     assert_eq!(fs::metadata(&list).expect("it is there").permissions().mode() & 0o777, 0o640);
+}
+
+#[test]
+fn what_an_entry_becomes_is_said_beside_the_list() {
+    let folder = folder();
+    for (arguments, input, list, says) in [
+        (
+            &["numbers", "--min-count", "2"][..],
+            "number\n303\n2025550101\n2025550101\n303\n3125550110\n",
+            &["+12025550101$", "+1303"][..],
+            &[
+                "standard input:2: read as a prefix",
+                "2 entries (2 duplicates or covered by others, 0 unreadable, 1 with too few rows)",
+            ][..],
+        ),
+        (
+            &["ipset", "--set", "a"],
+            "create a hash:net\nadd a 192.0.2.0/31\nadd a 192.0.2.1 nomatch\ncreate b hash:ip\nadd b 192.0.2.9\n",
+            &["192.0.2.0"],
+            &["standard input:3: left out: 192.0.2.1/32 is an exception"],
+        ),
+        (
+            &["cidr", "--column", "2", "--separator", ";"],
+            "x;::ffff:192.0.2.1\n",
+            &["192.0.2.1"],
+            &["1 entry (0 duplicates"],
+        ),
+    ] {
+        let output = import(arguments, folder.path(), input.as_bytes());
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        let listed = text(&output.stdout);
+        assert_eq!(listed.lines().filter(|line| !line.starts_with('#') && *line != "number").collect::<Vec<_>>(), list);
+        for says in says {
+            assert!(said.contains(says), "{said}");
+        }
+    }
 }
 
 /// One list of every format, in the policy that it is for: `check` finds nothing to say of it, and its cases pass.

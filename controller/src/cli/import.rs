@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::print;
 use filter_policy::{
-    import::{self, Format, Imported, MOST_BYTES, NumberOptions, ScoreOptions},
+    import::{self, ColumnOptions, Format, Imported, MOST_BYTES, NumberOptions, Problems, ScoreOptions, SetOptions},
     language::{
         diagnostics::plural,
         printable::{self, json_line},
@@ -48,18 +48,39 @@ enum Source {
         after_long_help = "Examples:\n  curl -sS https://apiban.org/api/$KEY/banned | ringfence import apiban -o lists/apiban.txt"
     )]
     Apiban(Common),
-    /// Addresses and CIDRs, one per line, for a set of `addresses`
-    #[command(after_long_help = "Examples:\n  ringfence import cidr blocked.txt -o lists/blocked.txt")]
-    Cidr(Common),
+    /// Addresses and CIDRs, one per line or in a column, for a set of `addresses`
+    ///
+    /// Columns between bars, as in `64496 | EXAMPLE | 192.0.2.1`, are recognized. In other files, name the column.
+    #[command(
+        after_long_help = "Examples:\n  ringfence import cidr blocked.txt -o lists/blocked.txt\n  ringfence import cidr feed.csv -o lists/feed.txt --column ip"
+    )]
+    Cidr(CidrArgs),
+    /// What `cscli decisions list -o raw` or `-o json` prints, for a set of `addresses`
+    ///
+    /// Only bans of addresses and ranges are imported. Other decisions are shown, counted and left out.
+    #[command(
+        after_long_help = "Examples:\n  cscli decisions list -o raw --limit 0 | ringfence import crowdsec -o lists/banned.txt"
+    )]
+    Crowdsec(Common),
     /// What `fail2ban-client banned`, `get JAIL banip` or `status JAIL` prints, for a set of `addresses`
     #[command(after_long_help = "Examples:\n  fail2ban-client banned | ringfence import fail2ban -o lists/banned.txt")]
     Fail2ban(Common),
+    /// What `ipset save` or `ipset list` prints, for a set of `addresses`
+    ///
+    /// Entries with `nomatch` are taken out of wider ones.
+    #[command(after_long_help = "Examples:\n  ipset save banned | ringfence import ipset -o lists/banned.txt")]
+    Ipset(SetArgs),
     /// NANPA's central office code records (tab-separated), or the Canadian ones (CSV), for `ranges` of `[numbering]`
     ///
     /// In area codes that appear in the report, codes that it does not assign get the format `unassigned-block`. Holders
     /// (`calling_spid` and the like) are those of the blocks; ported numbers are not corrected.
     #[command(after_long_help = "Examples:\n  unzip -p allutlzd.zip | ringfence import nanpa -o lists/numbering.csv")]
     Nanpa(Common),
+    /// What `nft list set` or `nft list ruleset` prints, also with `-j`, for a set of `addresses`
+    #[command(
+        after_long_help = "Examples:\n  nft list set inet filter banned | ringfence import nft -o lists/banned.txt\n  nft -j list ruleset | ringfence import nft --set banned --set banned6 -o lists/banned.txt"
+    )]
+    Nft(SetArgs),
     /// Numbers, one per line or in a column, such as Do-Not-Originate lists, for a set of `numbers`
     #[command(
         after_long_help = "Examples:\n  ringfence import numbers dno.csv -o lists/dno.csv --column \"Telephone Number\""
@@ -92,6 +113,37 @@ struct Common {
     json: bool,
 }
 
+/// The options of lists of addresses.
+#[derive(Debug, clap::Args)]
+struct CidrArgs {
+    #[command(flatten)]
+    common: Common,
+    /// The column of the addresses: its name, or its number from 1
+    #[arg(long, value_name = "COLUMN")]
+    column: Option<String>,
+    /// The character between columns, or `tab`
+    #[arg(long, value_name = "CHARACTER", value_parser = separator)]
+    separator: Option<u8>,
+}
+
+/// The options of sets of a firewall.
+#[derive(Debug, clap::Args)]
+struct SetArgs {
+    #[command(flatten)]
+    common: Common,
+    /// The set to import, if the input has several; may be given several times
+    #[arg(long = "set", value_name = "NAME")]
+    sets: Vec<String>,
+}
+
+fn separator(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"tab" | b"\\t" => Ok(b'\t'),
+        [byte @ (b'\t' | b' '..=b'~')] if !byte.is_ascii_alphanumeric() && *byte != b'"' => Ok(*byte),
+        _ => Err("one character such as `|`, `,` or `;`, or `tab`".to_owned()),
+    }
+}
+
 /// The options of lists of numbers.
 #[derive(Debug, clap::Args)]
 struct NumberArgs {
@@ -109,6 +161,12 @@ struct NumberArgs {
     /// The column of the numbers, if its name is unusual
     #[arg(long, value_name = "NAME")]
     column: Option<String>,
+    /// Leave numbers out that fewer rows are about, as in lists of complaints
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    min_count: u64,
+    /// The column that says how many complaints a row stands for, if its name is unusual
+    #[arg(long, value_name = "NAME", requires = "min_count")]
+    count_column: Option<String>,
 }
 
 /// The options of lists of scores.
@@ -126,14 +184,14 @@ struct ScoreArgs {
 
 impl NumberArgs {
     fn split(self) -> anyhow::Result<(NumberOptions, Common)> {
-        let Self { common, country_code, national_prefix, e164, column } = self;
+        let Self { common, country_code, national_prefix, e164, column, min_count, count_column } = self;
         if !filter_policy::numbering::is_country_code(&country_code) {
             bail!("`{country_code}` is not a country calling code: one to three digits, such as 1 or 49");
         }
         if !national_prefix.bytes().all(|byte| byte.is_ascii_digit()) {
             bail!("`{national_prefix}` cannot be dialled before a number: digits only");
         }
-        Ok((NumberOptions { country_code, national_prefix, e164, column }, common))
+        Ok((NumberOptions { country_code, national_prefix, e164, column, min_count, count_column }, common))
     }
 }
 
@@ -144,8 +202,13 @@ impl NumberArgs {
 pub fn run(args: ImportArgs) -> anyhow::Result<ExitCode> {
     let (format, common) = match args.source {
         Source::Apiban(common) => (Format::Apiban, common),
-        Source::Cidr(common) => (Format::Cidr, common),
+        Source::Cidr(CidrArgs { common, column, separator }) => {
+            (Format::Cidr(ColumnOptions { column, separator }), common)
+        }
+        Source::Crowdsec(common) => (Format::Crowdsec, common),
         Source::Fail2ban(common) => (Format::Fail2ban, common),
+        Source::Ipset(SetArgs { common, sets }) => (Format::Ipset(SetOptions { sets }), common),
+        Source::Nft(SetArgs { common, sets }) => (Format::Nft(SetOptions { sets }), common),
         Source::Nanpa(common) => (Format::Nanpa, common),
         Source::Numbers(numbers) => {
             let (options, common) = numbers.split()?;
@@ -231,13 +294,12 @@ impl Drop for Temporary {
 const SHOWN: usize = 20;
 
 fn report(format: &Format, name: &str, common: &Common, imported: &Imported, changed: bool) -> io::Result<()> {
-    let Imported { entries, duplicates, problems, .. } = imported;
+    let Imported { entries, duplicates, problems, notes, rare, .. } = imported;
     if common.json {
-        let listed: Vec<Value> = problems
-            .listed
-            .iter()
-            .map(|problem| json!({ "line": problem.line, "text": problem.text, "reason": problem.reason }))
-            .collect();
+        let listed = |problems: &Problems| -> Vec<Value> {
+            let listed = problems.listed.iter();
+            listed.map(|one| json!({ "line": one.line, "text": one.text, "reason": one.reason })).collect()
+        };
         let summary = json!({
             "format": format.name(),
             "input": name,
@@ -245,8 +307,11 @@ fn report(format: &Format, name: &str, common: &Common, imported: &Imported, cha
             "changed": changed,
             "entries": entries,
             "duplicates": duplicates,
+            "rare": rare,
             "unreadable": problems.count,
-            "problems": listed,
+            "problems": listed(problems),
+            "noted": notes.count,
+            "notes": listed(notes),
         });
         if common.output.is_some() {
             return print(&format!("{}\n", json_line(&summary)));
@@ -254,17 +319,20 @@ fn report(format: &Format, name: &str, common: &Common, imported: &Imported, cha
         eprintln!("{}", json_line(&summary));
         return Ok(());
     }
-    for problem in problems.listed.iter().take(SHOWN) {
-        eprintln!("{name}:{}: left out: {}", problem.line, printable::escaped(&problem.reason));
-    }
-    let shown = problems.listed.len().min(SHOWN) as u64;
-    if problems.count > shown {
-        eprintln!("{name}: {} more left out, not listed (`--json` lists up to 100)", problems.count - shown);
+    for (said, what, mark) in [(notes, "noted", ""), (problems, "left out", "left out: ")] {
+        for one in said.listed.iter().take(SHOWN) {
+            eprintln!("{name}:{}: {mark}{}", one.line, printable::escaped(&one.reason));
+        }
+        let shown = said.listed.len().min(SHOWN) as u64;
+        if said.count > shown {
+            eprintln!("{name}: {} more {what}, not listed (`--json` lists up to 100)", said.count - shown);
+        }
     }
     let output = common.output.as_deref().map_or("standard output".to_owned(), printable::path);
     let state = if changed { "" } else { ", unchanged" };
+    let rare = if *rare > 0 { format!(", {rare} with too few rows") } else { String::new() };
     eprintln!(
-        "{output}: {entries} {}{state} ({duplicates} duplicates or covered by others, {} unreadable)",
+        "{output}: {entries} {}{state} ({duplicates} duplicates or covered by others, {} unreadable{rare})",
         plural(*entries, "entry", "entries"),
         problems.count
     );

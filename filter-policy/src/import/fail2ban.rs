@@ -12,48 +12,108 @@ use super::{
 };
 use crate::lists;
 
-/// Reads any of these forms. It is not an error if nothing is banned.
+const HELP: &str = "pass what `fail2ban-client banned`, `get JAIL banip` or `status JAIL` prints, unchanged; a plain list is read \
+                    by `ringfence import cidr`";
+
+/// Reads any of these forms, and nothing else: in a log or a listing, an address may be one that is to be spared. It is not an
+/// error if nothing is banned.
 pub(super) fn import(content: &[u8]) -> Result<Imported, ImportError> {
     let mut addresses = Addresses::default();
-    let mut is_complete = true;
     if is_json(content) {
-        let literal = Reader { content, at: 0, line: 1 }.whole()?;
-        collect(&literal, None, &mut addresses);
-    } else if content.starts_with(b"Status for the jail") {
-        is_complete = status(content, &mut addresses)?;
+        banned(&Reader { content, at: 0, line: 1 }.whole()?, &mut addresses)?;
+    } else if content.trim_ascii_start().starts_with(b"Status for the jail") {
+        status(content, &mut addresses)?;
     } else {
-        for (number, line) in lists::lines(content) {
-            let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).peekable();
-            while let Some(word) = words.next() {
-                addresses.add(number, word, None);
-                // With `--with-time`, a date follows the only address of the line.
-                let date = |word: &&[u8]| word.len() == 10 && word[4] == b'-' && word[7] == b'-';
-                if words.peek().is_some_and(date) {
-                    break;
-                }
-            }
-        }
+        plain(content, &mut addresses)?;
     }
-    let may_be_empty = is_complete && addresses.problems.count == 0;
+    let may_be_empty = addresses.problems.count == 0;
     Ok(addresses.finish("fail2ban", may_be_empty))
 }
 
-/// Reads the tree of `status JAIL`; true once the line with the addresses was found.
-fn status(content: &[u8], addresses: &mut Addresses) -> Result<bool, ImportError> {
-    const MARK: &[u8] = b"IP list:";
-    let mut jail = None;
+fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
+}
+
+/// Reads the addresses of `get JAIL banip`.
+fn plain(content: &[u8], addresses: &mut Addresses) -> Result<(), ImportError> {
+    let mut is_timed = None;
     for (number, line) in lists::lines(content) {
-        if let Some(name) = line.strip_prefix(b"Status for the jail:") {
-            jail = input::comment(name);
+        let words: Vec<&[u8]> = words(line).collect();
+        let [first, rest @ ..] = &words[..] else { continue };
+        // With `--with-time`, each line is `192.0.2.1 \t2026-11-20 12:00:00 + 600 = 2026-11-20 12:10:00`.
+        let date = |word: &[u8]| word.len() == 10 && word[4] == b'-' && word[7] == b'-';
+        let timed = *is_timed.get_or_insert_with(|| rest.first().is_some_and(|word| date(word)));
+        let unknown = |word: &[u8]| {
+            let shown: String = String::from_utf8_lossy(word).chars().take(40).collect();
+            ImportError::new(format!("line {number}: `{shown}` is not what fail2ban-client prints there"))
+                .with_help(HELP)
+        };
+        if timed {
+            match rest {
+                [begin, _, b"+", _, b"=", end, _] if date(begin) && date(end) => addresses.add(number, first, None),
+                _ => return Err(unknown(rest.first().unwrap_or(first))),
+            }
+            continue;
         }
-        if let Some(at) = line.windows(MARK.len()).position(|part| part == MARK) {
-            let words = line[at + MARK.len()..].split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-            words.for_each(|word| addresses.add(number, word, jail.clone()));
-            return Ok(true);
+        for word in words {
+            if lists::address(word).is_err() {
+                return Err(unknown(word));
+            }
+            addresses.add(number, word, None);
         }
     }
-    Err(ImportError::new("the status of the jail has no line `Banned IP list`")
-        .with_help("`fail2ban-client status JAIL` prints it last: check that the input is complete"))
+    Ok(())
+}
+
+/// Reads the tree of `status JAIL`, or several of them.
+fn status(content: &[u8], addresses: &mut Addresses) -> Result<(), ImportError> {
+    let cut = |what: String| {
+        ImportError::new(what)
+            .with_help("`fail2ban-client status JAIL` prints it last: check that the input is complete")
+    };
+    let no_list = || cut("the status of the jail has no line `Banned IP list`".to_owned());
+    let mut jail = None;
+    let mut announced = 0;
+    // True once the current jail's addresses have been read.
+    let mut is_complete = true;
+    for (number, line) in lists::lines(content) {
+        if let Some(name) = line.strip_prefix(b"Status for the jail:") {
+            if !is_complete {
+                return Err(no_list());
+            }
+            jail = input::comment(name);
+            (announced, is_complete) = (0, false);
+            continue;
+        }
+        let leaf = line.trim_ascii_start();
+        if leaf.is_empty() {
+            continue;
+        }
+        // A branch of the tree: `|  |- Label:` or `   `- Label:`.
+        let start = line.iter().position(|byte| !matches!(byte, b' ' | b'|' | b'`' | b'-')).unwrap_or(line.len());
+        if !matches!(line[0], b' ' | b'|' | b'`') {
+            let shown: String = String::from_utf8_lossy(line).chars().take(40).collect();
+            return Err(
+                ImportError::new(format!("line {number}: `{shown}` is not part of a jail's status")).with_help(HELP)
+            );
+        }
+        let colon = line.iter().position(|&byte| byte == b':').unwrap_or(line.len());
+        let value = line.get(colon + 1..).unwrap_or_default().trim_ascii();
+        match line.get(start..colon).unwrap_or_default() {
+            b"Currently banned" => {
+                announced = std::str::from_utf8(value).ok().and_then(|value| value.parse::<usize>().ok()).unwrap_or(0);
+            }
+            b"Banned IP list" | b"IP list" => {
+                let listed = words(value).map(|word| addresses.add(number, word, jail.clone())).count();
+                if listed < announced {
+                    return Err(cut(format!("line {number}: {announced} addresses are banned, but {listed} listed")));
+                }
+                is_complete = true;
+            }
+            _ => {}
+        }
+    }
+    if is_complete { Ok(()) } else { Err(no_list()) }
 }
 
 /// A Python literal, as far as address lists need it.
@@ -66,19 +126,43 @@ enum Literal {
     Word(u32, Vec<u8>),
 }
 
-/// Adds the strings of a literal. Those under a key get the key as their comment.
-fn collect(literal: &Literal, jail: Option<&str>, addresses: &mut Addresses) {
-    match literal {
-        Literal::List(items) => items.iter().for_each(|item| collect(item, jail, addresses)),
-        Literal::Map(items) => {
-            for (key, value) in items {
-                let name = if let Literal::Text(_, name) = key { input::comment(name) } else { None };
-                collect(value, name.as_deref(), addresses);
-            }
-        }
+/// Adds the addresses of `banned`, jails with their addresses, or of `get JAIL banned`, addresses alone.
+fn banned(literal: &Literal, addresses: &mut Addresses) -> Result<(), ImportError> {
+    let items = match literal {
+        Literal::List(items) => items,
+        Literal::Map(jails) => return jails.iter().try_for_each(|jail| jail_addresses(jail, addresses)),
+        Literal::Text(..) | Literal::Word(..) => return Err(not_banned()),
+    };
+    if items.iter().all(|item| matches!(item, Literal::Text(..) | Literal::Word(..))) {
+        items.iter().for_each(|item| address(item, None, addresses));
+        return Ok(());
+    }
+    items.iter().try_for_each(|item| match item {
+        Literal::Map(jails) => jails.iter().try_for_each(|jail| jail_addresses(jail, addresses)),
+        Literal::List(_) | Literal::Text(..) | Literal::Word(..) => Err(not_banned()),
+    })
+}
+
+fn jail_addresses((jail, listed): &(Literal, Literal), addresses: &mut Addresses) -> Result<(), ImportError> {
+    let (Literal::Text(_, name), Literal::List(items)) = (jail, listed) else { return Err(not_banned()) };
+    let name = input::comment(name);
+    if items.iter().any(|item| matches!(item, Literal::List(_) | Literal::Map(_))) {
+        return Err(not_banned());
+    }
+    items.iter().for_each(|item| address(item, name.as_deref(), addresses));
+    Ok(())
+}
+
+fn address(item: &Literal, jail: Option<&str>, addresses: &mut Addresses) {
+    match item {
         Literal::Text(line, text) => addresses.add(*line, text, jail.map(ToOwned::to_owned)),
         Literal::Word(line, text) => addresses.problems.add(*line, text, "not a string"),
+        Literal::List(_) | Literal::Map(_) => {}
     }
+}
+
+fn not_banned() -> ImportError {
+    ImportError::new("the input is not a list of jails with their banned addresses").with_help(HELP)
 }
 
 struct Reader<'a> {

@@ -11,14 +11,16 @@ pub(super) fn accept(content: &[u8]) -> Result<&[u8], ImportError> {
     if content.len() as u64 > MOST_BYTES {
         return Err(ImportError::new("the input is larger than a gibibyte").with_help("split it into several lists"));
     }
+    let utf8 = "convert it first: `iconv -f UTF-16 -t UTF-8 FILE | ringfence import ...`";
     for (magic, what, help) in [
         (&b"PK\x03\x04"[..], "a ZIP archive or spreadsheet", "unpack it first: `unzip -p FILE | ringfence import ...`"),
         (b"\x1f\x8b", "compressed (gzip)", "unpack it first: `zcat FILE | ringfence import ...`"),
         (b"BZh", "compressed (bzip2)", "unpack it first: `bzcat FILE | ringfence import ...`"),
         (b"\xfd7zXZ", "compressed (xz)", "unpack it first: `xzcat FILE | ringfence import ...`"),
+        (b"\x28\xb5\x2f\xfd", "compressed (zstd)", "unpack it first: `zstdcat FILE | ringfence import ...`"),
         (b"%PDF", "a PDF", "look for the same list in text or CSV form"),
-        (b"\xff\xfe", "UTF-16 text", "convert it first: `iconv -f UTF-16 -t UTF-8 FILE | ringfence import ...`"),
-        (b"\xfe\xff", "UTF-16 text", "convert it first: `iconv -f UTF-16 -t UTF-8 FILE | ringfence import ...`"),
+        (b"\xff\xfe", "UTF-16 text", utf8),
+        (b"\xfe\xff", "UTF-16 text", utf8),
     ] {
         if content.starts_with(magic) {
             return Err(ImportError::new(format!("the input is {what}")).with_help(help));
@@ -30,9 +32,18 @@ pub(super) fn accept(content: &[u8]) -> Result<&[u8], ImportError> {
         return Err(ImportError::new("the input is empty").with_help("check whether the download failed"));
     }
     let begins = |tag: &[u8]| start.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
-    if begins(b"<!doctype") || begins(b"<html") || begins(b"<head") || begins(b"<body") || begins(b"<?xml") {
+    if begins(b"<!doctype") || begins(b"<html") || begins(b"<head") || begins(b"<body") {
         return Err(ImportError::new("the input is a web page, not a list")
             .with_help("open it in a browser: it may ask you to log in, or say why there is no list"));
+    }
+    if start.starts_with(b"<") {
+        return Err(ImportError::new("the input is XML, not a list")
+            .with_help("look for the same list in text or CSV form, or take its entries out, one a line"));
+    }
+    // Half of the bytes of UTF-16 text that has no mark are zero.
+    let zeros = content.iter().take(1 << 10).filter(|&&byte| byte == 0).count();
+    if zeros > 0 && zeros >= content.len().min(1 << 10) * 2 / 5 {
+        return Err(ImportError::new("the input is UTF-16 text").with_help(utf8));
     }
     if content.contains(&0) {
         return Err(ImportError::new("the input is binary, not text").with_help("find out what it is with `file FILE`"));

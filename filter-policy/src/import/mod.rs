@@ -6,17 +6,24 @@
 
 mod addresses;
 mod apiban;
+mod crowdsec;
 mod fail2ban;
 mod input;
+mod ipset;
+mod kinds;
 mod nanpa;
+mod nft;
 mod numbers;
+mod sets;
 mod spamhaus;
 
 use crate::language::printable;
 
 pub use self::{
+    addresses::ColumnOptions,
     input::MOST_BYTES,
     numbers::{NumberOptions, ScoreOptions},
+    sets::SetOptions,
 };
 
 /// A format that lists are published in.
@@ -24,12 +31,18 @@ pub use self::{
 pub enum Format {
     /// Responses of APIBAN's API: JSON objects with an array `ipaddress`.
     Apiban,
-    /// Addresses and CIDRs, one per line.
-    Cidr,
+    /// Addresses and CIDRs, one per line or in a column.
+    Cidr(ColumnOptions),
+    /// The output of `cscli decisions list -o raw` or `-o json`.
+    Crowdsec,
     /// The output of `fail2ban-client banned`, `get JAIL banip` or `status JAIL`.
     Fail2ban,
+    /// The output of `ipset save` or `ipset list`.
+    Ipset(SetOptions),
     /// Central office codes as reported by NANPA (tab-separated) or by the Canadian administrator (CSV).
     Nanpa,
+    /// The output of `nft list set` or `nft list ruleset`, also with `-j`.
+    Nft(SetOptions),
     /// Numbers, one per line or in a column.
     Numbers(NumberOptions),
     /// Numbers with scores, in two columns.
@@ -44,9 +57,12 @@ impl Format {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Apiban => "apiban",
-            Self::Cidr => "cidr",
+            Self::Cidr(_) => "cidr",
+            Self::Crowdsec => "crowdsec",
             Self::Fail2ban => "fail2ban",
+            Self::Ipset(_) => "ipset",
             Self::Nanpa => "nanpa",
+            Self::Nft(_) => "nft",
             Self::Numbers(_) => "numbers",
             Self::Scores(..) => "scores",
             Self::SpamhausDrop => "spamhaus-drop",
@@ -82,18 +98,18 @@ impl ImportError {
     }
 }
 
-/// An entry that could not be read.
+/// An entry that is reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Line of the input, from 1.
     pub line: u32,
     /// The text of the entry, possibly truncated.
     pub text: String,
-    /// Why it could not be read.
+    /// What is to be said of it.
     pub reason: String,
 }
 
-/// The entries that could not be read. All are counted, only the first ones are listed.
+/// Entries that are reported. All are counted, only the first ones are listed.
 #[derive(Debug, Default)]
 pub struct Problems {
     /// How many there are.
@@ -117,7 +133,7 @@ impl Problems {
 }
 
 /// The result of an import.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Imported {
     /// Content of the list file.
     pub content: String,
@@ -125,8 +141,12 @@ pub struct Imported {
     pub entries: u64,
     /// Entries left out because others say the same, or more.
     pub duplicates: u64,
+    /// Numbers left out because fewer rows than the least were about them.
+    pub rare: u64,
     /// Entries that could not be read.
     pub problems: Problems,
+    /// Entries that were read, but mean something else than it may seem, or were left out on purpose.
+    pub notes: Problems,
     /// True if an empty list is plausible: at the moment, nothing is banned.
     may_be_empty: bool,
 }
@@ -137,10 +157,14 @@ pub struct Imported {
 /// The input is not of this format, has no entries, or has too many errors.
 pub fn import(format: &Format, content: &[u8], max_errors: u64) -> Result<Imported, ImportError> {
     let content = input::accept(content)?;
+    kinds::check(format, content)?;
     let imported = match format {
         Format::Apiban => apiban::import(content)?,
-        Format::Cidr => addresses::import(content)?,
+        Format::Cidr(options) => addresses::import(content, options)?,
+        Format::Crowdsec => crowdsec::import(content)?,
         Format::Fail2ban => fail2ban::import(content)?,
+        Format::Ipset(options) => ipset::import(content, options)?,
+        Format::Nft(options) => nft::import(content, options)?,
         Format::Nanpa => nanpa::import(content)?,
         Format::Numbers(options) => numbers::import(content, options)?,
         Format::Scores(options, scores) => numbers::import_scores(content, options, scores)?,
@@ -150,6 +174,16 @@ pub fn import(format: &Format, content: &[u8], max_errors: u64) -> Result<Import
     let first = problems.listed.first().map(|first| format!("line {}: {}", first.line, first.reason));
     if imported.entries == 0 && !imported.may_be_empty {
         return Err(match first {
+            None if imported.rare > 0 => ImportError::new(format!(
+                "none of the {} numbers in the input has as many rows as `--min-count` asks for",
+                imported.rare
+            ))
+            .with_help("check that the input is complete, or ask for fewer"),
+            None if imported.notes.count > 0 => {
+                let first = imported.notes.listed.first();
+                let (line, reason) = first.map_or((0, ""), |first| (first.line, &first.reason));
+                ImportError::new(format!("nothing in the input is for the list; line {line}: {reason}"))
+            }
             None => ImportError::new("the input has no entries, only blank lines and comments"),
             Some(first) => ImportError::new(format!("nothing in the input could be read; {first}")).with_help(format!(
                 "is this input in the format `{}`? `ringfence import --help` lists the other formats",

@@ -13,10 +13,12 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{ImportError, Imported, Problems, heading, input::column_key};
-use crate::{lists, numbering};
+use crate::{
+    lists::{self, Record, Records},
+    numbering,
+};
 
 struct Columns {
-    delimiter: u8,
     /// `NPA-NXX` in one column, or the area code and the exchange in two.
     code: (usize, Option<usize>),
     state: Option<usize>,
@@ -34,32 +36,41 @@ struct Code {
 
 /// Reads a report.
 pub(super) fn import(content: &[u8]) -> Result<Imported, ImportError> {
-    let mut rows = lists::lines(content).filter(|(_, line)| !line.trim_ascii().is_empty());
-    let Some((_, header)) = rows.next() else { return Err(ImportError::new("the input is empty")) };
-    let columns = columns(header)?;
-
+    let (columns, mut records) = columns(content)?;
     let mut problems = Problems::default();
     let mut codes: BTreeMap<u32, Code> = BTreeMap::new();
     let mut duplicates = 0;
-    for (number, line) in rows {
-        match row(line, &columns) {
+    while let Some(record) = records.read() {
+        let record = match record {
+            Ok(record) => record,
+            Err((line, text, mistake)) => {
+                problems.add(line, text, mistake.message);
+                continue;
+            }
+        };
+        match row(&record, &columns) {
             Ok(None) => {}
             Ok(Some((code, read))) => match codes.get(&code) {
                 None => {
                     codes.insert(code, read);
                 }
                 Some(known) if *known == read => duplicates += 1,
-                Some(_) => problems.add(number, line, "another line contradicts this one"),
+                Some(_) => problems.add(record.line, record.text, "another line contradicts this one"),
             },
-            Err(reason) => problems.add(number, line, reason),
+            Err(reason) => problems.add(record.line, record.text, reason),
         }
     }
     Ok(output(&codes, duplicates, problems))
 }
 
-fn columns(header: &[u8]) -> Result<Columns, ImportError> {
+fn is_blank(line: &[u8]) -> bool {
+    line.trim_ascii().is_empty()
+}
+
+fn columns(content: &[u8]) -> Result<(Columns, Records<'_>), ImportError> {
     for delimiter in [b'\t', b',', b';'] {
-        let Some(names) = lists::column_names(header, delimiter) else { continue };
+        let mut records = Records::new(content, delimiter, is_blank);
+        let Some(names) = records.names() else { continue };
         let names: Vec<String> = names.iter().map(|name| column_key(name)).collect();
         let column = |wanted: &[&str]| wanted.iter().find_map(|wanted| names.iter().position(|name| name == wanted));
         let code = match column(&["npanxx", "cocode", "centralofficecode"]) {
@@ -69,15 +80,16 @@ fn columns(header: &[u8]) -> Result<Columns, ImportError> {
             }
         };
         if let Some(code) = code {
-            return Ok(Columns {
-                delimiter,
+            let columns = Columns {
                 code,
                 state: column(&["state", "stateprovince", "province", "prov"]),
                 ocn: column(&["ocn", "operatingcompanynumber"]),
                 usage: column(&["use", "status", "codestatus", "assignment"]),
-            });
+            };
+            return Ok((columns, records));
         }
     }
+    let (_, header) = lists::lines(content).find(|(_, line)| !is_blank(line)).unwrap_or_default();
     let shown: String = String::from_utf8_lossy(header).chars().take(80).collect();
     Err(ImportError::new(format!("the first line has no column `NPA-NXX`: {}", shown.escape_debug())).with_help(
         "pass the text file of NANPA's \"Central Office Code Assignment Records\" unchanged, with its header row and tabs",
@@ -85,11 +97,9 @@ fn columns(header: &[u8]) -> Result<Columns, ImportError> {
 }
 
 /// A row's code, as a six-digit number. None for a row without one, such as the date in the Canadian file.
-fn row(line: &[u8], columns: &Columns) -> Result<Option<(u32, Code)>, String> {
-    let mut spans = Vec::with_capacity(12);
-    lists::split_row(line, columns.delimiter, &mut spans).map_err(|mistake| mistake.message)?;
+fn row(record: &Record<'_, '_>, columns: &Columns) -> Result<Option<(u32, Code)>, String> {
     let field = |column: Option<usize>| {
-        let bytes = column.and_then(|column| spans.get(column)).map_or(&[][..], |span| &line[span.clone()]);
+        let bytes = column.and_then(|column| record.field(column)).unwrap_or_default();
         String::from_utf8_lossy(&bytes.to_ascii_uppercase()).into_owned()
     };
     let (first, second) = columns.code;
@@ -164,7 +174,7 @@ fn output(codes: &BTreeMap<u32, Code>, duplicates: u64, problems: Problems) -> I
             entries += 1;
         }
     }
-    Imported { content, entries, duplicates, problems, may_be_empty: false }
+    Imported { content, entries, duplicates, problems, ..Imported::default() }
 }
 
 /// The state that all assigned codes are in; empty if they are in several.

@@ -117,20 +117,23 @@ fn any_address(text: &[u8]) -> Result<AddressEntry, Mistake> {
             }
         }
     };
+    // No packet's header has an IPv4-mapped address: logs and dual-stack programs write IPv4 addresses so.
+    let (address, length) = match address {
+        IpAddr::V6(six) if length >= MAPPED && six.to_ipv4_mapped().is_some() => {
+            (address.to_canonical(), length - MAPPED)
+        }
+        IpAddr::V4(_) | IpAddr::V6(_) => (address, length),
+    };
     let network = network(address, length);
-    if let IpAddr::V6(six) = address
-        && let Some(four) = six.to_ipv4_mapped()
-    {
-        let suffix = if length < 128 { format!("/{}", length.saturating_sub(96)) } else { String::new() };
-        return Err(bad(whole, "an IPv4-mapped address never appears in a packet's header".into())
-            .help(format!("did you mean `{four}{suffix}`?")));
-    }
     if network != address {
         return Err(Mistake::new(Code::HostBits, whole, format!("`{text}` has bits set after its prefix length"))
             .help(format!("did you mean `{network}/{length}`, or the one address `{address}`?")));
     }
     Ok(AddressEntry { address, prefix: length, line: 0 })
 }
+
+/// Bits before the IPv4 address in an IPv4-mapped one (RFC 4291 section 2.5.5.2).
+const MAPPED: u8 = 96;
 
 /// How to fix an entry whose `host` part is not an address.
 fn help(text: &str, host: &str) -> &'static str {
@@ -181,6 +184,24 @@ mod tests {
     }
 
     #[test]
+    fn an_ipv4_mapped_address_is_the_ipv4_address() {
+        for (written, read) in [
+            ("::ffff:192.0.2.1", "192.0.2.1/32"),
+            ("::FFFF:c000:201", "192.0.2.1/32"),
+            ("::ffff:192.0.2.0/120", "192.0.2.0/24"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::192.0.2.1", "::c000:201/128"),
+            ("64:ff9b::192.0.2.1", "64:ff9b::c000:201/128"),
+        ] {
+            let entry = address(written.as_bytes()).unwrap_or_else(|mistake| panic!("{written}: {mistake:?}"));
+            assert_eq!(format!("{}/{}", entry.address, entry.prefix), read, "{written}");
+        }
+        for written in ["::ffff:192.0.2.1/120", "::ffff:0:0/95", "::ffff:192.0.2.1/64"] {
+            assert_eq!(address(written.as_bytes()).expect_err(written).code, Code::HostBits, "{written}");
+        }
+    }
+
+    #[test]
     fn a_host_with_a_prefix_length_is_offered_its_network() {
         let mistake = address(b"192.0.2.77/26").expect_err("host bits are set");
         assert_eq!(mistake.code, Code::HostBits);
@@ -220,7 +241,7 @@ mod tests {
         fn a_network_written_out_is_read_back(address in any::<u32>(), length in 0..=32_u8, six in any::<u128>(), six_length in 0..=128_u8) {
             for (address, length) in [(IpAddr::V4(address.into()), length), (IpAddr::V6(six.into()), six_length)] {
                 let network = network(address, length);
-                if matches!(network, IpAddr::V6(six) if six.to_ipv4_mapped().is_some()) {
+                if length >= MAPPED && matches!(network, IpAddr::V6(six) if six.to_ipv4_mapped().is_some()) {
                     continue;
                 }
                 let entry = super::address(format!("{network}/{length}").as_bytes()).expect("it is a network");

@@ -5,7 +5,7 @@ pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The lines of a list: numbers from 1, and bytes without the line ending. A byte order mark is skipped.
 pub(crate) fn lines(content: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
-    let content = content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(content);
+    let content = without_mark(content);
     let content = content.strip_suffix(b"\n").unwrap_or(content);
     (1..)
         .zip(content.split(|&byte| byte == b'\n'))
@@ -21,5 +21,15 @@ pub(super) fn without_comment(line: &[u8]) -> (usize, &[u8]) {
 
 /// The lines that are neither blank nor a comment.
 pub(super) fn rows(content: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
-    lines(content).filter(|(_, line)| !without_comment(line).1.is_empty())
+    lines(content).filter(|(_, line)| !is_comment(line))
+}
+
+/// True if a line is blank or a comment.
+pub(super) fn is_comment(line: &[u8]) -> bool {
+    without_comment(line).1.is_empty()
+}
+
+/// The content of a file without its byte order mark.
+pub(super) fn without_mark(content: &[u8]) -> &[u8] {
+    content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(content)
 }

@@ -20,7 +20,7 @@ pub use self::{
 };
 pub(crate) use self::{
     addresses::{address, covers_everything},
-    csv::{DELIMITERS, column_names, day, split_row},
+    csv::{Record, Records, day},
     lines::{BYTE_ORDER_MARK, lines},
     number_value::number_value,
     numbering_table::{is_spid, ranges},

@@ -4,8 +4,8 @@ use std::{ops::Range, path::PathBuf, sync::Arc};
 
 use super::{
     Day, NumberForm,
-    csv::{DELIMITERS, column_names, day, split_row},
-    lines::{rows, without_comment},
+    csv::{DELIMITERS, Record, Records, day},
+    lines::{is_comment, rows, without_comment, without_mark},
     number_value::{NumberValue, number_value},
     numbers::impossible,
     report::{LISTED_WARNINGS, Mistake, Reporter},
@@ -35,16 +35,18 @@ pub fn numbers(
     diagnostics: &mut Diagnostics,
 ) -> Numbers {
     let mut reporter = Reporter::new(file, diagnostics);
-    let mut rows = rows(content).peekable();
-    let header = rows.peek().and_then(|(_, line)| Header::of(line));
+    let mut rows = rows(content);
+    let header = DELIMITERS.into_iter().find_map(|delimiter| {
+        let mut records = Records::new(without_mark(content), delimiter, is_comment);
+        Some((Header::of(&mut records)?, records))
+    });
     let is_csv = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
     let mut list = Numbers { entries: Vec::with_capacity(content.len() / 12), scored: false };
     let mut check = FormCheck::new(form);
     match header {
-        Some(header) => {
-            rows.next();
+        Some((header, records)) => {
             list.scored = header.score.is_some();
-            csv_rows(&header, rows, form, today, &mut list.entries, &mut check, &mut reporter);
+            csv_rows(&header, records, form, today, &mut list.entries, &mut check, &mut reporter);
         }
         None if is_csv => {
             if let Some((line, text)) = rows.next() {
@@ -61,7 +63,7 @@ pub fn numbers(
 
 fn csv_rows<'a>(
     header: &Header,
-    rows: impl Iterator<Item = (u32, &'a [u8])>,
+    mut records: Records<'a>,
     form: &NumberForm<'_>,
     today: Day,
     entries: &mut Vec<NumberEntry>,
@@ -70,9 +72,16 @@ fn csv_rows<'a>(
 ) {
     let mut expired = 0_u64;
     let mut first_expired = None;
-    let mut spans = Vec::new();
-    for (line, text) in rows {
-        match header.row(text, form, today, &mut spans) {
+    while let Some(record) = records.read() {
+        let record = match record {
+            Ok(record) => record,
+            Err((line, text, mistake)) => {
+                reporter.error(line, text, mistake);
+                continue;
+            }
+        };
+        let (line, text) = (record.line, record.text);
+        match header.row(&record, form, today) {
             Ok(Row::Value { value, score, span }) => {
                 check.entry(&NumberEntry { line, ..*value.written() }, text, span, reporter);
                 entries.extend(value.entries().iter().map(|entry| NumberEntry { line, score, ..*entry }));
@@ -180,7 +189,6 @@ impl<'a> FormCheck<'a> {
 /// The columns of a CSV list.
 #[derive(Debug)]
 struct Header {
-    delimiter: u8,
     number: usize,
     score: Option<usize>,
     expires: Option<usize>,
@@ -193,47 +201,41 @@ enum Row {
 }
 
 impl Header {
-    /// The columns of a header row: one with a field `number`. None if the line is not one.
-    fn of(line: &[u8]) -> Option<Self> {
-        DELIMITERS.into_iter().find_map(|delimiter| {
-            let names = column_names(line, delimiter)?;
-            let column = |wanted: &[u8]| names.iter().position(|name| name == wanted);
-            let number = column(b"number")?;
-            Some(Self { delimiter, number, score: column(b"score"), expires: column(b"expires") })
-        })
+    /// The columns of a header row: one with a field `number`. None if the first record is not one.
+    fn of(records: &mut Records<'_>) -> Option<Self> {
+        let names = records.names()?;
+        let column = |wanted: &[u8]| names.iter().position(|name| name == wanted);
+        Some(Self { number: column(b"number")?, score: column(b"score"), expires: column(b"expires") })
     }
 
-    fn row(
-        &self,
-        line: &[u8],
-        form: &NumberForm<'_>,
-        today: Day,
-        spans: &mut Vec<Range<usize>>,
-    ) -> Result<Row, Mistake> {
-        split_row(line, self.delimiter, spans)?;
-        let Some(span) = spans.get(self.number).cloned().filter(|span| !span.is_empty()) else {
-            return Err(Mistake::new(Code::BadCsv, 0..line.len(), "this row has no number")
+    fn row(&self, record: &Record<'_, '_>, form: &NumberForm<'_>, today: Day) -> Result<Row, Mistake> {
+        let field = |column: usize| record.field(column).map(|field| (column, field));
+        let Some(number) = record.field(self.number).filter(|field| !field.is_empty()) else {
+            return Err(Mistake::new(Code::BadCsv, 0..record.text.len(), "this row has no number")
                 .help("fill in its column `number`, or remove the row"));
         };
-        if let Some(expires) = self.expires.and_then(|column| spans.get(column)).filter(|span| !span.is_empty()) {
-            let day = day(&line[expires.clone()]).ok_or_else(|| {
-                Mistake::new(Code::BadDate, expires.clone(), "this is not a date").help("write it as 2027-01-31")
+        if let Some((column, expires)) = self.expires.and_then(field).filter(|(_, field)| !field.is_empty()) {
+            let day = day(expires).ok_or_else(|| {
+                Mistake::new(Code::BadDate, record.span(column), "this is not a date").help("write it as 2027-01-31")
             })?;
             if day < today {
-                return Ok(Row::Expired(expires.clone()));
+                return Ok(Row::Expired(record.span(column)));
             }
         }
-        let value = number_value(&line[span.clone()], form).map_err(|mistake| mistake.shifted(span.start))?;
+        let span = record.span(self.number);
+        let value = number_value(number, form).map_err(|mistake| {
+            // (In a field with a quotation mark in it, places are not those of the text.)
+            if span.len() == number.len() { mistake.shifted(span.start) } else { mistake.at(span.clone()) }
+        })?;
         let mut score = 0;
-        if let Some(column) = self.score.and_then(|column| spans.get(column)) {
-            let digits = &line[column.clone()];
+        if let Some((column, digits)) = self.score.and_then(field) {
             score = std::str::from_utf8(digits)
                 .ok()
                 .and_then(|text| text.parse().ok())
                 .filter(|score| *score <= 100)
                 .ok_or_else(|| {
                 let shown = String::from_utf8_lossy(digits);
-                Mistake::new(Code::BadScore, column.clone(), format!("`{shown}` is not a score"))
+                Mistake::new(Code::BadScore, record.span(column), format!("`{shown}` is not a score"))
                     .help("a whole number from 0 to 100")
             })?;
         }
@@ -281,6 +283,23 @@ mod tests {
             assert_eq!(entries, ["12025550100$", "1605562"], "{content}");
             assert!(reported.is_empty(), "{content}: {reported:?}");
         }
+    }
+
+    #[test]
+    fn a_field_in_quotation_marks_may_hold_line_breaks() {
+        let content =
+            "number,comment\n12025550100$,\"bank,\nfraud \"\"line\"\"\"\n\n12025550101$,x\nx,\"a\nb\"\n\"\n2\",y\n";
+        let (entries, reported) = read("x.csv", content, &E164);
+        assert_eq!(entries, ["12025550100$", "12025550101$", "2"]);
+        assert_eq!(reported, ["bad-number:6"]);
+        // A mistake is reported at the line where it is.
+        let (_, reported) = read("x.csv", "comment,number\n\"a\nb\",x\n\"a\nb\nc\",12025550100$\n", &E164);
+        assert_eq!(reported, ["bad-number:3"]);
+        let (entries, reported) = read("x.csv", "number,comment\n1605562,\"x\n1605563,y\n", &E164);
+        assert_eq!(
+            (entries.as_slice(), reported.as_slice()),
+            (&["1605563".to_owned()][..], &["bad-csv:2".to_owned()][..])
+        );
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::{collections::HashMap, ops::Range, path::PathBuf, sync::Arc};
 use filter_core::{layout::NumberFormat, limits::MAX_DIGITS};
 
 use super::{
-    csv::{DELIMITERS, column_names, split_row},
-    lines::rows,
+    csv::{DELIMITERS, Record, Records},
+    lines::{is_comment, rows, without_mark},
     report::{Mistake, Reporter},
 };
 use crate::{
@@ -19,9 +19,12 @@ use crate::{
 /// `region` (ISO 3166-2), `spid` or `ocn`, and `assigned` (`yes` or `no`) are facts about the numbers with that prefix.
 pub(crate) fn ranges(file: &Arc<PathBuf>, content: &[u8], diagnostics: &mut Diagnostics) -> Vec<NumberRange> {
     let mut reporter = Reporter::new(file, diagnostics);
-    let mut rows = rows(content);
-    let Some((line, header)) = rows.next() else { return Vec::new() };
-    let Some(columns) = Columns::of(header) else {
+    let Some((line, header)) = rows(content).next() else { return Vec::new() };
+    let found = DELIMITERS.into_iter().find_map(|delimiter| {
+        let mut records = Records::new(without_mark(content), delimiter, is_comment);
+        Some((Columns::of(&mut records)?, records))
+    });
+    let Some((columns, mut records)) = found else {
         let mistake = Mistake::new(Code::BadCsv, 0..header.len(), "the first row has no column `prefix`")
             .help("a numbering table begins with a header row such as `prefix,country,region,ocn,assigned`");
         reporter.error(line, header, mistake);
@@ -29,17 +32,19 @@ pub(crate) fn ranges(file: &Arc<PathBuf>, content: &[u8], diagnostics: &mut Diag
     };
     let mut names = HashMap::new();
     let mut ranges = Vec::new();
-    for (number, line) in rows {
-        match columns.range(line, &mut names) {
-            Ok(range) => ranges.push(range),
-            Err(mistake) => reporter.error(number, line, mistake),
+    while let Some(record) = records.read() {
+        match record {
+            Ok(record) => match columns.range(&record, &mut names) {
+                Ok(range) => ranges.push(range),
+                Err(mistake) => reporter.error(record.line, record.text, mistake),
+            },
+            Err((line, text, mistake)) => reporter.error(line, text, mistake),
         }
     }
     ranges
 }
 
 struct Columns {
-    delimiter: u8,
     prefix: usize,
     country: Option<usize>,
     region: Option<usize>,
@@ -48,29 +53,24 @@ struct Columns {
 }
 
 impl Columns {
-    /// The columns of a header row; none if it is not one.
-    fn of(header: &[u8]) -> Option<Self> {
-        DELIMITERS.into_iter().find_map(|delimiter| {
-            let names = column_names(header, delimiter)?;
-            let column = |wanted: &[u8]| names.iter().position(|name| name == wanted);
-            Some(Self {
-                delimiter,
-                prefix: column(b"prefix")?,
-                country: column(b"country"),
-                region: column(b"region"),
-                spid: column(b"spid").or_else(|| column(b"ocn")),
-                assigned: column(b"assigned"),
-            })
+    /// The columns of a header row; none if the first record is not one.
+    fn of(records: &mut Records<'_>) -> Option<Self> {
+        let names = records.names()?;
+        let column = |wanted: &[u8]| names.iter().position(|name| name == wanted);
+        Some(Self {
+            prefix: column(b"prefix")?,
+            country: column(b"country"),
+            region: column(b"region"),
+            spid: column(b"spid").or_else(|| column(b"ocn")),
+            assigned: column(b"assigned"),
         })
     }
 
     /// What a row says. `names` holds the countries, regions and holders so far, since each occurs in many rows.
-    fn range(&self, line: &[u8], names: &mut HashMap<Vec<u8>, Arc<str>>) -> Result<NumberRange, Mistake> {
-        let mut spans = Vec::with_capacity(8);
-        split_row(line, self.delimiter, &mut spans)?;
+    fn range(&self, record: &Record<'_, '_>, names: &mut HashMap<Vec<u8>, Arc<str>>) -> Result<NumberRange, Mistake> {
         let field = |column: Option<usize>| {
-            let span = column.and_then(|column| spans.get(column)).filter(|span| !span.is_empty())?;
-            Some((span.clone(), &line[span.clone()]))
+            let column = column?;
+            Some((record.span(column), record.field(column).filter(|field| !field.is_empty())?))
         };
         let mut name = |column: Option<usize>, is_valid: fn(&str) -> bool, what: &str| {
             let Some((span, text)) = field(column) else { return Ok(None) };
@@ -91,7 +91,7 @@ impl Columns {
             }
         };
         let Some((span, text)) = field(Some(self.prefix)) else {
-            return Err(Mistake::new(Code::BadCsv, 0..line.len(), "this row has no prefix"));
+            return Err(Mistake::new(Code::BadCsv, 0..record.text.len(), "this row has no prefix"));
         };
         Ok(NumberRange {
             prefix: prefix(text, span)?,

@@ -33,6 +33,12 @@ impl Mistake {
         self
     }
 
+    /// The same mistake at another place.
+    pub(super) fn at(mut self, span: Range<usize>) -> Self {
+        self.span = span;
+        self
+    }
+
     /// The same mistake in a text that has `offset` bytes before the one that was parsed.
     pub(super) fn shifted(mut self, offset: usize) -> Self {
         self.span = self.span.start + offset..self.span.end + offset;
@@ -72,9 +78,19 @@ impl<'a> Reporter<'a> {
     }
 
     fn push(&mut self, new: fn(Code, String) -> Diagnostic, line: u32, text: &[u8], mistake: Mistake) {
-        let place = Place::new(self.file, line, text, mistake.span);
+        let (line, text, span) = one_line(line, text, mistake.span);
+        let place = Place::new(self.file, line, text, span);
         self.diagnostics.push(new(mistake.code, mistake.message).at(place).maybe_help(mistake.help));
     }
+}
+
+/// The line that a span begins in, of a text that may have several, and the part of the span that is in it.
+fn one_line(line: u32, text: &[u8], span: Range<usize>) -> (u32, &[u8], Range<usize>) {
+    let before = &text[..span.start.min(text.len())];
+    let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    let length = text[start..].iter().position(|&byte| byte == b'\n').unwrap_or(text.len() - start);
+    let number = line + before.iter().filter(|&&byte| byte == b'\n').count() as u32;
+    (number, &text[start..start + length], span.start - start..(span.end - start).min(length).max(span.start - start))
 }
 
 #[cfg(test)]
