@@ -9,13 +9,13 @@ use std::{
 };
 
 use anyhow::Context as _;
-use filter_core::layout::Transport;
+use filter_core::{layout::Transport, scratch::Kind};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{EXIT_USAGE, policy_or_sample, udp_port};
 use filter_policy::{
-    Built,
+    Built, capture,
     engine::{self, Endpoints, Engine, Explainer, Facts, datagram, decision_json, inspection},
     image::Image,
     language::printable,
@@ -70,6 +70,8 @@ pub fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     if message.len() > engine::MAX_DATAGRAM {
         anyhow::bail!("{} is larger than a UDP datagram, {} bytes", args.file.display(), engine::MAX_DATAGRAM);
     }
+    let name = args.file.display().to_string();
+    capture::check_message(&name, &message)?;
     let port = match udp_port(&built.policy, args.port) {
         Ok(port) => port,
         Err(error) => {
@@ -79,12 +81,19 @@ pub fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     };
     let packet = datagram(&Endpoints::from_source(args.source, port), &message);
     let explanation = explain(&built, &packet, port)?;
+    let is_foreign = explanation.is_foreign;
     let mut output = io::stdout().lock();
     let written = if args.json { write_json(&mut output, explanation) } else { write_tree(&mut output, &explanation) };
     match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("failed to write the result"),
-        _ => Ok(ExitCode::SUCCESS),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            return Err(error).context("failed to write the result");
+        }
+        _ => {}
     }
+    if is_foreign {
+        capture::check_text(&name, &message)?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Why a message got its verdict.
@@ -96,6 +105,8 @@ struct Explanation {
     /// The verdict and the scopes, as `replay --json` prints them.
     head: Map<String, Value>,
     rules: Vec<ExplainedRule>,
+    /// True if the payload is not SIP.
+    is_foreign: bool,
 }
 
 /// A rule, and what happened to it.
@@ -208,6 +219,7 @@ fn explain(built: &Built, packet: &[u8], port: u16) -> anyhow::Result<Explanatio
         reason: decision.reason.name(),
         rule: decision.rule.and_then(|rule| image.rule_names.get(rule)).cloned(),
         rules: rules.collect(),
+        is_foreign: reader.reading().kind() == Kind::NotSip.name(),
         head: decision_json(policy, image, &facts, &decision, &reader.reading()),
     })
 }

@@ -18,7 +18,7 @@ use filter_core::{
 use serde_json::Value;
 use zerocopy::FromZeros as _;
 
-use super::{EXIT_USAGE, policy_or_sample};
+use super::{EXIT_USAGE, exit_status, help, policy_or_sample};
 use crate::kernel::Instance;
 use filter_policy::{
     capture,
@@ -45,7 +45,7 @@ pub enum EngineChoice {
 Exit status:
   0  the messages were printed
   1  the policy has errors
-  2  a file cannot be read
+  2  a file cannot be read, is neither a capture nor a message, or holds packets that cannot be read
   3  the system refused (with --engine kernel)
 
 Examples:
@@ -106,25 +106,32 @@ pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
     let messages = inspection(&built.image, &[(5060, Transport::Udp)]);
     let mut host = None;
     for file in &args.files {
-        let result = if capture::is_capture(file)? {
-            let ports = signalling_ports(file)?;
-            let image = inspection(&built.image, &ports);
-            let mut host = open(args.engine, &image)?;
-            inspect_capture(file, &mut host, args.json, &mut output)
-        } else {
-            // Loading the program takes longer than reading a message, so all messages share one.
-            let host = match &mut host {
-                Some(host) => host,
-                None => host.insert(open(args.engine, &messages)?),
-            };
-            inspect_message(file, &args, host, &mut output)
+        let result = match capture::is_capture(file) {
+            Err(error) => Err(error.into()),
+            Ok(true) => signalling_ports(file).and_then(|ports| {
+                let image = inspection(&built.image, &ports);
+                let mut host = open(args.engine, &image)?;
+                inspect_capture(file, &mut host, args.json, &mut output)
+            }),
+            Ok(false) => {
+                // Loading the program takes longer than reading a message, so all messages share one.
+                let host = match &mut host {
+                    Some(host) => host,
+                    None => host.insert(open(args.engine, &messages)?),
+                };
+                inspect_message(file, &args, host, &mut output)
+            }
         };
         match result {
             Ok(()) => {}
             Err(error) if is_broken_pipe(&error) => return Ok(ExitCode::SUCCESS),
+            Err(error) if exit_status(&error) != EXIT_USAGE => return Err(error),
             Err(error) => {
                 output.flush()?;
                 eprintln!("ringfence: {}", printable::lines(&format!("{error:#}")));
+                if let Some(help) = help(&error) {
+                    eprintln!("help: {help}");
+                }
                 status = ExitCode::from(EXIT_USAGE);
             }
         }
@@ -152,18 +159,27 @@ fn inspect_message(file: &Path, args: &InspectArgs, host: &mut Host<'_>, output:
     if message.len() > engine::MAX_DATAGRAM {
         anyhow::bail!("{} is larger than a UDP datagram, {} bytes", file.display(), engine::MAX_DATAGRAM);
     }
+    let name = file.display().to_string();
+    capture::check_message(&name, &message)?;
     let packet = datagram(&Endpoints::from_source(args.source, 5060), &message);
     let reading = host.read(&packet)?.context("the packet was not read")?;
-    print(output, args.json, file, None, &reading)
+    let is_foreign = reading.kind() == Kind::NotSip.name();
+    print(output, args.json, file, None, &reading)?;
+    if is_foreign {
+        capture::check_text(&name, &message)?;
+    }
+    Ok(())
 }
 
 fn inspect_capture(file: &Path, host: &mut Host<'_>, json: bool, output: &mut dyn Write) -> anyhow::Result<()> {
     let mut failed = None;
-    capture::for_each_packet(file, |captured| {
-        let Some(frame) = captured.frame else { return true };
+    let mut messages = 0_u64;
+    let unjudged = capture::for_each_packet(file, |captured| {
+        let Some(frame) = captured.frame.filter(|_| !captured.is_cut) else { return true };
         let result = host.read(&frame).and_then(|reading| match reading {
             // A segment without payload has nothing to show.
             Some(reading) if reading.kind() != Kind::Empty.name() => {
+                messages += 1;
                 print(output, json, file, Some(captured.number), &reading)
             }
             _ => Ok(()),
@@ -176,7 +192,15 @@ fn inspect_capture(file: &Path, host: &mut Host<'_>, json: bool, output: &mut dy
             }
         }
     })?;
-    failed.map_or(Ok(()), Err)
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    unjudged.check(file)?;
+    if messages == 0 {
+        output.flush()?;
+        eprintln!("ringfence: {}: no messages in {} packets", printable::path(file), unjudged.packets);
+    }
+    Ok(())
 }
 
 /// The ports that a capture's SIP messages go to, and 5060.

@@ -30,6 +30,7 @@ use crate::{
 };
 use filter_policy::{
     Built,
+    capture::CaptureError,
     files::{Directory, Table},
     import::ImportError,
     language::printable::json_line,
@@ -154,6 +155,9 @@ pub fn help(error: &anyhow::Error) -> Option<String> {
             return error.help();
         }
         if let Some(error) = cause.downcast_ref::<ImportError>() {
+            return error.help().map(ToOwned::to_owned);
+        }
+        if let Some(error) = cause.downcast_ref::<CaptureError>() {
             return error.help().map(ToOwned::to_owned);
         }
         match cause.downcast_ref::<daemon::Error>()? {

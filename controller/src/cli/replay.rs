@@ -30,7 +30,7 @@ use filter_policy::{
 Exit status:
   0  the whole capture was replayed
   1  a policy has errors
-  2  the capture cannot be read
+  2  the capture cannot be read, or not all of it can be judged
   3  the system refused (with --engine kernel)
 
 Examples:
@@ -122,6 +122,7 @@ struct Totals {
     dropped: u64,
     not_signalling: u64,
     changed: u64,
+    cut: u64,
     unreadable_link: u64,
     rules: BTreeMap<String, u64>,
     would: BTreeMap<String, u64>,
@@ -159,6 +160,11 @@ pub fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let read = capture::for_each_packet(&args.capture, |captured| {
         totals.packets += 1;
         progress.show(&captured);
+        if captured.is_cut {
+            // A verdict about its beginning would not be that about the packet.
+            totals.cut += 1;
+            return true;
+        }
         let Some(frame) = captured.frame else {
             totals.unreadable_link += 1;
             return true;
@@ -202,8 +208,8 @@ pub fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     }
     totals.print(&mut output, args.json, args.against.is_some())?;
     output.flush().context("failed to write the result")?;
-    // If the capture is cut off, the totals of what could be read have been printed.
-    read?;
+    // The totals of what could be read have been printed, whatever comes of the rest.
+    read?.check(&args.capture)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -272,6 +278,7 @@ impl Totals {
                 "passed": self.passed,
                 "dropped": self.dropped,
                 "not_signalling": self.not_signalling,
+                "cut": self.cut,
                 "unreadable_link_type": self.unreadable_link,
                 "rules": self.rules,
                 "would": self.would,
@@ -283,11 +290,17 @@ impl Totals {
             writeln!(output, "{}", json!({ "totals": object }))?;
             return Ok(());
         }
-        writeln!(
+        write!(
             output,
             "{} packets: {} passed, {} dropped, {} not for a signalling port",
             self.packets, self.passed, self.dropped, self.not_signalling
         )?;
+        for (packets, what) in [(self.cut, "cut by the capture"), (self.unreadable_link, "without an IP packet")] {
+            if packets > 0 {
+                write!(output, ", {packets} {what}")?;
+            }
+        }
+        writeln!(output)?;
         if against {
             writeln!(output, "{} with a different verdict", self.changed)?;
         }
