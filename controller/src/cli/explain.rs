@@ -67,11 +67,11 @@ pub fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     } else {
         fs::read(&args.file).with_context(|| format!("failed to read {}", args.file.display()))?
     };
+    let name = args.file.display().to_string();
+    capture::check_message(&name, &message)?;
     if message.len() > engine::MAX_DATAGRAM {
         anyhow::bail!("{} is larger than a UDP datagram, {} bytes", args.file.display(), engine::MAX_DATAGRAM);
     }
-    let name = args.file.display().to_string();
-    capture::check_message(&name, &message)?;
     let port = match udp_port(&built.policy, args.port) {
         Ok(port) => port,
         Err(error) => {

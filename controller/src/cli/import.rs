@@ -165,7 +165,7 @@ struct NumberArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     min_count: u64,
     /// The column that says how many complaints a row stands for, if its name is unusual
-    #[arg(long, value_name = "NAME", requires = "min_count")]
+    #[arg(long, value_name = "NAME")]
     count_column: Option<String>,
 }
 

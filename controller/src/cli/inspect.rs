@@ -156,11 +156,11 @@ fn open(choice: EngineChoice, image: &Image) -> anyhow::Result<Host<'_>> {
 
 fn inspect_message(file: &Path, args: &InspectArgs, host: &mut Host<'_>, output: &mut dyn Write) -> anyhow::Result<()> {
     let message = fs::read(file).with_context(|| format!("failed to read {}", file.display()))?;
+    let name = file.display().to_string();
+    capture::check_message(&name, &message)?;
     if message.len() > engine::MAX_DATAGRAM {
         anyhow::bail!("{} is larger than a UDP datagram, {} bytes", file.display(), engine::MAX_DATAGRAM);
     }
-    let name = file.display().to_string();
-    capture::check_message(&name, &message)?;
     let packet = datagram(&Endpoints::from_source(args.source, 5060), &message);
     let reading = host.read(&packet)?.context("the packet was not read")?;
     let is_foreign = reading.kind() == Kind::NotSip.name();
