@@ -206,6 +206,11 @@ pub fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
             _ => Err(error),
         };
     }
+    let read = match read {
+        // A file that is no capture has no totals.
+        Err(error) if totals.packets == 0 => return Err(error.into()),
+        read => read,
+    };
     totals.print(&mut output, args.json, args.against.is_some())?;
     output.flush().context("failed to write the result")?;
     // The totals of what could be read have been printed, whatever comes of the rest.

@@ -40,9 +40,11 @@ pub(super) fn accept(content: &[u8]) -> Result<&[u8], ImportError> {
         return Err(ImportError::new("the input is XML, not a list")
             .with_help("look for the same list in text or CSV form, or take its entries out, one a line"));
     }
-    // Half of the bytes of UTF-16 text that has no mark are zero.
-    let zeros = content.iter().take(1 << 10).filter(|&&byte| byte == 0).count();
-    if zeros > 0 && zeros >= content.len().min(1 << 10) * 2 / 5 {
+    // UTF-16 text that has no mark: nearly every other byte is zero, and none between them.
+    let start = &content[..content.len().min(1 << 10)];
+    let zeros = |first: usize| start.iter().skip(first).step_by(2).filter(|&&byte| byte == 0).count();
+    let (even, odd) = (zeros(0), zeros(1));
+    if even.min(odd) == 0 && even.max(odd) > start.len() * 2 / 5 {
         return Err(ImportError::new("the input is UTF-16 text").with_help(utf8));
     }
     if content.contains(&0) {

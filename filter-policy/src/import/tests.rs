@@ -70,6 +70,9 @@ fn no_format_accepts_an_input_that_is_not_a_list() {
             (b"PK\x03\x04\x14\x00", "ZIP"),
             (b"\x1f\x8b\x08\x00", "gzip"),
             (b"\xff\xfe1\x009\x002\x00", "UTF-16"),
+            (b"1\x009\x002\x00", "UTF-16"),
+            (b"\x7fELF\x00\x00", "binary"),
+            (b"<?xml version=\"1.0\"?>", "XML"),
             (b"192.0.2.1\n\x00\x01\x02", "binary"),
         ] {
             let (message, help) = refused(&format, content);
