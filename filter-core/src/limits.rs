@@ -41,5 +41,8 @@ pub const RULE_SLOTS: usize = 1024;
 /// Lengths of prefixes that bans of one IP version may have: each costs a look-up a packet.
 pub const BAN_LENGTHS: usize = 4;
 
+/// How long an emergency call suspends a ban, in nanoseconds: the call itself, and the time in which it may be called back.
+pub const EMERGENCY_TIME: u64 = 3_600_000_000_000;
+
 /// Bytes of a text value that an event carries.
 pub const EVENT_TEXT: usize = 64;

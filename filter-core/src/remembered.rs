@@ -3,6 +3,7 @@
 use crate::{
     host::Host,
     layout::{Ban, BanKey, FlowKey, FragmentKey, NO_RULE, Remembered, Rule, Transport, address_flag, anomaly, need},
+    limits::EMERGENCY_TIME,
     prefix::prefix,
     reason::Reason,
     scratch::{Extent, Packet, Scratch},
@@ -25,9 +26,6 @@ const FLOW_TIME: u64 = 180_000_000_000;
 /// How far after a dropped segment others are dropped too, in bytes. They cannot be delivered without it, so this need not be exact.
 /// But whoever forges a segment, and does not know the connection's sequence numbers, must not hit its other segments by chance.
 const FLOW_WINDOW: u32 = 1 << 16;
-
-/// How long an emergency call suspends a ban, in nanoseconds: the call itself, and the time in which it may be called back.
-const EMERGENCY_TIME: u64 = 3_600_000_000_000;
 
 /// Bytes of the shortest segment that may be as long as its path allows. No path in use takes less than 1,280 bytes of IPv6 or of
 /// IPv4 with tunnels around it.

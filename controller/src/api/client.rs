@@ -1,24 +1,39 @@
 //! The client of the daemon's API: one request for each connection.
 
-use std::{io, path::Path};
+use std::{io, path::Path, time::Duration};
 
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::{
-    Method, Request,
+    Method, Request, StatusCode,
     body::{Bytes, Incoming},
 };
 use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, time::timeout};
 
-use super::types::path;
-use crate::telemetry::{Message, Notice, Status};
+use super::types::{BanRequest, UnbanRequest, path};
+use crate::telemetry::{BanList, Message, Notice, Status};
+
+/// How long a daemon has for an answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a daemon has to end: it finishes a reload first.
+const PATIENCE_TO_END: Duration = Duration::from_secs(30);
 
 /// Why the daemon did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
+    /// What was asked for cannot be done, for this reason.
+    #[error("{0}")]
+    Declined(String),
     /// The answer was cut off, or is not HTTP.
     #[error("the daemon's answer cannot be read: {0}")]
     Http(#[from] hyper::Error),
+    /// A daemon has the socket, but it has been stopped or is stuck.
+    #[error("the daemon at {socket} does not answer")]
+    NoAnswer {
+        /// Path of the socket.
+        socket: String,
+    },
     /// No daemon listens at the socket.
     #[error("no daemon answers at {socket}")]
     NoDaemon {
@@ -46,7 +61,8 @@ pub enum ClientError {
 
 /// A connection for one request.
 pub struct Client {
-    sender: hyper::client::conn::http1::SendRequest<Empty<Bytes>>,
+    socket: String,
+    sender: hyper::client::conn::http1::SendRequest<Full<Bytes>>,
 }
 
 impl Client {
@@ -54,35 +70,67 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::NoDaemon`] if no daemon runs.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "any other error says that the socket may not be used")]
     pub async fn connect(socket: &Path) -> Result<Self, ClientError> {
-        let stream = UnixStream::connect(socket).await.map_err(|error| {
-            let socket = socket.display().to_string();
-            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) {
-                ClientError::NoDaemon { socket, error }
-            } else {
-                ClientError::Socket { socket, error }
+        let connected = UnixStream::connect(socket).await;
+        let socket = socket.display().to_string();
+        let stream = match connected {
+            Ok(stream) => stream,
+            Err(error) => {
+                return Err(match error.kind() {
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                        ClientError::NoDaemon { socket, error }
+                    }
+                    // So many clients wait already.
+                    io::ErrorKind::WouldBlock => ClientError::NoAnswer { socket },
+                    _ => ClientError::Socket { socket, error },
+                });
             }
-        })?;
+        };
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         // The task ends with the connection. Its errors are reported by the request.
         tokio::spawn(connection);
-        Ok(Self { sender })
+        Ok(Self { socket, sender })
     }
 
     /// What runs where, and what it has done.
     ///
     /// # Errors
     /// The daemon did not answer, or answered with an error.
-    pub async fn status(mut self) -> Result<Status, ClientError> {
-        self.json(Method::GET, path::STATUS).await
+    pub async fn status(self) -> Result<Status, ClientError> {
+        self.json(Method::GET, path::STATUS, Full::default(), PATIENCE).await
+    }
+
+    /// The bans in force.
+    ///
+    /// # Errors
+    /// The daemon did not answer, or answered with an error.
+    pub async fn bans(self) -> Result<BanList, ClientError> {
+        self.json(Method::GET, path::BANS, Full::default(), PATIENCE).await
+    }
+
+    /// Bans sources; returns the notice `banned`.
+    ///
+    /// # Errors
+    /// The daemon did not answer, or [declined](ClientError::Declined).
+    pub async fn ban(self, request: &BanRequest) -> Result<Notice, ClientError> {
+        self.json(Method::POST, path::BAN, serde_json::to_vec(request)?.into(), PATIENCE).await
+    }
+
+    /// Lifts bans; returns the notice `unbanned`.
+    ///
+    /// # Errors
+    /// The daemon did not answer, or [declined](ClientError::Declined).
+    pub async fn unban(self, request: &UnbanRequest) -> Result<Notice, ClientError> {
+        self.json(Method::POST, path::UNBAN, serde_json::to_vec(request)?.into(), PATIENCE).await
     }
 
     /// Ends the daemon; returns the notice `stopped`.
     ///
     /// # Errors
     /// The daemon did not answer, or answered with an error.
-    pub async fn stop(mut self) -> Result<Notice, ClientError> {
-        self.json(Method::POST, path::STOP).await
+    pub async fn stop(self) -> Result<Notice, ClientError> {
+        self.json(Method::POST, path::STOP, Full::default(), PATIENCE_TO_END).await
     }
 
     /// Calls `each` with every event: the `last` past ones, all that are kept if none, and if `follow` is set each new one
@@ -98,7 +146,8 @@ impl Client {
     ) -> Result<(), ClientError> {
         let last = last.map_or_else(String::new, |last| format!("&last={last}"));
         let uri = format!("{}?follow={follow}{last}", path::EVENTS);
-        let mut body = self.send(Method::GET, &uri).await?.into_body();
+        let sent = timeout(PATIENCE, self.send(Method::GET, &uri, Full::default())).await;
+        let mut body = sent.map_err(|_| ClientError::NoAnswer { socket: self.socket.clone() })??.into_body();
         let mut rest = Vec::new();
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
@@ -114,19 +163,37 @@ impl Client {
     }
 
     /// A request whose whole answer is one JSON value.
-    async fn json<T: serde::de::DeserializeOwned>(&mut self, method: Method, path: &str) -> Result<T, ClientError> {
-        let response = self.send(method, path).await?;
-        let succeeded = response.status().is_success();
-        let body = response.into_body().collect().await?.to_bytes();
-        if succeeded { Ok(serde_json::from_slice(&body)?) } else { Err(refused(&body)) }
+    async fn json<T: serde::de::DeserializeOwned>(
+        mut self,
+        method: Method,
+        path: &str,
+        body: Full<Bytes>,
+        patience: Duration,
+    ) -> Result<T, ClientError> {
+        let answer = async {
+            let response = self.send(method, path, body).await?;
+            let status = response.status();
+            Ok::<_, ClientError>((status, response.into_body().collect().await?.to_bytes()))
+        };
+        let Ok(answer) = timeout(patience, answer).await else {
+            return Err(ClientError::NoAnswer { socket: self.socket });
+        };
+        let (status, body) = answer?;
+        if status.is_success() { Ok(serde_json::from_slice(&body)?) } else { Err(refused(status, &body)) }
     }
 
-    async fn send(&mut self, method: Method, path: &str) -> Result<hyper::Response<Incoming>, ClientError> {
+    async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Full<Bytes>,
+    ) -> Result<hyper::Response<Incoming>, ClientError> {
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", "localhost")
-            .body(Empty::new())
+            .header("content-type", "application/json")
+            .body(body)
             .map_err(|error| ClientError::Refused(error.to_string()))?;
         Ok(self.sender.send_request(request).await?)
     }
@@ -151,10 +218,13 @@ impl<'a> EventLine<'a> {
 }
 
 /// The error in an answer: the notice's message, or else the whole answer.
-fn refused(body: &[u8]) -> ClientError {
+fn refused(status: StatusCode, body: &[u8]) -> ClientError {
     let notice: Option<Notice> = serde_json::from_slice(body).ok();
-    let message = notice.as_ref().and_then(Notice::failure);
-    ClientError::Refused(message.map_or_else(|| String::from_utf8_lossy(body).into_owned(), ToOwned::to_owned))
+    match notice.as_ref().and_then(Notice::failure) {
+        Some(message) if status == StatusCode::UNPROCESSABLE_ENTITY => ClientError::Declined(message.to_owned()),
+        Some(message) => ClientError::Refused(message.to_owned()),
+        None => ClientError::Refused(String::from_utf8_lossy(body).into_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -163,12 +233,14 @@ mod tests {
 
     #[test]
     fn an_error_answer_is_its_message_or_itself() {
-        let text = |body: &[u8]| refused(body).to_string();
+        let text = |body: &[u8]| refused(StatusCode::INTERNAL_SERVER_ERROR, body).to_string();
         assert_eq!(text(br#"{"event":"error","message":"no"}"#), "the daemon says: no");
         assert_eq!(
             text(br#"{"event":"policy-error","message":"1 error","diagnostics":[]}"#),
             "the daemon says: 1 error"
         );
         assert_eq!(text(b"teapot"), "the daemon says: teapot");
+        let declined = refused(StatusCode::UNPROCESSABLE_ENTITY, br#"{"event":"error","message":"no"}"#);
+        assert_eq!(declined.to_string(), "no");
     }
 }

@@ -3,6 +3,9 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /status` | a [`Status`](crate::telemetry::Status) |
+//! | `GET /bans` | a [`BanList`](crate::telemetry::BanList) |
+//! | `POST /ban` | bans the `prefix` for this many `seconds`, with or without a `comment`: the notice `banned`, or with status 422 `error` |
+//! | `POST /unban` | lifts every ban that covers the `prefix`, or all bans if there is none: the notice `unbanned` |
 //! | `GET /events?last=N&follow=true` | packet events, one JSON object per line: the last ones, then each as it comes; a reader that is too slow gets a notice `missed` |
 //! | `POST /reload` | the outcome: the notice `reloaded`, or with status 422 `policy-error` |
 //! | `POST /stop` | ends the daemon; the filter stays; the notice `stopped` |
@@ -18,5 +21,5 @@ pub use self::{
     client::{Client, ClientError, EventLine},
     server::{Shared, serve},
     socket::{DEFAULT_SOCKET, Socket, SocketError},
-    types::{ReloadAnswer, Request},
+    types::{BanRequest, ReloadAnswer, Request, UnbanRequest},
 };

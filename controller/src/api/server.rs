@@ -14,9 +14,10 @@ use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::{StreamExt as _, wrappers::BroadcastStream, wrappers::errors::BroadcastStreamRecvError};
 
-use super::{Request, Socket, types::path};
+use super::{BanRequest, Request, Socket, UnbanRequest, types::path};
 use crate::{
-    kernel::Pins,
+    deploy::{BanBook, LONGEST_COMMENT},
+    kernel::{BanError, Pins, Prefix},
     telemetry::{Bus, DEFAULT_RECENT, Message, Notice, Status},
 };
 
@@ -25,6 +26,8 @@ use crate::{
 pub struct Shared {
     /// The pins of the filter that the status is about.
     pub pins: Pins,
+    /// The filter's bans.
+    pub bans: Arc<BanBook>,
     /// The daemon's bus.
     pub bus: Arc<Bus>,
     /// Where requests to the daemon's loop go.
@@ -34,10 +37,13 @@ pub struct Shared {
 /// Answers requests until it is dropped; then the socket is removed.
 pub async fn serve(socket: Socket, shared: Shared) {
     let router = Router::new()
+        .route(path::BAN, post(ban))
+        .route(path::BANS, get(bans))
         .route(path::EVENTS, get(events))
         .route(path::RELOAD, post(reload))
         .route(path::STATUS, get(status))
         .route(path::STOP, post(stop))
+        .route(path::UNBAN, post(unban))
         .with_state(Arc::new(shared));
     let Socket { listener, file: _file } = socket;
     if let Err(error) = axum::serve(listener, router).await {
@@ -50,6 +56,49 @@ async fn status(State(shared): State<Arc<Shared>>) -> Response {
         Ok(status) => Json(status).into_response(),
         Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
+}
+
+async fn bans(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.bans.list() {
+        Ok(bans) => Json(bans).into_response(),
+        Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+async fn ban(State(shared): State<Arc<Shared>>, Json(request): Json<BanRequest>) -> Response {
+    let prefix = match Prefix::to_ban(&request.prefix) {
+        Ok(prefix) => prefix,
+        Err(error) => return failure(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+    };
+    if request.comment.as_ref().is_some_and(|comment| comment.len() > LONGEST_COMMENT) {
+        let message = format!("a comment has at most {LONGEST_COMMENT} bytes");
+        return failure(StatusCode::UNPROCESSABLE_ENTITY, message);
+    }
+    match shared.bans.ban(prefix, request.seconds, request.comment) {
+        Ok(ban) => published(&shared, Notice::Banned(ban)),
+        Err(BanError::Kernel(error)) => failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        Err(error @ (BanError::Exempt { .. } | BanError::Lengths { .. })) => {
+            failure(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
+        }
+    }
+}
+
+async fn unban(State(shared): State<Arc<Shared>>, Json(request): Json<UnbanRequest>) -> Response {
+    let prefix = match request.prefix.as_deref().map(Prefix::exactly).transpose() {
+        Ok(prefix) => prefix,
+        Err(error) => return failure(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+    };
+    match shared.bans.unban(prefix) {
+        Ok(unbanned) if unbanned.count == 0 => Json(Notice::Unbanned(unbanned)).into_response(),
+        Ok(unbanned) => published(&shared, Notice::Unbanned(unbanned)),
+        Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+/// Answers with a notice, which everyone else gets too.
+fn published(shared: &Shared, notice: Notice) -> Response {
+    shared.bus.publish(notice.clone());
+    Json(notice).into_response()
 }
 
 #[derive(Debug, Deserialize)]

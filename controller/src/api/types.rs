@@ -1,5 +1,6 @@
 //! What the server asks of the daemon's loop, and the parts that server and client share.
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::telemetry::{PolicyError, Reloaded, Stopped};
@@ -16,10 +17,31 @@ pub enum Request {
     Stop(oneshot::Sender<Stopped>),
 }
 
+/// Which sources are to be banned.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BanRequest {
+    /// An address or a network: for an IPv6 address, its /64.
+    pub prefix: String,
+    /// For how long.
+    pub seconds: u32,
+    /// A note for people.
+    pub comment: Option<String>,
+}
+
+/// Which sources are to be freed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UnbanRequest {
+    /// An address or a network; none for all that are banned.
+    pub prefix: Option<String>,
+}
+
 /// The paths of the API's resources.
 pub(super) mod path {
+    pub(in crate::api) const BAN: &str = "/ban";
+    pub(in crate::api) const BANS: &str = "/bans";
     pub(in crate::api) const EVENTS: &str = "/events";
     pub(in crate::api) const RELOAD: &str = "/reload";
     pub(in crate::api) const STATUS: &str = "/status";
     pub(in crate::api) const STOP: &str = "/stop";
+    pub(in crate::api) const UNBAN: &str = "/unban";
 }

@@ -1,5 +1,7 @@
 //! The command line: one file per subcommand.
 
+pub mod ban;
+pub mod bans;
 pub mod check;
 pub mod completions;
 pub mod detach;
@@ -13,6 +15,7 @@ pub mod run;
 pub mod schema;
 pub mod status;
 pub mod test;
+pub mod unban;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -24,9 +27,9 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    api::{ClientError, DEFAULT_SOCKET, SocketError},
+    api::{Client, ClientError, DEFAULT_SOCKET, SocketError},
     daemon, deploy,
-    kernel::{self, DEFAULT_PIN_DIRECTORY, Pins},
+    kernel::{self, BanError, DEFAULT_PIN_DIRECTORY, Pins},
 };
 use filter_policy::{
     Built,
@@ -72,6 +75,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "each subcommand has its help with its arguments")]
 pub enum Command {
+    Ban(ban::BanArgs),
+    Bans(bans::BansArgs),
     Check(check::CheckArgs),
     Completions(completions::CompletionsArgs),
     Detach(detach::DetachArgs),
@@ -85,6 +90,7 @@ pub enum Command {
     Schema(schema::SchemaArgs),
     Status(status::StatusArgs),
     Test(test::TestArgs),
+    Unban(unban::UnbanArgs),
 }
 
 /// Where the daemon and its filter are found.
@@ -111,6 +117,8 @@ impl Place {
 /// What went wrong, for the last line on standard error; [`exit_status`] gives its exit status.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
+        Command::Ban(args) => ban::run(args),
+        Command::Bans(args) => bans::run(args),
         Command::Check(args) => check::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Detach(args) => detach::run(args),
@@ -124,6 +132,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Schema(args) => schema::run(args),
         Command::Status(args) => status::run(args),
         Command::Test(args) => test::run(args),
+        Command::Unban(args) => unban::run(args),
     }
 }
 
@@ -131,8 +140,14 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 #[must_use]
 pub fn exit_status(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
+        if matches!(cause.downcast_ref(), Some(ClientError::Declined(_))) {
+            return EXIT_NO;
+        }
         if cause.is::<kernel::Error>() || cause.is::<ClientError>() {
             return EXIT_SYSTEM;
+        }
+        if let Some(error) = cause.downcast_ref::<BanError>() {
+            return if matches!(error, BanError::Kernel(_)) { EXIT_SYSTEM } else { EXIT_NO };
         }
         if let Some(error) = cause.downcast_ref::<daemon::Error>() {
             return match error {
@@ -152,6 +167,9 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
 pub fn help(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         if let Some(error) = cause.downcast_ref::<kernel::Error>() {
+            return error.help();
+        }
+        if let Some(BanError::Kernel(error)) = cause.downcast_ref::<BanError>() {
             return error.help();
         }
         if let Some(error) = cause.downcast_ref::<ImportError>() {
@@ -216,6 +234,49 @@ pub(crate) fn policy_or_sample(directory: Option<&Path>, json: bool) -> anyhow::
     }))
 }
 
+/// What came of a request to the daemon.
+#[derive(Debug)]
+enum Asked<T> {
+    /// Its answer.
+    Answer(T),
+    /// No daemon of these pins runs.
+    NoDaemon,
+    /// It does not answer.
+    NoAnswer,
+}
+
+impl<T> Asked<T> {
+    /// The answer, or else what is read or done without a daemon. That it does not answer goes to standard error.
+    fn or_without<E>(self, place: &Place, without: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        match self {
+            Self::Answer(answer) => Ok(answer),
+            Self::NoDaemon => without(),
+            Self::NoAnswer => {
+                eprintln!("the daemon at {} does not answer: doing without it", place.socket.display());
+                without()
+            }
+        }
+    }
+}
+
+/// Asks the daemon of these pins, if there is one. A daemon with other pins would answer about another filter.
+fn ask<T>(place: &Place, ask: impl AsyncFnOnce(Client) -> Result<T, ClientError>) -> anyhow::Result<Asked<T>> {
+    let asked = async {
+        match status::ask(place).await? {
+            Some(status) if status.pin_dir == place.pin_dir => {}
+            _ => return Ok(Asked::NoDaemon),
+        }
+        ask(Client::connect(&place.socket).await?).await.map(Asked::Answer)
+    };
+    block_on(async {
+        match asked.await {
+            Err(ClientError::NoAnswer { .. }) => Ok(Asked::NoAnswer),
+            Err(ClientError::NoDaemon { .. }) => Ok(Asked::NoDaemon),
+            result => result,
+        }
+    })
+}
+
 /// Runs a client's request.
 fn block_on<T, E>(future: impl Future<Output = Result<T, E>>) -> anyhow::Result<T>
 where
@@ -251,5 +312,10 @@ mod tests {
         let refused = deploy::Error::Policy { policy: "p".to_owned(), totals: "1 error".to_owned() };
         assert_eq!(exit_status(&deploy(refused)), EXIT_NO);
         assert_eq!(exit_status(&anyhow::anyhow!("no such file")), EXIT_USAGE);
+        let prefix = kernel::Prefix::to_ban("192.0.2.7").unwrap();
+        let refused = BanError::Exempt { prefix, exemption: kernel::Exemption::NeverBan };
+        assert_eq!(exit_status(&refused.into()), EXIT_NO);
+        assert_eq!(exit_status(&BanError::Kernel(kernel()).into()), EXIT_SYSTEM);
+        assert_eq!(exit_status(&ClientError::Declined("no".to_owned()).into()), EXIT_NO);
     }
 }

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use super::{EXIT_NO, Place, print};
 use crate::{
     api::{Client, ClientError},
-    telemetry::Status,
+    telemetry::{DaemonState, Status},
 };
 use filter_policy::language::printable;
 
 /// Show whether the filter is attached and a daemon runs, which policy is in force, and what it has counted
 ///
-/// Without a daemon, everything is read from the kernel.
+/// Without a daemon, or if it does not answer within two seconds, everything is read from the kernel.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Exit status:
@@ -37,10 +37,17 @@ pub struct StatusArgs {
 /// The daemon's answer cannot be read, or the pins cannot.
 pub fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
     let pins = args.place.pins();
-    let status = match super::block_on(ask(&args.place))? {
-        // A daemon with other pins would answer about another filter.
-        Some(status) if status.pin_dir == pins.root() => status,
-        _ => Status::read(&pins, None)?,
+    let answer = super::block_on(async {
+        match ask(&args.place).await {
+            // A daemon with other pins would answer about another filter.
+            Ok(status) => Ok(status.filter(|status| status.pin_dir == pins.root()).ok_or(DaemonState::NotRunning)),
+            Err(ClientError::NoAnswer { .. }) => Ok(Err(DaemonState::NotAnswering)),
+            Err(error) => Err(error),
+        }
+    })?;
+    let status = match answer {
+        Ok(status) => status,
+        Err(daemon) => Status { daemon, ..Status::read(&pins, None)? },
     };
     print(&if args.json { printable::json_line(&status) + "\n" } else { status.render() })?;
     Ok(if status.is_filtering() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_NO) })

@@ -19,6 +19,9 @@ use crate::{
     repository::LOOK_INTERVAL,
 };
 
+/// Time between two sweeps of the bans that have ended.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Packet events taken from the ring at a time, before the loop turns to something else.
 const PACKETS_AT_ONCE: usize = 256;
 
@@ -36,6 +39,8 @@ pub(super) enum Event {
     Reloaded(Box<Deployer>, Option<Outcome>),
     /// The API asks for something.
     Request(Request),
+    /// Time to remove the bans that have ended.
+    Sweep,
     /// Time for a table.
     Tick,
 }
@@ -50,6 +55,7 @@ pub(super) struct Inputs {
     ring: AsyncFd<Ring>,
     tick: Interval,
     look: Interval,
+    sweep: Interval,
     /// The reload at work, if there is one.
     pub(super) reload: Option<Reload>,
 }
@@ -62,8 +68,8 @@ impl Inputs {
         ring: Ring,
         interval: Duration,
     ) -> io::Result<Self> {
-        let (tick, look) = (every(interval), every(LOOK_INTERVAL));
-        Ok(Self { signals, requests, ring: ring.into_async()?, tick, look, reload: None })
+        let (tick, look, sweep) = (every(interval), every(LOOK_INTERVAL), every(SWEEP_INTERVAL));
+        Ok(Self { signals, requests, ring: ring.into_async()?, tick, look, sweep, reload: None })
     }
 
     /// Waits for the next event.
@@ -81,6 +87,7 @@ impl Inputs {
             }
             _ = self.tick.tick() => Event::Tick,
             _ = self.look.tick() => Event::Look,
+            _ = self.sweep.tick() => Event::Sweep,
             events = packets(&mut self.ring) => Event::Packets(events?),
         })
     }

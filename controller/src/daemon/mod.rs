@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::inputs::{Event, Inputs, Reload, Signals};
 use crate::{
     api::{self, ReloadAnswer, Request, Socket, SocketError},
-    deploy::{self, Deployer, Occasion, Outcome, Target},
+    deploy::{self, BanBook, Deployer, Occasion, Outcome, Target},
     kernel::{self, Ring},
     outputs::{self, Outputs},
     repository::{Source, Watch},
@@ -84,7 +84,13 @@ async fn run_on(bus: &Arc<Bus>, options: Options, socket: Socket, signals: Signa
     let watch = Watch::new(options.source.clone());
     let deployer = Deployer::start(options.source.clone(), options.target.clone(), &mut |notice| bus.publish(notice))?;
     let (sender, requests) = mpsc::channel(8);
-    let shared = api::Shared { pins: options.target.pins.clone(), bus: Arc::clone(bus), requests: sender };
+    let bans = Arc::new(BanBook::new(options.target.pins.clone()));
+    let shared = api::Shared {
+        pins: options.target.pins.clone(),
+        bans: Arc::clone(&bans),
+        bus: Arc::clone(bus),
+        requests: sender,
+    };
     let server = tokio::spawn(api::serve(socket, shared));
     let ring = Ring::open(&options.target.pins)?;
     let inputs = Inputs::new(signals, requests, ring, options.interval)?;
@@ -93,6 +99,7 @@ async fn run_on(bus: &Arc<Bus>, options: Options, socket: Socket, signals: Signa
     }
     let daemon = Daemon {
         bus: Arc::clone(bus),
+        bans,
         watch,
         meter: Meter::new(options.target.pins.clone()),
         events: EventReader::new(options.target.pins.clone()),
@@ -110,6 +117,7 @@ async fn run_on(bus: &Arc<Bus>, options: Options, socket: Socket, signals: Signa
 struct Daemon {
     options: Options,
     bus: Arc<Bus>,
+    bans: Arc<BanBook>,
     watch: Watch,
     meter: Meter,
     events: EventReader,
@@ -164,6 +172,15 @@ impl Daemon {
             }
             Event::Request(Request::Stop(answer)) => return ControlFlow::Break(Some(answer)),
             Event::Reload => self.ask_for_reload(Occasion::Asked),
+            Event::Sweep => {
+                // A full map takes a while.
+                let bans = Arc::clone(&self.bans);
+                tokio::task::spawn_blocking(move || {
+                    if let Err(error) = bans.sweep() {
+                        tracing::warn!("failed to remove the bans that have ended: {error}");
+                    }
+                });
+            }
             Event::Tick => {
                 self.events.read_clock();
                 match self.meter.read() {

@@ -2,12 +2,14 @@
 //!
 //! All of it blocks; whoever has an event loop calls it from a thread.
 
+mod bans;
 mod report;
 
 use std::time::Instant;
 
 use filter_policy::{BuildCache, language::diagnostics::Diagnostics};
 
+pub use self::bans::{BanBook, LONGEST_COMMENT};
 use self::report::{adopted, policy_error, reload_notices, reloaded, start_notices};
 use crate::{
     kernel::{self, Filter, Installed, ModeChoice, Pins, State},

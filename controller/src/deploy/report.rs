@@ -6,7 +6,7 @@ use super::{InForce, Refusal};
 use crate::{
     kernel::{Installed, State},
     repository::Source,
-    telemetry::{Finding, Notice, PolicyError, PolicyWarning, Reattached, Reloaded, Removed, Started},
+    telemetry::{Finding, Notice, PolicyError, PolicyWarning, Reattached, Reloaded, Removed, Started, Unbanned},
 };
 
 /// The first policy is in force.
@@ -25,7 +25,7 @@ pub(super) fn start_notices(source: &Source, in_force: &InForce, adopted: bool) 
             verified_instructions: installed.verified_instructions,
         })
     });
-    warning(source, warnings).into_iter().chain(started).chain(removed(installed)).collect()
+    warning(source, warnings).into_iter().chain(started).chain(removed(installed)).chain(freed(installed)).collect()
 }
 
 /// The daemon begins with the filter it found, and its policy.
@@ -69,6 +69,7 @@ pub(super) fn reload_notices(source: &Source, in_force: &InForce, reloaded: Relo
         .chain([Notice::Reloaded(reloaded)])
         .chain(reattached)
         .chain(removed(&in_force.installed))
+        .chain(freed(&in_force.installed))
         .collect()
 }
 
@@ -99,4 +100,8 @@ fn warning(source: &Source, warnings: &Diagnostics) -> Option<Notice> {
 
 fn removed(installed: &Installed) -> impl Iterator<Item = Notice> {
     installed.removed.iter().map(|interface| Notice::Removed(Removed { interface: interface.clone() }))
+}
+
+fn freed(installed: &Installed) -> Option<Notice> {
+    Unbanned::by_policy(&installed.freed).map(Notice::Unbanned)
 }

@@ -1,14 +1,29 @@
-//! The banned prefixes of source addresses, and the lengths of the prefixes that the program looks up.
+//! The bans in force: reading them, banning and freeing by hand, and keeping the map in order.
+//!
+//! The program looks up the prefixes of a source whose lengths are listed in a map, and this module alone writes that list: the lengths
+//! of the policy's bans, and those of all others in force.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use filter_core::{
-    layout::{Ban, BanKey, BanLengths},
-    limits,
+    layout::{self, Action, BanKey, BanLengths, Config, NO_RULE, Rule},
+    limits::{BAN_LENGTHS, EMERGENCY_TIME},
 };
-use zerocopy::FromBytes as _;
+use rustix::time::{ClockId, clock_gettime};
+use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
 
-use super::{Error, Pins, bpf, error::Context as _, table::Table};
+use super::{
+    Error, Pins, bpf,
+    error::Context as _,
+    exempt::{Exemption, Sources},
+    filter::read_meta,
+    pins::CURRENT,
+    prefix::Prefix,
+    table::Table,
+};
 
 /// The map of bans, by prefix.
 const BANS: &str = "BANS";
@@ -19,71 +34,387 @@ pub(super) const LENGTHS: &str = "BAN_LENGTHS";
 /// Bans that are read at a time.
 const BATCH: usize = 4096;
 
-/// Held while the lengths are read and written: a ban by hand and a new policy may come at the same time.
+const SECOND: u64 = 1_000_000_000;
+
+/// Held while the map of lengths is worked out and written: a ban by hand and a new policy may come at the same time.
 static WRITING: Mutex<()> = Mutex::new(());
 
-/// Lets the program look up the lengths of a policy's bans, together with those of the bans in force. Returns the lengths of bans in
-/// force for which there is no room.
-pub(super) fn set_lengths(pins: &Pins, policy: &BanLengths) -> Result<Vec<u8>, Error> {
-    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+/// A ban in force. Times are the program's: nanoseconds of the monotonic clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ban {
+    /// The sources that are banned.
+    pub prefix: Prefix,
+    /// Counter slot of the rule that banned them; none for a ban by hand.
+    pub slot: Option<u32>,
+    /// When it began.
+    pub since: u64,
+    /// When it ends.
+    pub until: u64,
+    /// Packets that it has dropped.
+    pub packets: u64,
+    /// Until when emergency calls from there suspend it; none if none does.
+    pub suspended_until: Option<u64>,
+}
+
+/// A ban that has been lifted because of the policy in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Freed {
+    /// The sources that were banned.
+    pub prefix: Prefix,
+    /// Why.
+    pub because: FreedBecause,
+}
+
+/// Why a policy lifts a ban.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FreedBecause {
+    /// The policy exempts all its sources.
+    Exempt(Exemption),
+    /// The policy bans prefixes of so many lengths that there is no room for its own.
+    NoRoom,
+}
+
+impl fmt::Display for FreedBecause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exempt(exemption) => exemption.fmt(f),
+            Self::NoRoom => f.write_str("the policy bans prefixes of other lengths, and there is no room for this one"),
+        }
+    }
+}
+
+/// Why sources were not banned.
+#[derive(Debug, thiserror::Error)]
+pub enum BanError {
+    /// The policy exempts all of them.
+    #[error("{prefix} cannot be banned: {exemption}")]
+    Exempt {
+        /// The sources.
+        prefix: Prefix,
+        /// Why.
+        exemption: Exemption,
+    },
+    /// The system refused.
+    #[error(transparent)]
+    Kernel(#[from] Error),
+    /// There is no room for another length.
+    #[error(
+        "{prefix} cannot be banned: prefixes of at most {BAN_LENGTHS} lengths can be banned for each IP version, and those of {} are \
+         in use; ban prefixes of one of these lengths, or free others: `ringfence bans` lists them",
+        list(in_use)
+    )]
+    Lengths {
+        /// The sources.
+        prefix: Prefix,
+        /// The lengths that are in use for this IP version.
+        in_use: Vec<u8>,
+    },
+}
+
+/// The bans of a filter.
+#[derive(Clone, Debug)]
+pub struct Bans {
+    pins: Pins,
+}
+
+impl Bans {
+    /// The bans of the filter in these pins. Nothing is read yet.
+    #[must_use]
+    pub fn new(pins: Pins) -> Self {
+        Self { pins }
+    }
+
+    /// The pins of the filter.
+    #[must_use]
+    pub fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
+    /// The bans in force, by prefix.
+    ///
+    /// # Errors
+    /// There is no filter, or no permission.
+    pub fn list(&self) -> Result<Vec<Ban>, Error> {
+        self.check()?;
+        let now = now();
+        let mut bans: Vec<Ban> = Map::open(&self.pins)?
+            .read()?
+            .iter()
+            .filter(|(_, ban)| ban.until > now)
+            .filter_map(|(key, ban)| Ban::new(key, ban, now))
+            .collect();
+        bans.sort_by_key(|ban| ban.prefix);
+        Ok(bans)
+    }
+
+    /// Bans sources from now on. A ban that they have already gets the new end.
+    ///
+    /// # Errors
+    /// The policy exempts them, there is no room for another length, or the system refuses.
+    pub fn ban(&self, prefix: Prefix, seconds: u32) -> Result<Ban, BanError> {
+        self.check()?;
+        if let Some(exemption) = Sources::open(&self.pins)?.exemption(prefix)? {
+            return Err(BanError::Exempt { prefix, exemption });
+        }
+        let map = Map::open(&self.pins)?;
+        let _writing = writing();
+        let now = now();
+        let mut lengths = policy_lengths(&self.pins)?;
+        for (key, ban) in map.read()? {
+            if ban.until > now {
+                add(&mut lengths, &key);
+            }
+        }
+        let key = prefix.key();
+        if !add(&mut lengths, &key) {
+            let in_use = lengths_of(&mut lengths, prefix).iter().map(|&length| shown(prefix, length)).collect();
+            return Err(BanError::Lengths { prefix, in_use });
+        }
+        let until = now.saturating_add(u64::from(seconds) * SECOND);
+        let mut ban = layout::Ban { until, since: now, packets: 0, emergency: 0, slot: NO_RULE, reserved: 0 };
+        if let Some(old) = map.get(&key)? {
+            ban.emergency = old.emergency;
+            if old.until > now {
+                (ban.since, ban.packets) = (old.since, old.packets);
+            }
+        }
+        // In this order: whoever works out the lengths meanwhile, another process too, finds the ban.
+        map.set(&key, &ban)?;
+        Table::open(&self.pins.map(LENGTHS))?.set(0, &lengths)?;
+        Ban::new(&key, &ban, now).ok_or_else(|| Error::Internal(format!("{prefix} has no key")).into())
+    }
+
+    /// Frees the sources of every ban that covers one of these, or all banned sources. Returns what was banned.
+    ///
+    /// # Errors
+    /// There is no filter, or no permission.
+    pub fn unban(&self, sources: Option<Prefix>) -> Result<Vec<Prefix>, Error> {
+        self.check()?;
+        let map = Map::open(&self.pins)?;
+        let now = now();
+        let mut freed = Vec::new();
+        for (key, ban) in map.read()? {
+            let Some(prefix) = Prefix::of(&key) else { continue };
+            if sources.is_some_and(|sources| !sources.overlaps(prefix)) {
+                continue;
+            }
+            map.remove(&key)?;
+            if ban.until > now {
+                freed.push(prefix);
+            }
+        }
+        self.set_lengths()?;
+        freed.sort();
+        Ok(freed)
+    }
+
+    /// Removes the bans that have ended.
+    ///
+    /// # Errors
+    /// There is no filter, or no permission.
+    pub fn sweep(&self) -> Result<(), Error> {
+        self.check()?;
+        let map = Map::open(&self.pins)?;
+        let now = now();
+        // (An emergency call suspends the next ban from there, too.)
+        let is_over = |ban: &layout::Ban| ban.until <= now && suspended_until(ban, now).is_none();
+        for (key, _) in map.read()?.iter().filter(|(_, ban)| is_over(ban)) {
+            // Its source may have been banned again meanwhile.
+            if map.get(key)?.as_ref().is_some_and(is_over) {
+                map.remove(key)?;
+            }
+        }
+        self.set_lengths().map(drop)
+    }
+
+    /// Lets the program look up the lengths of the policy in force and of the bans in force.
+    pub(super) fn set_lengths(&self) -> Result<BanLengths, Error> {
+        set_lengths(&self.pins, &policy_lengths(&self.pins)?)
+    }
+
+    /// Frees the sources that a policy which has just come in force exempts, and those of bans for which its own leave no room.
+    pub(super) fn settle(&self) -> Result<Vec<Freed>, Error> {
+        let mut lengths = self.set_lengths()?;
+        let sources = Sources::open(&self.pins)?;
+        let map = Map::open(&self.pins)?;
+        let now = now();
+        let mut freed = Vec::new();
+        for (key, ban) in map.read()? {
+            let Some(prefix) = Prefix::of(&key).filter(|_| ban.until > now) else { continue };
+            let because = if !lengths_of(&mut lengths, prefix).contains(&prefix.length_in_map()) {
+                FreedBecause::NoRoom
+            } else if let Some(exemption) = sources.exemption(prefix)? {
+                FreedBecause::Exempt(exemption)
+            } else {
+                continue;
+            };
+            map.remove(&key)?;
+            freed.push(Freed { prefix, because });
+        }
+        if !freed.is_empty() {
+            self.set_lengths()?;
+        }
+        freed.sort_by_key(|freed| freed.prefix);
+        Ok(freed)
+    }
+
+    /// Makes sure that the pins are those of a filter of this version.
+    fn check(&self) -> Result<(), Error> {
+        let path = self.pins.map("META");
+        if !path.try_exists().context(|| format!("look at {}", path.display()))? {
+            return Err(Error::NoFilter(self.pins.root().to_path_buf()));
+        }
+        match read_meta(&self.pins, &Table::open(&path)?)?.generation {
+            0 => Err(Error::NoFilter(self.pins.root().to_path_buf())),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Ban {
+    fn new(key: &BanKey, ban: &layout::Ban, now: u64) -> Option<Self> {
+        Some(Self {
+            prefix: Prefix::of(key)?,
+            slot: (ban.slot != NO_RULE).then_some(ban.slot),
+            since: ban.since,
+            until: ban.until,
+            packets: ban.packets,
+            suspended_until: suspended_until(ban, now),
+        })
+    }
+}
+
+/// Until when emergency calls suspend a ban, if they do.
+fn suspended_until(ban: &layout::Ban, now: u64) -> Option<u64> {
+    let until = ban.emergency.saturating_add(EMERGENCY_TIME);
+    (ban.emergency != 0 && until > now).then_some(until)
+}
+
+/// The number of bans in force.
+pub(super) fn count(pins: &Pins) -> Result<usize, Error> {
+    let now = now();
+    Ok(Map::open(pins)?.read()?.iter().filter(|(_, ban)| ban.until > now).count())
+}
+
+/// Lets the program look up the lengths of a policy's bans, and those of the bans in force for which there is room. Returns them.
+pub(super) fn set_lengths(pins: &Pins, policy: &BanLengths) -> Result<BanLengths, Error> {
+    let _writing = writing();
     let now = now();
     let mut lengths = *policy;
-    let mut left_out = Vec::new();
-    for (key, ban) in read(pins)? {
-        let length = key.length as u8;
-        if ban.until > now && !left_out.contains(&length) && !add(&mut lengths, &key) {
-            left_out.push(length);
+    for (key, ban) in Map::open(pins)?.read()? {
+        if ban.until > now {
+            add(&mut lengths, &key);
         }
     }
     Table::open(&pins.map(LENGTHS))?.set(0, &lengths)?;
-    Ok(left_out)
+    Ok(lengths)
 }
 
-/// Adds the length of a prefix. False if there is no room for it.
+/// The lengths that the rules of the policy in force ban.
+pub(super) fn policy_lengths(pins: &Pins) -> Result<BanLengths, Error> {
+    let rules = Table::open(&pins.generation(CURRENT).join("RULES"))?;
+    let mut lengths = Config::EMPTY.ban_lengths;
+    for index in 0..rules.len() {
+        let rule: Rule = rules.get(index)?;
+        if rule.action() == Action::Ban {
+            for (list, length) in [(&mut lengths.ipv4, rule.ban_ipv4), (&mut lengths.ipv6, rule.ban_ipv6)] {
+                put(list, length);
+            }
+        }
+    }
+    Ok(lengths)
+}
+
+/// Adds the length of a key. False if there is no room for it.
 fn add(lengths: &mut BanLengths, key: &BanKey) -> bool {
-    let list: &mut [u8; limits::BAN_LENGTHS] = if is_ipv4(key) { &mut lengths.ipv4 } else { &mut lengths.ipv6 };
-    let length = key.length as u8;
-    match list.iter_mut().find(|entry| **entry == 0 || **entry == length) {
-        Some(entry) => {
-            *entry = length;
-            true
-        }
-        None => false,
-    }
+    Prefix::of(key).is_some_and(|prefix| put(lengths_of(lengths, prefix), prefix.length_in_map()))
 }
 
-/// True for a prefix of IPv4 addresses.
-fn is_ipv4(key: &BanKey) -> bool {
-    key.length > 96 && key.source[..12] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]
+fn lengths_of(lengths: &mut BanLengths, prefix: Prefix) -> &mut [u8; BAN_LENGTHS] {
+    if prefix.is_ipv4() { &mut lengths.ipv4 } else { &mut lengths.ipv6 }
 }
 
-/// The bans in the map, those that have ended too.
-fn read(pins: &Pins) -> Result<Vec<(BanKey, Ban)>, Error> {
-    let table = Table::open(&pins.map(BANS))?;
-    let mut keys = vec![0; BATCH * size_of::<BanKey>()];
-    let mut values = vec![0; BATCH * size_of::<Ban>()];
-    table.ensure_hash(size_of::<BanKey>(), size_of::<Ban>())?;
-    let mut bans = Vec::new();
-    let mut position = None;
-    loop {
-        // SAFETY: there is room for that many keys and values, whose sizes were just compared.
-        let batch = unsafe { bpf::lookup_batch(table.fd(), position, &mut keys, &mut values, BATCH as u32) };
-        let (count, next) = batch.context(|| format!("read {BANS}"))?;
-        let entries = keys.chunks_exact(size_of::<BanKey>()).zip(values.chunks_exact(size_of::<Ban>()));
-        bans.extend(
-            entries
-                .take(count)
-                .filter_map(|(key, ban)| Some((BanKey::read_from_bytes(key).ok()?, Ban::read_from_bytes(ban).ok()?))),
-        );
-        if next.is_none() {
-            return Ok(bans);
-        }
-        position = next;
-    }
+fn put(list: &mut [u8; BAN_LENGTHS], length: u8) -> bool {
+    let entry = list.iter_mut().find(|entry| **entry == 0 || **entry == length);
+    entry.map(|entry| *entry = length).is_some()
+}
+
+/// A length in the map as people write it.
+fn shown(prefix: Prefix, length: u8) -> u8 {
+    length - (prefix.length_in_map() - prefix.length())
+}
+
+fn list(lengths: &[u8]) -> String {
+    let mut lengths = lengths.to_vec();
+    lengths.sort_unstable();
+    lengths.iter().map(|length| format!("/{length}")).collect::<Vec<_>>().join(", ")
+}
+
+fn writing() -> MutexGuard<'static, ()> {
+    WRITING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The program's clock now, in nanoseconds.
 fn now() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    let time = clock_gettime(ClockId::MonotonicCoarse);
+    time.tv_sec as u64 * SECOND + time.tv_nsec as u64
+}
+
+/// The pinned map of bans.
+struct Map(Table);
+
+impl Map {
+    fn open(pins: &Pins) -> Result<Self, Error> {
+        let table = Table::open(&pins.map(BANS))?;
+        table.ensure_hash(size_of::<BanKey>(), size_of::<layout::Ban>())?;
+        Ok(Self(table))
+    }
+
+    /// All bans, those that have ended too. The program may change the map meanwhile: a ban that it adds or evicts may be missing or
+    /// there.
+    fn read(&self) -> Result<Vec<(BanKey, layout::Ban)>, Error> {
+        let mut keys = vec![0; BATCH * size_of::<BanKey>()];
+        let mut values = vec![0; BATCH * size_of::<layout::Ban>()];
+        let mut bans = Vec::new();
+        let mut position = None;
+        loop {
+            // SAFETY: there is room for that many keys and values, whose sizes were compared when the map was opened.
+            let batch = unsafe { bpf::lookup_batch(self.0.fd(), position, &mut keys, &mut values, BATCH as u32) };
+            let (count, next) = batch.context(|| format!("read {BANS}"))?;
+            let entries = keys.chunks_exact(size_of::<BanKey>()).zip(values.chunks_exact(size_of::<layout::Ban>()));
+            let read = entries.take(count).filter_map(|(key, ban)| {
+                Some((BanKey::read_from_bytes(key).ok()?, layout::Ban::read_from_bytes(ban).ok()?))
+            });
+            bans.extend(read);
+            if next.is_none() {
+                return Ok(bans);
+            }
+            position = next;
+        }
+    }
+
+    fn get(&self, key: &BanKey) -> Result<Option<layout::Ban>, Error> {
+        let mut ban = layout::Ban::new_zeroed();
+        // SAFETY: the sizes of keys and values were compared when the map was opened.
+        match unsafe { bpf::lookup(self.0.fd(), key.as_bytes(), ban.as_mut_bytes()) } {
+            Ok(()) => Ok(Some(ban)),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            Err(error) => Err(error).context(|| format!("read {BANS}")),
+        }
+    }
+
+    fn set(&self, key: &BanKey, ban: &layout::Ban) -> Result<(), Error> {
+        // SAFETY: the sizes of keys and values were compared when the map was opened.
+        unsafe { bpf::update(self.0.fd(), key.as_bytes(), ban.as_bytes()) }.context(|| format!("write {BANS}"))
+    }
+
+    fn remove(&self, key: &BanKey) -> Result<(), Error> {
+        // SAFETY: the size of keys was compared when the map was opened.
+        match unsafe { bpf::delete(self.0.fd(), key.as_bytes()) } {
+            Ok(()) => Ok(()),
+            // The program has evicted it.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+            Err(error) => Err(error).context(|| format!("remove from {BANS}")),
+        }
+    }
 }

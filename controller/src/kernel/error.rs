@@ -66,6 +66,9 @@ pub enum Error {
     /// The process lacks these capabilities.
     #[error("not permitted: {} missing", .0.join(" and "))]
     NotPermitted(Vec<&'static str>),
+    /// No filter uses these pins.
+    #[error("no filter uses the pins in {}", .0.display())]
+    NoFilter(PathBuf),
     /// A rule's name does not fit into a counter slot.
     #[error("a rule's name must have 1 to {} bytes, this one has {}: {_0:?}", super::RULE_NAME, _0.len())]
     RuleName(String),
@@ -144,7 +147,9 @@ impl Error {
             Self::AnotherProgram { off, .. } => {
                 format!("two XDP programs cannot share an interface; detach the other one first: `{off}`")
             }
-            Self::Bpffs { mount, .. } => format!("run `mount -t bpf bpf {}` as root", mount.display()),
+            Self::Bpffs { mount, .. } => {
+                format!("run `mount -t bpf -o mode=0700 bpf {}` as root", mount.display())
+            }
             Self::Busy(_) => {
                 "`ringfence status` shows it; stop it, or run `ringfence detach`; one daemon can filter several \
                               interfaces: `--interface eth0 --interface eth1`"
@@ -169,6 +174,7 @@ impl Error {
             Self::NotPermitted(_) => "run as root, or in a systemd unit with `AmbientCapabilities=CAP_BPF \
                                       CAP_NET_ADMIN CAP_PERFMON`"
                 .to_owned(),
+            Self::NoFilter(_) => "`ringfence run` starts one; `--pin-dir` names the pins of another".to_owned(),
             Self::RuleName(_) => "give the rule a shorter name".to_owned(),
             Self::Schema { pins, .. } | Self::Shape { path: pins, .. } => format!(
                 "another version of ringfence created them; detach its filter and start again: `ringfence detach \
@@ -317,6 +323,13 @@ mod tests {
             MapError::CreateError { name: "NODES".to_owned(), io_error: io::Error::from_raw_os_error(libc::ENOMEM) };
         let help = Error::from(EbpfError::MapError(error)).help();
         assert!(help.is_some_and(|help| help.contains("MemoryMax")));
+    }
+
+    #[test]
+    fn the_suggested_mount_is_open_to_root_alone() {
+        let error = Error::Bpffs { mount: "/sys/fs/bpf".into(), error: io::Error::from_raw_os_error(libc::EPERM) };
+        let help = error.help();
+        assert_eq!(help.as_deref(), Some("run `mount -t bpf -o mode=0700 bpf /sys/fs/bpf` as root"));
     }
 
     #[test]

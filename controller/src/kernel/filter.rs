@@ -13,7 +13,9 @@ use filter_core::{layout::SCHEMA_VERSION, limits::RULE_SLOTS};
 use zerocopy::FromBytes as _;
 
 use super::{
-    Error, Instance, Mode, ModeChoice, Pins, bans, bpf,
+    Error, Instance, Mode, ModeChoice, Pins,
+    bans::{self, Bans, Freed},
+    bpf,
     error::{Context as _, Version},
     host,
     instance::{Live, PolicyMaps, load_live},
@@ -52,6 +54,8 @@ pub struct Installed {
     pub interfaces: Vec<Attached>,
     /// Interfaces from which the filter was detached, because they were not named any more.
     pub removed: Vec<String>,
+    /// Bans that the policy has lifted.
+    pub freed: Vec<Freed>,
     /// The time for loading, filling, verifying and replacing.
     pub took: Duration,
 }
@@ -140,7 +144,7 @@ impl Filter {
         let next = self.meta.generation + 1;
         let (slots, used) = self.assign_slots(image)?;
         let result = load_and_verify(image, &self.pins).and_then(|live| {
-            // Before the new program bans anything. Each program looks up all lengths, so that a ban outlives its policy.
+            // Before the new program bans anything.
             bans::set_lengths(&self.pins, &image.config.ban_lengths)?;
             let (attached, removed) = self.swap(&live, interfaces, &indexes, mode)?;
             tracing::debug!(after = ?start.elapsed(), "program on the links");
@@ -150,6 +154,8 @@ impl Filter {
             Ok(done) => done,
             Err(error) => {
                 self.pins.remove_generation(pins::NEXT)?;
+                // Those of the policy that stays; at the first start there is none.
+                let _ = Bans::new(self.pins.clone()).set_lengths();
                 return Err(error);
             }
         };
@@ -175,12 +181,18 @@ impl Filter {
             self.slots_table.set(u32::from(slot), &entry)?;
         }
         self.meta_table.set(0, &self.meta)?;
+        // The policy is in force, whatever becomes of older bans.
+        let freed = Bans::new(self.pins.clone()).settle().unwrap_or_else(|error| {
+            tracing::warn!("failed to lift the bans of sources that the policy exempts: {error}");
+            Vec::new()
+        });
         Ok(Installed {
             generation: next,
             program: live.id,
             verified_instructions: live.verified_instructions,
             interfaces: attached,
             removed,
+            freed,
             took: start.elapsed(),
         })
     }

@@ -7,6 +7,7 @@
 mod bans;
 mod bpf;
 mod error;
+mod exempt;
 mod filter;
 mod host;
 mod instance;
@@ -14,6 +15,7 @@ mod instance;
 mod layouts;
 mod object;
 mod pins;
+mod prefix;
 mod probe;
 mod ring;
 mod snapshot;
@@ -24,12 +26,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use bans::{Ban, BanError, Bans, Freed, FreedBecause};
 pub use error::{Error, Version};
+pub use exempt::Exemption;
 pub use filter::{Attached, Filter, Installed, detach};
 pub use host::check;
 pub use instance::{Instance, Run};
 pub use object::OBJECT;
 pub use pins::{DEFAULT_PIN_DIRECTORY, Pins};
+pub use prefix::{Prefix, PrefixError};
 pub use ring::Ring;
 pub(crate) use snapshot::rule_names;
 pub use snapshot::{Counts, Deployment, ReasonCount, RuleCount, State};

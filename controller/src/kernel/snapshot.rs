@@ -8,7 +8,7 @@ use filter_core::{
 };
 
 use super::{
-    Error, Mode, Pins, bpf,
+    Error, Mode, Pins, bans, bpf,
     error::Context as _,
     filter::read_meta,
     pins,
@@ -129,6 +129,8 @@ pub struct Counts {
     pub events_lost: u64,
     /// Events that were suppressed by the limit of their rule.
     pub events_suppressed: u64,
+    /// Bans in force.
+    pub bans: usize,
 }
 
 impl Counts {
@@ -142,7 +144,7 @@ impl Counts {
         let rule_counters = Table::open(&pins.map("RULE_COUNTERS"))?;
         let reason_counters = Table::open(&pins.map("REASON_COUNTERS"))?;
         let meta = read_meta(pins, &Table::open(&pins.map("META"))?)?;
-        let mut counts = Self::default();
+        let mut counts = Self { bans: bans::count(pins)?, ..Self::default() };
         // A new generation may be coming into force: its rules appear a moment before its metadata.
         for index in 0..meta.rules.min(rules.len()) {
             let rule: Rule = rules.get(index)?;

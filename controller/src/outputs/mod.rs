@@ -4,6 +4,7 @@
 //! shows. A slow or dead reader costs that output messages; it never holds up the daemon or another output.
 
 mod json_lines;
+mod log;
 mod terminal;
 
 use std::{
@@ -15,6 +16,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
+pub use self::log::Log;
 use self::{json_lines::JsonLines, terminal::Terminal};
 use crate::telemetry::{Bus, Interest, Message, QUEUE};
 

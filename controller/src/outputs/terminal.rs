@@ -127,6 +127,7 @@ mod tests {
             dropped: packets,
             events_lost: 0,
             events_suppressed: 0,
+            bans: 0,
         })
         .into()
     }

@@ -8,6 +8,7 @@
 //! The JSON is a contract: field names and their order are fixed by the tests here. New fields may be added; readers must
 //! ignore fields they do not know.
 
+mod bans;
 mod bus;
 mod clock;
 mod message;
@@ -18,6 +19,7 @@ mod status;
 mod table;
 
 pub use self::{
+    bans::{Ban, BanList, Lifted, Unbanned},
     bus::{Bus, DEFAULT_RECENT, Delivery, Interest, Listener, QUEUE, Subscription},
     message::Message,
     meter::{EventReader, Meter},

@@ -14,13 +14,15 @@ use filter_policy::language::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{FilterState, Table, short};
+use super::{Ban, FilterState, Table, Unbanned, short};
 use crate::kernel::Mode;
 
 /// Something that happened. Its JSON begins with `"event"`, the kind in kebab case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Notice {
+    /// Sources were banned by hand.
+    Banned(Ban),
     /// `ringfence detach` has removed the filter.
     Detached(Detached),
     /// A request to the API failed.
@@ -49,6 +51,8 @@ pub enum Notice {
     Stopped(Stopped),
     /// The periodic table of counters.
     Table(Table),
+    /// Bans were lifted: by hand, or by a policy that exempts their sources.
+    Unbanned(Unbanned),
 }
 
 /// See [`Notice::Detached`].
@@ -217,7 +221,8 @@ impl Notice {
         match self {
             Self::Error { message } => Some(message),
             Self::PolicyError(error) => Some(&error.message),
-            Self::Detached(_)
+            Self::Banned(_)
+            | Self::Detached(_)
             | Self::Missed { .. }
             | Self::PolicyWarning(_)
             | Self::Reattached(_)
@@ -225,7 +230,8 @@ impl Notice {
             | Self::Removed(_)
             | Self::Started(_)
             | Self::Stopped(_)
-            | Self::Table(_) => None,
+            | Self::Table(_)
+            | Self::Unbanned(_) => None,
         }
     }
 }
@@ -234,6 +240,7 @@ impl Notice {
 impl Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Banned(ban) => ban.fmt(f),
             Self::Detached(notice) => notice.fmt(f),
             Self::Error { message } => f.write_str(message),
             Self::Missed { events } => {
@@ -249,6 +256,7 @@ impl Display for Notice {
             Self::Started(notice) => notice.fmt(f),
             Self::Stopped(notice) => notice.fmt(f),
             Self::Table(table) => f.write_str(table.render(usize::MAX, usize::MAX).trim_end()),
+            Self::Unbanned(notice) => notice.fmt(f),
         }
     }
 }
@@ -333,6 +341,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::telemetry::Lifted;
 
     fn finding() -> Finding {
         Finding {
@@ -366,6 +375,19 @@ mod tests {
     /// Each kind of notice with its JSON and its text.
     fn golden() -> Vec<(Notice, String, &'static str)> {
         vec![
+            (
+                Notice::Banned(Ban {
+                    prefix: "192.0.2.0/24".to_owned(),
+                    rule: None,
+                    comment: Some("ticket 7".to_owned()),
+                    since: "2026-01-31T06:00:00.000Z".to_owned(),
+                    until: "2026-01-31T07:00:00.000Z".to_owned(),
+                    packets: 0,
+                    suspended_until: None,
+                }),
+                r#"{"event":"banned","prefix":"192.0.2.0/24","rule":null,"comment":"ticket 7","since":"2026-01-31T06:00:00.000Z","until":"2026-01-31T07:00:00.000Z","packets":0,"suspended_until":null}"#.to_owned(),
+                "192.0.2.0/24 is banned until 2026-01-31T07:00:00Z, by hand: ticket 7",
+            ),
             (
                 Notice::Detached(Detached {
                     interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
@@ -477,9 +499,21 @@ mod tests {
                     dropped: 0,
                     events_lost: 0,
                     events_suppressed: 0,
+                    bans: 0,
                 }),
-                r#"{"event":"table","seconds":1.5,"rules":[],"reasons":{"default-pass":7},"passed":7,"dropped":0,"events_lost":0,"events_suppressed":0}"#.to_owned(),
+                r#"{"event":"table","seconds":1.5,"rules":[],"reasons":{"default-pass":7},"passed":7,"dropped":0,"events_lost":0,"events_suppressed":0,"bans":0}"#.to_owned(),
                 "RULE  DOES                        PACKETS      BYTES PER SECOND\n\npassed 7, dropped 0\nreasons: default-pass 7",
+            ),
+            (
+                Notice::Unbanned(Unbanned {
+                    count: 3,
+                    bans: vec![Lifted {
+                        prefix: "192.0.2.7".to_owned(),
+                        reason: "the policy's `never_ban` covers it".to_owned(),
+                    }],
+                }),
+                r#"{"event":"unbanned","count":3,"bans":[{"prefix":"192.0.2.7","reason":"the policy's `never_ban` covers it"}]}"#.to_owned(),
+                "3 bans were lifted: 192.0.2.7 (the policy's `never_ban` covers it) and 2 more",
             ),
         ]
     }

@@ -96,8 +96,9 @@ impl PacketEvent {
         if self.mode == RuleMode::Report {
             line.push_str("would ");
         }
-        let _ =
-            write!(line, "{:<6} {}", self.verdict, printable::escaped(self.rule.as_deref().unwrap_or(&self.reason)));
+        // A ban drops what follows as well, without further events.
+        let does = if self.action.as_deref() == Some(Action::Ban.name()) { Action::Ban.name() } else { &self.verdict };
+        let _ = write!(line, "{does:<6} {}", printable::escaped(self.rule.as_deref().unwrap_or(&self.reason)));
         let _ = write!(
             line,
             "  {} -> {} {}",
@@ -205,6 +206,15 @@ mod tests {
         let event = PacketEvent::new(&event, Some("scanners"), &Clock { offset: 0 });
         assert_eq!((event.mode, event.verdict.as_str()), (RuleMode::Report, "drop"));
         assert!(event.line().contains(" would drop   scanners"), "{}", event.line());
+    }
+
+    #[test]
+    fn the_line_of_a_packet_whose_source_is_banned_names_the_ban() {
+        let mut event = event();
+        (event.action, event.reason) = (Action::Ban as u8, Reason::RuleBan.number());
+        let event = PacketEvent::new(&event, Some("scanners"), &Clock { offset: 0 });
+        assert_eq!((event.verdict.as_str(), event.action.as_deref()), ("drop", Some("ban")));
+        assert!(event.line().contains("Z ban    scanners  10.20.0.66:5066"), "{}", event.line());
     }
 
     #[test]

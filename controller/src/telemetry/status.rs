@@ -62,11 +62,17 @@ pub struct Status {
     /// The daemon's outputs, and what each of them has lost.
     #[serde(default)]
     pub outputs: Vec<OutputStatus>,
+    /// Bans in force.
+    #[serde(default)]
+    pub bans: u64,
 }
 
 /// Whether a daemon runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DaemonState {
+    /// A daemon is there, but does not answer; the rest was read from the pins.
+    #[serde(rename = "not answering")]
+    NotAnswering,
     /// No daemon runs; the filter may still be attached.
     #[serde(rename = "not running")]
     NotRunning,
@@ -89,6 +95,7 @@ pub enum FilterState {
 impl fmt::Display for DaemonState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::NotAnswering => "not answering",
             Self::NotRunning => "not running",
             Self::Running => "running",
         })
@@ -149,14 +156,16 @@ impl DaemonFacts {
             }
             Notice::Reloaded(_) => self.policy_error = None,
             Notice::Table(table) => self.table = Some(table.clone()),
-            Notice::Detached(_)
+            Notice::Banned(_)
+            | Notice::Detached(_)
             | Notice::Error { .. }
             | Notice::Missed { .. }
             | Notice::PolicyWarning(_)
             | Notice::Reattached(_)
             | Notice::Removed(_)
             | Notice::Started(_)
-            | Notice::Stopped(_) => {}
+            | Notice::Stopped(_)
+            | Notice::Unbanned(_) => {}
         }
     }
 }
@@ -207,6 +216,7 @@ impl Status {
             events_lost: table.events_lost,
             events_suppressed: table.events_suppressed,
             outputs: daemon.map_or_else(Vec::new, |daemon| daemon.outputs.clone()),
+            bans: table.bans,
         })
     }
 
@@ -255,6 +265,7 @@ impl Status {
                 dropped: self.dropped,
                 events_lost: self.events_lost,
                 events_suppressed: self.events_suppressed,
+                bans: self.bans,
             };
             let _ = write!(text, "\n{}", table.render(usize::MAX, usize::MAX));
         }
@@ -289,10 +300,11 @@ mod tests {
             events_lost: 0,
             events_suppressed: 0,
             outputs: vec![OutputStatus { output: "stdout".to_owned(), lost: 4 }],
+            bans: 5,
         }
     }
 
-    const JSON: &str = r#"{"daemon":"running","pid":7,"version":"0.1.0","pin_dir":"/sys/fs/bpf/ringfence","filter":"attached","interfaces":[{"interface":"eth0","mode":"native","attached":true}],"policy":"/etc/policy","policy_hash":"0123456789abcdef","commit":null,"generation":2,"loaded":"2026-01-31T06:00:00.000Z","verified_instructions":122000,"policy_errors":1,"policy_error":"1 error","rules":[],"reasons":{},"passed":3,"dropped":0,"events_lost":0,"events_suppressed":0,"outputs":[{"output":"stdout","lost":4}]}"#;
+    const JSON: &str = r#"{"daemon":"running","pid":7,"version":"0.1.0","pin_dir":"/sys/fs/bpf/ringfence","filter":"attached","interfaces":[{"interface":"eth0","mode":"native","attached":true}],"policy":"/etc/policy","policy_hash":"0123456789abcdef","commit":null,"generation":2,"loaded":"2026-01-31T06:00:00.000Z","verified_instructions":122000,"policy_errors":1,"policy_error":"1 error","rules":[],"reasons":{},"passed":3,"dropped":0,"events_lost":0,"events_suppressed":0,"outputs":[{"output":"stdout","lost":4}],"bans":5}"#;
 
     #[test]
     fn the_json_of_a_status_is_as_documented() {
@@ -301,9 +313,12 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_without_outputs_in_its_answer_is_understood() {
-        let answer = JSON.replace(r#","outputs":[{"output":"stdout","lost":4}]"#, "");
-        assert_eq!(serde_json::from_str::<Status>(&answer).unwrap(), Status { outputs: Vec::new(), ..status() });
+    fn a_daemon_without_outputs_and_bans_in_its_answer_is_understood() {
+        let answer = JSON.replace(r#","outputs":[{"output":"stdout","lost":4}],"bans":5"#, "");
+        assert_eq!(
+            serde_json::from_str::<Status>(&answer).unwrap(),
+            Status { outputs: Vec::new(), bans: 0, ..status() }
+        );
     }
 
     #[test]
@@ -318,6 +333,7 @@ the policy has changed since, but the new one cannot be used: 1 error
 output stdout: 4 messages lost, its reader is too slow
 ";
         assert!(text.starts_with(expected), "{text}");
+        assert!(text.contains("bans in force: 5"), "{text}");
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub struct Table {
     pub events_lost: u64,
     /// Events suppressed by their rule's limit.
     pub events_suppressed: u64,
+    /// Bans in force.
+    #[serde(default)]
+    pub bans: u64,
 }
 
 /// Packets by reason, in the order of the engine.
@@ -100,6 +103,7 @@ impl Tables {
             dropped,
             events_lost: counts.events_lost,
             events_suppressed: counts.events_suppressed,
+            bans: counts.bans as u64,
         }
     }
 
@@ -117,8 +121,8 @@ impl Table {
     /// The table for people, at most `height` lines of at most `width` columns.
     #[must_use]
     pub fn render(&self, width: usize, height: usize) -> String {
-        // Header, blank line, three lines of footer.
-        let room = height.saturating_sub(6).max(3);
+        // Header, blank line, three lines of footer, or four.
+        let room = height.saturating_sub(6 + usize::from(self.bans > 0)).max(3);
         let mut shown: Vec<&RuleRow> = self.rules.iter().collect();
         if shown.len() > room {
             shown.retain(|row| row.packets > 0);
@@ -149,6 +153,9 @@ impl Table {
                 grouped(self.events_suppressed),
                 grouped(self.events_lost)
             ));
+        }
+        if self.bans > 0 {
+            lines.push(format!("bans in force: {} (`ringfence bans` lists them)", grouped(self.bans)));
         }
         let mut text = String::new();
         for line in lines {
@@ -183,7 +190,7 @@ impl RuleRow {
 }
 
 /// A number with thousands separators.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -231,6 +238,7 @@ mod tests {
             ],
             events_lost: 0,
             events_suppressed: 3,
+            bans: 2,
         }
     }
 
@@ -261,6 +269,7 @@ risky-scanners  drop (report only)                5     2.0 kB        5.0
 passed 7, dropped 1,234,567
 reasons: default-pass 7, rule-drop 1,234,567
 events: 3 suppressed by their rule's limit, 0 lost
+bans in force: 2 (`ringfence bans` lists them)
 ";
         assert_eq!(table, expected);
     }
@@ -270,10 +279,15 @@ events: 3 suppressed by their rule's limit, 0 lost
         let mut many = counts(1, 1);
         many.rules =
             (0..100).map(|index| RuleCount { rule: format!("rule-{index}"), ..many.rules[0].clone() }).collect();
+        many.bans = 0;
         let text = Tables::default().next(Duration::from_secs(1), &many).render(30, 12);
         assert!(text.lines().count() <= 12, "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 30), "{text}");
         assert!(text.contains("... and 94 more rules"), "{text}");
+        many.bans = 1;
+        let text = Tables::default().next(Duration::from_secs(1), &many).render(30, 12);
+        assert!(text.lines().count() <= 12, "{text}");
+        assert!(text.contains("bans in force: 1"), "{text}");
     }
 
     #[test]

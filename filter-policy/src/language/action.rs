@@ -241,9 +241,17 @@ fn kind_of(reader: &mut Reader<'_>, name: &str, span: &Range<usize>) -> Option<K
     kind
 }
 
+/// A year. Whatever should be blocked for longer belongs in a list.
+const LONGEST_BAN: u64 = 366 * 86_400;
+
+/// The seconds of a ban's duration, such as `10m`; none if it is no duration, or longer than a year.
+#[must_use]
+pub fn ban_seconds(text: &str) -> Option<u32> {
+    let seconds = quantity::duration(text).filter(|seconds| (1..=LONGEST_BAN).contains(seconds))?;
+    u32::try_from(seconds).ok()
+}
+
 impl Argument {
-    /// A year. Whatever should be blocked for longer belongs in a list.
-    const LONGEST_BAN: u64 = 366 * 86_400;
     /// Bytes of the longest URI.
     const LONGEST_URI: usize = 255;
 
@@ -296,8 +304,7 @@ impl Argument {
         match self {
             Self::BanDuration => {
                 let text = reader.string(name, value)?.value;
-                let seconds = quantity::duration(&text).filter(|seconds| (1..=Self::LONGEST_BAN).contains(seconds));
-                if let Some(seconds) = seconds.and_then(|seconds| u32::try_from(seconds).ok()) {
+                if let Some(seconds) = ban_seconds(&text) {
                     let (prefix4, prefix6) = DEFAULT_PREFIXES;
                     return Some(Action::Ban { seconds, prefix4, prefix6 });
                 }
