@@ -138,7 +138,7 @@ impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             IpNet::V4(network) if network.prefix_len() == 32 => network.addr().fmt(f),
-            network => network.fmt(f),
+            IpNet::V4(_) | IpNet::V6(_) => self.0.fmt(f),
         }
     }
 }

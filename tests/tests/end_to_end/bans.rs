@@ -26,6 +26,14 @@ use crate::scene::{CALLER, POLICY, SCANNER, Scene, await_another_policy};
 
 const SCANNING: &str = "friendly-scanner";
 
+/// Lets everything from some addresses pass, the scanner's among them; and the beginning of the rule after it.
+const PARTNERS: &str = r#"[[rule]]
+name = "partners"
+match.source = ["10.20.0.64/29"]
+action = "whitelist"
+
+[[rule]]"#;
+
 /// As [`POLICY`], but scanners are banned.
 fn banning() -> String {
     let drops = "match.user_agent = \"@scanners\"\naction = \"drop\"";
@@ -136,10 +144,7 @@ fn a_banned_source_is_freed_by_never_ban() -> Result<()> {
 
 #[test]
 fn a_banned_source_is_freed_by_a_rule_that_lets_everything_from_it_pass() -> Result<()> {
-    let rule = format!(
-        "[[rule]]\nname = \"partners\"\nmatch.source = [\"10.20.0.64/29\"]\naction = \"whitelist\"\n\n[[rule]]"
-    );
-    frees_the_scanner(&banning().replacen("[[rule]]", &rule, 1), "the rule `partners` lets everything from it pass")
+    frees_the_scanner(&banning().replacen("[[rule]]", PARTNERS, 1), "the rule `partners` lets everything from it pass")
 }
 
 #[test]
@@ -148,10 +153,7 @@ fn a_network_that_is_only_partly_exempt_stays_banned() -> Result<()> {
     let filter = scene.filter(Wire::SERVER_INTERFACE, &[])?;
     done(&filter, "ban", &["10.20.0.64/28", "--for", "1h"])?;
     let old = filter.policy_hash()?;
-    let rule = format!(
-        "[[rule]]\nname = \"partners\"\nmatch.source = [\"10.20.0.64/29\"]\naction = \"whitelist\"\n\n[[rule]]"
-    );
-    fs::write(scene.policy.join("policy.toml"), banning().replacen("[[rule]]", &rule, 1))?;
+    fs::write(scene.policy.join("policy.toml"), banning().replacen("[[rule]]", PARTNERS, 1))?;
     await_another_policy(&filter, &old)?;
     assert_eq!(prefixes(&filter)?, ["10.20.0.64/28"]);
     assert!(passes(&scene, &filter, SCANNER, ORDINARY_AGENT)?, "a whitelist comes before a ban");
