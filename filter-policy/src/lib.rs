@@ -174,7 +174,7 @@ fn compile_diagnostic(error: &CompileError, files: &dyn Files) -> Diagnostic {
             help = Some(
                 "use the lengths of other rules: a ban of more addresses serves as well, if no peer is among them",
             );
-            Code::BadValue
+            Code::TooManyBanPrefixes
         }
         CompileErrorKind::PatternsTooLarge { pattern, .. } => {
             part = pattern;

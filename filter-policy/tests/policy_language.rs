@@ -293,7 +293,7 @@ fn what_is_left_out_has_a_default() {
     let plan = &numbering.plan;
     assert_eq!((plan.country_code.as_str(), &plan.international_prefixes[..]), ("1", &["011".to_owned()][..]));
     assert_eq!((plan.outside_prefix.as_str(), plan.strip.len(), numbering.plans.len()), ("", 0, 0));
-    assert_eq!((plan.national_prefix.as_str(), plan.bare_national, numbering.neighbor_digits), ("", false, 6));
+    assert_eq!((plan.national_prefix.as_str(), plan.bare_national, numbering.neighbor_digits), ("", false, 7));
     let rule = &policy.rules[0];
     assert_eq!((rule.stage.name(), rule.report, rule.basis.as_deref()), ("blacklist", false, None));
     assert_eq!((rule.origin.file.as_os_str().to_str(), rule.origin.line), (Some("policy.toml"), 3));

@@ -127,6 +127,7 @@ fn every_word_that_the_parser_knows_is_offered() {
         &[
             "pass",
             "drop",
+            "drop-connection",
             "national",
             "e164",
             "enforce",

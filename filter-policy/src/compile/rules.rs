@@ -68,7 +68,12 @@ pub(super) fn rules(policy: &Policy, errors: &mut Vec<CompileError>) -> Vec<Rule
 pub(super) fn ban_lengths(action: &Action) -> (u8, u8) {
     match *action {
         Action::Ban { prefix4, prefix6, .. } => (96 + prefix4, prefix6),
-        _ => (0, 0),
+        Action::BypassFraudControl
+        | Action::Continue
+        | Action::Divert { .. }
+        | Action::Drop
+        | Action::Reject { .. }
+        | Action::Whitelist => (0, 0),
     }
 }
 
@@ -230,7 +235,8 @@ pub(super) fn needs(policy: &Policy) -> (u32, RuleSet) {
     if has_prefixes(&numbering.plan) || numbering.plans.iter().any(|(_, plan)| has_prefixes(plan)) {
         needs |= need::STRIP;
     }
-    if needs & need::BANS != 0 && !policy.never_ban.is_empty() {
+    if !policy.never_ban.is_empty() {
+        // Bans are made by hand, too.
         needs |= need::SOURCE;
     }
     if policy.ports.iter().any(|&(_, transport)| transport != Transport::Udp) {

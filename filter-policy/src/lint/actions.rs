@@ -89,7 +89,23 @@ fn reaches(rule: &Rule, trusted: &[&Arc<AddressList>]) -> bool {
                 }
             }
             Test::Destination(_) | Test::Port(_) => {}
-            _ => asks_message = true,
+            Test::Anomaly(_)
+            | Test::AnyIdentity(_)
+            | Test::Attestation(_)
+            | Test::CallingPrivacy(_)
+            | Test::Country(..)
+            | Test::Dialog(_)
+            | Test::Format(..)
+            | Test::Method(_)
+            | Test::Neighbor(_)
+            | Test::Number(..)
+            | Test::Passport(_)
+            | Test::Payload(_)
+            | Test::Region(..)
+            | Test::Reputation(..)
+            | Test::Spid(..)
+            | Test::Text(..)
+            | Test::Verstat(_) => asks_message = true,
         }
     }
     asks_message

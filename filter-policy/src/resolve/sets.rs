@@ -72,9 +72,9 @@ impl Resolver<'_> {
             return;
         }
         let passing = rules.iter().filter(|rule| !rule.action.kind().drops()).flat_map(|rule| &rule.conditions);
-        let passed = passing.filter(|condition| !condition.negated).filter_map(|condition| match &condition.test {
-            Test::Source(lists) => Some(lists),
-            _ => None,
+        let passed = passing.filter(|condition| !condition.negated).filter_map(|condition| {
+            let Test::Source(lists) = &condition.test else { return None };
+            Some(lists)
         });
         let protecting = never_ban.iter().chain(believed).chain(passed.flatten());
         let protecting: BTreeSet<&str> = protecting.filter_map(|list| list.name.as_deref()).collect();

@@ -100,6 +100,8 @@ codes! {
     StaleNumberingTable = "stale-numbering-table";
     /// TOML that cannot be read.
     Syntax = "syntax";
+    /// Bans of prefixes of more lengths than are looked up.
+    TooManyBanPrefixes = "too-many-ban-prefixes";
     /// More numbering plans than the filter can hold.
     TooManyPlans = "too-many-plans";
     /// More ports than the filter can hold.
