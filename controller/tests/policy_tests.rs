@@ -22,7 +22,7 @@ fn every_case_of_the_sample_holds_and_every_rule_has_one() {
     assert!(output.status.success(), "{text}");
     assert!(cases.len() >= 100, "{} cases", cases.len());
     // A rate is exceeded by many packets; a case is one.
-    let without = ["tdos-per-called-number"];
+    let without = ["registers-from-strangers", "tdos-per-called-number"];
     let cases = filter_policy::cases::read(&directory).expect("the cases can be read");
     let files = files::Directory::new(&directory).expect("the sample is checked in");
     let built = filter_policy::build(&files, (2026, 11, 21)).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use filter_core::{
-    layout::{Dialog, Payload, Per, Transport, anomaly},
+    layout::{Dialog, Payload, Transport, anomaly},
     reason::{Reason, Verdict},
     scratch::Kind,
 };
@@ -148,12 +148,14 @@ pub fn decide(policy: &Policy, inspect: bool, memory: &mut Memory, frame: &[u8])
         // In a stream, the default applies to messages only.
         (None, Kind::Empty) if is_stream => Reason::StreamWithoutMessage,
         (None, Kind::KeepAlive)
-            if is_stream && (inspect || policy.default_drop || policy.rules.iter().any(asks_message)) =>
+            if is_stream && (inspect || policy.default_drop || policy.rules.iter().any(evaluate::asks_message)) =>
         {
             Reason::StreamWithoutMessage
         }
         // If no rule is about messages, it does not matter whether this is one.
-        (None, _) if is_stream && !inspect && !policy.default_drop && !policy.rules.iter().any(asks_message) => {
+        (None, _)
+            if is_stream && !inspect && !policy.default_drop && !policy.rules.iter().any(evaluate::asks_message) =>
+        {
             outcome.reason
         }
         (None, _) if is_stream => Reason::MidMessage,
@@ -223,7 +225,7 @@ fn shared_reason(
         return Some(Reason::FlowOfDropped);
     }
     let ban = memory.ban_of(policy, packet.source)?;
-    if policy.allow_emergency && packet.transport != Transport::Tls && policy.rules.iter().any(asks_message) {
+    if policy.allow_emergency && packet.transport != Transport::Tls && policy.rules.iter().any(evaluate::asks_message) {
         if is_stream && packet.payload.is_empty() {
             return None;
         }
@@ -245,7 +247,7 @@ fn shared_decision(policy: &Policy, readings: &Readings, reason: Reason) -> Deci
             let pinhole = &policy.rules[pinhole];
             pinhole.action.skips(pinhole.stage, rule.stage)
         });
-        if !skipped && asks_message(rule) && packet_conditions_hold(policy, rule, readings) {
+        if !skipped && evaluate::asks_message(rule) && packet_conditions_hold(policy, rule, readings) {
             break;
         }
         before.rules.push(rule.clone());
@@ -266,8 +268,8 @@ fn needs_message(policy: &Policy, readings: &Readings, outcome: &Outcome) -> boo
         if skipped.contains(&rule.stage) || !packet_conditions_hold(policy, rule, readings) {
             continue;
         }
-        if asks_message(rule) || Some(index) == outcome.rule {
-            return asks_message(rule);
+        if evaluate::asks_message(rule) || Some(index) == outcome.rule {
+            return evaluate::asks_message(rule);
         }
         if outcome.pinholes.contains(&index) {
             skipped.push(rule.stage);
@@ -282,11 +284,6 @@ fn needs_message(policy: &Policy, readings: &Readings, outcome: &Outcome) -> boo
 fn packet_conditions_hold(policy: &Policy, rule: &Rule, readings: &Readings) -> bool {
     let mut conditions = rule.conditions.iter().filter(|condition| !evaluate::is_about_message(condition));
     conditions.all(|condition| evaluate::holds(policy, condition, readings))
-}
-
-fn asks_message(rule: &Rule) -> bool {
-    let of_number = |per: Per| matches!(per, Per::Called | Per::CalledPrefix | Per::Calling | Per::CallingPrefix);
-    rule.conditions.iter().any(evaluate::is_about_message) || rule.over.as_ref().is_some_and(|over| of_number(over.per))
 }
 
 /// True for a source that is never banned, or whose asserted identity is believed.

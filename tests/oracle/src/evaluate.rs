@@ -132,7 +132,7 @@ pub fn evaluate(policy: &Policy, readings: &Readings) -> Outcome {
         let is_spared = spares
             && readings.service.is_some_and(|(_, transport)| transport == Transport::Tcp)
             && rule.action.kind().drops()
-            && rule.conditions.iter().any(is_about_message);
+            && asks_message(rule);
         if rule.report || is_spared {
             would.push(index);
             continue;
@@ -160,6 +160,15 @@ pub fn evaluate(policy: &Policy, readings: &Readings) -> Outcome {
     Outcome { verdict: reason.verdict(), reason, rule: None, would, pinholes }
 }
 
+/// True for a rule with a condition on a payload, or a rate on what a message says.
+pub fn asks_message(rule: &Rule) -> bool {
+    rule.conditions.iter().any(is_about_message) || rule.over.as_ref().is_some_and(|over| is_of_number(over.per))
+}
+
+fn is_of_number(per: Per) -> bool {
+    matches!(per, Per::Called | Per::CalledPrefix | Per::Calling | Per::CallingPrefix)
+}
+
 /// True for a condition that only a payload answers.
 pub fn is_about_message(condition: &Condition) -> bool {
     !matches!(condition.test, Test::Source(_) | Test::Destination(_) | Test::Transport(_) | Test::Port(_))
@@ -167,8 +176,7 @@ pub fn is_about_message(condition: &Condition) -> bool {
 
 fn matches(policy: &Policy, index: usize, rule: &Rule, readings: &Readings) -> bool {
     if let Some(over) = &rule.over {
-        let of_message = matches!(over.per, Per::Called | Per::CalledPrefix | Per::Calling | Per::CallingPrefix);
-        if !readings.exceeded.contains(&index) || (of_message && !readings.is_message) {
+        if !readings.exceeded.contains(&index) || (is_of_number(over.per) && !readings.is_message) {
             return false;
         }
     }
