@@ -6,7 +6,7 @@ use crate::{
     limits::EMERGENCY_TIME,
     prefix::prefix,
     reason::Reason,
-    scratch::{Extent, Packet, Scratch},
+    scratch::{Extent, Kind, Packet, Scratch},
 };
 
 /// How long a receiver waits for the fragments of a datagram, in nanoseconds: Linux 30 s, RFC 8200 section 4.5 60 s. After
@@ -162,9 +162,11 @@ pub fn find_ban<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     }
 }
 
-/// Drops a packet from a banned source.
+/// Drops a packet from a banned source. What has been read of a message, to see whether it is an emergency call, is not a reading.
 #[inline(never)]
-pub fn banned<'m, H: Host<'m>>(host: H, s: &Scratch) -> Reason {
+pub fn banned<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
+    s.message.kind = Kind::Unread;
+    s.message.anomalies = 0;
     host.count_banned(&ban_key(&s.packet, s.packet.banned));
     Reason::Banned
 }
