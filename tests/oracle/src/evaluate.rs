@@ -175,10 +175,10 @@ pub fn is_about_message(condition: &Condition) -> bool {
 }
 
 fn matches(policy: &Policy, index: usize, rule: &Rule, readings: &Readings) -> bool {
-    if let Some(over) = &rule.over {
-        if !readings.exceeded.contains(&index) || (is_of_number(over.per) && !readings.is_message) {
-            return false;
-        }
+    if let Some(over) = &rule.over
+        && (!readings.exceeded.contains(&index) || (is_of_number(over.per) && !readings.is_message))
+    {
+        return false;
     }
     rule.conditions.iter().all(|condition| holds(policy, condition, readings))
 }
