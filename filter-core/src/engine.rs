@@ -148,7 +148,6 @@ fn is_emergency_call<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
     if s.message.kind != Kind::Request || s.message.method != Method::Invite {
         return false;
     }
-    s.cursors.pause = pause::UNFINISHED;
     uri::read(host, s, UriOf::Request.bit());
     numbers::set(host, s, NumberOf::Called, UriOf::Request);
     if !number::is_emergency(s.message.number(NumberOf::Called)) {

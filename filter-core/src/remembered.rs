@@ -3,7 +3,6 @@
 use crate::{
     host::Host,
     layout::{Ban, BanKey, FlowKey, FragmentKey, NO_RULE, Remembered, Rule, Transport, address_flag, anomaly, need},
-    limits::EMERGENCY_TIME,
     prefix::prefix,
     reason::Reason,
     scratch::{Extent, Kind, Packet, Scratch},
@@ -149,8 +148,7 @@ pub fn find_ban<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         let key = BanKey { source: prefix(&s.packet.source, length as u32), length: length as u32 };
         if let Some(ban) = host.ban(&key) {
             let now = s.now(host);
-            let is_suspended = ban.emergency != 0 && now.saturating_sub(ban.emergency) < EMERGENCY_TIME;
-            if ban.until > now && !is_suspended {
+            if ban.until > now && ban.suspended_until(now).is_none() {
                 s.packet.banned = length as u32;
                 break;
             }
@@ -190,14 +188,7 @@ pub fn ban<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
     let length = if s.packet.ip_version == 4 { rule.ban_ipv4 } else { rule.ban_ipv6 };
     let key = ban_key(&s.packet, length as u32);
     let until = now.wrapping_add(rule.argument as u64 * 1_000_000_000);
-    let mut ban = Ban { until, since: now, packets: 0, emergency: 0, slot: rule.slot as u32, reserved: 0 };
-    if let Some(old) = host.ban(&key) {
-        ban.emergency = old.emergency;
-        if old.until > now {
-            (ban.since, ban.packets) = (old.since, old.packets);
-        }
-    }
-    host.set_ban(&key, &ban);
+    host.set_ban(&key, &Ban::new(host.ban(&key).as_ref(), now, until, rule.slot as u32));
 }
 
 #[inline(always)]

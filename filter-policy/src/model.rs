@@ -184,6 +184,31 @@ pub enum Test {
 }
 
 impl Test {
+    /// True if only what a packet carries answers it; false for addresses and ports.
+    #[must_use]
+    pub fn is_about_payload(&self) -> bool {
+        match self {
+            Self::Destination(_) | Self::Port(_) | Self::Source(_) | Self::Transport(_) => false,
+            Self::Anomaly(_)
+            | Self::AnyIdentity(_)
+            | Self::Attestation(_)
+            | Self::CallingPrivacy(_)
+            | Self::Country(..)
+            | Self::Dialog(_)
+            | Self::Format(..)
+            | Self::Method(_)
+            | Self::Neighbor(_)
+            | Self::Number(..)
+            | Self::Passport(_)
+            | Self::Payload(_)
+            | Self::Region(..)
+            | Self::Reputation(..)
+            | Self::Spid(..)
+            | Self::Text(..)
+            | Self::Verstat(_) => true,
+        }
+    }
+
     /// The scope that the test was written with, except that `upstream` is resolved to [`Scope::Source`].
     #[must_use]
     pub fn scope(&self) -> Scope {

@@ -10,7 +10,7 @@ use std::{
 
 use filter_core::{
     layout::{self, Action, BanKey, BanLengths, Config, NO_RULE, Rule},
-    limits::{BAN_LENGTHS, EMERGENCY_TIME},
+    limits::BAN_LENGTHS,
 };
 use rustix::time::{ClockId, clock_gettime};
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
@@ -171,13 +171,7 @@ impl Bans {
             return Err(BanError::Lengths { prefix, in_use });
         }
         let until = now.saturating_add(u64::from(seconds) * SECOND);
-        let mut ban = layout::Ban { until, since: now, packets: 0, emergency: 0, slot: NO_RULE, reserved: 0 };
-        if let Some(old) = map.get(&key)? {
-            ban.emergency = old.emergency;
-            if old.until > now {
-                (ban.since, ban.packets) = (old.since, old.packets);
-            }
-        }
+        let ban = layout::Ban::new(map.get(&key)?.as_ref(), now, until, NO_RULE);
         // In this order: whoever works out the lengths meanwhile, another process too, finds the ban.
         map.set(&key, &ban)?;
         Table::open(&self.pins.map(LENGTHS))?.set(0, &lengths)?;
@@ -217,7 +211,7 @@ impl Bans {
         let map = Map::open(&self.pins)?;
         let now = now();
         // (An emergency call suspends the next ban from there, too.)
-        let is_over = |ban: &layout::Ban| ban.until <= now && suspended_until(ban, now).is_none();
+        let is_over = |ban: &layout::Ban| ban.until <= now && ban.suspended_until(now).is_none();
         for (key, _) in map.read()?.iter().filter(|(_, ban)| is_over(ban)) {
             // Its source may have been banned again meanwhile.
             if map.get(key)?.as_ref().is_some_and(is_over) {
@@ -279,15 +273,9 @@ impl Ban {
             since: ban.since,
             until: ban.until,
             packets: ban.packets,
-            suspended_until: suspended_until(ban, now),
+            suspended_until: ban.suspended_until(now),
         })
     }
-}
-
-/// Until when emergency calls suspend a ban, if they do.
-fn suspended_until(ban: &layout::Ban, now: u64) -> Option<u64> {
-    let until = ban.emergency.saturating_add(EMERGENCY_TIME);
-    (ban.emergency != 0 && until > now).then_some(until)
 }
 
 /// The number of bans in force.

@@ -1,7 +1,7 @@
 //! What outlives a policy: counters, bans, rates, and the verdicts that fragments and flows share.
 
 use super::layout;
-use crate::limits::BAN_LENGTHS;
+use crate::limits::{BAN_LENGTHS, EMERGENCY_TIME};
 
 layout! {
     pub(super) const LAYOUTS;
@@ -121,5 +121,31 @@ layout! {
     pub struct RateCell {
         /// Theoretical arrival time of the next packet, coarse monotonic ns.
         pub next: u64,
+    }
+}
+
+impl Ban {
+    /// A ban from `now` on. Of the one that the prefix has already, it keeps when it began and what it has dropped, and the emergency
+    /// call that suspends it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(old: Option<&Self>, now: u64, until: u64, slot: u32) -> Self {
+        let mut ban = Self { until, since: now, packets: 0, emergency: 0, slot, reserved: 0 };
+        if let Some(old) = old {
+            ban.emergency = old.emergency;
+            if old.until > now {
+                ban.since = old.since;
+                ban.packets = old.packets;
+            }
+        }
+        ban
+    }
+
+    /// Until when an emergency call suspends it; none if none does.
+    #[inline(always)]
+    #[must_use]
+    pub const fn suspended_until(&self, now: u64) -> Option<u64> {
+        let until = self.emergency.saturating_add(EMERGENCY_TIME);
+        if self.emergency != 0 && until > now { Some(until) } else { None }
     }
 }

@@ -18,8 +18,7 @@ pub(super) fn rules(policy: &Policy, errors: &mut Vec<CompileError>) -> Vec<Rule
         } else if rule.action.kind().ends_walk() {
             flags |= rule_flag::FINAL;
         }
-        let is_about_payload = |condition: &Condition| matches!(condition.test, Test::Anomaly(_) | Test::Payload(_));
-        if needs_message(rule) || rule.conditions.iter().any(is_about_payload) {
+        if needs_message(rule) || rule.conditions.iter().any(|condition| condition.test.is_about_payload()) {
             flags |= rule_flag::MESSAGE;
         }
         if is_late(rule) {
@@ -97,28 +96,8 @@ fn after(policy: &Policy, rule: &model::Rule) -> RuleSet {
 /// True if the rule can only match a message: it has a condition (other than an anomaly or the kind of payload) or a rate on a
 /// message's content.
 fn needs_message(rule: &model::Rule) -> bool {
-    let condition = |condition: &Condition| match condition.test {
-        Test::Anomaly(_)
-        | Test::Destination(_)
-        | Test::Payload(_)
-        | Test::Port(_)
-        | Test::Source(_)
-        | Test::Transport(_) => false,
-        Test::AnyIdentity(_)
-        | Test::Attestation(_)
-        | Test::CallingPrivacy(_)
-        | Test::Country(..)
-        | Test::Dialog(_)
-        | Test::Format(..)
-        | Test::Method(_)
-        | Test::Neighbor(_)
-        | Test::Number(..)
-        | Test::Passport(_)
-        | Test::Region(..)
-        | Test::Reputation(..)
-        | Test::Spid(..)
-        | Test::Text(..)
-        | Test::Verstat(_) => true,
+    let condition = |condition: &Condition| {
+        condition.test.is_about_payload() && !matches!(condition.test, Test::Anomaly(_) | Test::Payload(_))
     };
     rule.conditions.iter().any(condition) || rule.over.as_ref().is_some_and(|over| per_number(over.per).is_some())
 }
@@ -241,8 +220,7 @@ pub(super) fn needs(policy: &Policy) -> (u32, RuleSet) {
     }
     if policy.ports.iter().any(|&(_, transport)| transport != Transport::Udp) {
         needs |= need::TCP;
-        let is_trusting = !policy.never_ban.is_empty() || !policy.numbering.asserted_identity_from.is_empty();
-        if is_trusting && needs & need::MESSAGE != 0 {
+        if !policy.numbering.asserted_identity_from.is_empty() && needs & need::MESSAGE != 0 {
             // Trusted sources' connections are spared, see [`rule_flag::TCP_TRUSTED`].
             needs |= need::SOURCE;
         }

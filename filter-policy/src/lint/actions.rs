@@ -8,7 +8,7 @@ use super::{Linter, peers::overlap, traffic::blocks};
 use crate::{
     language::{action::Action, diagnostics::Code, source::Located, tcp::OnTcp},
     lists::Day,
-    model::{AddressList, Rule, Test},
+    model::{AddressList, Condition, Rule, Test},
 };
 
 impl Linter<'_> {
@@ -70,43 +70,18 @@ impl Linter<'_> {
     }
 }
 
-/// True unless the rule's conditions leave out the sources in `trusted`, or TCP, or everything but addresses.
+/// True unless the rule's conditions leave out the sources in `trusted`, or TCP, or it asks for addresses and ports alone.
 fn reaches(rule: &Rule, trusted: &[&Arc<AddressList>]) -> bool {
-    let mut asks_message = false;
-    for condition in &rule.conditions {
-        match &condition.test {
-            Test::Source(lists) => {
-                let overlaps = |list: &Arc<AddressList>| trusted.iter().any(|peers| overlap(list, peers).is_some());
-                // An exclusion of some peers leaves the others in.
-                let excludes = |peers: &&Arc<AddressList>| lists.iter().any(|list| Arc::ptr_eq(list, peers));
-                if if condition.negated { trusted.iter().all(excludes) } else { !lists.iter().any(overlaps) } {
-                    return false;
-                }
-            }
-            Test::Transport(transports) => {
-                if transports.contains(&Transport::Tcp) == condition.negated {
-                    return false;
-                }
-            }
-            Test::Destination(_) | Test::Port(_) => {}
-            Test::Anomaly(_)
-            | Test::AnyIdentity(_)
-            | Test::Attestation(_)
-            | Test::CallingPrivacy(_)
-            | Test::Country(..)
-            | Test::Dialog(_)
-            | Test::Format(..)
-            | Test::Method(_)
-            | Test::Neighbor(_)
-            | Test::Number(..)
-            | Test::Passport(_)
-            | Test::Payload(_)
-            | Test::Region(..)
-            | Test::Reputation(..)
-            | Test::Spid(..)
-            | Test::Text(..)
-            | Test::Verstat(_) => asks_message = true,
+    let leaves_out = |condition: &Condition| {
+        if let Test::Transport(transports) = &condition.test {
+            return transports.contains(&Transport::Tcp) == condition.negated;
         }
-    }
-    asks_message
+        let Test::Source(lists) = &condition.test else { return false };
+        if condition.negated {
+            // An exclusion of some peers leaves the others in.
+            return trusted.iter().all(|peers| lists.iter().any(|list| Arc::ptr_eq(list, peers)));
+        }
+        !lists.iter().any(|list| trusted.iter().any(|peers| overlap(list, peers).is_some()))
+    };
+    rule.conditions.iter().any(|condition| condition.test.is_about_payload()) && !rule.conditions.iter().any(leaves_out)
 }

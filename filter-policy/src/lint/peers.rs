@@ -40,25 +40,7 @@ impl Linter<'_> {
 
 /// True for a condition on what a packet carries or a message says, its method aside.
 fn is_about_messages(condition: &Condition) -> bool {
-    match &condition.test {
-        Test::Destination(_) | Test::Method(_) | Test::Port(_) | Test::Source(_) | Test::Transport(_) => false,
-        Test::Anomaly(_)
-        | Test::AnyIdentity(_)
-        | Test::Attestation(_)
-        | Test::CallingPrivacy(_)
-        | Test::Country(..)
-        | Test::Dialog(_)
-        | Test::Format(..)
-        | Test::Neighbor(_)
-        | Test::Number(..)
-        | Test::Passport(_)
-        | Test::Payload(_)
-        | Test::Region(..)
-        | Test::Reputation(..)
-        | Test::Spid(..)
-        | Test::Text(..)
-        | Test::Verstat(_) => true,
-    }
+    condition.test.is_about_payload() && !matches!(condition.test, Test::Method(_))
 }
 
 /// The first entry of `peers` that shares an address with an entry of `list`.
