@@ -99,6 +99,17 @@ fn a_port_without_udp_signalling_is_refused() {
 }
 
 #[test]
+fn a_rule_outside_its_hours_is_shown_as_off() {
+    let hours = "hours = { days = \"mon-fri\", from = \"08:00\", to = \"18:00\", timezone = \"America/New_York\" }\n";
+    let policy = format!("{POLICY}{hours}");
+    let at = |time: &str| String::from_utf8_lossy(&explain(&policy, &["--at", time]).stdout).into_owned();
+    let off = at("2026-11-27T18:00:00-05:00");
+    assert!(off.contains("bad (drop): off at this time") && off.starts_with("pass"), "{off}");
+    let on = at("2026-11-27T17:59:59-05:00");
+    assert!(on.contains("bad (drop): decided") && on.starts_with("drop"), "{on}");
+}
+
+#[test]
 fn a_skipped_rule_names_the_pinhole_that_skipped_it() {
     // Now the pinhole matches: the call goes to South Dakota.
     let policy = POLICY.replace("US-IA", "US-SD");

@@ -5,6 +5,35 @@ use std::path::Path;
 use filter_policy::{files, language::action::Action};
 
 #[test]
+fn a_case_says_when_its_message_arrives() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    std::fs::create_dir(folder.path().join("tests")).expect("it can be made");
+    let policy = "version = 1\ndefault = \"pass\"\n[network]\nudp = [5060]\n[[rule]]\nname = \"at-night\"\n\
+                  match.method = \"INVITE\"\naction = \"drop\"\n\
+                  hours = { from = \"22:00\", to = \"06:00\", timezone = \"Europe/Berlin\" }\n";
+    std::fs::write(folder.path().join("policy.toml"), policy).expect("it can be written");
+    let run = |cases: &str| {
+        std::fs::write(folder.path().join("tests/hours.toml"), cases).expect("it can be written");
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ringfence"));
+        command.arg("test").arg(folder.path()).output().expect("the program runs")
+    };
+    let case =
+        |at: &str, verdict: &str| format!("[[case]]\nname = \"{at}\"\nat = \"{at}\"\nexpect.verdict = \"{verdict}\"\n");
+    let cases = [
+        case("2026-11-27T21:59:59+01:00", "pass"),
+        case("2026-11-27T22:00:00+01:00", "drop"),
+        case("2026-11-28T04:59:59Z", "drop"),
+        case("2026-11-28T05:00:00Z", "pass"),
+    ];
+    let output = run(&cases.concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let output = run(&case("yesterday", "pass"));
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("\"yesterday\" is not a time") && text.contains("2026-11-27T18:30:00-05:00"), "{text}");
+}
+
+#[test]
 fn every_case_of_the_sample_holds_and_every_rule_has_one() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_ringfence"))

@@ -307,6 +307,9 @@ fn read_source<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
 fn narrow_by_packet<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let needs = host.config().needs;
     evaluate::begin(host, &mut s.walk, s.packet.source_class);
+    if host.config().rows[Dimension::Time.index()] != 0 {
+        narrow(host, &mut s.walk, Dimension::Time, 0);
+    }
     if needs & need::DESTINATION != 0 {
         s.packet.destination_class = address_class(host, s.packet.ip_version, &s.packet.destination);
         narrow(host, &mut s.walk, Dimension::Destination, s.packet.destination_class);

@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::language::printable;
@@ -55,6 +56,8 @@ pub struct Case {
     pub headers: Vec<String>,
     /// The message body; empty by default. Content-Length is computed from it.
     pub body: Option<String>,
+    /// When the message arrives, such as `2026-11-27T18:30:00-05:00`; now if it is not given.
+    pub at: Option<String>,
     /// What the policy must do with the message.
     pub expect: Expectation,
 }
@@ -111,6 +114,8 @@ pub struct PreparedCase {
     pub case: Case,
     /// The UDP payload.
     pub payload: Vec<u8>,
+    /// When the message arrives, if the case says so.
+    pub at: Option<Timestamp>,
 }
 
 fn default_source() -> IpAddr {
@@ -141,8 +146,8 @@ pub fn read(directory: &Path) -> Result<Vec<PreparedCase>, Vec<CaseError>> {
         match read_file(&path, &file) {
             Ok(cases) => {
                 for case in cases {
-                    match payload(&path, &file, &case) {
-                        Ok(payload) => prepared.push(PreparedCase { file: file.clone(), case, payload }),
+                    match payload(&path, &file, &case).and_then(|payload| Ok((payload, time(&file, &case)?))) {
+                        Ok((payload, at)) => prepared.push(PreparedCase { file: file.clone(), case, payload, at }),
                         Err(error) => errors.push(error),
                     }
                 }
@@ -164,6 +169,16 @@ fn read_file(path: &Path, file: &Path) -> Result<Vec<Case>, CaseError> {
 fn printable_lines(text: &str) -> String {
     let lines: Vec<String> = text.trim_end().lines().map(|line| printable::escaped(&line.replace('\t', " "))).collect();
     lines.join("\n")
+}
+
+/// When the message of a case arrives.
+fn time(file: &Path, case: &Case) -> Result<Option<Timestamp>, CaseError> {
+    let parsed = case.at.as_ref().map(|at| at.parse().map_err(|_| at)).transpose();
+    parsed.map_err(|at| CaseError::Case {
+        file: file.to_owned(),
+        case: case.name.clone(),
+        message: format!("{at:?} is not a time: write it with its offset, such as 2026-11-27T18:30:00-05:00"),
+    })
 }
 
 /// The message of a case: the content of the file that it names, or built from its fields.

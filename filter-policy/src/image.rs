@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
-use filter_core::layout::{Config, Dfa, Node, NumberClass, Roots, Rule, RuleSet, SCHEMA_VERSION};
+use filter_core::layout::{Config, Dfa, Dimension, Node, NumberClass, Roots, Rule, RuleSet, SCHEMA_VERSION};
 use sha2::{Digest, Sha256};
 use zerocopy::IntoBytes;
+
+use crate::timetable::Timetable;
 
 /// A compiled policy. It is immutable and identified by its hash.
 #[derive(Clone)]
@@ -33,6 +35,8 @@ pub struct Image {
     pub countries: Vec<String>,
     /// Regions that rules name; index 0 is none.
     pub regions: Vec<String>,
+    /// When rules are on. In [`Self::rows`], all of them are.
+    pub timetable: Timetable,
     /// SHA-256 of all of the above, hexadecimal.
     pub hash: String,
 }
@@ -62,10 +66,17 @@ impl Image {
             section(&(names.len() as u64).to_le_bytes());
             names.iter().for_each(|name| section(name.as_bytes()));
         }
+        section(self.timetable.text().as_bytes());
         hasher.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
             text
         })
+    }
+
+    /// The index of the row of rules that are on, if that depends on the time.
+    #[must_use]
+    pub fn time_row(&self) -> Option<u32> {
+        Some(self.config.rows[Dimension::Time.index()]).filter(|row| *row != 0)
     }
 
     /// Kernel memory that the policy's own maps take, in bytes by content.

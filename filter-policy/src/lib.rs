@@ -20,6 +20,7 @@ pub mod numbering;
 pub mod sample_policy;
 #[doc(hidden)]
 pub mod testing;
+pub mod timetable;
 
 mod cache;
 mod locate;

@@ -6,8 +6,12 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use filter_core::layout::{Attestation, Dialog, Method, NumberFormat, Payload, Per, Text, Transport, Verstat};
 use ipnet::IpNet;
+use jiff::civil::Date;
 
-use crate::language::{action::Action, scope::Scope, stage::Stage, tcp::OnTcp};
+use crate::{
+    language::{action::Action, scope::Scope, stage::Stage, tcp::OnTcp},
+    timetable::Window,
+};
 
 /// A place in one of the policy repository's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,12 +105,24 @@ pub struct Rule {
     pub report: bool,
     /// The rate that must be exceeded for the rule to match.
     pub over: Option<Over>,
+    /// When the rule is on: in any of these windows; always, if there are none.
+    pub hours: Vec<Window>,
+    /// The last day (UTC) on which it is on.
+    pub until: Option<Date>,
     /// The legal basis, which is part of its events and metrics.
     pub basis: Option<String>,
     /// What becomes of a message over TCP that it drops.
     pub tcp: OnTcp,
     /// The line of its name in the policy.
     pub origin: Origin,
+}
+
+impl Rule {
+    /// True if it is not always on.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        !self.hours.is_empty() || self.until.is_some()
+    }
 }
 
 /// A rate of packets, and what it is counted for.

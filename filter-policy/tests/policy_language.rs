@@ -13,6 +13,7 @@ use filter_policy::{
     },
     model::{Comparison, Condition, Flags, Identity, MethodName, Policy, Test},
     testing,
+    timetable::Window,
 };
 
 const SCORED: &str = "number,score\n12125559080$,80\n";
@@ -266,6 +267,46 @@ fn a_rule_past_its_last_day_is_left_out() {
         warnings(&format!("{pinhole}{}", rule("today", "2026-12-31"))),
         [Code::ExpiredRule, Code::NoEmergencyPinhole]
     );
+}
+
+#[test]
+fn hours_are_windows_of_days_and_times_in_a_time_zone() {
+    let windows = |hours: &str| {
+        let rule = "version = 1\n[[rule]]\nname = \"r\"\naction = \"drop\"\n";
+        let hours = policy(&format!("{rule}hours = {hours}\n")).rules.remove(0).hours;
+        let window = |window: &Window| {
+            let zone = window.zone.iana_name().unwrap_or_default().to_owned();
+            (window.days, window.from, window.to, zone)
+        };
+        hours.iter().map(window).collect::<Vec<_>>()
+    };
+    let zone = |name: &str| name.to_owned();
+    for (written, days, from, to) in [
+        ("", 0b111_1111, 0, 1440),
+        ("days = \"mon-fri\", from = \"08:00\", to = \"18:00\",", 0b001_1111, 480, 1080),
+        ("days = [\"Sat\", \"sunday\"], from = \"22:30\", to = \"06:00\",", 0b110_0000, 1350, 360),
+        ("days = [\"fri-mon\", \"wed\"], to = \"24:00\",", 0b111_0101, 0, 1440),
+        ("days = \"sun\", from = \"12:00\", to = \"00:00\",", 0b100_0000, 720, 0),
+    ] {
+        let hours = format!("{{ {written} timezone = \"America/New_York\" }}");
+        assert_eq!(windows(&hours), [(days, from, to, zone("America/New_York"))], "{hours}");
+    }
+    let several = "[{ days = \"mon\", timezone = \"utc\" }, { from = \"20:00\", timezone = \"europe/berlin\" }]";
+    let expected = [(1, 0, 1440, zone("UTC")), (0b111_1111, 1200, 1440, zone("Europe/Berlin"))];
+    assert_eq!(windows(several), expected);
+}
+
+#[test]
+fn a_rule_with_hours_makes_no_other_unreachable_and_is_no_pinhole() {
+    let rule = |name: &str, key: &str| {
+        format!("[[rule]]\nname = \"{name}\"\nmatch.source = \"192.0.2.1\"\naction = \"drop\"\n{key}\n")
+    };
+    let hours = "hours = { from = \"08:00\", to = \"18:00\", timezone = \"UTC\" }";
+    assert_eq!(warnings(&format!("{EMERGENCY}{}{}", rule("a", ""), rule("b", ""))), [Code::Unreachable]);
+    assert_eq!(warnings(&format!("{EMERGENCY}{}{}", rule("a", hours), rule("b", ""))), []);
+    assert_eq!(warnings(&format!("{EMERGENCY}{}{}", rule("a", "until = 2026-12-31"), rule("b", ""))), []);
+    let pinhole = EMERGENCY.replace("name = \"emergency\"", &format!("name = \"emergency\"\n{hours}"));
+    assert_eq!(warnings(&format!("{pinhole}{}", rule("a", ""))), [Code::NoEmergencyPinhole]);
 }
 
 #[test]

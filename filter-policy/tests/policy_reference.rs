@@ -29,6 +29,7 @@ fn every_key_action_and_format_is_in_the_reference() {
         source::SET_KEYS,
         source::RULE_KEYS,
         source::OVER_KEYS,
+        source::HOURS_KEYS,
     ]
     .concat()
     .into_iter()

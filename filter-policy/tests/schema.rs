@@ -90,6 +90,7 @@ fn the_keys_of_each_section_are_the_parsers() {
     assert_eq!(keys(&schema["$defs"]["set"]), set(source::SET_KEYS));
     assert_eq!(keys(&schema["$defs"]["rule"]), set(source::RULE_KEYS));
     assert_eq!(keys(&schema["$defs"]["over"]), set(source::OVER_KEYS));
+    assert_eq!(keys(&schema["$defs"]["hours"]), set(source::HOURS_KEYS));
 }
 
 #[test]
@@ -211,6 +212,13 @@ fn each_value_is_accepted_or_rejected_as_by_the_parser() {
         ("match.calling_reputation = \"80\"", true),
         ("match.calling_reputation = \">= 101\"", false),
         ("match.calling_reputation = [\">= 80\", \"< 90\"]", false),
+        ("hours = { timezone = \"UTC\" }", true),
+        ("hours = { days = [\"Mon-fri\", \"SUNDAY\"], from = \"08:00\", to = \"24:00\", timezone = \"UTC\" }", true),
+        ("hours = [{ days = \"sat-mon\", timezone = \"UTC\" }, { to = \"12:30\", timezone = \"UTC\" }]", true),
+        ("hours = { from = \"24:01\", timezone = \"UTC\" }", false),
+        ("hours = { days = \"mon,tue\", timezone = \"UTC\" }", false),
+        ("hours = { days = \"mon\" }", false),
+        ("hours = []", false),
         ("match.attestation = [\"A\", \"none\"]", true),
         ("match.attestation = \"D\"", false),
         ("match.any_identity = [\"1605\", \"@n\"]", true),
@@ -297,11 +305,12 @@ fn the_sample_policy_and_its_cases_are_valid() {
 
 /// The mistakes that a schema finds: those in keys, types, words and sizes. The others are in list files, in other rules, or
 /// in the meaning.
-const FOUND: [&str; 22] = [
+const FOUND: [&str; 23] = [
     "bad-action",
     "bad-country-code",
     "bad-date",
     "bad-duration",
+    "bad-hours",
     "bad-rate",
     "bad-value",
     "empty",
@@ -322,8 +331,8 @@ const FOUND: [&str; 22] = [
     "wrong-type",
 ];
 
-/// Of these codes, the policies whose mistake is in a list file.
-const IN_A_LIST: [&str; 1] = ["bad-date--list"];
+/// Of these codes, the policies whose mistake is in a list file, or in the meaning.
+const NOT_IN_THE_FORM: [&str; 2] = ["bad-date--list", "bad-hours--empty"];
 
 #[test]
 fn mistakes_in_the_form_of_a_policy_are_found_and_no_others() {
@@ -337,7 +346,7 @@ fn mistakes_in_the_form_of_a_policy_are_found_and_no_others() {
             continue;
         }
         let code = folder.split("--").next().unwrap_or_default();
-        let expected = FOUND.contains(&code) && !IN_A_LIST.contains(&folder.as_str());
+        let expected = FOUND.contains(&code) && !NOT_IN_THE_FORM.contains(&folder.as_str());
         let complaint = validator.complaint(&text);
         if complaint.is_some() != expected {
             wrong.insert(folder, complaint);

@@ -100,6 +100,8 @@ fn rule(name: &str, conditions: Vec<Condition>) -> Rule {
         action: Action::Drop,
         report: false,
         over: None,
+        hours: Vec::new(),
+        until: None,
         basis: None,
         tcp: OnTcp::default(),
         origin: origin(1),

@@ -127,5 +127,6 @@ fn readings(policy: &Policy, identities: Vec<String>, packet: &Packet, scratch: 
         dialog: if scratch.message.to_tag != 0 { Dialog::Within } else { Dialog::Initial },
         passports: scratch.message.passports,
         exceeded: Vec::new(),
+        at: None,
     }
 }

@@ -96,6 +96,50 @@ fn a_swap_under_traffic_lets_no_packet_through() -> Result<()> {
 }
 
 #[test]
+fn rules_go_on_and_off_by_the_clock_without_another_load() -> Result<()> {
+    let scene = Scene::new()?;
+    let mut filter = Filter::open(scene.pins())?;
+    let hours = "hours = { days = \"mon-fri\", from = \"08:00\", to = \"18:00\", timezone = \"America/New_York\" }\n";
+    // The second rule has none: it stays on.
+    let mut image = image(&[&format!("{SCANNERS}{hours}"), OTHERS]);
+    let installed = scene.inside(|| filter.install(&mut image, &interfaces(&[INTERFACE]), ModeChoice::Auto, None))?;
+    for (at, arrive) in [
+        ("2026-11-27T12:59:59Z", 10),
+        ("2026-11-27T13:00:00Z", 0),
+        ("2026-11-27T22:59:00Z", 0),
+        ("2026-11-27T23:00:00Z", 10),
+        ("2026-11-28T15:00:00Z", 10),
+        ("2026-11-30T13:00:00Z", 0),
+    ] {
+        filter.keep_time(at.parse()?)?;
+        assert_eq!(scene.send("friendly-scanner", 10)?, arrive, "{at}");
+        assert_eq!(scene.send("other-scanner", 10)?, 0, "{at}");
+    }
+    assert_eq!(packets(&scene.pins(), "scanners")?, 30);
+    assert_eq!(State::read(&scene.pins())?.context("no state")?.generation, installed.generation);
+    Ok(())
+}
+
+#[test]
+fn a_rule_outside_its_hours_is_off_from_the_start() -> Result<()> {
+    let scene = Scene::new()?;
+    let mut filter = Filter::open(scene.pins())?;
+    // The day that began this long ago anywhere on earth, and the one that has not begun anywhere.
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().weekday().to_monday_zero_offset();
+    let day = |days: i8| ["mon", "tue", "wed", "thu", "fri", "sat", "sun"][usize::from((today + days) as u8 % 7)];
+    let hours = |day: &str| format!("hours = {{ days = \"{day}\", timezone = \"UTC\" }}\n");
+    let listed = interfaces(&[INTERFACE]);
+    let mut off = image(&[&format!("{SCANNERS}{}", hours(day(3)))]);
+    scene.inside(|| filter.install(&mut off, &listed, ModeChoice::Auto, None))?;
+    assert_eq!(scene.send("friendly-scanner", 10)?, 10);
+    let both = [day(0), day(1)].map(hours);
+    let mut on = image(&[&format!("{SCANNERS}{}", both[0]), &format!("{OTHERS}{}", both[1])]);
+    scene.inside(|| filter.install(&mut on, &listed, ModeChoice::Auto, None))?;
+    assert_eq!(scene.send("friendly-scanner", 10)? + scene.send("other-scanner", 10)?, 10, "one of them is on");
+    Ok(())
+}
+
+#[test]
 fn if_one_interface_refuses_all_stay_as_they_were() -> Result<()> {
     let scene = Scene::new()?;
     let mut filter = Filter::open(scene.pins())?;

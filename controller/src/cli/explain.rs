@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use filter_core::{layout::Transport, scratch::Kind};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -32,6 +33,7 @@ Exit status:
 
 Examples:
   ringfence explain --policy policies --source 203.0.113.9 invite.sip
+  ringfence explain --policy policies --at 2026-11-27T18:30:00-05:00 invite.sip
   ringfence explain --policy policies --json - < invite.sip")]
 pub struct ExplainArgs {
     /// A file with one message, exactly the payload of one UDP datagram; - for standard input
@@ -46,6 +48,9 @@ pub struct ExplainArgs {
     /// The signalling port it is sent to; the policy's first one if not given
     #[arg(long, value_name = "PORT")]
     pub port: Option<u16>,
+    /// When it arrives, such as 2026-11-27T18:30:00-05:00, for rules with hours; now if not given
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<Timestamp>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -80,7 +85,7 @@ pub fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let packet = datagram(&Endpoints::from_source(args.source, port), &message);
-    let explanation = explain(&built, &packet, port)?;
+    let explanation = explain(&built, &packet, port, args.at.unwrap_or_else(Timestamp::now))?;
     let is_foreign = explanation.is_foreign;
     let mut output = io::stdout().lock();
     let written = if args.json { write_json(&mut output, explanation) } else { write_tree(&mut output, &explanation) };
@@ -149,6 +154,8 @@ enum Outcome {
     NoMatch,
     #[serde(rename = "not reached")]
     NotReached,
+    #[serde(rename = "off at this time")]
+    Off,
     #[serde(rename = "rate not exceeded")]
     RateNotExceeded,
     #[serde(rename = "skipped")]
@@ -164,6 +171,7 @@ impl Outcome {
             Self::Matched => "matched",
             Self::NoMatch => "no match",
             Self::NotReached => "not reached",
+            Self::Off => "off at this time",
             Self::RateNotExceeded => "rate not exceeded",
             Self::Skipped => "skipped",
             Self::Would => "would",
@@ -171,13 +179,14 @@ impl Outcome {
     }
 }
 
-fn explain(built: &Built, packet: &[u8], port: u16) -> anyhow::Result<Explanation> {
+fn explain(built: &Built, packet: &[u8], port: u16, at: Timestamp) -> anyhow::Result<Explanation> {
     let Built { policy, image, .. } = built;
     let explainer = Explainer::new(policy).map_err(|errors| {
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("a condition cannot be compiled by itself: {}", errors.join("; "))
     })?;
     let mut engine = Engine::new(image);
+    engine.set_clock(at);
     let decision = engine.decide(packet);
     // A rule without conditions on the message decides before the message is read. Show what is in it anyway.
     let readable = inspection(image, &[(port, Transport::Udp)]);
@@ -200,7 +209,8 @@ fn explain(built: &Built, packet: &[u8], port: u16) -> anyhow::Result<Explanatio
         }
     };
     let rules = policy.rules.iter().zip(&holds).enumerate().map(|(index, (rule, holds))| {
-        let outcome = outcome(policy, &decision, holds, index);
+        let is_on = image.timetable.is_on(index, at);
+        let outcome = if is_on { outcome(policy, &decision, holds, index) } else { Outcome::Off };
         let pinhole = if outcome == Outcome::Skipped { pinhole(image, &decision, index) } else { None };
         let conditions = rule.conditions.iter().zip(holds);
         ExplainedRule {
@@ -263,7 +273,7 @@ fn write_tree(output: &mut dyn Write, explanation: &Explanation) -> io::Result<(
         let mark = match outcome {
             Outcome::Decided => "=>",
             Outcome::Would | Outcome::Matched => " *",
-            Outcome::NoMatch | Outcome::NotReached | Outcome::RateNotExceeded | Outcome::Skipped => "  ",
+            Outcome::NoMatch | Outcome::NotReached | Outcome::Off | Outcome::RateNotExceeded | Outcome::Skipped => "  ",
         };
         let mode = if *mode == "report" { ", report" } else { "" };
         let by = skipped_by.as_ref().map_or_else(String::new, |pinhole| format!(" by {pinhole}"));

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 use filter_core::{layout::need, reason::Reason};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{inspect::EngineChoice, policy_or_sample};
@@ -79,16 +80,19 @@ struct Candidate<'a> {
     facts: OnceCell<Facts<'a>>,
     engine: Engine<'a>,
     kernel: Option<Instance>,
+    /// The minute for which the rules that are on have been set.
+    minute: Option<u64>,
 }
 
 impl<'a> Candidate<'a> {
     fn new(built: &'a Built, kernel: Option<Instance>) -> Self {
-        Self { built, facts: OnceCell::new(), engine: Engine::new(&built.image), kernel }
+        Self { built, facts: OnceCell::new(), engine: Engine::new(&built.image), kernel, minute: None }
     }
 
     /// Decides about a packet. The kernel's verdict must equal that of the user-space engine, which also names the rule.
     fn decide(&mut self, time: u64, number: u64, frame: &[u8]) -> anyhow::Result<Decision> {
         self.engine.set_time(time);
+        self.set_clock(time)?;
         let decision = self.engine.decide(frame);
         if let Some(kernel) = &self.kernel
             && frame.len() >= ETHERNET_HEADER
@@ -105,6 +109,24 @@ impl<'a> Candidate<'a> {
             }
         }
         Ok(decision)
+    }
+
+    /// Rules with hours are on as they were when the packet was captured.
+    fn set_clock(&mut self, time: u64) -> anyhow::Result<()> {
+        let image = &self.built.image;
+        let minute = time / 60_000_000_000;
+        if image.timetable.is_empty() || self.minute.replace(minute) == Some(minute) {
+            return Ok(());
+        }
+        let at = match time {
+            0 => Timestamp::now(),
+            time => Timestamp::from_nanosecond(time.into())?,
+        };
+        self.engine.set_clock(at);
+        if let Some(kernel) = &self.kernel {
+            kernel.set_clock(image, at)?;
+        }
+        Ok(())
     }
 
     fn rule_name(&self, decision: &Decision) -> Option<&'a str> {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::{EXIT_NO, EXIT_USAGE, policy_or_sample, udp_port};
@@ -134,7 +135,9 @@ pub fn run(args: TestArgs) -> anyhow::Result<ExitCode> {
 /// Runs a case with a fresh engine.
 fn decide(built: &Built, case: &PreparedCase, port: u16) -> Outcome {
     let packet = datagram(&Endpoints::from_source(case.case.source, port), &case.payload);
-    let decision = Engine::new(&built.image).decide(&packet);
+    let mut engine = Engine::new(&built.image);
+    engine.set_clock(case.at.unwrap_or_else(Timestamp::now));
+    let decision = engine.decide(&packet);
     let name = |rule: &usize| built.image.rule_names.get(*rule).cloned().unwrap_or_default();
     Outcome {
         verdict: decision.reason.verdict_name(),

@@ -156,6 +156,10 @@ impl Daemon {
         match event {
             Event::End => return ControlFlow::Break(None),
             Event::Look => {
+                // During a reload, the new policy's rules are set for the time at which it comes in force.
+                if let Some(Err(error)) = self.deployer.as_mut().map(Deployer::keep_time) {
+                    tracing::warn!("failed to turn rules on and off by their hours: {error}");
+                }
                 if let Some(fingerprint) = self.watch.look() {
                     self.ask_for_reload(Occasion::Changed(fingerprint));
                 }

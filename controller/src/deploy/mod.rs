@@ -8,6 +8,7 @@ mod report;
 use std::time::Instant;
 
 use filter_policy::{BuildCache, language::diagnostics::Diagnostics};
+use jiff::Timestamp;
 
 pub use self::bans::{BanBook, LONGEST_COMMENT};
 use self::report::{adopted, policy_error, reload_notices, reloaded, start_notices};
@@ -149,6 +150,14 @@ impl Deployer {
                 Err(error)
             }
         }
+    }
+
+    /// Turns rules on and off whose hours have begun or ended.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn keep_time(&mut self) -> Result<(), kernel::Error> {
+        self.filter.keep_time(Timestamp::now())
     }
 
     /// Reads the policy again and puts it in force. If it is refused, the one in force stays.

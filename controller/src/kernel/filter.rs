@@ -9,7 +9,11 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use filter_core::{layout::SCHEMA_VERSION, limits::RULE_SLOTS};
+use filter_core::{
+    layout::{RuleSet, SCHEMA_VERSION},
+    limits::RULE_SLOTS,
+};
+use jiff::Timestamp;
 use zerocopy::FromBytes as _;
 
 use super::{
@@ -23,7 +27,7 @@ use super::{
     state::{self, MAX_INTERFACES, Meta, MetaInterface, Slot},
     table::Table,
 };
-use filter_policy::image::Image;
+use filter_policy::{image::Image, timetable::Timetable};
 
 const META: &str = "META";
 const SLOTS: &str = "SLOTS";
@@ -37,8 +41,22 @@ pub struct Filter {
     meta_table: Table,
     slots_table: Table,
     meta: Meta,
+    /// Of the policy that this process has put in force.
+    clock: Option<Clock>,
     /// Held while this value exists. The kernel releases it when the process ends, in whatever way.
     _lock: File,
+}
+
+/// Turns the rules of the policy in force on and off.
+#[derive(Debug)]
+struct Clock {
+    timetable: Timetable,
+    rows: Table,
+    row: u32,
+    /// The row's value.
+    on: RuleSet,
+    /// The minute, since the epoch, for which it was computed.
+    minute: i64,
 }
 
 /// The result of [`Filter::install`].
@@ -99,7 +117,7 @@ impl Filter {
             Table::create_pinned(&slots_path, size_of::<Slot>(), RULE_SLOTS)?
         };
         pins.remove_generation(pins::NEXT)?;
-        Ok(Self { pins, meta_table, slots_table, meta, _lock: lock })
+        Ok(Self { pins, meta_table, slots_table, meta, clock: None, _lock: lock })
     }
 
     /// The pins of the filter.
@@ -142,6 +160,10 @@ impl Filter {
         }
 
         let next = self.meta.generation + 1;
+        let at = Timestamp::now();
+        if let Some(row) = image.time_row() {
+            image.rows[row as usize] = image.timetable.on(at);
+        }
         let (slots, used) = self.assign_slots(image)?;
         let result = load_and_verify(image, &self.pins).and_then(|live| {
             // Before the new program bans anything.
@@ -186,6 +208,16 @@ impl Filter {
             tracing::warn!("failed to lift the bans of sources that the policy exempts: {error}");
             Vec::new()
         });
+        self.clock = match image.time_row() {
+            None => None,
+            Some(row) => Some(Clock {
+                timetable: image.timetable.clone(),
+                rows: Table::open(&self.pins.generation(pins::CURRENT).join("ROWS"))?,
+                row,
+                on: image.rows[row as usize],
+                minute: minute(at),
+            }),
+        };
         Ok(Installed {
             generation: next,
             program: live.id,
@@ -195,6 +227,25 @@ impl Filter {
             freed,
             took: start.elapsed(),
         })
+    }
+
+    /// Turns the rules of the policy in force on and off as they are at this time. A policy that an earlier process has put in
+    /// force stays as that one left it.
+    ///
+    /// # Errors
+    /// The row cannot be written.
+    pub fn keep_time(&mut self, at: Timestamp) -> Result<(), Error> {
+        let Some(clock) = &mut self.clock else { return Ok(()) };
+        if clock.minute == minute(at) {
+            return Ok(());
+        }
+        let on = clock.timetable.on(at);
+        if on != clock.on {
+            clock.rows.set(clock.row, &on)?;
+            clock.on = on;
+        }
+        clock.minute = minute(at);
+        Ok(())
     }
 
     /// Writes a counter slot into each rule. Records the slots that have new owners, and clears their counters.
@@ -491,6 +542,11 @@ fn meta_interfaces(attached: &[Attached], indexes: &[u32]) -> [MetaInterface; MA
         *entry = MetaInterface { name: state::padded(&attached.interface), index, mode: attached.mode.number() };
     }
     interfaces
+}
+
+/// The minute since the epoch: hours begin and end with one.
+fn minute(at: Timestamp) -> i64 {
+    at.as_second().div_euclid(60)
 }
 
 fn now() -> u64 {

@@ -10,6 +10,7 @@ use filter_core::{
     layout::{Dfa, NO_RULE, ROOT_PIECES, RootPiece, Roots},
     scratch::{Kind, Scratch},
 };
+use jiff::Timestamp;
 use zerocopy::IntoBytes as _;
 
 use super::{Error, OBJECT, Pins, bans, bpf, error::Context as _, host, pins, table::Table};
@@ -160,6 +161,17 @@ impl Instance {
             .program(PROGRAM)
             .and_then(|program| program.try_into().ok())
             .ok_or_else(|| Error::Internal("the object has no program ringfence".to_owned()))
+    }
+
+    /// Turns the rules of its policy on and off as they are at this time.
+    ///
+    /// # Errors
+    /// The row cannot be written.
+    pub fn set_clock(&self, image: &Image, at: Timestamp) -> Result<(), Error> {
+        match (image.time_row(), self.table("ROWS")) {
+            (Some(row), Some(rows)) => rows.set(row, &image.timetable.on(at)),
+            _ => Ok(()),
+        }
     }
 
     /// The number of instructions that the verifier processed; `None` if the kernel does not report it.

@@ -57,6 +57,9 @@ named_number! {
         Payload = 20;
         /// The bits of [`passport`](super::passport).
         Passport = 21;
+        /// Time. Its table is one row, the rules that are on now, which whoever runs the engine rewrites; row 0, which has every
+        /// rule, if all rules are always on.
+        Time = 22;
     }
 }
 

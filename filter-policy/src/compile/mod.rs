@@ -21,7 +21,7 @@ mod trie;
 use std::{panic::resume_unwind, thread};
 
 use filter_core::{
-    layout::{BanLengths, Config, DIMENSIONS, Numbering, Trie, address_flag, need},
+    layout::{BanLengths, Config, DIMENSIONS, Dimension, Numbering, Trie, address_flag, need},
     limits::{MAX_PORTS, MAX_RULES, NUMBERING_PLANS},
 };
 
@@ -39,6 +39,7 @@ use crate::{
     image::Image,
     model::{self, Policy},
     numbering::numbering_plan,
+    timetable::Timetable,
 };
 
 /// The most classes of addresses, and of numbers, in an image.
@@ -129,6 +130,10 @@ pub(crate) fn compile_cached(policy: &Policy, cache: &mut CompileCache) -> Resul
     value_rows(policy, &mut rows, &mut tables, &mut errors);
     let anomaly_row = anomaly_rows(policy, &mut rows, &mut errors);
     let message_row = rows.push(message_rules);
+    let timetable = Timetable::new(policy);
+    if !timetable.is_empty() {
+        tables[Dimension::Time.index()] = rows.push(all);
+    }
     if rows.len() > MAX_ROWS {
         errors.push(CompileErrorKind::TooManyRows(rows.len()).about_policy());
     }
@@ -176,6 +181,7 @@ pub(crate) fn compile_cached(policy: &Policy, cache: &mut CompileCache) -> Resul
         rule_names: policy.rules.iter().map(|rule| rule.name.clone()).collect(),
         countries: numbers.countries,
         regions: numbers.regions,
+        timetable,
         hash: String::new(),
     };
     image.hash = image.digest();

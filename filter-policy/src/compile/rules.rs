@@ -246,6 +246,8 @@ pub(super) fn decider(policy: &Policy, rules: &[Rule], satisfied: &RuleSet) -> u
     let Some(first) = rule_set::lowest(satisfied) else { return 0 };
     let asks_for_more =
         policy.rules[first].conditions.iter().any(|condition| !matches!(condition.test, Test::Source(_)));
+    // One that is off leaves the packet to the rules after it.
+    let asks_for_more = asks_for_more || policy.rules[first].is_timed();
     let decides = rules[first].flags & (rule_flag::FINAL | rule_flag::REPORT | rule_flag::OVER) == rule_flag::FINAL;
     if decides && !asks_for_more { first as u32 + 1 } else { 0 }
 }

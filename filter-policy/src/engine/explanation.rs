@@ -63,6 +63,8 @@ impl Explainer {
                             conditions: vec![rule.conditions[condition].clone()],
                             report: true,
                             over: None,
+                            hours: Vec::new(),
+                            until: None,
                             ..rule.clone()
                         }
                     })

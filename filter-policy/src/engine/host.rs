@@ -32,11 +32,17 @@ pub struct Memory {
     rates: RefCell<HashMap<Vec<u8>, RateCell>>,
     matched: RefCell<Vec<u32>>,
     would: RefCell<BTreeSet<usize>>,
+    /// The rules that are on, if they are not those of the image.
+    on: Option<RuleSet>,
 }
 
 impl Memory {
     pub(super) fn set_time(&self, nanoseconds: u64) {
         self.now.set(nanoseconds);
+    }
+
+    pub(super) fn set_on(&mut self, on: RuleSet) {
+        self.on = Some(on);
     }
 
     pub(super) fn begin(&self) {
@@ -147,7 +153,10 @@ impl<'m> Host<'m> for UserHost<'m> {
     }
 
     fn row(self, index: u32) -> Option<&'m RuleSet> {
-        self.image.rows.get(index as usize)
+        match &self.memory.on {
+            Some(on) if self.image.time_row() == Some(index) => Some(on),
+            _ => self.image.rows.get(index as usize),
+        }
     }
 
     fn rule(self, index: u32) -> Option<&'m Rule> {

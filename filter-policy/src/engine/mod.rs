@@ -23,6 +23,7 @@ pub use verdict::decision_json;
 use std::net::IpAddr;
 
 use filter_core::{engine, layout::NO_RULE, reason::Reason, scratch::Scratch};
+use jiff::Timestamp;
 use zerocopy::FromZeros as _;
 
 use crate::image::Image;
@@ -67,6 +68,12 @@ impl<'a> Engine<'a> {
     /// Bans a source for good, as by hand.
     pub fn ban(&mut self, source: IpAddr) {
         self.memory.ban(source);
+    }
+
+    /// Sets the time of day at which packets arrive: rules outside their hours, or after their last day, are off. Until then, all
+    /// rules are on.
+    pub fn set_clock(&mut self, at: Timestamp) {
+        self.memory.set_on(self.image.timetable.on(at));
     }
 
     /// Decides a packet, given from its Ethernet header on.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     language::action::Action,
     language::scope::{SCOPES, Scope},
-    language::source::{LONGEST_NAME, SetKind, VERSION},
+    language::source::{DAYS, LONG_DAYS, LONGEST_NAME, SetKind, VERSION},
     language::stage::Stage,
     language::tcp::OnTcp,
 };
@@ -65,6 +65,7 @@ pub fn policy() -> Value {
             "rule": rule(),
             "action": Action::schema(),
             "over": over(),
+            "hours": hours(),
             "match": conditions(true),
             "not": conditions(false),
         },
@@ -106,6 +107,7 @@ pub fn tests() -> Value {
                         "items": { "type": "string" },
                     },
                     "body": text("The body."),
+                    "at": text("When the message arrives, such as 2026-11-27T18:30:00-05:00; now if it is left out. Rules with `hours` depend on it."),
                     "expect": {
                         "description": "The expected result. What is left out may be anything.",
                         "type": "object",
@@ -141,12 +143,17 @@ fn words(words: &[&str]) -> Value {
 
 /// One of a few words, which the program accepts in upper or lower case. Editors offer them in this spelling.
 fn names(names: &[&str]) -> Value {
+    let patterns: Vec<String> = names.iter().map(|name| any_case(name)).collect();
+    json!({ "anyOf": [words(names), { "type": "string", "pattern": format!("^({})$", patterns.join("|")) }] })
+}
+
+/// A pattern of a word in upper or lower case.
+fn any_case(word: &str) -> String {
     let letter = |character: char| {
         let (lower, upper) = (character.to_ascii_lowercase(), character.to_ascii_uppercase());
         if lower == upper { character.to_string() } else { format!("[{upper}{lower}]") }
     };
-    let patterns: Vec<String> = names.iter().map(|name| name.chars().map(letter).collect()).collect();
-    json!({ "anyOf": [words(names), { "type": "string", "pattern": format!("^({})$", patterns.join("|")) }] })
+    word.chars().map(letter).collect()
 }
 
 /// One value, or an array of at least one.
@@ -335,6 +342,13 @@ fn rule() -> Value {
                 "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
             },
             "tcp": described(words(&OnTcp::NAMES), "What becomes of a message over TCP that the rule drops. If absent, the connection is dropped, unless the policy trusts its source."),
+            "hours": {
+                "description": "When the rule is on: one window, or several.",
+                "anyOf": [
+                    { "$ref": "#/$defs/hours" },
+                    { "type": "array", "items": { "$ref": "#/$defs/hours" }, "minItems": 1 },
+                ],
+            },
         },
         "required": ["name", "action"],
         "additionalProperties": false,
@@ -366,6 +380,30 @@ fn over() -> Value {
             },
         },
         "required": ["rate"],
+        "additionalProperties": false,
+    })
+}
+
+fn hours() -> Value {
+    let day = format!("({})", DAYS.iter().chain(&LONG_DAYS).map(|day| any_case(day)).collect::<Vec<_>>().join("|"));
+    let days = json!({ "type": "string", "pattern": format!("^{day}(-{day})?$") });
+    let time = |description: &str| json!({ "description": description, "type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$" });
+    json!({
+        "description": "A part of each of some days.",
+        "type": "object",
+        "properties": {
+            "days": {
+                "description": "The days on which it begins: names, or ranges such as `mon-fri`. Every day, if it is left out.",
+                "anyOf": [days.clone(), { "type": "array", "items": days, "minItems": 1 }],
+            },
+            "from": time("When it begins; 00:00 if it is left out."),
+            "to": time("When it ends; 24:00 if it is left out. It is on the next day if it is not after `from`."),
+            "timezone": {
+                "description": "The time zone, a name of the IANA database such as `America/New_York`.",
+                "type": "string",
+            },
+        },
+        "required": ["timezone"],
         "additionalProperties": false,
     })
 }

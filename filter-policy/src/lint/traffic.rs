@@ -59,9 +59,10 @@ impl Traffic<'_> {
     }
 }
 
-/// True if a rule acts whenever its conditions hold: a rule in report mode never does, and one with a rate only above that.
+/// True if a rule acts whenever its conditions hold: a rule in report mode never does, one with a rate only above that, and one
+/// with hours or a last day only then.
 pub(super) fn acts_always(rule: &Rule) -> bool {
-    !rule.report && rule.over.is_none()
+    !rule.report && rule.over.is_none() && !rule.is_timed()
 }
 
 /// True if a rule drops what it matches.

@@ -1,6 +1,7 @@
 //! From `policy.toml` as written to a [`Policy`]: lists are read, names looked up, values parsed.
 
 mod conditions;
+mod hours;
 mod network;
 mod numbering;
 mod rules;

@@ -15,6 +15,12 @@ use crate::{
     model::{Numbering, Over, Rule},
 };
 
+/// A date of the file. TOML's are valid already.
+fn day(date: toml::value::Date) -> Option<jiff::civil::Date> {
+    let year = i16::try_from(date.year).ok()?;
+    jiff::civil::Date::new(year, i8::try_from(date.month).ok()?, i8::try_from(date.day).ok()?).ok()
+}
+
 impl Resolver<'_> {
     pub(super) fn rules(&mut self, source: &Source, numbering: &Numbering) -> Vec<Rule> {
         if let Some(rule) = source.rules.get(MAX_RULES) {
@@ -65,6 +71,8 @@ impl Resolver<'_> {
             action: rule.action.as_ref().map_or(Action::Drop, |action| action.value.clone()),
             report: rule.report,
             over: rule.over.as_ref().and_then(|over| self.over(over)),
+            hours: rule.hours.iter().filter_map(|hours| self.window(hours)).collect(),
+            until: rule.until.as_ref().and_then(|until| day(until.value)),
             basis: rule.basis.as_ref().map(|basis| basis.value.clone()),
             tcp: rule.tcp.as_ref().map(|tcp| tcp.value).unwrap_or_default(),
             origin: self.origin(&rule.name.span),

@@ -16,6 +16,8 @@ use filter_policy::{
 };
 use ipnet::IpNet;
 
+use jiff::Timestamp;
+
 use crate::{
     evaluate::{self, Outcome, Readings},
     read::{FragmentKey, Frame, Message, Packet, Unreadable, read_frame, read_payload},
@@ -47,6 +49,8 @@ pub struct Memory {
     banned: HashSet<IpNet>,
     /// Bans that an emergency call has suspended.
     suspended: HashSet<IpNet>,
+    /// The time; none if all rules are on, whatever their hours are.
+    at: Option<Timestamp>,
 }
 
 type FlowKey = (IpAddr, IpAddr, u16, u16);
@@ -67,6 +71,12 @@ const FLOW_WINDOW: u32 = 65_535;
 const FULL_SEGMENT: usize = 1_000;
 
 impl Memory {
+    /// Before the first packet, at this time.
+    #[must_use]
+    pub fn at(time: Timestamp) -> Self {
+        Self { at: Some(time), ..Self::default() }
+    }
+
     /// Notes a new connection. True if the packet holds a connection's first bytes.
     fn is_first(&mut self, flow: FlowKey, packet: &Packet) -> bool {
         if packet.opens {
@@ -136,7 +146,7 @@ pub fn decide(policy: &Policy, inspect: bool, memory: &mut Memory, frame: &[u8])
     if is_first && message.anomalies & is_incomplete != 0 && packet.payload.len() < FULL_SEGMENT {
         message.anomalies |= anomaly::SPLIT_MESSAGE;
     }
-    let readings = readings(policy, &packet, &message);
+    let readings = readings(policy, memory, &packet, &message);
     let outcome = evaluate::evaluate(policy, &readings);
     let before_message = outcome.rule.is_some() && !needs_message(policy, &readings, &outcome);
     if !before_message && let Some(reason) = shared_reason(policy, memory, flow, &packet, &message) {
@@ -189,6 +199,7 @@ fn decide_unreadable(policy: &Policy, memory: &mut Memory, packet: &Unreadable) 
         is_message: false,
         payload: Payload::None,
         is_trusted: is_trusted(policy, packet.source),
+        at: memory.at,
         ..Readings::default()
     };
     let outcome = evaluate::evaluate(policy, &readings);
@@ -265,7 +276,8 @@ fn needs_message(policy: &Policy, readings: &Readings, outcome: &Outcome) -> boo
         if Some(index) > outcome.rule {
             break;
         }
-        if skipped.contains(&rule.stage) || !packet_conditions_hold(policy, rule, readings) {
+        let is_off = readings.at.is_some_and(|at| !evaluate::is_on(rule, at));
+        if is_off || skipped.contains(&rule.stage) || !packet_conditions_hold(policy, rule, readings) {
             continue;
         }
         if evaluate::asks_message(rule) || Some(index) == outcome.rule {
@@ -293,7 +305,7 @@ pub fn is_trusted(policy: &Policy, source: IpAddr) -> bool {
 }
 
 /// The values that conditions are evaluated on.
-fn readings(policy: &Policy, packet: &Packet, message: &Message) -> Readings {
+fn readings(policy: &Policy, memory: &Memory, packet: &Packet, message: &Message) -> Readings {
     Readings {
         source: packet.source,
         destination: packet.destination,
@@ -313,6 +325,7 @@ fn readings(policy: &Policy, packet: &Packet, message: &Message) -> Readings {
         passports: message.passports,
         is_trusted: is_trusted(policy, packet.source),
         exceeded: Vec::new(),
+        at: memory.at,
     }
 }
 

@@ -11,6 +11,12 @@ use filter_policy::language::{action::Action, stage::Stage, tcp::OnTcp};
 use filter_policy::model::{
     AddressList, Comparison, Condition, Identity, NumberEntry, NumberList, PatternList, Policy, Rule, Test,
 };
+use filter_policy::timetable::Window;
+use jiff::{
+    Timestamp, ToSpan as _,
+    civil::{Time, Weekday},
+    tz::TimeZone,
+};
 use regex::bytes::{Regex, RegexBuilder};
 
 /// The values read from a packet and its message.
@@ -45,6 +51,8 @@ pub struct Readings {
     pub is_trusted: bool,
     /// Rules whose rate is currently exceeded.
     pub exceeded: Vec<usize>,
+    /// The time; none if all rules are on, whatever their hours are.
+    pub at: Option<Timestamp>,
 }
 
 impl Default for Readings {
@@ -69,6 +77,7 @@ impl Default for Readings {
             passports: 0,
             is_trusted: false,
             exceeded: Vec::new(),
+            at: None,
         }
     }
 }
@@ -160,6 +169,29 @@ pub fn evaluate(policy: &Policy, readings: &Readings) -> Outcome {
     Outcome { verdict: reason.verdict(), reason, rule: None, would, pinholes }
 }
 
+/// True if a rule is on at this time: if it is in a window that begins today or began yesterday, by the clock on the wall.
+pub fn is_on(rule: &Rule, at: Timestamp) -> bool {
+    if rule.until.is_some_and(|last| at.to_zoned(TimeZone::UTC).date() > last) {
+        return false;
+    }
+    let is_in = |window: &Window| {
+        let local = at.to_zoned(window.zone.clone()).datetime();
+        let today = local.date();
+        [today, today.yesterday().expect("not the first day of all")].into_iter().any(|day| {
+            let midnight = day.to_datetime(Time::midnight());
+            let begin = midnight + i64::from(window.from).minutes();
+            let end = midnight + i64::from(window.to).minutes();
+            let end = if end <= begin { end + 1.day() } else { end };
+            let index = [Weekday::Monday, Weekday::Tuesday, Weekday::Wednesday, Weekday::Thursday, Weekday::Friday]
+                .into_iter()
+                .chain([Weekday::Saturday, Weekday::Sunday])
+                .position(|name| name == day.weekday());
+            window.days & 1 << index.expect("a day of the week") != 0 && begin <= local && local < end
+        })
+    };
+    rule.hours.is_empty() || rule.hours.iter().any(is_in)
+}
+
 /// True for a rule with a condition on a payload, or a rate on what a message says.
 pub fn asks_message(rule: &Rule) -> bool {
     rule.conditions.iter().any(is_about_message) || rule.over.as_ref().is_some_and(|over| is_of_number(over.per))
@@ -175,6 +207,9 @@ pub fn is_about_message(condition: &Condition) -> bool {
 }
 
 fn matches(policy: &Policy, index: usize, rule: &Rule, readings: &Readings) -> bool {
+    if readings.at.is_some_and(|at| !is_on(rule, at)) {
+        return false;
+    }
     if let Some(over) = &rule.over
         && (!readings.exceeded.contains(&index) || (is_of_number(over.per) && !readings.is_message))
     {

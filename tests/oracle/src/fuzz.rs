@@ -59,7 +59,7 @@ const POLICIES: u8 = 64;
 fn agree(policy: u8, frames: &[Vec<u8>]) {
     let compiled = compiled(policy);
     let mut engine = Engine::new(&compiled.image);
-    let mut memory = Memory::default();
+    let mut memory = Memory::at(seeded_policy::time());
     for frame in frames {
         let (expected, message) = decide(&compiled.policy, compiled.inspect, &mut memory, frame);
         let decided = engine.decide(frame);

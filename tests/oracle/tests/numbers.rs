@@ -47,7 +47,7 @@ fn both_readers_bring_numbers_into_the_same_form() {
             let frame = datagram(&Endpoints::from_source(source, 5060), text.as_bytes());
             engine.decide(&frame);
             let engine_read = readings(engine.scratch()).message.expect("it is a message");
-            let (_, message) = decide(&policy, true, &mut Memory::default(), &frame);
+            let (_, message) = decide(&policy, true, &mut Memory::at(seeded_policy::time()), &frame);
             let oracle_read = of_oracle(&message.expect("it is read")).message.expect("it is a message");
             for of in [NumberOf::Called, NumberOf::From] {
                 assert_eq!(

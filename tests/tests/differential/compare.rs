@@ -83,7 +83,7 @@ pub(crate) fn check(
     let image = seeded_policy::image(policy, inspect);
     let mut engine = Engine::new(&image);
     let instance = kernel.then(|| Instance::load(&image).expect("the kernel loads the program"));
-    let mut memory = Memory::default();
+    let mut memory = Memory::at(seeded_policy::time());
     let mut matched = vec![0u64; policy.rules.len()];
     for (index, frame) in frames.iter().enumerate() {
         let differ = |what: String| Difference { index: Some(index), what };

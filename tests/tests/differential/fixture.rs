@@ -39,6 +39,9 @@ pub(crate) fn fixture(policy: &Policy, inspect: bool, packets: &[Packet], differ
             rule.action.name(),
             if rule.report { "\nmode = \"report\"" } else { "" }
         );
+        if rule.is_timed() {
+            let _ = writeln!(text, "hours {:?}, until {:?}", rule.hours, rule.until);
+        }
         for condition in &rule.conditions {
             let scope = condition.test.scope();
             let not = if condition.negated { "not." } else { "" };

@@ -32,6 +32,8 @@ codes! {
     BadDate = "bad-date";
     /// A duration that cannot be read.
     BadDuration = "bad-duration";
+    /// Days or times of a rule's hours that cannot be read.
+    BadHours = "bad-hours";
     /// A number that cannot be read.
     BadNumber = "bad-number";
     /// A regular expression that cannot be read.
@@ -132,6 +134,8 @@ codes! {
     UnknownSet = "unknown-set";
     /// A stage that does not exist.
     UnknownStage = "unknown-stage";
+    /// A time zone that does not exist.
+    UnknownTimezone = "unknown-timezone";
     /// An upstream label that no set has.
     UnknownUpstream = "unknown-upstream";
     /// A rule that can never match.

@@ -54,10 +54,29 @@ pub const SET_KEYS: &[&str] = &[
     "comment",
 ];
 /// Keys of `[[rule]]`.
-pub const RULE_KEYS: &[&str] =
-    &["name", "description", "comment", "stage", "match", "action", "mode", "over", "basis", "review", "until", "tcp"];
+pub const RULE_KEYS: &[&str] = &[
+    "name",
+    "description",
+    "comment",
+    "stage",
+    "match",
+    "action",
+    "mode",
+    "over",
+    "basis",
+    "review",
+    "until",
+    "hours",
+    "tcp",
+];
 /// Keys of `over`.
 pub const OVER_KEYS: &[&str] = &["rate", "burst", "per"];
+/// Keys of `hours`.
+pub const HOURS_KEYS: &[&str] = &["days", "from", "to", "timezone"];
+/// The days of `hours`, from Monday on, in any case.
+pub(crate) const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+/// The same, written out.
+pub(crate) const LONG_DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 /// Bytes of the longest name of a rule or set.
 pub const LONGEST_NAME: usize = 64;
 /// The version of the language.
@@ -249,6 +268,23 @@ pub(crate) struct Rule {
     pub(crate) until: Option<Located<toml::value::Date>>,
     /// `tcp`; none if it is absent or could not be read.
     pub(crate) tcp: Option<Located<OnTcp>>,
+    /// When the rule is on; empty for always.
+    pub(crate) hours: Vec<Hours>,
+}
+
+/// A window of `hours`. Not parsed yet.
+#[derive(Debug)]
+pub(crate) struct Hours {
+    /// The whole table.
+    pub(crate) span: Range<usize>,
+    /// Days and ranges of days; none for every day.
+    pub(crate) days: Option<Vec<Located<String>>>,
+    /// The time at which it begins; midnight if none.
+    pub(crate) from: Option<Located<String>>,
+    /// The time at which it ends; midnight if none.
+    pub(crate) to: Option<Located<String>>,
+    /// The name of the time zone.
+    pub(crate) timezone: Located<String>,
 }
 
 /// A condition of a rule.

@@ -7,7 +7,9 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{Condition, Located, OVER_KEYS, Over, RULE_KEYS, Reader, Rule, fields, reader::type_name};
+use super::{
+    Condition, HOURS_KEYS, Hours, Located, OVER_KEYS, Over, RULE_KEYS, Reader, Rule, fields, reader::type_name,
+};
 use crate::language::{
     action::Action,
     diagnostics::{Code, suggest},
@@ -42,6 +44,7 @@ impl Reader<'_> {
             review: None,
             until: None,
             tcp: None,
+            hours: Vec::new(),
         };
         let name = table.get("name").and_then(|name| name.get_ref().as_str());
         let of = name.map_or("the rule".to_owned(), |name| format!("the rule `{name}`"));
@@ -81,6 +84,7 @@ impl Reader<'_> {
                         .word(key, value, &OnTcp::NAMES)
                         .and_then(|word| Some(Located { value: OnTcp::from_name(&word.value)?, span: word.span }));
                 }
+                "hours" => rule.hours = self.hours(value),
                 // A common mistake: a condition beside `match`.
                 _ if Scope::of(key).is_some() => {
                     let help = Some(format!("write `match.{key} = ...`"));
@@ -154,6 +158,56 @@ impl Reader<'_> {
             _ => suggest(path, SCOPES.iter().map(|(name, ..)| *name)),
         };
         self.error(Code::UnknownScope, span, format!("unknown scope `{path}`"), help);
+    }
+
+    /// One window, or an array of them.
+    fn hours(&mut self, value: &Spanned<DeValue<'_>>) -> Vec<Hours> {
+        let DeValue::Array(array) = value.get_ref() else { return self.window(value).into_iter().collect() };
+        if array.is_empty() {
+            let help = Some("without hours a rule is always on: remove the key, or add a window".to_owned());
+            self.error(Code::Empty, &value.span(), "`hours` has no windows", help);
+        }
+        array.iter().filter_map(|window| self.window(window)).collect()
+    }
+
+    fn window(&mut self, value: &Spanned<DeValue<'_>>) -> Option<Hours> {
+        let help = || {
+            let example =
+                "`hours = { days = \"mon-fri\", from = \"08:00\", to = \"18:00\", timezone = \"America/New_York\" }`";
+            Some(format!("write {example}, or an array of such tables"))
+        };
+        let DeValue::Table(table) = value.get_ref() else {
+            let found = type_name(value.get_ref());
+            self.error(Code::WrongType, &value.span(), format!("`hours` must be a table, not {found}"), help());
+            return None;
+        };
+        let (mut days, mut from, mut to, mut timezone, mut has_timezone) = (None, None, None, None, false);
+        for (key, span, value) in fields(table) {
+            match key {
+                "days" => days = self.strings(key, value),
+                "from" => from = self.string(key, value),
+                "to" => to = self.string(key, value),
+                "timezone" => {
+                    has_timezone = true;
+                    timezone = self.string(key, value);
+                }
+                _ => self.unknown_key(key, &span, "`hours`", HOURS_KEYS),
+            }
+        }
+        if !has_timezone {
+            self.error(Code::MissingKey, &value.span(), "`hours` has no `timezone`", help());
+        }
+        Some(Hours { span: value.span(), days, from, to, timezone: timezone? })
+    }
+
+    /// A string, or an array of at least one.
+    fn strings(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Vec<Located<String>>> {
+        let DeValue::Array(array) = value.get_ref() else { return Some(vec![self.string(key, value)?]) };
+        if array.is_empty() {
+            let help = Some(format!("remove `{key}`, or add a value"));
+            self.error(Code::Empty, &value.span(), format!("`{key}` has no values"), help);
+        }
+        Some(array.iter().filter_map(|entry| self.string(key, entry)).collect())
     }
 
     fn over(&mut self, key_span: &Range<usize>, value: &Spanned<DeValue<'_>>) -> Option<Over> {

@@ -118,6 +118,8 @@ fn rule() -> impl Strategy<Value = Rule> {
             action,
             report,
             over,
+            hours: Vec::new(),
+            until: None,
             basis: None,
             tcp: OnTcp::default(),
             origin: origin(),

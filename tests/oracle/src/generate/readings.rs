@@ -98,6 +98,7 @@ pub fn readings() -> impl Strategy<Value = Readings> {
             passports,
             is_trusted,
             exceeded,
+            at: None,
         }
     })
 }

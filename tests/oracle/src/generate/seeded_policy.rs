@@ -3,12 +3,14 @@
 use std::{net::IpAddr, sync::Arc};
 
 use filter_core::layout::{Method, Text, anomaly, need};
+use filter_policy::timetable::{DAY, Window};
 use filter_policy::{
     compile::compile,
     image::Image,
     language::{action::Action, tcp::OnTcp},
     model::{AddressEntry, AddressList, Condition, Identity, MethodName, NumberingPlan, Policy, Test},
 };
+use jiff::{Timestamp, civil::date, tz::TimeZone};
 use proptest::{
     strategy::{Strategy, ValueTree},
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
@@ -48,6 +50,12 @@ fn vary(random: &mut Random, policy: &mut Policy) {
         // A rate depends on the clock.
         rule.over = None;
         rule.tcp = random.pick(&[OnTcp::DropStrangers, OnTcp::Pass, OnTcp::DropConnection]);
+        if random.chance(15) {
+            rule.hours = (0..=random.below(2)).map(|_| window(random)).collect();
+        }
+        if random.chance(5) {
+            rule.until = Some(random.pick(&[date(2026, 11, 26), date(2026, 11, 27), date(2027, 1, 1)]));
+        }
         if let Action::Ban { seconds, prefix4, prefix6 } = &mut rule.action {
             *seconds = if bans { 3600 } else { 0 };
             *prefix4 = random.pick(&[32, 32, 24]);
@@ -113,6 +121,21 @@ fn vary(random: &mut Random, policy: &mut Policy) {
     }
 }
 
+/// The time for which images are made: a Friday, and in the east already Saturday.
+#[must_use]
+pub fn time() -> Timestamp {
+    "2026-11-27T22:30:00Z".parse().expect("a time")
+}
+
+/// Hours that begin or end around [`time`].
+fn window(random: &mut Random) -> Window {
+    let zone = random.pick(&["UTC", "America/New_York", "Asia/Tokyo", "Asia/Kolkata", "Pacific/Auckland"]);
+    let days = random.pick(&[0b111_1111, 0b001_1111, 0b001_0000, 0b010_0000, 0b100_1000]);
+    let (from, to) =
+        random.pick(&[(0, DAY), (8 * 60, 18 * 60), (22 * 60, 6 * 60), (22 * 60 + 30, 22 * 60 + 31), (60, 0)]);
+    Window { days, from, to, zone: TimeZone::get(zone).expect("a time zone") }
+}
+
 /// A numbering plan.
 fn plan(random: &mut Random) -> NumberingPlan {
     let several = |random: &mut Random, of: &[&str]| {
@@ -131,9 +154,12 @@ fn plan(random: &mut Random) -> NumberingPlan {
     }
 }
 
-/// A policy's image, ready to be loaded.
+/// A policy's image, ready to be loaded, with the rules that are on at [`time`].
 pub fn image(policy: &Policy, inspect: bool) -> Image {
     let mut image = compile(policy).unwrap_or_else(|errors| panic!("generated policies compile: {errors:?}"));
+    if let Some(row) = image.time_row() {
+        image.rows[row as usize] = image.timetable.on(time());
+    }
     for (slot, rule) in image.rules.iter_mut().enumerate() {
         rule.slot = slot as u16;
     }
