@@ -4,13 +4,16 @@
 //! when its owner is dropped, even if the test fails.
 
 use std::{
+    fs::File,
     net::IpAddr,
+    os::fd::AsFd,
     path::PathBuf,
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::process::run;
 
@@ -59,6 +62,26 @@ impl Namespace {
         command.env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"));
         command.args(["--pdeathsig", "TERM", "nsenter"]).arg(format!("--net={}", self.path().display())).arg(program);
         command
+    }
+
+    /// Does `work` inside, in a thread of its own: a thread cannot leave a namespace it has entered. Sockets that are opened there
+    /// stay in the namespace.
+    ///
+    /// # Errors
+    /// Not root, or `work` fails.
+    ///
+    /// # Panics
+    /// `work` panics.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let file = File::open(self.path()).context("failed to open the namespace")?;
+        std::thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+                    .context("failed to enter the namespace")?;
+                work()
+            });
+            inside.join().expect("work inside a namespace panicked")
+        })
     }
 
     /// Runs `ip` inside.

@@ -1,13 +1,11 @@
-//! Sends raw frames, for what SIP software does not send: tags, wrong lengths, fragments out of order.
+//! Sends raw frames, for what SIP software does not send: tags, wrong lengths, fragments out of order. Watches those that are sent.
 
 use std::{
-    fs::File,
     io,
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
 
 use anyhow::{Context as _, Result};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::netns::Namespace;
 
@@ -16,37 +14,13 @@ use crate::netns::Namespace;
 /// # Errors
 /// Not root, no such interface, or a frame is longer than the MTU allows.
 pub fn send(namespace: &Namespace, interface: &str, frames: &[Vec<u8>]) -> Result<()> {
-    let file = File::open(namespace.path()).context("failed to open the namespace")?;
-    // A thread cannot leave a namespace it has entered: this one ends when the frames are sent.
-    std::thread::scope(|scope| {
-        let sender = scope.spawn(|| {
-            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
-                .context("failed to enter the namespace")?;
-            send_here(interface, frames)
-        });
-        sender.join().expect("sending frames panicked")
-    })
+    namespace.within(|| send_here(interface, frames))
 }
 
 fn send_here(interface: &str, frames: &[Vec<u8>]) -> Result<()> {
-    // SAFETY: no pointers are passed.
-    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error()).context("failed to open a packet socket");
-    }
-    // SAFETY: the kernel has just opened this descriptor for us, and nothing else owns it.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    let index = rustix::net::netdevice::name_to_index(&socket, interface).with_context(|| format!("no {interface}"))?;
+    let socket = open(0)?;
+    let address = address(&socket, interface, 0)?;
     for frame in frames {
-        let address = libc::sockaddr_ll {
-            sll_family: libc::AF_PACKET.cast_unsigned() as u16,
-            sll_protocol: 0,
-            sll_ifindex: index.cast_signed(),
-            sll_hatype: 0,
-            sll_pkttype: 0,
-            sll_halen: 6,
-            sll_addr: [0; 8],
-        };
         // SAFETY: frame and address are valid for the lengths passed, and outlive the call.
         let sent = unsafe {
             libc::sendto(
@@ -55,7 +29,7 @@ fn send_here(interface: &str, frames: &[Vec<u8>]) -> Result<()> {
                 frame.len(),
                 0,
                 (&raw const address).cast(),
-                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+                ADDRESS_LENGTH,
             )
         };
         if sent < 0 {
@@ -63,4 +37,119 @@ fn send_here(interface: &str, frames: &[Vec<u8>]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+const ADDRESS_LENGTH: libc::socklen_t = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+
+/// A packet socket that receives nothing yet.
+fn open(flags: libc::c_int) -> Result<OwnedFd> {
+    // SAFETY: no pointers are passed.
+    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | flags, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error()).context("failed to open a packet socket");
+    }
+    // SAFETY: the kernel has just opened this descriptor for us, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn address(socket: &OwnedFd, interface: &str, protocol: u16) -> Result<libc::sockaddr_ll> {
+    let index = rustix::net::netdevice::name_to_index(socket, interface).with_context(|| format!("no {interface}"))?;
+    Ok(libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET.cast_unsigned() as u16,
+        sll_protocol: protocol.to_be(),
+        sll_ifindex: index.cast_signed(),
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 6,
+        sll_addr: [0; 8],
+    })
+}
+
+/// Sees the frames that leave through an interface, those of [`send`] included.
+#[derive(Debug)]
+pub struct Watch {
+    socket: OwnedFd,
+}
+
+impl Watch {
+    /// Watches `interface` in `namespace` from now on.
+    ///
+    /// # Errors
+    /// Not root, or no such interface.
+    pub fn start(namespace: &Namespace, interface: &str) -> Result<Self> {
+        namespace.within(|| {
+            let socket = open(libc::SOCK_NONBLOCK)?;
+            let address = address(&socket, interface, libc::ETH_P_ALL as u16)?;
+            // SAFETY: the address is valid for the length passed, and outlives the call.
+            if unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), ADDRESS_LENGTH) } < 0 {
+                return Err(io::Error::last_os_error()).context("failed to watch the interface");
+            }
+            Ok(Self { socket })
+        })
+    }
+
+    /// The frames that have left since the last call.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn sent(&mut self) -> Result<Vec<Vec<u8>>> {
+        let mut frames = Vec::new();
+        let mut frame = vec![0; 1 << 16];
+        let mut from = address_of_nothing();
+        loop {
+            let mut length = ADDRESS_LENGTH;
+            // SAFETY: buffer and address are valid for the lengths passed, nothing else uses them, and they outlive the call.
+            let received = unsafe {
+                libc::recvfrom(
+                    self.socket.as_raw_fd(),
+                    frame.as_mut_ptr().cast(),
+                    frame.len(),
+                    0,
+                    (&raw mut from).cast(),
+                    &raw mut length,
+                )
+            };
+            let Ok(received) = usize::try_from(received) else {
+                let error = io::Error::last_os_error();
+                return if error.kind() == io::ErrorKind::WouldBlock {
+                    Ok(frames)
+                } else {
+                    Err(error).context("failed to receive a frame")
+                };
+            };
+            if from.sll_pkttype == libc::PACKET_OUTGOING {
+                frames.push(frame[..received].to_vec());
+            }
+        }
+    }
+}
+
+fn address_of_nothing() -> libc::sockaddr_ll {
+    libc::sockaddr_ll {
+        sll_family: 0,
+        sll_protocol: 0,
+        sll_ifindex: 0,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    }
+}
+
+/// Frames as a capture file (pcap, Ethernet), all of the same second.
+#[must_use]
+pub fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
+    // Magic number, version 2.4, no time zone, longest frame, link type: draft-ietf-opsawg-pcap section 4.
+    let mut file = Vec::new();
+    for word in [0xa1b2_c3d4, 0x0004_0002, 0, 0, 1 << 18, 1] {
+        file.extend_from_slice(&u32::to_le_bytes(word));
+    }
+    for frame in frames {
+        let length = frame.len() as u32;
+        for word in [1_700_000_000, 0, length, length] {
+            file.extend_from_slice(&u32::to_le_bytes(word));
+        }
+        file.extend_from_slice(frame);
+    }
+    file
 }

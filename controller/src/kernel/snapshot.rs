@@ -105,6 +105,8 @@ pub struct RuleCount {
     pub packets: u64,
     /// The bytes of these packets.
     pub bytes: u64,
+    /// Of these packets, those that passed because they came over TCP: the rule only counted them (`tcp` in a rule).
+    pub spared: u64,
 }
 
 /// The counters of one reason.
@@ -159,6 +161,7 @@ impl Counts {
                 report: rule.flags & rule_flag::REPORT != 0,
                 packets: sum.packets,
                 bytes: sum.bytes,
+                spared: sum.spared,
             });
         }
         for reason in Reason::ALL {

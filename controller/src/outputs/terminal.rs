@@ -121,6 +121,7 @@ mod tests {
                 packets,
                 bytes: 0,
                 rate: None,
+                spared: 0,
             }],
             reasons: [].into_iter().collect(),
             passed: 0,

@@ -66,6 +66,9 @@ pub struct RuleRow {
     pub bytes: u64,
     /// Packets per second since the last table; none for the first table.
     pub rate: Option<f64>,
+    /// Of its packets, those that passed because they came over TCP: the rule only counted them.
+    #[serde(default)]
+    pub spared: u64,
 }
 
 /// Makes tables from counters.
@@ -90,6 +93,7 @@ impl Tables {
                     packets: count.packets,
                     bytes: count.bytes,
                     rate: self.rate(since_start, &count.rule, count.packets),
+                    spared: count.spared,
                 }
             })
             .collect();
@@ -121,8 +125,9 @@ impl Table {
     /// The table for people, at most `height` lines of at most `width` columns.
     #[must_use]
     pub fn render(&self, width: usize, height: usize) -> String {
-        // Header, blank line, three lines of footer, or four.
-        let room = height.saturating_sub(6 + usize::from(self.bans > 0)).max(3);
+        let spared: u64 = self.rules.iter().map(|row| row.spared).sum();
+        // Header, blank line, three lines of footer, or up to five.
+        let room = height.saturating_sub(6 + usize::from(self.bans > 0) + usize::from(spared > 0)).max(3);
         let mut shown: Vec<&RuleRow> = self.rules.iter().collect();
         if shown.len() > room {
             shown.retain(|row| row.packets > 0);
@@ -153,6 +158,9 @@ impl Table {
                 grouped(self.events_suppressed),
                 grouped(self.events_lost)
             ));
+        }
+        if spared > 0 {
+            lines.push(format!("passed although a rule matched, to keep TCP connections: {}", grouped(spared)));
         }
         if self.bans > 0 {
             lines.push(format!("bans in force: {} (`ringfence bans` lists them)", grouped(self.bans)));
@@ -229,6 +237,7 @@ mod tests {
             report,
             packets,
             bytes: packets * 400,
+            spared: 0,
         };
         Counts {
             rules: vec![rule("scanners", false, scanners), rule("risky-scanners", true, risky)],
@@ -260,7 +269,9 @@ mod tests {
     fn the_table_reads_like_this() {
         let mut tables = Tables::default();
         tables.next(Duration::from_secs(1), &counts(0, 0));
-        let table = tables.next(Duration::from_secs(2), &counts(1_234_567, 5)).render(100, 24);
+        let mut later = counts(1_234_567, 5);
+        later.rules[0].spared = 1_234;
+        let table = tables.next(Duration::from_secs(2), &later).render(100, 24);
         let expected = "\
 RULE            DOES                        PACKETS      BYTES PER SECOND
 scanners        drop                      1,234,567   493.8 MB  1234567.0
@@ -269,6 +280,7 @@ risky-scanners  drop (report only)                5     2.0 kB        5.0
 passed 7, dropped 1,234,567
 reasons: default-pass 7, rule-drop 1,234,567
 events: 3 suppressed by their rule's limit, 0 lost
+passed although a rule matched, to keep TCP connections: 1,234
 bans in force: 2 (`ringfence bans` lists them)
 ";
         assert_eq!(table, expected);
@@ -285,9 +297,11 @@ bans in force: 2 (`ringfence bans` lists them)
         assert!(text.lines().all(|line| line.chars().count() <= 30), "{text}");
         assert!(text.contains("... and 94 more rules"), "{text}");
         many.bans = 1;
+        many.rules[0].spared = 1;
         let text = Tables::default().next(Duration::from_secs(1), &many).render(30, 12);
         assert!(text.lines().count() <= 12, "{text}");
         assert!(text.contains("bans in force: 1"), "{text}");
+        assert!(text.contains("passed although a rule matched"), "{text}");
     }
 
     #[test]

@@ -221,6 +221,13 @@ impl Packet {
         self
     }
 
+    /// Replaces the payload.
+    #[must_use]
+    pub fn payload(mut self, payload: impl Into<Vec<u8>>) -> Self {
+        self.payload = payload.into();
+        self
+    }
+
     /// Sets the TCP options, padded to a multiple of four bytes.
     #[must_use]
     pub fn tcp_options(mut self, options: &[u8]) -> Self {

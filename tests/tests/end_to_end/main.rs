@@ -1,7 +1,10 @@
 //! Real SIP traffic through `ringfence run` on a real interface. The control without a filter is in control.rs.
 
 mod bans;
+mod connections;
+mod emergency;
 mod foreign;
+mod line;
 mod scene;
 
 use std::{fs, time::Duration};
