@@ -120,3 +120,54 @@ fn a_skipped_rule_names_the_pinhole_that_skipped_it() {
     assert_eq!((&rules[1]["outcome"], &rules[1]["skipped_by"]), (&"skipped".into(), &"peers".into()));
     assert_eq!((&rules[0]["outcome"], &rules[0]["skipped_by"]), (&"matched".into(), &Value::Null));
 }
+
+const SECOND_CALL: &str = r#"version = 1
+default = "pass"
+
+[network]
+udp = [5060]
+tcp = [5060]
+
+[[rule]]
+name = "once"
+match.called = "+12125550100"
+action = { ban = "1h" }
+"#;
+
+#[test]
+fn a_banned_source_is_dropped_before_the_rules_about_messages() {
+    let policy = SECOND_CALL;
+    let text = |arguments: &[&str]| String::from_utf8_lossy(&explain(policy, arguments).stdout).into_owned();
+    assert!(text(&[]).starts_with("pass (default-pass)"), "{}", text(&[]));
+    let banned = text(&["--banned"]);
+    assert!(banned.starts_with("drop (banned)"), "{banned}");
+    assert!(
+        explain(&policy.replace("[network]", "never_ban = [\"192.0.2.0/24\"]\n[network]"), &["--banned"])
+            .stdout
+            .starts_with(b"pass (default-pass)")
+    );
+}
+
+#[test]
+fn what_an_earlier_message_leads_to_is_shown() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let earlier = folder.path().join("earlier.sip");
+    let call = "INVITE sip:+12125550100@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.10;branch=z9hG4bK1\r\n\
+                From: <sip:+13125550199@example.com>;tag=1\r\nTo: <sip:+12125550100@example.com>\r\nCall-ID: 1\r\n\
+                CSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n";
+    std::fs::write(&earlier, call).expect("it can be written");
+    let earlier = earlier.to_str().expect("text");
+    let policy = |action: &str| SECOND_CALL.replace("{ ban = \"1h\" }", action);
+    let text = |action: &str, arguments: &[&str]| {
+        String::from_utf8_lossy(&explain(&policy(action), arguments).stdout).into_owned()
+    };
+    let over_udp = text("{ ban = \"1h\" }", &["--after", earlier]);
+    assert!(over_udp.starts_with("drop (banned)"), "{over_udp}");
+    let over_tcp = text("\"drop\"", &["--transport", "tcp", "--after", earlier]);
+    assert!(
+        over_tcp.starts_with("drop (flow-of-dropped)") && over_tcp.contains("once (drop): not reached"),
+        "{over_tcp}"
+    );
+    assert!(text("\"drop\"", &["--after", earlier]).starts_with("pass (default-pass)"));
+    assert!(text("\"drop\"", &["--transport", "tcp"]).starts_with("pass (default-pass)"));
+}

@@ -4,20 +4,20 @@ use std::{
     fs,
     io::{self, Write},
     net::IpAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::Context as _;
-use filter_core::{layout::Transport, scratch::Kind};
+use filter_core::{layout::Transport, reason::Reason, scratch::Kind};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{EXIT_USAGE, policy_or_sample, udp_port};
+use super::{EXIT_USAGE, policy_or_sample, signalling_port};
 use filter_policy::{
     Built, capture,
-    engine::{self, Endpoints, Engine, Explainer, Facts, datagram, decision_json, inspection},
+    engine::{self, Endpoints, Engine, Explainer, Facts, datagram, decision_json, inspection, segment},
     image::Image,
     language::printable,
     model::{Condition, Policy},
@@ -34,9 +34,10 @@ Exit status:
 Examples:
   ringfence explain --policy policies --source 203.0.113.9 invite.sip
   ringfence explain --policy policies --at 2026-11-27T18:30:00-05:00 invite.sip
+  ringfence explain --policy policies --transport tcp --after invite.sip bye.sip
   ringfence explain --policy policies --json - < invite.sip")]
 pub struct ExplainArgs {
-    /// A file with one message, exactly the payload of one UDP datagram; - for standard input
+    /// A file with one message, exactly the payload of one packet; - for standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// The policy repository; the sample policy if not given
@@ -51,6 +52,16 @@ pub struct ExplainArgs {
     /// When it arrives, such as 2026-11-27T18:30:00-05:00, for rules with hours; now if not given
     #[arg(long, value_name = "TIME")]
     pub at: Option<Timestamp>,
+    /// The transport: over tcp, the messages of --after and then this one are sent on one new connection, a segment each
+    #[arg(long, value_name = "TRANSPORT", default_value = "udp", value_parser = transport)]
+    pub transport: Transport,
+    /// A message that the same source sent before: it may have earned a ban, ended the connection, or used up a rate; can be
+    /// given several times, in order
+    #[arg(long, value_name = "FILE")]
+    pub after: Vec<PathBuf>,
+    /// The source is banned
+    #[arg(long)]
+    pub banned: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -65,27 +76,36 @@ pub fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
         Ok(built) => built,
         Err(code) => return Ok(code),
     };
-    let message = if args.file.as_os_str() == "-" {
-        let mut message = Vec::new();
-        io::Read::read_to_end(&mut io::stdin().lock(), &mut message).context("failed to read standard input")?;
-        message
-    } else {
-        fs::read(&args.file).with_context(|| format!("failed to read {}", args.file.display()))?
-    };
+    let message = read_message(&args.file)?;
     let name = args.file.display().to_string();
-    capture::check_message(&name, &message)?;
-    if message.len() > engine::MAX_DATAGRAM {
-        anyhow::bail!("{} is larger than a UDP datagram, {} bytes", args.file.display(), engine::MAX_DATAGRAM);
-    }
-    let port = match udp_port(&built.policy, args.port) {
+    let port = match signalling_port(&built.policy, args.transport, args.port) {
         Ok(port) => port,
         Err(error) => {
             eprintln!("ringfence: {error}");
             return Ok(ExitCode::from(EXIT_USAGE));
         }
     };
-    let packet = datagram(&Endpoints::from_source(args.source, port), &message);
-    let explanation = explain(&built, &packet, port, args.at.unwrap_or_else(Timestamp::now))?;
+    let endpoints = Endpoints::from_source(args.source, port);
+    let earlier = args.after.iter().map(|file| read_message(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    let (before, packet) = if args.transport == Transport::Tcp {
+        let mut before = vec![segment(&endpoints, 0, b"")];
+        // The opening segment takes one number (RFC 9293 section 3.4).
+        let mut sequence = 1;
+        for message in &earlier {
+            before.push(segment(&endpoints, sequence, message));
+            sequence += message.len() as u32;
+        }
+        (before, segment(&endpoints, sequence, &message))
+    } else {
+        (earlier.iter().map(|message| datagram(&endpoints, message)).collect(), datagram(&endpoints, &message))
+    };
+    let situation = Situation {
+        at: args.at.unwrap_or_else(Timestamp::now),
+        banned: args.banned.then_some(args.source),
+        before,
+        service: (port, args.transport),
+    };
+    let explanation = explain(&built, &packet, &situation)?;
     let is_foreign = explanation.is_foreign;
     let mut output = io::stdout().lock();
     let written = if args.json { write_json(&mut output, explanation) } else { write_tree(&mut output, &explanation) };
@@ -99,6 +119,39 @@ pub fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
         capture::check_text(&name, &message)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A transport whose payload can be given.
+fn transport(text: &str) -> Result<Transport, String> {
+    match text {
+        "udp" => Ok(Transport::Udp),
+        "tcp" => Ok(Transport::Tcp),
+        _ => Err("use udp or tcp".to_owned()),
+    }
+}
+
+fn read_message(file: &Path) -> anyhow::Result<Vec<u8>> {
+    let message = if file.as_os_str() == "-" {
+        let mut message = Vec::new();
+        io::Read::read_to_end(&mut io::stdin().lock(), &mut message).context("failed to read standard input")?;
+        message
+    } else {
+        fs::read(file).with_context(|| format!("failed to read {}", file.display()))?
+    };
+    capture::check_message(&file.display().to_string(), &message)?;
+    if message.len() > engine::MAX_DATAGRAM {
+        anyhow::bail!("{} is larger than a packet can be, {} bytes", file.display(), engine::MAX_DATAGRAM);
+    }
+    Ok(message)
+}
+
+/// In what circumstances a packet arrives.
+struct Situation {
+    at: Timestamp,
+    banned: Option<IpAddr>,
+    /// The packets that came before it.
+    before: Vec<Vec<u8>>,
+    service: (u16, Transport),
 }
 
 /// Why a message got its verdict.
@@ -179,7 +232,8 @@ impl Outcome {
     }
 }
 
-fn explain(built: &Built, packet: &[u8], port: u16, at: Timestamp) -> anyhow::Result<Explanation> {
+fn explain(built: &Built, packet: &[u8], situation: &Situation) -> anyhow::Result<Explanation> {
+    let &Situation { at, banned, ref before, service } = situation;
     let Built { policy, image, .. } = built;
     let explainer = Explainer::new(policy).map_err(|errors| {
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -187,12 +241,21 @@ fn explain(built: &Built, packet: &[u8], port: u16, at: Timestamp) -> anyhow::Re
     })?;
     let mut engine = Engine::new(image);
     engine.set_clock(at);
+    if let Some(source) = banned {
+        engine.ban(source);
+    }
+    for packet in before {
+        engine.decide(packet);
+    }
     let decision = engine.decide(packet);
     // A rule without conditions on the message decides before the message is read. Show what is in it anyway.
-    let readable = inspection(image, &[(port, Transport::Udp)]);
+    let readable = inspection(image, &[service]);
     let mut reader = Engine::new(&readable);
+    for packet in before {
+        reader.decide(packet);
+    }
     reader.decide(packet);
-    let holds = explainer.conditions(policy, packet);
+    let holds = explainer.conditions(policy, before, packet);
     let facts = Facts::new(policy);
     let explained = |condition: &Condition, holds: bool| {
         // A list's entry explains why a condition held, or why its negation did not.
@@ -239,9 +302,11 @@ fn outcome(policy: &Policy, decision: &engine::Decision, holds: &[bool], index: 
         return Outcome::Decided;
     }
     if decision.matched.contains(&index) {
-        return if policy.rules[index].report { Outcome::Would } else { Outcome::Matched };
+        return if decision.would.contains(&index) { Outcome::Would } else { Outcome::Matched };
     }
-    if decision.rule.is_some_and(|decided| decided < index) {
+    // A ban and a dropped connection end the walk after the rules about addresses.
+    let is_remembered = matches!(decision.reason, Reason::Banned | Reason::FlowOfDropped) && decision.rule.is_none();
+    if is_remembered || decision.rule.is_some_and(|decided| decided < index) {
         return Outcome::NotReached;
     }
     if !holds.iter().all(|&holds| holds) {

@@ -25,6 +25,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use filter_core::layout::Transport;
 
 use crate::{
     api::{Client, ClientError, DEFAULT_SOCKET, SocketError},
@@ -191,20 +192,25 @@ pub fn help(error: &anyhow::Error) -> Option<String> {
     })
 }
 
-/// The UDP signalling port that a message is assumed to be sent to: the requested one, or the policy's first.
+/// The signalling port that a message is assumed to be sent to: the requested one, or the policy's first.
 ///
 /// # Errors
-/// The policy has none, or the requested port is not one of them, so nothing would be read.
-fn udp_port(policy: &filter_policy::model::Policy, asked: Option<u16>) -> Result<u16, String> {
-    let udp = policy.ports.iter().filter(|(_, transport)| *transport == filter_core::layout::Transport::Udp);
-    let ports: Vec<u16> = udp.map(|(port, _)| *port).collect();
+/// The policy has none for this transport, or the requested port is not one of them, so nothing would be read.
+fn signalling_port(
+    policy: &filter_policy::model::Policy,
+    transport: Transport,
+    asked: Option<u16>,
+) -> Result<u16, String> {
+    let of_transport = policy.ports.iter().filter(|(_, of)| *of == transport);
+    let ports: Vec<u16> = of_transport.map(|(port, _)| *port).collect();
+    let name = transport.name().to_uppercase();
     let Some(&first) = ports.first() else {
-        return Err("the policy has no UDP port in [network], and messages are tested over UDP".to_owned());
+        return Err(format!("the policy has no {name} port in [network]"));
     };
     match asked {
         Some(port) if !ports.contains(&port) => {
             let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
-            Err(format!("port {port} is not a UDP signalling port of the policy ({})", ports.join(", ")))
+            Err(format!("port {port} is not a {name} signalling port of the policy ({})", ports.join(", ")))
         }
         asked => Ok(asked.unwrap_or(first)),
     }

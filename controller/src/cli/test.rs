@@ -7,10 +7,11 @@ use std::{
 };
 
 use anyhow::Context as _;
+use filter_core::layout::Transport;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{EXIT_NO, EXIT_USAGE, policy_or_sample, udp_port};
+use super::{EXIT_NO, EXIT_USAGE, policy_or_sample, signalling_port};
 use filter_policy::{
     Built,
     cases::{self, PreparedCase},
@@ -82,7 +83,7 @@ pub fn run(args: TestArgs) -> anyhow::Result<ExitCode> {
     }
     let mut tried = Vec::with_capacity(cases.len());
     for case in cases {
-        match udp_port(&built.policy, case.case.port) {
+        match signalling_port(&built.policy, Transport::Udp, case.case.port) {
             Ok(port) => tried.push((case, port)),
             Err(error) => {
                 eprintln!("ringfence: {}: case {:?}: {error}", printable::path(&case.file), case.case.name);

@@ -75,12 +75,16 @@ impl Explainer {
         Ok(Self { images, conditions })
     }
 
-    /// For each condition of each rule, whether it holds for this packet.
+    /// For each condition of each rule, whether it holds for this packet, after those that came before it.
     #[must_use]
-    pub fn conditions(&self, policy: &Policy, packet: &[u8]) -> Vec<Vec<bool>> {
+    pub fn conditions(&self, policy: &Policy, before: &[Vec<u8>], packet: &[u8]) -> Vec<Vec<bool>> {
         let mut holds: Vec<Vec<bool>> = policy.rules.iter().map(|rule| vec![false; rule.conditions.len()]).collect();
         for (image, chunk) in self.images.iter().zip(self.conditions.chunks(MAX_RULES)) {
-            for matched in Engine::new(image).decide(packet).would {
+            let mut engine = Engine::new(image);
+            for packet in before {
+                engine.decide(packet);
+            }
+            for matched in engine.decide(packet).would {
                 if let Some(&(rule, condition)) = chunk.get(matched) {
                     holds[rule][condition] = true;
                 }

@@ -14,7 +14,7 @@ mod verdict;
 pub use explanation::{Entry, Explainer, address, entry, value};
 pub use facts::Facts;
 pub(crate) use frame::ETHERNET_ADDRESSES;
-pub use frame::{Endpoints, MAX_DATAGRAM, datagram, frame};
+pub use frame::{Endpoints, MAX_DATAGRAM, datagram, frame, segment};
 pub use host::{Memory, UserHost};
 pub use inspection::inspection;
 pub use reading::Reading;
