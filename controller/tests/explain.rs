@@ -121,7 +121,7 @@ fn a_skipped_rule_names_the_pinhole_that_skipped_it() {
     assert_eq!((&rules[0]["outcome"], &rules[0]["skipped_by"]), (&"matched".into(), &Value::Null));
 }
 
-const SECOND_CALL: &str = r#"version = 1
+const BANS: &str = r#"version = 1
 default = "pass"
 
 [network]
@@ -136,13 +136,12 @@ action = { ban = "1h" }
 
 #[test]
 fn a_banned_source_is_dropped_before_the_rules_about_messages() {
-    let policy = SECOND_CALL;
-    let text = |arguments: &[&str]| String::from_utf8_lossy(&explain(policy, arguments).stdout).into_owned();
+    let text = |arguments: &[&str]| String::from_utf8_lossy(&explain(BANS, arguments).stdout).into_owned();
     assert!(text(&[]).starts_with("pass (default-pass)"), "{}", text(&[]));
     let banned = text(&["--banned"]);
     assert!(banned.starts_with("drop (banned)"), "{banned}");
     assert!(
-        explain(&policy.replace("[network]", "never_ban = [\"192.0.2.0/24\"]\n[network]"), &["--banned"])
+        explain(&BANS.replace("[network]", "never_ban = [\"192.0.2.0/24\"]\n[network]"), &["--banned"])
             .stdout
             .starts_with(b"pass (default-pass)")
     );
@@ -157,7 +156,7 @@ fn what_an_earlier_message_leads_to_is_shown() {
                 CSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n";
     std::fs::write(&earlier, call).expect("it can be written");
     let earlier = earlier.to_str().expect("text");
-    let policy = |action: &str| SECOND_CALL.replace("{ ban = \"1h\" }", action);
+    let policy = |action: &str| BANS.replace("{ ban = \"1h\" }", action);
     let text = |action: &str, arguments: &[&str]| {
         String::from_utf8_lossy(&explain(&policy(action), arguments).stdout).into_owned()
     };

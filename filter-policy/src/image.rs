@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use filter_core::layout::{Config, Dfa, Dimension, Node, NumberClass, Roots, Rule, RuleSet, SCHEMA_VERSION};
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use zerocopy::IntoBytes;
 
@@ -35,7 +36,7 @@ pub struct Image {
     pub countries: Vec<String>,
     /// Regions that rules name; index 0 is none.
     pub regions: Vec<String>,
-    /// When rules are on. In [`Self::rows`], all of them are.
+    /// When rules are on. In [`Self::rows`] all of them are, until [`Self::set_clock`].
     pub timetable: Timetable,
     /// SHA-256 of all of the above, hexadecimal.
     pub hash: String,
@@ -77,6 +78,13 @@ impl Image {
     #[must_use]
     pub fn time_row(&self) -> Option<u32> {
         Some(self.config.rows[Dimension::Time.index()]).filter(|row| *row != 0)
+    }
+
+    /// Leaves on only the rules that are on at this time.
+    pub fn set_clock(&mut self, at: Timestamp) {
+        if let Some(row) = self.time_row() {
+            self.rows[row as usize] = self.timetable.on(at);
+        }
     }
 
     /// Kernel memory that the policy's own maps take, in bytes by content.

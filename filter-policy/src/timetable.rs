@@ -56,6 +56,13 @@ struct Entry {
     until: Option<Date>,
 }
 
+impl Entry {
+    fn is_on(&self, at: Timestamp) -> bool {
+        let is_past = self.until.is_some_and(|last| at.to_zoned(TimeZone::UTC).date() > last);
+        !is_past && (self.hours.is_empty() || self.hours.iter().any(|window| window.is_open(at)))
+    }
+}
+
 impl Timetable {
     /// The timetable of a policy's rules.
     #[must_use]
@@ -75,13 +82,8 @@ impl Timetable {
     #[must_use]
     pub fn on(&self, at: Timestamp) -> RuleSet {
         let mut on = [u64::MAX; RULE_WORDS];
-        let today = at.to_zoned(TimeZone::UTC).date();
-        for Entry { rule, hours, until } in &self.entries {
-            let is_past = until.is_some_and(|last| today > last);
-            let is_closed = !hours.is_empty() && !hours.iter().any(|window| window.is_open(at));
-            if is_past || is_closed {
-                on[rule / 64] &= !(1 << (rule % 64));
-            }
+        for entry in self.entries.iter().filter(|entry| !entry.is_on(at)) {
+            on[entry.rule / 64] &= !(1 << (entry.rule % 64));
         }
         on
     }
@@ -89,7 +91,7 @@ impl Timetable {
     /// True if a rule is on at this time.
     #[must_use]
     pub fn is_on(&self, rule: usize, at: Timestamp) -> bool {
-        self.on(at)[rule / 64] >> (rule % 64) & 1 != 0
+        self.entries.iter().all(|entry| entry.rule != rule || entry.is_on(at))
     }
 
     /// All of it as text, for the image's hash.
@@ -112,6 +114,7 @@ mod tests {
     use crate::{
         engine::{Endpoints, Engine, datagram},
         files::Table,
+        testing,
     };
 
     fn window(days: u8, from: u16, to: u16, zone: &str) -> Window {
@@ -181,8 +184,7 @@ mod tests {
                 "version = 1\n[network]\nudp = [5060]\n[[rule]]\nname = \"a\"\nmatch.method = \"OPTIONS\"\naction = \"drop\"\n\
                  {hours}\n"
             );
-            let files = [("policy.toml", text.as_bytes())];
-            crate::build(&Table(&files), (2026, 11, 27)).expect("the policy is good").image.hash
+            testing::build(&[("policy.toml", &text)]).expect("the policy is good").image.hash
         };
         let hours = |from: &str, zone: &str| format!("hours = {{ from = \"{from}\", timezone = \"{zone}\" }}");
         assert_ne!(hash(&hours("08:00", "UTC")), hash(&hours("08:01", "UTC")));

@@ -244,17 +244,11 @@ fn explain(built: &Built, packet: &[u8], situation: &Situation) -> anyhow::Resul
     if let Some(source) = banned {
         engine.ban(source);
     }
-    for packet in before {
-        engine.decide(packet);
-    }
-    let decision = engine.decide(packet);
+    let decision = engine.decide_after(before, packet);
     // A rule without conditions on the message decides before the message is read. Show what is in it anyway.
     let readable = inspection(image, &[service]);
     let mut reader = Engine::new(&readable);
-    for packet in before {
-        reader.decide(packet);
-    }
-    reader.decide(packet);
+    reader.decide_after(before, packet);
     let holds = explainer.conditions(policy, before, packet);
     let facts = Facts::new(policy);
     let explained = |condition: &Condition, holds: bool| {
@@ -305,7 +299,7 @@ fn outcome(policy: &Policy, decision: &engine::Decision, holds: &[bool], index: 
         return if decision.would.contains(&index) { Outcome::Would } else { Outcome::Matched };
     }
     // A ban and a dropped connection end the walk after the rules about addresses.
-    let is_remembered = matches!(decision.reason, Reason::Banned | Reason::FlowOfDropped) && decision.rule.is_none();
+    let is_remembered = matches!(decision.reason, Reason::Banned | Reason::FlowOfDropped);
     if is_remembered || decision.rule.is_some_and(|decided| decided < index) {
         return Outcome::NotReached;
     }

@@ -205,7 +205,7 @@ fn signalling_port(
     let ports: Vec<u16> = of_transport.map(|(port, _)| *port).collect();
     let name = transport.name().to_uppercase();
     let Some(&first) = ports.first() else {
-        return Err(format!("the policy has no {name} port in [network]"));
+        return Err(format!("the policy has no {name} port in [network], and messages are tested over {name}"));
     };
     match asked {
         Some(port) if !ports.contains(&port) => {

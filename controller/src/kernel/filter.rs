@@ -161,9 +161,7 @@ impl Filter {
 
         let next = self.meta.generation + 1;
         let at = Timestamp::now();
-        if let Some(row) = image.time_row() {
-            image.rows[row as usize] = image.timetable.on(at);
-        }
+        image.set_clock(at);
         let (slots, used) = self.assign_slots(image)?;
         let result = load_and_verify(image, &self.pins).and_then(|live| {
             // Before the new program bans anything.

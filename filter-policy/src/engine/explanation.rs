@@ -80,11 +80,7 @@ impl Explainer {
     pub fn conditions(&self, policy: &Policy, before: &[Vec<u8>], packet: &[u8]) -> Vec<Vec<bool>> {
         let mut holds: Vec<Vec<bool>> = policy.rules.iter().map(|rule| vec![false; rule.conditions.len()]).collect();
         for (image, chunk) in self.images.iter().zip(self.conditions.chunks(MAX_RULES)) {
-            let mut engine = Engine::new(image);
-            for packet in before {
-                engine.decide(packet);
-            }
-            for matched in engine.decide(packet).would {
+            for matched in Engine::new(image).decide_after(before, packet).would {
                 if let Some(&(rule, condition)) = chunk.get(matched) {
                     holds[rule][condition] = true;
                 }

@@ -92,6 +92,14 @@ impl<'a> Engine<'a> {
         Decision { reason, rule: decided.then_some(self.scratch.walk.rule as usize), would, matched }
     }
 
+    /// Decides a packet after those that came before it.
+    pub fn decide_after(&mut self, before: &[Vec<u8>], packet: &[u8]) -> Decision {
+        for earlier in before {
+            self.decide(earlier);
+        }
+        self.decide(packet)
+    }
+
     /// What the engine read in the last packet.
     #[must_use]
     pub fn reading(&self) -> Reading<'_> {

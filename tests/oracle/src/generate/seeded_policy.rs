@@ -157,9 +157,7 @@ fn plan(random: &mut Random) -> NumberingPlan {
 /// A policy's image, ready to be loaded, with the rules that are on at [`time`].
 pub fn image(policy: &Policy, inspect: bool) -> Image {
     let mut image = compile(policy).unwrap_or_else(|errors| panic!("generated policies compile: {errors:?}"));
-    if let Some(row) = image.time_row() {
-        image.rows[row as usize] = image.timetable.on(time());
-    }
+    image.set_clock(time());
     for (slot, rule) in image.rules.iter_mut().enumerate() {
         rule.slot = slot as u16;
     }
