@@ -75,6 +75,7 @@ texts! {
     Body = 12, "body", "start of the body of a MESSAGE: regular expressions, sets", Header(Body);
     Server = 13, "header.server", "Server", Header(Server);
     ContactHost = 14, "header.contact-host", "host of the Contact URI, and what follows it in the URI", Host(Contact);
+    ToHost = 15, "header.to-host", "host of the To URI, and what follows it in the URI", Host(To);
 }
 
 /// The number of [`Text`]s, rounded up to a power of two.
