@@ -111,7 +111,7 @@ fn with_lists(rules: String, lists: &Lists) -> Repository {
 }
 
 /// A rule for each scope, with a name for it.
-const SCOPES: [(&str, &str); 42] = [
+const SCOPES: [(&str, &str); 50] = [
     ("source", "match.source = \"@blocked\""),
     ("destination", "match.destination = [\"203.0.113.128/25\", \"2001:db8:99::/48\"]"),
     ("transport", "match = { transport = \"tls\", source = \"203.0.113.5\" }"),
@@ -123,6 +123,9 @@ const SCOPES: [(&str, &str); 42] = [
     ("forwarded", "match.forwarded = \"@prefixes\""),
     ("from-number", "match = { from_number = \"@dno\", not.source = \"@trunks\" }"),
     ("asserted-number", "match.asserted_number = \"@dno\""),
+    ("preferred-number", "match.preferred_number = \"@dno\""),
+    ("to-number", "match = { method = \"INVITE\", to_number = \"@prefixes\" }"),
+    ("any-identity", "match = { any_identity = \"@dno\", not.source = \"@trunks\" }"),
     ("calling-country", "match.calling_country = [\"CU\", \"LV\", \"SO\"]"),
     ("called-country", "match.called_country = [\"CU\", \"LV\", \"SO\"]"),
     ("forwarded-country", "match.forwarded_country = [\"CU\", \"LV\", \"SO\"]"),
@@ -134,15 +137,20 @@ const SCOPES: [(&str, &str); 42] = [
     ("forwarded-spid", "match.forwarded_spid = \"9999\""),
     ("calling-format", "match.calling_format = [\"too-long\", \"invalid-area-code\", \"unassigned-area-code\"]"),
     ("called-format", "match.called_format = [\"too-short\", \"too-long\"]"),
+    ("calling-privacy", "match = { calling_privacy = \"critical\", not.source = \"@trunks\" }"),
     ("reputation", "match.calling_reputation = \">= 80\""),
     ("attestation", "match.attestation = [\"C\", \"unknown\"]"),
+    ("passport", "match = { passport = \"other\", not.source = \"@trunks\" }"),
     ("verstat", "match.verstat = \"TN-Validation-Failed\""),
     ("neighbor", "match = { neighbor = true, not.source = \"@trunks\" }"),
+    ("dialog", "match = { dialog = \"initial\", method = \"BYE\" }"),
+    ("payload", "match = { payload = \"stun\", source = \"203.0.113.8\" }"),
     ("body", "match.body = [\"free money\", \"crypto\"]"),
     ("anomaly", "match.anomaly = [\"control-character\", \"duplicate-header\", \"several-messages\"]"),
     ("upstream", "match = { upstream = \"carrier\", attestation = \"C\" }"),
     ("call-id", "match = { \"header.call-id\" = \"^sip-scan\" }"),
     ("contact", "match = { \"header.contact\" = \"nm@nm\" }"),
+    ("contact-host", "match = { \"header.contact-host\" = \"^1\\\\.1\\\\.1\\\\.1\" }"),
     ("from-display", "match = { \"header.from-display\" = \"sipvicious\" }"),
     ("from-host", "match = { \"header.from-host\" = \"^1\\\\.1\\\\.1\\\\.1\" }"),
     ("from-user", "match = { \"header.from-user\" = [\"'\", \"%27\", \"union.*select\"] }"),

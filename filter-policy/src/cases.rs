@@ -12,7 +12,7 @@ use std::{
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::language::printable;
+use crate::{engine::MAX_DATAGRAM, files::Directory, language::printable};
 
 /// A file of test cases.
 #[derive(Debug, Deserialize)]
@@ -80,7 +80,7 @@ pub enum CaseError {
     /// A file cannot be read.
     #[error("failed to read {file}: {source}")]
     Io {
-        /// A case file, relative to the policy directory; or a message file or `tests`, with that directory in front.
+        /// A file, relative to the policy directory; or `tests`, with that directory in front.
         file: PathBuf,
         /// What the operating system reported.
         source: io::Error,
@@ -118,6 +118,9 @@ pub struct PreparedCase {
     pub at: Option<Timestamp>,
 }
 
+/// Bytes of the longest file of test cases.
+const LONGEST_FILE: usize = 4 << 20;
+
 fn default_source() -> IpAddr {
     // A documentation address (RFC 5737) that is in no sample list.
     IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))
@@ -139,14 +142,16 @@ pub fn read(directory: &Path) -> Result<Vec<PreparedCase>, Vec<CaseError>> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
         .collect();
     files.sort();
+    let repository =
+        Directory::new(directory).map_err(|source| vec![CaseError::Io { file: directory.to_owned(), source }])?;
     let mut prepared = Vec::new();
     let mut errors = Vec::new();
     for path in files {
         let file = path.strip_prefix(directory).unwrap_or(&path).to_owned();
-        match read_file(&path, &file) {
+        match read_file(&repository, &file) {
             Ok(cases) => {
                 for case in cases {
-                    match payload(&path, &file, &case).and_then(|payload| Ok((payload, time(&file, &case)?))) {
+                    match payload(&repository, &file, &case).and_then(|payload| Ok((payload, time(&file, &case)?))) {
                         Ok((payload, at)) => prepared.push(PreparedCase { file: file.clone(), case, payload, at }),
                         Err(error) => errors.push(error),
                     }
@@ -158,8 +163,13 @@ pub fn read(directory: &Path) -> Result<Vec<PreparedCase>, Vec<CaseError>> {
     if errors.is_empty() { Ok(prepared) } else { Err(errors) }
 }
 
-fn read_file(path: &Path, file: &Path) -> Result<Vec<Case>, CaseError> {
-    let text = fs::read_to_string(path).map_err(|source| CaseError::Io { file: file.to_owned(), source })?;
+fn read_file(repository: &Directory, file: &Path) -> Result<Vec<Case>, CaseError> {
+    let text = repository
+        .read_bounded(file, LONGEST_FILE)
+        .and_then(|text| {
+            String::from_utf8(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
+        })
+        .map_err(|source| CaseError::Io { file: file.to_owned(), source })?;
     let parsed: File = toml::from_str(&text)
         .map_err(|error| CaseError::Toml { file: file.to_owned(), message: printable_lines(&error.to_string()) })?;
     Ok(parsed.cases)
@@ -182,7 +192,7 @@ fn time(file: &Path, case: &Case) -> Result<Option<Timestamp>, CaseError> {
 }
 
 /// The message of a case: the content of the file that it names, or built from its fields.
-fn payload(path: &Path, file: &Path, case: &Case) -> Result<Vec<u8>, CaseError> {
+fn payload(repository: &Directory, file: &Path, case: &Case) -> Result<Vec<u8>, CaseError> {
     let mistake = |message: String| CaseError::Case { file: file.to_owned(), case: case.name.clone(), message };
     if !["pass", "drop", "reject", "divert"].contains(&case.expect.verdict.as_str()) {
         return Err(mistake(format!("{:?} is not a verdict: use pass, drop, reject or divert", case.expect.verdict)));
@@ -202,15 +212,14 @@ fn payload(path: &Path, file: &Path, case: &Case) -> Result<Vec<u8>, CaseError> 
     if fields.iter().any(|field| field.is_some()) || !case.headers.is_empty() {
         return Err(mistake("it has both a message file and message fields: use one or the other".to_owned()));
     }
-    let message = path.parent().unwrap_or(Path::new("")).join(message);
-    let payload = fs::read(&message).map_err(|source| CaseError::Io { file: message, source })?;
-    if payload.len() > crate::engine::MAX_DATAGRAM {
-        return Err(mistake(format!(
-            "its message is larger than a UDP datagram ({} bytes)",
-            crate::engine::MAX_DATAGRAM
-        )));
-    }
-    Ok(payload)
+    let message = file.parent().unwrap_or(Path::new("")).join(message);
+    repository.read_bounded(&message, MAX_DATAGRAM).map_err(|source| {
+        if source.kind() == io::ErrorKind::FileTooLarge {
+            mistake(format!("its message is larger than a UDP datagram ({MAX_DATAGRAM} bytes)"))
+        } else {
+            CaseError::Io { file: message, source }
+        }
+    })
 }
 
 /// A complete message built from the fields of a case.
@@ -318,5 +327,44 @@ mod tests {
     fn a_repository_without_tests_has_no_cases() {
         let folder = tempfile::tempdir().unwrap();
         assert!(read(folder.path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_no_file_of_the_repository_is_refused_and_does_not_block() {
+        let case = |message: &str| {
+            format!("[[case]]\nname = \"x\"\nmessage = \"{message}\"\nexpect = {{ verdict = \"drop\" }}\n")
+        };
+        let outside = tempfile::NamedTempFile::new().unwrap();
+        let errors_of = |files: &[(&str, &str)]| {
+            let folder = repository(files);
+            let tests = folder.path().join("tests");
+            std::os::unix::fs::symlink(outside.path(), tests.join("link.sip")).unwrap();
+            std::os::unix::fs::symlink("/dev/zero", tests.join("device.sip")).unwrap();
+            let made = std::process::Command::new("mkfifo").arg(tests.join("pipe.sip")).status().unwrap();
+            assert!(made.success());
+            fs::write(tests.join("long.sip"), vec![b'a'; MAX_DATAGRAM + 1]).unwrap();
+            fs::write(folder.path().join("good.sip"), "OPTIONS sip:a SIP/2.0\r\n\r\n").unwrap();
+            read(folder.path()).map(|cases| cases.len()).map_err(|errors| {
+                errors
+                    .iter()
+                    .map(|error| format!("{error}: {:?}", std::error::Error::source(error)))
+                    .collect::<String>()
+            })
+        };
+        for (message, expected) in [
+            ("link.sip", "a symbolic link leads out"),
+            ("device.sip", "a symbolic link leads out"),
+            ("pipe.sip", "not a regular file"),
+            ("long.sip", "larger than a UDP datagram"),
+            ("/etc/passwd", "outside of the policy's directory"),
+            ("../../../../../../../../etc/passwd", "outside of the policy's directory"),
+        ] {
+            let errors = errors_of(&[("a.toml", &case(message))]).unwrap_err();
+            assert!(errors.contains(expected), "{message}: {errors}");
+        }
+        assert_eq!(errors_of(&[("a.toml", &case("../good.sip"))]), Ok(1));
+        let long = format!("#{}\n", "a".repeat(LONGEST_FILE));
+        let errors = errors_of(&[("a.toml", &long)]).unwrap_err();
+        assert!(errors.contains("it has more than 4194304 bytes"), "{errors}");
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{
     borrow::Cow,
-    fs, io,
+    fs,
+    io::{self, Read as _},
     path::{Component, Path, PathBuf},
 };
 
@@ -44,23 +45,48 @@ impl Directory {
         }
         Ok(Self { root })
     }
+
+    /// The whole content of a file that has at most `limit` bytes. The path is relative to the repository and may have `..` in it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read; `InvalidInput` if it is outside of the repository; `FileTooLarge` if it has more bytes.
+    pub fn read_bounded(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+        let path = self.resolve(path)?;
+        let mut content = Vec::new();
+        // Read, and not asked for: a file can grow.
+        fs::File::open(path)?.take(limit as u64 + 1).read_to_end(&mut content)?;
+        if content.len() > limit {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {limit} bytes")));
+        }
+        Ok(content)
+    }
+
+    /// The path of a regular file in the repository, without links.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        // The repository is untrusted, it may be anyone's pull request: a link must not read other files of this host into
+        // diagnostics, and a device or pipe must not block the daemon.
+        let real = fs::canonicalize(self.root.join(path))?;
+        if !real.starts_with(&self.root) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                if stays_inside(path) {
+                    "a symbolic link leads out of the policy's directory"
+                } else {
+                    "it is outside of the policy's directory"
+                },
+            ));
+        }
+        if !fs::metadata(&real)?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        Ok(real)
+    }
 }
 
 impl Files for Directory {
     fn read(&self, path: &Path) -> io::Result<Cow<'_, [u8]>> {
-        // The repository is untrusted, it may be anyone's pull request: a link must not read other files of this host into
-        // diagnostics, and a device or pipe must not block the daemon.
-        let path = fs::canonicalize(self.root.join(path))?;
-        if !path.starts_with(&self.root) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "a symbolic link leads out of the policy's directory",
-            ));
-        }
-        if !fs::metadata(&path)?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-        }
-        fs::read(path).map(Cow::Owned)
+        fs::read(self.resolve(path)?).map(Cow::Owned)
     }
 
     fn names(&self) -> Vec<String> {

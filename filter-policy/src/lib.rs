@@ -23,6 +23,7 @@ pub mod testing;
 pub mod timetable;
 
 mod cache;
+mod foreign;
 mod locate;
 mod resolve;
 

@@ -1,8 +1,11 @@
 //! Policy repositories for tests, in this crate and in others.
 
+mod random;
+
 use std::{fs, io, path::Path};
 
 use crate::{Built, files::Table, language::diagnostics::Diagnostics, lists::Day, model::Policy};
+pub use random::Random;
 
 /// The day that tests build policies on, unless they are about expiry.
 pub const TODAY: Day = (2026, 11, 21);

@@ -4,11 +4,12 @@ use std::{fmt, str::FromStr};
 
 use anyhow::{Context, bail};
 
+use filter_policy::testing::Random;
+
 use crate::{
     engine::EngineReader,
     message::{self, Message},
     mutate,
-    random::Random,
     reading::Reading,
 };
 
@@ -70,11 +71,11 @@ impl Generated {
     pub fn new(id: &Id) -> Self {
         let mut random =
             Random(id.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ id.index.wrapping_mul(0xd129_0eaf_5c1d_63b5));
-        random.next();
+        random.next_u64();
         let mut message = message::base(&mut random);
         let count = Self::count(&mut random);
         // Each mutation has random numbers of its own, so that one can be left out without changing the others.
-        let seeds: Vec<u64> = (0..count).map(|_| random.next()).collect();
+        let seeds: Vec<u64> = (0..count).map(|_| random.next_u64()).collect();
         let mut mutations = Vec::new();
         for (number, seed) in seeds.into_iter().enumerate() {
             if id.only.as_ref().is_none_or(|only| only.contains(&number)) {
@@ -99,7 +100,7 @@ impl Generated {
     pub fn mutations_in(id: &Id) -> usize {
         let mut random =
             Random(id.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ id.index.wrapping_mul(0xd129_0eaf_5c1d_63b5));
-        random.next();
+        random.next_u64();
         message::base(&mut random);
         Self::count(&mut random)
     }

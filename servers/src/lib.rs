@@ -15,7 +15,6 @@ mod kamailio;
 mod known;
 mod message;
 mod mutate;
-mod random;
 mod reader;
 mod reading;
 mod run;

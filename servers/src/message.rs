@@ -1,6 +1,8 @@
 //! A SIP message in parts that mutations change one by one, and the messages that generation starts from.
 
-use crate::{address::Address, random::Random};
+use filter_policy::testing::Random;
+
+use crate::address::Address;
 
 /// How a message reaches the filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

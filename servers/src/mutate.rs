@@ -1,9 +1,10 @@
 //! Mutations of messages: each changes one thing that parsers disagree about, and says what.
 
+use filter_policy::testing::Random;
+
 use crate::{
     address::Address,
     message::{Delivery, Edit, Line, Message, Value},
-    random::Random,
 };
 
 /// Bytes with a name.

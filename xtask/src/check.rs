@@ -62,6 +62,7 @@ fn run_tests() -> Result<Outcome> {
     if left_out.is_some() {
         arguments.extend(["filter-core", "filter-policy", "xtask"].map(|package| format!("--package={package}")));
     } else {
+        arguments.extend(workspace::HOST_CRATES.map(str::to_owned));
         // Not by package: cargo would choose other features of the dependencies, and build all of them once more.
         folders.extend(["controller/tests", "tests/tests"]);
     }

@@ -152,7 +152,10 @@ impl Demo<'_> {
             }
         }
 
-        let status = filter.as_ref().map(Filter::status).transpose()?;
+        let status = filter.as_ref().map(|filter| {
+            serde_json::from_value(filter.status()?).context("the answer of ringfence status is not as expected")
+        });
+        let status = status.transpose()?;
         // The captures end before the filter is removed: packets that arrive after that do not count.
         let requests = server.requests_by_source()?;
         let (sent, arrived) = (sent.finish()?, arrived.finish()?);

@@ -40,8 +40,9 @@ fn clippy() -> Result<Outcome> {
 
 /// Runs clippy on the host crates but these.
 pub(crate) fn run_clippy(left_out: &[&str]) -> Result<()> {
-    let mut clippy = workspace::cargo(["clippy", "--workspace"]);
-    for package in ["bench-ebpf", "filter-ebpf"].iter().chain(left_out) {
+    let mut clippy = workspace::cargo(["clippy"]);
+    clippy.args(workspace::HOST_CRATES);
+    for package in left_out {
         clippy.args(["--exclude", package]);
     }
     workspace::run(clippy.args(["--all-targets", "--keep-going", "--", "-D", "warnings"]))

@@ -47,10 +47,17 @@ pub(crate) enum Group {
     Traffic,
 }
 
+/// What `cargo xtask test` and `cargo xtask vm` need. Other kernels are booted on x86-64 only.
+const DEFAULT: &[Group] = if cfg!(target_arch = "x86_64") {
+    &[Group::Build, Group::Kernels, Group::Lint, Group::Traffic]
+} else {
+    &[Group::Build, Group::Lint, Group::Traffic]
+};
+
 /// The arguments of `cargo xtask setup`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// What to set up for [default: build, lint and traffic].
+    /// What to set up for [default: build, lint, traffic, and kernels on x86-64].
     #[arg(value_enum, value_name = "GROUP")]
     groups: Vec<Group>,
     /// Only report what is missing; the exit status is 1 if anything is.
@@ -61,7 +68,7 @@ pub(crate) struct Arguments {
 /// Sets up the groups that the arguments name.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let groups = match arguments.groups.as_slice() {
-        [] => &[Group::Build, Group::Lint, Group::Traffic],
+        [] => DEFAULT,
         groups => groups,
     };
     if arguments.check {
@@ -99,7 +106,7 @@ pub(crate) fn ensure(groups: &[Group]) -> Result<String> {
 }
 
 fn missing(groups: &[Group]) -> Vec<&'static Tool> {
-    TOOLS.iter().filter(|tool| groups.contains(&tool.group) && !(tool.is_there)()).collect()
+    TOOLS.iter().filter(|tool| tool.groups.iter().any(|group| groups.contains(group)) && !(tool.is_there)()).collect()
 }
 
 /// Tries to install each of the tools. Returns the errors.

@@ -40,7 +40,7 @@ pub(crate) fn run(only: &[String]) -> Result<()> {
 /// Builds everything, and reports the sizes of the results.
 fn build() -> Result<Outcome> {
     workspace::run(&mut workspace::cargo(["build"]))?;
-    workspace::run(&mut workspace::cargo(["test", "--no-run", "--quiet"]))?;
+    workspace::run(workspace::cargo(["test", "--no-run", "--quiet"]).args(workspace::HOST_CRATES))?;
     let target = workspace::target();
     let object = target.join("bpf").join(bpf::TARGET).join("release").join(bpf::FILTER.binary);
     let mut sizes = vec![format!("ringfence {}", workspace::size_of_file(&target.join("debug/ringfence"))?)];
@@ -52,7 +52,7 @@ fn build() -> Result<Outcome> {
 }
 
 fn test() -> Result<Outcome> {
-    run_cargo(&["test", "--no-fail-fast"]).map(Outcome::Done)
+    run_cargo(&[&["test", "--no-fail-fast"][..], &workspace::HOST_CRATES].concat()).map(Outcome::Done)
 }
 
 /// Runs `cargo test` with these arguments, and adds up the results of all its test binaries.

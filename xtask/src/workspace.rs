@@ -11,6 +11,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::bpf;
 
+/// Arguments of cargo: every crate that is built for this host. The default members leave out `bench`, which a build of the
+/// product does not need.
+pub(crate) const HOST_CRATES: [&str; 5] = ["--workspace", "--exclude", "bench-ebpf", "--exclude", "filter-ebpf"];
+
 /// The root of the repository.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the workspace")

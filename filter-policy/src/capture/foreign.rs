@@ -1,6 +1,7 @@
 //! Files that are neither a capture nor a message: what they are, and how to get from them to one.
 
 use super::{CaptureError, MAGICS};
+use crate::foreign::{self, PASS_CAPTURE, begins_with_tag, is_web_page};
 
 /// What a file is, and what to do with it.
 type Foreign = (&'static str, &'static str);
@@ -65,25 +66,8 @@ fn has(text: &[u8], part: &[u8]) -> bool {
 }
 
 fn foreign(content: &[u8]) -> Option<Foreign> {
-    const UNPACK: &str = "unpack it first";
-    const CONVERT: &str = "convert it first: `editcap -F pcap FILE capture.pcap`";
-    for (magic, what, help) in [
-        (&b"\x1f\x8b\x08"[..], "compressed (gzip)", "unpack it first: `zcat FILE > capture.pcap`"),
-        (b"BZh", "compressed (bzip2)", "unpack it first: `bzcat FILE > capture.pcap`"),
-        (b"\xfd7zXZ\0", "compressed (xz)", "unpack it first: `xzcat FILE > capture.pcap`"),
-        (b"\x28\xb5\x2f\xfd", "compressed (zstd)", "unpack it first: `zstdcat FILE > capture.pcap`"),
-        (b"\x04\x22\x4d\x18", "compressed (lz4)", "unpack it first: `lz4cat FILE > capture.pcap`"),
-        (b"PK\x03\x04", "a ZIP archive", UNPACK),
-        (b"snoop\0\0\0", "a capture of snoop", CONVERT),
-        (b"GMBU", "a capture of Network Monitor", CONVERT),
-        (b"\x34\xcd\xb2\xa1", "a capture of a modified libpcap", CONVERT),
-        (b"\xa1\xb2\xcd\x34", "a capture of a modified libpcap", CONVERT),
-        (b"%PDF-", "a PDF", "pass a capture, or the payload of one datagram"),
-        (b"\x7fELF", "a program", "pass a capture, or the payload of one datagram"),
-    ] {
-        if content.starts_with(magic) {
-            return Some((what, help));
-        }
+    if let Some(kind) = foreign::kind(content) {
+        return Some((kind.what, kind.for_capture));
     }
     if (content.starts_with(b"\xff\xfe") && content.get(3) == Some(&0)) || content.starts_with(b"\xfe\xff\0") {
         return Some(("UTF-16 text", "convert it first: `iconv -f UTF-16 -t UTF-8 FILE > message.sip`"));
@@ -98,14 +82,13 @@ fn printed(content: &[u8]) -> Option<Foreign> {
     const PAYLOAD: &str = "capture with `tcpdump -s 0 -w FILE`, or save as pcap; or pass the payload of one message alone, with its \
                            line breaks";
     let start = content.trim_ascii_start();
-    let begins = |tag: &[u8]| start.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
-    if begins(b"<!doctype") || begins(b"<html") {
-        return Some(("a web page", "pass a capture, or the payload of one datagram"));
+    if is_web_page(start) {
+        return Some(("a web page", PASS_CAPTURE));
     }
-    if begins(b"<?xml") || begins(b"<pdml") || begins(b"<psml") {
+    if begins_with_tag(start, &["<?xml", "<pdml", "<psml"]) {
         return Some(("XML", PAYLOAD));
     }
-    if begins(b"{") || begins(b"[{") || begins(b"[\n") {
+    if [&b"{"[..], b"[{", b"[\n"].iter().any(|open| start.starts_with(open)) {
         return Some(("JSON", PAYLOAD));
     }
     let lines: Vec<&[u8]> = start.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).take(LINES).collect();

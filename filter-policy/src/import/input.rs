@@ -1,7 +1,11 @@
 //! Checks common to all formats: the input must be text, and a list.
 
 use super::ImportError;
-use crate::{language::printable, lists::BYTE_ORDER_MARK};
+use crate::{
+    foreign::{self, is_web_page},
+    language::printable,
+    lists::BYTE_ORDER_MARK,
+};
 
 /// Largest input that is read, in bytes.
 pub const MOST_BYTES: u64 = 1 << 30;
@@ -12,27 +16,18 @@ pub(super) fn accept(content: &[u8]) -> Result<&[u8], ImportError> {
         return Err(ImportError::new("the input is larger than a gibibyte").with_help("split it into several lists"));
     }
     let utf8 = "convert it first: `iconv -f UTF-16 -t UTF-8 FILE | ringfence import ...`";
-    for (magic, what, help) in [
-        (&b"PK\x03\x04"[..], "a ZIP archive or spreadsheet", "unpack it first: `unzip -p FILE | ringfence import ...`"),
-        (b"\x1f\x8b", "compressed (gzip)", "unpack it first: `zcat FILE | ringfence import ...`"),
-        (b"BZh", "compressed (bzip2)", "unpack it first: `bzcat FILE | ringfence import ...`"),
-        (b"\xfd7zXZ", "compressed (xz)", "unpack it first: `xzcat FILE | ringfence import ...`"),
-        (b"\x28\xb5\x2f\xfd", "compressed (zstd)", "unpack it first: `zstdcat FILE | ringfence import ...`"),
-        (b"%PDF", "a PDF", "look for the same list in text or CSV form"),
-        (b"\xff\xfe", "UTF-16 text", utf8),
-        (b"\xfe\xff", "UTF-16 text", utf8),
-    ] {
-        if content.starts_with(magic) {
-            return Err(ImportError::new(format!("the input is {what}")).with_help(help));
-        }
+    if let Some(kind) = foreign::kind(content) {
+        return Err(ImportError::new(format!("the input is {}", kind.what)).with_help(kind.for_list));
+    }
+    if content.starts_with(b"\xff\xfe") || content.starts_with(b"\xfe\xff") {
+        return Err(ImportError::new("the input is UTF-16 text").with_help(utf8));
     }
     let content = content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(content);
     let start = content.trim_ascii_start();
     if start.is_empty() {
         return Err(ImportError::new("the input is empty").with_help("check whether the download failed"));
     }
-    let begins = |tag: &[u8]| start.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
-    if begins(b"<!doctype") || begins(b"<html") || begins(b"<head") || begins(b"<body") {
+    if is_web_page(start) {
         return Err(ImportError::new("the input is a web page, not a list")
             .with_help("open it in a browser: it may ask you to log in, or say why there is no list"));
     }
@@ -56,6 +51,12 @@ pub(super) fn accept(content: &[u8]) -> Result<&[u8], ImportError> {
 /// True if the first character suggests JSON.
 pub(super) fn is_json(content: &[u8]) -> bool {
     matches!(content.trim_ascii_start().first(), Some(b'{' | b'['))
+}
+
+/// What is in the quotation marks that a text begins with, without them; there are no escapes. None if they are not closed.
+pub(super) fn quoted(text: &[u8]) -> Option<&[u8]> {
+    let inside = text.strip_prefix(b"\"")?;
+    Some(&inside[..inside.iter().position(|&byte| byte == b'"')?])
 }
 
 /// Splits a line at the first of the characters that begin a comment. An empty comment is None.

@@ -135,7 +135,7 @@ fn words(text: &[u8]) -> Option<Vec<&[u8]>> {
     let mut rest = text.trim_ascii();
     while !rest.is_empty() {
         let length = if rest.starts_with(b"\"") {
-            rest[1..].iter().position(|&byte| byte == b'"').map(|at| at + 1)?
+            input::quoted(rest)?.len() + 1
         } else {
             rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len())
         };

@@ -40,12 +40,12 @@ fn tokens(content: &[u8]) -> Result<Vec<(u32, Token<'_>)>, ImportError> {
             b'#' => (rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len()), None),
             b'{' | b'}' | b',' | b'=' => (1, Some(Token::Mark(byte))),
             b'"' => {
-                let Some(length) = rest[1..].iter().position(|&byte| byte == b'"') else {
+                let Some(text) = input::quoted(rest) else {
                     return Err(
                         ImportError::new(format!("line {line}: the quotation mark is not closed")).with_help(HELP)
                     );
                 };
-                (length + 2, Some(Token::Quoted(&rest[1..=length])))
+                (text.len() + 2, Some(Token::Quoted(text)))
             }
             _ => {
                 let ends =

@@ -3,17 +3,52 @@
 use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr};
 
 use anyhow::{Result, bail, ensure};
+use filter_core::layout::Action;
 use ringfence_tests::{
     capture::{Packet, by_source},
     netns::Wire,
     sip::CallCounts,
 };
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{screen::Screen, senders::Sender};
 
-/// Actions that drop the packet.
-const DROPPING: [&str; 4] = ["ban", "divert", "drop", "reject"];
+/// What the summary needs of the answer of `ringfence status --json`. The types of the answer itself are in a crate that
+/// needs the BPF compiler; the demo must build without.
+#[derive(Deserialize)]
+pub(super) struct Status {
+    interfaces: Vec<Interface>,
+    rules: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+struct Interface {
+    /// How the program runs there: `native` or `generic`.
+    mode: String,
+}
+
+#[derive(Deserialize)]
+struct Rule {
+    rule: String,
+    mode: Mode,
+    action: String,
+    packets: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    Enforce,
+    Report,
+}
+
+impl Rule {
+    /// True if its action drops packets, be it in force or not.
+    fn drops(&self) -> bool {
+        Action::from_name(&self.action).is_some_and(Action::drops)
+    }
+}
 
 /// The counts, and the filter's own account.
 pub(super) struct Summary {
@@ -31,7 +66,7 @@ pub(super) struct Summary {
     /// Unwanted calls that were answered.
     pub(super) answered: u64,
     /// The filter's status; none without a filter.
-    pub(super) status: Option<Value>,
+    pub(super) status: Option<Status>,
 }
 
 impl Summary {
@@ -44,15 +79,10 @@ impl Summary {
         captured.max(logged)
     }
 
-    fn rules(&self) -> &[Value] {
-        self.status.as_ref().and_then(|status| status["rules"].as_array()).map_or(&[], Vec::as_slice)
-    }
-
-    /// Packets by rule: of the rules that drop (`enforce`), or of those that would (`report`).
-    fn dropped(&self, mode: &str) -> Map<String, Value> {
-        let drops = |rule: &&Value| rule["mode"] == mode && DROPPING.iter().any(|action| rule["action"] == *action);
-        let name = |rule: &Value| rule["rule"].as_str().unwrap_or_default().to_owned();
-        self.rules().iter().filter(drops).map(|rule| (name(rule), rule["packets"].clone())).collect()
+    /// Packets by rule, in file order: of the rules that drop, or of those that would.
+    fn dropped(&self, mode: Mode) -> impl Iterator<Item = (&str, u64)> {
+        let rules = self.status.iter().flat_map(|status| &status.rules);
+        rules.filter(move |rule| rule.mode == mode && rule.drops()).map(|rule| (rule.rule.as_str(), rule.packets))
     }
 
     pub(super) fn json(&self) -> Value {
@@ -61,18 +91,21 @@ impl Summary {
             let count = |sender: &Sender| counts.get(&sender.address).copied().unwrap_or_default();
             self.senders.iter().map(|sender| (sender.name.to_owned(), count(sender).into())).collect()
         };
+        let dropped = |mode| -> Map<String, Value> {
+            self.dropped(mode).map(|(rule, packets)| (rule.to_owned(), packets.into())).collect()
+        };
         json!({
             "seconds": self.seconds,
             "filter": self.status.is_some(),
-            "mode": self.status.as_ref().map_or(&Value::Null, |status| &status["interfaces"][0]["mode"]),
+            "mode": self.status.as_ref().and_then(|status| status.interfaces.first()).map(|interface| &interface.mode),
             "offered": by_name(&self.sent),
             "at_server": by_name(&arrived),
             "ordinary_calls": {
                 "started": self.ordinary.started,
                 "completed": self.ordinary.completed,
             },
-            "dropped": self.dropped("enforce"),
-            "would_drop": self.dropped("report"),
+            "dropped": dropped(Mode::Enforce),
+            "would_drop": dropped(Mode::Report),
             "unwanted_calls_answered": self.answered,
             "unwanted_at_server": self.unwanted(),
         })
@@ -88,10 +121,9 @@ impl Summary {
         }
         if self.status.is_some() {
             let _ = writeln!(text, "\n  {:<24}{:>14}", "dropped by rule", "packets");
-            for (mode, note) in [("enforce", ""), ("report", "  would have (report mode)")] {
+            for (mode, note) in [(Mode::Enforce, ""), (Mode::Report, "  would have (report mode)")] {
                 for (rule, packets) in self.dropped(mode) {
                     // The sample policy has rules that nothing in the demo matches.
-                    let packets = packets.as_u64().unwrap_or_default();
                     if packets > 0 {
                         let _ = writeln!(text, "  {rule:<24}{packets:>14}{note}");
                     }
@@ -166,14 +198,17 @@ mod tests {
             ordinary: CallCounts { started: 20, completed: 20, failed: 0 },
             errors: String::new(),
             answered: 0,
-            status: Some(json!({
-                "interfaces": [{"interface": "sip0", "mode": "native"}],
-                "rules": [
-                    {"rule": "emergency", "mode": "enforce", "action": "whitelist", "packets": 3},
-                    {"rule": "scanners", "mode": "enforce", "action": "drop", "packets": 7},
-                    {"rule": "scanners-risky", "mode": "report", "action": "drop", "packets": 2},
-                ],
-            })),
+            status: Some(
+                serde_json::from_value(json!({
+                    "interfaces": [{"interface": "sip0", "mode": "native"}],
+                    "rules": [
+                        {"rule": "emergency", "mode": "enforce", "action": "whitelist", "packets": 3},
+                        {"rule": "scanners", "mode": "enforce", "action": "drop", "packets": 7},
+                        {"rule": "scanners-risky", "mode": "report", "action": "drop", "packets": 2},
+                    ],
+                }))
+                .expect("it is as `ringfence status` prints it"),
+            ),
         }
     }
 

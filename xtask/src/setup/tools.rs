@@ -14,7 +14,8 @@ use crate::{
 /// A tool that must be installed.
 pub(super) struct Tool {
     pub(super) name: &'static str,
-    pub(super) group: Group,
+    /// What it is needed for; one group is enough to install it.
+    pub(super) groups: &'static [Group],
     pub(super) needed_for: &'static str,
     pub(super) is_there: fn() -> bool,
     pub(super) source: Source,
@@ -42,7 +43,7 @@ use Source::{Apt, Cargo, Manual, Pjsip, Sipvicious};
 pub(super) const TOOLS: &[Tool] = &[
     Tool {
         name: "BPF compiler",
-        group: Group::Build,
+        groups: &[Group::Build],
         needed_for: "compiling the XDP program",
         is_there: || bpf::Compiler::find().is_ok(),
         source: Apt(&["rustc-web", "rust-web-src"]),
@@ -50,7 +51,7 @@ pub(super) const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "bpf-linker",
-        group: Group::Build,
+        groups: &[Group::Build],
         needed_for: "linking the XDP program",
         is_there: || bpf::linker().is_ok(),
         source: if cfg!(target_arch = "x86_64") {
@@ -62,7 +63,7 @@ pub(super) const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "BPF compiler's clippy",
-        group: Group::Lint,
+        groups: &[Group::Lint],
         needed_for: "linting the XDP program",
         is_there: || bpf::Compiler::find().is_ok_and(|compiler| compiler.clippy_driver().exists()),
         source: Apt(&["rust-web-clippy"]),
@@ -70,7 +71,7 @@ pub(super) const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "rustfmt",
-        group: Group::Lint,
+        groups: &[Group::Lint],
         needed_for: "checking the formatting",
         is_there: || run_silently(&mut workspace::cargo(["fmt", "--version"])).is_ok(),
         source: Manual("rustup component add rustfmt"),
@@ -78,7 +79,7 @@ pub(super) const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "clippy",
-        group: Group::Lint,
+        groups: &[Group::Lint],
         needed_for: "linting",
         is_there: || run_silently(&mut workspace::cargo(["clippy", "--version"])).is_ok(),
         source: Manual("rustup component add clippy"),
@@ -86,20 +87,25 @@ pub(super) const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "cargo-deny",
-        group: Group::Lint,
+        groups: &[Group::Lint],
         needed_for: "checking licences and sources of dependencies",
         is_there: || run_silently(&mut workspace::cargo(["deny", "--version"])).is_ok(),
         source: Cargo { package: "cargo-deny", version: versions::CARGO_DENY, minutes: 4 },
         optional: true,
     },
-    program("ip", &["iproute2"], Group::Traffic, "making network namespaces", || has("ip")),
-    program("nsenter", &["util-linux"], Group::Traffic, "entering network namespaces", || has("nsenter")),
-    program("sipp", &["sip-tester"], Group::Traffic, "making calls", || has("sipp")),
-    program("kamailio", &["kamailio"], Group::Traffic, "the SIP server that the filter protects", || has("kamailio")),
-    program("tshark", &["tshark"], Group::Traffic, "a second opinion on captures", || has("tshark")),
+    program("ip", &["iproute2"], &[Group::Kernels, Group::Traffic], "making network namespaces", || has("ip")),
+    program("nsenter", &["util-linux"], &[Group::Kernels, Group::Traffic], "entering network namespaces", || {
+        has("nsenter")
+    }),
+    program("setpriv", &["util-linux"], &[Group::Kernels], "ending a guest with its run", || has("setpriv")),
+    program("sipp", &["sip-tester"], &[Group::Traffic], "making calls", || has("sipp")),
+    program("kamailio", &["kamailio"], &[Group::Traffic], "the SIP server that the filter protects", || {
+        has("kamailio")
+    }),
+    program("tshark", &["tshark"], &[Group::Traffic], "a second opinion on captures", || has("tshark")),
     Tool {
         name: "sipvicious",
-        group: Group::Traffic,
+        groups: &[Group::Traffic],
         needed_for: "scanning, as an attacker would",
         is_there: sipvicious_is_installed,
         source: Sipvicious,
@@ -115,31 +121,31 @@ pub(super) const TOOLS: &[Tool] = &[
     optional("libre", &["libre-dev"], "reading messages as baresip does", || has_library("libre")),
     Tool {
         name: "PJSIP",
-        group: Group::Servers,
+        groups: &[Group::Servers],
         needed_for: "reading messages as Asterisk does",
         is_there: pjsip_is_installed,
         source: if cfg!(target_arch = "x86_64") { Pjsip } else { Manual("# PJSIP: the wheel is for x86_64 only") },
         optional: true,
     },
-    program("c++", &["g++"], Group::Fuzz, "compiling libFuzzer", || has("c++")),
-    program("trafgen", &["netsniff-ng"], Group::Bench, "sending a flood", || has("trafgen")),
-    program("iptables", &["iptables"], Group::Bench, "a filter to compare with", || has("iptables")),
-    program("nft", &["nftables"], Group::Bench, "a filter to compare with", || has("nft")),
-    program("xdp-filter", &["xdp-tools"], Group::Bench, "a filter to compare with", || has("xdp-filter")),
-    program("qemu", &["qemu-system-x86"], Group::Kernels, "booting kernels", || has("qemu-system-x86_64")),
-    program("busybox", &["busybox-static"], Group::Kernels, "the guests' user space", || is_static("busybox")),
-    program("cpio", &["cpio"], Group::Kernels, "packing the guests' initramfs", || has("cpio")),
-    program("xz", &["xz-utils"], Group::Kernels, "unpacking kernel modules", || has("xz")),
+    program("c++", &["g++"], &[Group::Fuzz], "compiling libFuzzer", || has("c++")),
+    program("trafgen", &["netsniff-ng"], &[Group::Bench], "sending a flood", || has("trafgen")),
+    program("iptables", &["iptables"], &[Group::Bench], "a filter to compare with", || has("iptables")),
+    program("nft", &["nftables"], &[Group::Bench], "a filter to compare with", || has("nft")),
+    program("xdp-filter", &["xdp-tools"], &[Group::Bench], "a filter to compare with", || has("xdp-filter")),
+    program("qemu", &["qemu-system-x86"], &[Group::Kernels], "booting kernels", || has("qemu-system-x86_64")),
+    program("busybox", &["busybox-static"], &[Group::Kernels], "the guests' user space", || is_static("busybox")),
+    program("cpio", &["cpio"], &[Group::Kernels], "packing the guests' initramfs", || has("cpio")),
+    program("xz", &["xz-utils"], &[Group::Kernels], "unpacking kernel modules", || has("xz")),
 ];
 
 const fn program(
     name: &'static str,
     packages: &'static [&'static str],
-    group: Group,
+    groups: &'static [Group],
     needed_for: &'static str,
     is_there: fn() -> bool,
 ) -> Tool {
-    Tool { name, group, needed_for, is_there, source: Apt(packages), optional: false }
+    Tool { name, groups, needed_for, is_there, source: Apt(packages), optional: false }
 }
 
 /// A tool of the server comparison, which leaves out what is not installed.
@@ -149,7 +155,7 @@ const fn optional(
     needed_for: &'static str,
     is_there: fn() -> bool,
 ) -> Tool {
-    Tool { name, group: Group::Servers, needed_for, is_there, source: Apt(packages), optional: true }
+    Tool { name, groups: &[Group::Servers], needed_for, is_there, source: Apt(packages), optional: true }
 }
 
 /// Whether pkg-config finds a library.

@@ -127,10 +127,12 @@ impl Bundle {
             root.add_program(&filter::build(false)?, BINARY)?;
         }
         for tool in TOOLS {
-            let path = workspace::find_program(tool).with_context(|| format!("no {tool} on this host"))?;
+            let path = workspace::find_program(tool)
+                .with_context(|| format!("no {tool} on this host: `cargo xtask setup kernels` installs it"))?;
             root.add_program(&path, &format!("/bin/{tool}"))?;
         }
-        let busybox = workspace::find_program("busybox").context("no busybox on this host")?;
+        let busybox = workspace::find_program("busybox")
+            .context("no busybox on this host: `cargo xtask setup kernels` installs it")?;
         root.add_file(&busybox, "/bin/busybox")?;
         for path in ["policies", "docs"] {
             root.add_tree(&workspace::root().join(path))?;

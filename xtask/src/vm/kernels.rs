@@ -189,8 +189,11 @@ struct Apt {
 impl Apt {
     fn new(series: &Series) -> Result<Self> {
         const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-        ensure!(Path::new(KEYRING).exists(), "there is no {KEYRING}: kernels can be downloaded on Debian only");
-        let mirror = mirror_of("debian").context("no Debian mirror in /etc/apt")?;
+        ensure!(
+            Path::new(KEYRING).exists(),
+            "there is no {KEYRING}: kernels can be downloaded on Debian only; there, `apt-get install debian-archive-keyring` installs it"
+        );
+        let mirror = mirror_of("debian").context("no Debian mirror in /etc/apt: add one to /etc/apt/sources.list")?;
         let root = folder().join("apt").join(series.suite);
         for path in ["etc/apt.conf.d", "etc/preferences.d", "state/lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(root.join(path))?;

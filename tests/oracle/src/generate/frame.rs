@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use super::{payload::payload, random::Random, stock::ADDRESSES};
+use super::{Random, payload::payload, stock::ADDRESSES};
 
 /// A packet in parts.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use filter_core::limits::INSPECTED_LENGTH;
 
 use super::{
-    random::Random,
+    Random,
     sip::{field, name_addr, several},
     start_line::start_line,
     stock::VALUES,

@@ -17,8 +17,8 @@ use proptest::{
 };
 
 use super::{
+    Random,
     policy::{origin, pattern_list, policy as strategy},
-    random::Random,
     stock::{ADDRESSES, PATTERNS, TEXT_SCOPES},
 };
 

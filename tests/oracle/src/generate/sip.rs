@@ -1,6 +1,6 @@
 //! Random header lines, URIs and user parts.
 
-use super::{payload::text, random::Random, stock::NUMBERS};
+use super::{Random, payload::text, stock::NUMBERS};
 
 /// A header line, using the freedom that RFC 3261 section 7.3.1 gives, and a little more.
 pub(super) fn field(random: &mut Random, names: &[&str], value: &str, end: &str) -> Vec<u8> {

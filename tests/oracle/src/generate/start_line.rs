@@ -1,6 +1,6 @@
 //! Random start lines: most are well-formed, and the others are what some server still takes for one.
 
-use super::{random::Random, sip::uri};
+use super::{Random, sip::uri};
 
 /// What may stand between two words. Not all of it is a fold.
 const SPACES: &[&str] = &["  ", "\t", "\u{b}", " x ", "\r\n ", "\n\t", "\r ", " \r\n\t \n ", "\0", "\r\n"];
