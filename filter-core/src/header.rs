@@ -1,6 +1,11 @@
 //! Names of header fields: which are known, and how one is read at the start of a line.
 
-use crate::scratch::{Header, Scratch};
+use crate::{
+    host::{Function, FunctionKind, Host},
+    layout::NamedHeader,
+    limits::NAMED_HEADERS,
+    scratch::{Header, Scratch},
+};
 
 /// A header field's name, ready for comparison word by word.
 pub struct Name {
@@ -145,6 +150,44 @@ pub fn read_name(scratch: &Scratch, line: u32, word: u64) -> NameRead {
         _ if start & 0xff_ffff == key(b"via\0") => check(&VIA, scratch, line),
         _ => NameRead { header: Header::Other, length: 0 },
     }
+}
+
+/// The function of the host that looks for the name of the header line at this position among those that the policy names. It
+/// notes the header and the name's length as [`read_name`]'s are noted, if it finds it.
+pub struct ReadNamedHeader;
+
+impl Function for ReadNamedHeader {
+    const KIND: FunctionKind = FunctionKind::ReadNamedHeader;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32, _: u32) -> u32 {
+        let config = host.config();
+        let second = s.byte(line + 1);
+        let letter = if second == b':' || is_gap(second) { s.byte(line) | 0x20 } else { 0 };
+        for index in 0..NAMED_HEADERS as u32 {
+            if index >= config.named_headers {
+                break;
+            }
+            let name = &config.headers[index as usize];
+            let is_compact = letter != 0 && letter == name.compact;
+            if is_compact || name.length != 0 && is_named(name, s, line) {
+                s.cursors.name = config.header_place(index);
+                s.cursors.register = if is_compact { 1 } else { name.length };
+            }
+        }
+        0
+    }
+}
+
+/// True if this name, in any case, is the whole name of the line at `line`. (It may be the beginning of another one.)
+#[inline(always)]
+fn is_named(name: &NamedHeader, s: &Scratch, line: u32) -> bool {
+    let mut differs = 0;
+    for index in 0..name.words.len() {
+        differs |= (s.word(line + 8 * index as u32) & name.used[index] | name.case[index]) ^ name.words[index];
+    }
+    let after = s.byte(line + name.length);
+    differs == 0 && (after == b':' || is_gap(after))
 }
 
 #[inline(always)]

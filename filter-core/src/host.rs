@@ -63,6 +63,8 @@ pub enum FunctionKind {
     ReadIdentity,
     /// [`crate::uri::ReadName`].
     ReadName,
+    /// [`crate::header::ReadNamedHeader`].
+    ReadNamedHeader,
     /// [`crate::uri::ReadNumber`].
     ReadNumber,
     /// [`crate::uri::ReadScheme`].

@@ -12,7 +12,7 @@ pub mod engine;
 pub mod evaluate;
 mod event;
 pub mod find;
-mod header;
+pub mod header;
 mod headers;
 pub mod host;
 pub mod identity;

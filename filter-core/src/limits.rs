@@ -32,6 +32,12 @@ pub const INTERNATIONAL_PREFIXES: usize = 4;
 /// Technical prefixes of a numbering plan.
 pub const STRIP_PREFIXES: usize = 8;
 
+/// Headers that a policy may name besides those that have a text of their own.
+pub const NAMED_HEADERS: usize = 8;
+
+/// Eight-byte words of such a header's name.
+pub const NAME_WORDS: usize = 5;
+
 /// Entries of one compiled pattern table: states x byte classes.
 pub const DFA_TABLE: usize = 1 << 17;
 

@@ -9,7 +9,7 @@ use crate::{
         Blank, Colon, LineEnd, NameEnd, Needle, NotCarriageReturn, NotLineEnd, NotSpace, STRIDE, find, find_near, mark,
         skip_blank,
     },
-    header::{is_gap, read_name},
+    header::{ReadNamedHeader, is_gap, read_name},
     host::{Function, FunctionKind, Host, Step},
     layout::anomaly,
     limits::INSPECTED_LENGTH,
@@ -195,15 +195,17 @@ fn begin_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) -> bool {
         end_headers(s, line, word);
         return true;
     }
-    let read = read_name(s, line, word);
-    // Through memory: after this, the verifier follows one path, not one for each name.
-    s.cursors.name = read.header;
-    s.cursors.register = read.length;
-    host.fence();
-    let name_end = line + s.cursors.register;
-    let byte = s.byte(name_end);
+    let mut name_end = note_name(host, s, line, word);
+    let mut byte = s.byte(name_end);
     // A longer name is another header.
-    if s.cursors.name == Header::Other || byte != b':' && !is_gap(byte) {
+    if is_unknown(s.cursors.name, byte) && host.config().named_headers != 0 {
+        s.cursors.name = Header::Other;
+        host.call::<ReadNamedHeader>(s, line, 0);
+        host.fence();
+        name_end = line + s.cursors.register;
+        byte = s.byte(name_end);
+    }
+    if is_unknown(s.cursors.name, byte) {
         if wanted::anomalies(host.config().needs) {
             note_unknown_line(host, s, line);
         }
@@ -211,11 +213,28 @@ fn begin_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) -> bool {
     }
     let colon = if byte == b':' { name_end } else { host.call::<ReadColon>(s, name_end, 0) };
     if s.byte(colon) == b':' {
-        open_header(s, s.cursors.name, colon + 1);
+        open_header(host, s, s.cursors.name, colon + 1);
     } else {
         s.message.anomalies |= anomaly::MALFORMED_HEADER;
     }
     false
+}
+
+/// Reads the name of the header line at `line`, of which `word` holds the first eight bytes. Returns where the name ends.
+#[inline(always)]
+fn note_name<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32, word: u64) -> u32 {
+    let read = read_name(s, line, word);
+    // Through memory: after this, the verifier follows one path, not one for each name.
+    s.cursors.name = read.header;
+    s.cursors.register = read.length;
+    host.fence();
+    line + s.cursors.register
+}
+
+/// True unless a known name, and no longer one, is before this byte.
+#[inline(always)]
+fn is_unknown(name: Header, byte: u8) -> bool {
+    name == Header::Other || byte != b':' && !is_gap(byte)
 }
 
 /// Ends the headers at an empty line, of which `word` holds the first bytes. Some servers read on after an odd one.
@@ -287,8 +306,14 @@ impl Function for NoteFold {
     #[inline(always)]
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32, _: u32) -> u32 {
         let start = find::<NotSpace, H>(host, s, line, s.message.length);
-        let name = read_name(s, start, s.word(start));
-        if name.header != Header::Other && s.byte(start + name.length) == b':' {
+        let mut name_end = note_name(host, s, start, s.word(start));
+        if is_unknown(s.cursors.name, s.byte(name_end)) && host.config().named_headers != 0 {
+            s.cursors.name = Header::Other;
+            host.call::<ReadNamedHeader>(s, start, 0);
+            host.fence();
+            name_end = start + s.cursors.register;
+        }
+        if s.cursors.name != Header::Other && s.byte(name_end) == b':' {
             s.message.anomalies |= anomaly::MALFORMED_HEADER;
         }
         0
@@ -344,7 +369,7 @@ const LISTS: u32 = Header::AssertedIdentity.bit()
 
 /// Begins a header whose value starts at `start`. The first of its kind counts, unless noted otherwise.
 #[inline(always)]
-fn open_header(s: &mut Scratch, header: Header, start: u32) {
+fn open_header<'m, H: Host<'m>>(host: H, s: &mut Scratch, header: Header, start: u32) {
     let bit = header.bit();
     let again = s.message.seen & bit != 0;
     s.message.seen |= bit;
@@ -352,7 +377,7 @@ fn open_header(s: &mut Scratch, header: Header, start: u32) {
     if again {
         let index = s.message.further_lines;
         if bit & LISTS == 0 || index >= FURTHER_LINES as u32 {
-            if bit & MULTIPLE == 0 || bit & LISTS != 0 {
+            if bit & (MULTIPLE | host.config().repeated_headers) == 0 || bit & LISTS != 0 {
                 s.message.anomalies |= anomaly::DUPLICATE_HEADER;
             }
             return;

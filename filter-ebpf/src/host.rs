@@ -11,6 +11,7 @@ use aya_ebpf::{
 };
 use filter_core::{
     find::{self, Find, NeedleKind},
+    header::ReadNamedHeader,
     host::{Function, FunctionKind, Host, Step},
     identity::ReadIdentity,
     layout::{
@@ -365,6 +366,7 @@ functions! {
     read_headers: FunctionKind::ReadHeaders => ReadHeaders,
     read_identity: FunctionKind::ReadIdentity => ReadIdentity,
     read_name: FunctionKind::ReadName => ReadName,
+    read_named_header: FunctionKind::ReadNamedHeader => ReadNamedHeader,
     read_number: FunctionKind::ReadNumber => ReadNumber,
     read_scheme: FunctionKind::ReadScheme => ReadScheme,
     read_start_line: FunctionKind::ReadStartLine => ReadStartLine,

@@ -187,6 +187,7 @@ fn compile_diagnostic(error: &CompileError, files: &dyn Files) -> Diagnostic {
             Code::TooLarge
         }
         CompileErrorKind::TooManyClasses { .. } | CompileErrorKind::TooManyRows(_) => Code::TooLarge,
+        CompileErrorKind::TooManyHeaders(_) => Code::TooManyHeaders,
         CompileErrorKind::TooManyPlans(_) => Code::TooManyPlans,
         CompileErrorKind::TooManyPorts(_) => Code::TooManyPorts,
         CompileErrorKind::TooManyRules(_) => Code::TooManyRules,

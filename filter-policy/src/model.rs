@@ -2,14 +2,14 @@
 //!
 //! The compiler takes it, and so does the tests' naive evaluator, which judges packets without a compiled policy.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, path::PathBuf, sync::Arc};
 
 use filter_core::layout::{Attestation, Dialog, Method, NumberFormat, Payload, Per, Text, Transport, Verstat};
 use ipnet::IpNet;
 use jiff::civil::Date;
 
 use crate::{
-    language::{action::Action, scope::Scope, stage::Stage, tcp::OnTcp},
+    language::{action::Action, header::HeaderName, scope::Scope, stage::Stage, tcp::OnTcp},
     timetable::Window,
 };
 
@@ -37,6 +37,20 @@ pub struct Policy {
     pub never_ban: Vec<Arc<AddressList>>,
     /// True if emergency calls come before bans.
     pub allow_emergency: bool,
+    /// The headers that rules name ([`Text::named`] by their indices), at most
+    /// [`NAMED_HEADERS`](filter_core::limits::NAMED_HEADERS).
+    pub headers: Vec<HeaderName>,
+}
+
+impl Policy {
+    /// The key of a scope.
+    #[must_use]
+    pub fn scope_name(&self, scope: Scope) -> Cow<'static, str> {
+        let named = if let Scope::Text(text) = scope { text.named_index() } else { None };
+        named
+            .and_then(|index| self.headers.get(index))
+            .map_or(scope.name().into(), |header| format!("header.{}", header.as_str()).into())
+    }
 }
 
 /// How numbers are normalised, and what is known about them.

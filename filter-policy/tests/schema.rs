@@ -191,9 +191,15 @@ fn each_value_is_accepted_or_rejected_as_by_the_parser() {
         ("match.not = { source = \"@a\", header = { subject = \"x\" } }", true),
         ("match.not.not.source = \"@a\"", false),
         ("match.header.subject = \"x\"", true),
-        ("match.header.date = \"x\"", false),
+        ("match.header.date = \"x\"", true),
+        ("match.header.X-Tenant = \"x\"", true),
+        ("match.header.\"a b\" = \"x\"", false),
+        ("match.header.k = \"x\"", false),
+        ("match.not.header.x-tenant = \"x\"", true),
+        ("match = { \"not.header.x-tenant\" = \"x\" }", true),
         ("match.\"header.subject\" = \"x\"", true),
-        ("match.\"header.date\" = \"x\"", false),
+        ("match.\"header.date\" = \"x\"", true),
+        ("match.\"header.\" = \"x\"", false),
         ("match = { \"not.source\" = \"@a\", \"not.header.subject\" = \"x\", not.\"header.to-user\" = \"y\" }", true),
         ("match.\"not.sources\" = \"@a\"", false),
         ("match.caling = \"1\"", false),
@@ -332,7 +338,7 @@ const FOUND: [&str; 23] = [
 ];
 
 /// Of these codes, the policies whose mistake is in a list file, or in the meaning.
-const NOT_IN_THE_FORM: [&str; 2] = ["bad-date--list", "bad-hours--empty"];
+const NOT_IN_THE_FORM: [&str; 3] = ["bad-date--list", "bad-hours--empty", "unknown-header--misspelt"];
 
 #[test]
 fn mistakes_in_the_form_of_a_policy_are_found_and_no_others() {

@@ -127,6 +127,7 @@ fn policy(rules: Vec<Rule>) -> Policy {
         rules,
         never_ban: Vec::new(),
         allow_emergency: true,
+        headers: Vec::new(),
     }
 }
 
@@ -194,7 +195,7 @@ fn the_pattern_that_makes_the_table_too_large_is_named_with_its_line() {
     let CompileErrorKind::PatternsTooLarge { pattern, text, count, without, .. } = &errors[0].kind else {
         panic!("{}", errors[0])
     };
-    assert_eq!((pattern.as_str(), *text, *count), (patterns[3], "user_agent", 4));
+    assert_eq!((pattern.as_str(), text.as_str(), *count), (patterns[3], "user_agent", 4));
     assert!(without.as_ref().is_some_and(|without| without.contains("states")), "{without:?}");
 }
 
@@ -203,7 +204,11 @@ fn two_patterns_that_must_both_match_in_one_rule_are_refused() {
     let both = vec![agents(&["a"], false), agents(&["b"], false)];
     let errors = compile(&policy(vec![rule("both", both)])).err().expect("it cannot be expressed");
     assert_eq!(errors[0].origin, Some(origin(7)));
-    assert!(matches!(&errors[0].kind, CompileErrorKind::SeveralPositive { scope: "user_agent", .. }), "{}", errors[0]);
+    assert!(
+        matches!(&errors[0].kind, CompileErrorKind::SeveralPositive { scope, .. } if scope == "user_agent"),
+        "{}",
+        errors[0]
+    );
 }
 
 #[test]
@@ -213,7 +218,7 @@ fn two_sets_that_identities_must_both_meet_in_one_rule_are_refused() {
         compile(&policy(vec![rule("both", vec![any(false), any(false)])])).err().expect("it cannot be expressed");
     assert_eq!(errors[0].origin, Some(origin(7)));
     assert!(
-        matches!(&errors[0].kind, CompileErrorKind::SeveralPositive { scope: "any_identity", .. }),
+        matches!(&errors[0].kind, CompileErrorKind::SeveralPositive { scope, .. } if scope == "any_identity"),
         "{}",
         errors[0]
     );

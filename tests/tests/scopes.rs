@@ -518,8 +518,70 @@ fn texts() -> Vec<Row> {
     ]
 }
 
+/// Headers that have no scope of their own.
+fn named_headers() -> Vec<Row> {
+    let call = || Packet::udp(call());
+    let two = |name: &str, first: &str, second: &str| Packet::udp(self::call().add(name, first).add(name, second));
+    vec![
+        (
+            "header.x-tenant",
+            r#""^acme$""#,
+            vec![with("X-Tenant", "acme"), with("x-TENANT \t", "acme\r\n "), with("X-Tenant\r\n ", "acme")],
+            vec![
+                call(),
+                with("X-Tenant-Id", "acme"),
+                with("X-Tenan", "acme"),
+                with("x", "acme"),
+                with("Subject", "acme"),
+            ],
+        ),
+        (
+            "header.X-T",
+            r#""acme""#,
+            vec![with("x-t", "acme"), with("X-T", "acme\r\n x-tenant: other")],
+            vec![call(), with("x-tenant", "acme"), with("x-", "acme")],
+        ),
+        (
+            "header.refer-to",
+            r#""<sip:900""#,
+            vec![with("Refer-To", "<sip:9001@h>"), with("r", "<sip:9001@h>"), with("R ", "<sip:9001@h>")],
+            vec![call(), with("Referred-By", "<sip:9001@h>"), with("b", "<sip:9001@h>"), with("rr", "<sip:9001@h>")],
+        ),
+        (
+            "header.supported",
+            r#""100rel""#,
+            vec![with("Supported", "timer, 100rel"), with("k", "100rel"), two("Supported", "100rel", "timer")],
+            vec![call(), with("Require", "100rel"), two("Supported", "timer", "100rel")],
+        ),
+        (
+            "header.diversion",
+            r#""reason=unconditional""#,
+            vec![diverted_by("1")],
+            vec![call(), with("Diversion", "<sip:1@h>;reason=user-busy")],
+        ),
+        (
+            "header.from",
+            r#""tag=scan""#,
+            vec![
+                setting("From", "<sip:1@h>;tag=scan"),
+                Packet::udp(self::call().rename("From", "f").set("f", "<sip:1@h>;tag=scan")),
+            ],
+            vec![call(), with("X", "tag=scan")],
+        ),
+        (
+            "header.x-a-name-of-forty-characters-no-more--xx",
+            r#""acme""#,
+            vec![with("X-A-Name-Of-Forty-Characters-No-More--XX", "acme")],
+            vec![
+                with("X-A-Name-Of-Forty-Characters-No-More--XXX", "acme"),
+                with("X-A-Name-Of-Forty-Characters-No-More--X", "acme"),
+            ],
+        ),
+    ]
+}
+
 fn rows() -> Vec<Row> {
-    [addresses(), numbers(), formats(), signatures(), circumstances(), texts()].concat()
+    [addresses(), numbers(), formats(), signatures(), circumstances(), texts(), named_headers()].concat()
 }
 
 #[test]
@@ -565,6 +627,10 @@ fn every_scope_has_a_packet_that_matches_and_one_that_does_not() {
         *counts = (counts.0 + holding.len(), counts.1 + others.len());
     }
     for (scope, ..) in SCOPES {
+        let (holding, others) = tested.remove(scope).unwrap_or_default();
+        assert!(holding > 0 && others > 0, "{scope} has {holding} packets that match and {others} that do not");
+    }
+    for (scope, ..) in named_headers() {
         let (holding, others) = tested.remove(scope).unwrap_or_default();
         assert!(holding > 0 && others > 0, "{scope} has {holding} packets that match and {others} that do not");
     }

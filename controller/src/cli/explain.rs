@@ -1,6 +1,7 @@
 //! `ringfence explain`: the verdict for one message, rule by rule.
 
 use std::{
+    borrow::Cow,
     fs,
     io::{self, Write},
     net::IpAddr,
@@ -184,7 +185,7 @@ struct ExplainedRule {
 /// A condition of a rule, and whether it holds.
 #[derive(Serialize)]
 struct ExplainedCondition {
-    scope: &'static str,
+    scope: Cow<'static, str>,
     negated: bool,
     holds: bool,
     /// The value that was read.
@@ -253,9 +254,9 @@ fn explain(built: &Built, packet: &[u8], situation: &Situation) -> anyhow::Resul
     let facts = Facts::new(policy);
     let explained = |condition: &Condition, holds: bool| {
         // A list's entry explains why a condition held, or why its negation did not.
-        let entry = engine::entry(condition, reader.scratch()).filter(|_| holds != condition.negated);
+        let entry = engine::entry(condition, reader.scratch(), &facts).filter(|_| holds != condition.negated);
         ExplainedCondition {
-            scope: condition.test.scope().name(),
+            scope: policy.scope_name(condition.test.scope()),
             negated: condition.negated,
             holds,
             value: engine::value(&condition.test, reader.scratch(), &facts),

@@ -2,8 +2,12 @@
 
 use super::{BanLengths, Transport, anomaly, layout};
 use crate::{
-    limits::{BAN_LENGTHS, INTERNATIONAL_PREFIXES, MAX_DIGITS, MAX_PORTS, NUMBERING_PLANS, STRIP_PREFIXES},
+    limits::{
+        BAN_LENGTHS, INTERNATIONAL_PREFIXES, MAX_DIGITS, MAX_PORTS, NAME_WORDS, NAMED_HEADERS, NUMBERING_PLANS,
+        STRIP_PREFIXES,
+    },
     named::{named_bits, named_number},
+    scratch::Header,
     text::TEXTS,
 };
 
@@ -153,6 +157,23 @@ layout! {
         pub reserved: u8,
     }
 
+    /// A header that the policy names, to match its value. An unused entry is all zero.
+    #[derive(Debug, PartialEq)]
+    pub struct NamedHeader {
+        /// The name in lower case, eight bytes a word, with zeroes after its end.
+        pub words: [u64; NAME_WORDS],
+        /// The bits of each word that are compared.
+        pub used: [u64; NAME_WORDS],
+        /// The case bits of the name's letters.
+        pub case: [u64; NAME_WORDS],
+        /// Bytes of the name; 0 for a header that is read for every policy.
+        pub length: u32,
+        /// The letter of the compact form (RFC 3261 section 7.3.3), in lower case; 0 if there is none.
+        pub compact: u8,
+        /// Padding, always zero.
+        pub reserved: [u8; 3],
+    }
+
     /// A numbering plan: how digits become E.164 numbers. Prefixes are BCD, first digit in the top nibble, with their lengths; one
     /// of no digits is unused. Lists of prefixes are sorted, the longest first, so that the first one that fits counts.
     #[derive(Debug)]
@@ -226,13 +247,33 @@ layout! {
         pub port_span: u16,
         /// The lengths of the prefixes that the policy's rules ban.
         pub ban_lengths: BanLengths,
+        /// How many of [`Self::headers`] are in use.
+        pub named_headers: u32,
+        /// Those of them of which a message may have several lines, as bits of [`Header`].
+        pub repeated_headers: u32,
         /// Padding, always zero.
         pub reserved: u32,
+        /// Where the values of the headers that the policy names are noted: a number of [`Header`] in each byte.
+        pub header_places: u64,
+        /// The names of these headers.
+        pub headers: [NamedHeader; NAMED_HEADERS],
         /// The signalling ports, in the order of [`Dimension::Service`]'s rows.
         pub ports: [Port; MAX_PORTS],
         /// The numbering plans. The first one is that of sources that have none of their own.
         pub numbering: [Numbering; NUMBERING_PLANS],
     }
+}
+
+impl NamedHeader {
+    /// An unused entry.
+    pub const EMPTY: Self = Self {
+        words: [0; NAME_WORDS],
+        used: [0; NAME_WORDS],
+        case: [0; NAME_WORDS],
+        length: 0,
+        compact: 0,
+        reserved: [0; 3],
+    };
 }
 
 impl Numbering {
@@ -273,10 +314,21 @@ impl Config {
         lowest_port: 0,
         port_span: 0,
         ban_lengths: BanLengths { ipv4: [0; BAN_LENGTHS], ipv6: [0; BAN_LENGTHS] },
+        named_headers: 0,
+        repeated_headers: 0,
         reserved: 0,
+        header_places: 0,
+        headers: [NamedHeader::EMPTY; NAMED_HEADERS],
         ports: [Port { port: 0, transport: Transport::Udp, reserved: 0 }; MAX_PORTS],
         numbering: [Numbering::EMPTY; NUMBERING_PLANS],
     };
+
+    /// Where the value of a header that the policy names is noted.
+    #[inline(always)]
+    #[must_use]
+    pub const fn header_place(&self, index: u32) -> Header {
+        Header::from_number((self.header_places >> (8 * (index & (NAMED_HEADERS as u32 - 1)))) as u8 as u32)
+    }
 
     /// Makes these the signalling ports, at most [`MAX_PORTS`].
     pub fn set_ports(&mut self, ports: &[(u16, Transport)]) {

@@ -11,7 +11,7 @@ mod trie;
 mod values;
 
 pub use action::Action;
-pub use config::{Config, DIMENSIONS, Dimension, Numbering, Port, need};
+pub use config::{Config, DIMENSIONS, Dimension, NamedHeader, Numbering, Port, need};
 pub use event::Event;
 pub use rule::{DFA_LEAVING, DFA_MATCHES, Dfa, NO_RULE, Per, Rule, RuleSet, address_flag, rule_flag};
 pub use state::{Ban, BanKey, BanLengths, Counter, FlowKey, FragmentKey, RateCell, RateKey, Remembered};
@@ -21,7 +21,7 @@ pub use values::{Attestation, Dialog, Method, NumberFormat, Payload, Transport, 
 pub use crate::text::{TEXTS, Text};
 
 /// The version of these layouts and of what the pinned maps mean. A daemon adopts only pins of its own version.
-pub const SCHEMA_VERSION: u32 = 6;
+pub const SCHEMA_VERSION: u32 = 7;
 
 /// How a type lies in memory.
 #[derive(Clone, Copy, Debug)]

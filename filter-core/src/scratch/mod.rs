@@ -243,8 +243,8 @@ layout! {
         pub further_line: u32,
         /// Not 0 while this walk is within quotes.
         pub value_quoted: u32,
-        /// Padding, always zero.
-        pub reserved: u32,
+        /// The end of the text that the automaton walks over.
+        pub text_end: u32,
         /// The list that this walk is in, as a number of [`List`](crate::lists::List).
         pub list: u32,
     }

@@ -2,6 +2,7 @@
 
 use crate::{
     layout::need,
+    limits::NAMED_HEADERS,
     named::{named_bits, named_number},
 };
 
@@ -56,10 +57,32 @@ named_number! {
         Body = 22;
         /// The session name of a session description.
         SdpSession = 23;
-        /// A header that nothing needs.
-        Other = 31;
+        /// A header that nothing needs. It has no place.
+        Other = 0xfd;
     }
 }
+
+impl Header {
+    /// The place of a header that the policy names and that has no place of its own, by its index in
+    /// [`Config::headers`](crate::layout::Config::headers).
+    #[inline(always)]
+    #[must_use]
+    pub const fn named(index: u32) -> Self {
+        Self::from_number(FIRST_NAMED_HEADER + index)
+    }
+}
+
+/// The place of the first header that only the policy names.
+const FIRST_NAMED_HEADER: u32 = FIRST_FURTHER_LINE - NAMED_HEADERS as u32;
+
+const _: () = {
+    let mut index = 0;
+    while index < Header::COUNT {
+        let header = Header::ALL[index].number();
+        assert!(header < FIRST_NAMED_HEADER || header == Header::Other.number(), "the place belongs to a named header");
+        index += 1;
+    }
+};
 
 /// The number of [`Header`] places: those of the headers, and those of the further lines of headers with several values.
 pub const HEADERS: usize = 64;
@@ -70,7 +93,6 @@ pub const FIRST_FURTHER_LINE: u32 = 32;
 /// The number of further lines that are kept.
 pub const FURTHER_LINES: usize = 32;
 
-const _: () = assert!(Header::Other.number() + 1 == FIRST_FURTHER_LINE);
 const _: () = assert!(FIRST_FURTHER_LINE as usize + FURTHER_LINES == HEADERS);
 
 /// Values of [`Cursors::pause`](super::Cursors::pause) that are no header of a message.

@@ -5,6 +5,8 @@ mod patterns;
 pub use patterns::{NarrowTexts, narrow};
 
 use crate::{
+    layout::Config,
+    limits::NAMED_HEADERS,
     named::named_number,
     scratch::{Header, Kind, Message, Span, UriOf},
 };
@@ -77,12 +79,32 @@ texts! {
     ContactHost = 14, "header.contact-host", "host of the Contact URI, and what follows it in the URI", Host(Contact);
 }
 
-/// The number of [`Text`]s, rounded up to a power of two.
-pub const TEXTS: usize = 16;
+/// The number of [`Text`]s, those of the headers that a policy names included, rounded up to a power of two.
+pub const TEXTS: usize = 32;
 
-const _: () = assert!(Text::COUNT <= TEXTS && TEXTS.is_power_of_two());
+/// The number of the first text that is a header which the policy names.
+const FIRST_NAMED: u32 = (TEXTS - NAMED_HEADERS) as u32;
+
+const _: () = assert!(Text::COUNT <= FIRST_NAMED as usize && TEXTS.is_power_of_two() && TEXTS <= 32);
 
 impl Text {
+    /// The value of a header that the policy names, by the header's index in [`Config::headers`]. It is not among [`Self::ALL`].
+    #[must_use]
+    pub const fn named(index: usize) -> Self {
+        Self::from_number(FIRST_NAMED + index as u32)
+    }
+
+    /// The index in [`Config::headers`], if this is the value of a header that the policy names.
+    #[inline(always)]
+    #[must_use]
+    pub const fn named_index(self) -> Option<usize> {
+        if self.number() >= FIRST_NAMED {
+            Some((self.number() - FIRST_NAMED) as usize & (NAMED_HEADERS - 1))
+        } else {
+            None
+        }
+    }
+
     /// The texts that the first reading of a message takes in, as bits.
     pub const FIRST: u32 = Self::UserAgent.bit();
 
@@ -117,7 +139,17 @@ impl Text {
     }
 }
 
-/// The text as a span of the message; none if the message has no such value.
+/// The text as a span of the message; none if the message has no such value. The configuration says where the headers are
+/// that the policy names.
+#[inline(always)]
+#[must_use]
+pub const fn wanted_span(config: &Config, message: &Message, text: Text) -> Option<Span> {
+    let Some(index) = text.named_index() else { return span(message, text) };
+    let header = config.header_place(index as u32);
+    if message.has(header) { Some(message.header(header)) } else { None }
+}
+
+/// As [`wanted_span`], for the texts that every policy has.
 #[inline(always)]
 #[must_use]
 pub const fn span(message: &Message, text: Text) -> Option<Span> {

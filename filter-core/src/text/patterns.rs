@@ -1,6 +1,6 @@
 //! Patterns over a text: running a compiled automaton, and the effect of its matches on the candidates.
 
-use super::{TEXTS, Text, span};
+use super::{TEXTS, Text, wanted_span};
 use crate::{
     evaluate::{keep_hits, remove, unite},
     host::{Function, FunctionKind, Host, Step},
@@ -50,14 +50,21 @@ impl<'m, H: Host<'m>> Step for Texts<'_, H> {
         let (host, s) = (self.host, &mut *self.s);
         let config = host.config();
         let Some(text) = s.cursors.take_left() else { return true };
-        let text = text & (TEXTS as u32 - 1);
+        s.cursors.register = text;
+        // Through memory: after this, the verifier follows one path, not one for each text.
+        let span = wanted_span(config, &s.message, Text::from_number(text & (TEXTS as u32 - 1)));
+        let (at, end) = if let Some(span) = span { (span.start as u32, span.end as u32) } else { (1, 0) };
+        s.cursors.at = at;
+        s.cursors.text_end = end;
+        host.fence();
         s.walk.hits = [0; RULE_WORDS];
-        if let Some(span) = span(&s.message, Text::from_number(text))
-            && let Some(dfa) = host.dfa(config.text_dfas[text as usize])
+        let text = host.masked::<{ TEXTS as u32 - 1 }>(s.cursors.register);
+        if s.cursors.at <= s.cursors.text_end
+            && let Some(dfa) = host.dfa(config.text_dfas[text])
         {
-            s.cursors.at = span.start as u32;
+            let end = s.cursors.text_end;
             s.cursors.state = dfa.start;
-            host.repeat(&mut Run { host, s, dfa, end: span.end as u32 });
+            host.repeat(&mut Run { host, s, dfa, end });
             if s.cursors.state != dfa.home || dfa.home_matches_at_end != 0 {
                 s.cursors.state = next(host, dfa, s.cursors.state, dfa.end_class);
                 host.fence();
@@ -66,7 +73,7 @@ impl<'m, H: Host<'m>> Step for Texts<'_, H> {
                 }
             }
         }
-        let Some(base) = host.row(config.text_rows[text as usize]) else { return true };
+        let Some(base) = host.row(config.text_rows[text]) else { return true };
         keep_hits(host, &mut s.walk, base);
         s.cursors.left == 0
     }

@@ -1,6 +1,6 @@
 //! Errors of the compiler.
 
-use filter_core::limits::{BAN_LENGTHS, DFA_TABLE, MAX_PORTS, MAX_RULES, NUMBERING_PLANS};
+use filter_core::limits::{BAN_LENGTHS, DFA_TABLE, MAX_PORTS, MAX_RULES, NAMED_HEADERS, NUMBERING_PLANS};
 
 use super::{MAX_CLASSES, MAX_ROWS};
 use crate::model::Origin;
@@ -47,6 +47,9 @@ pub enum CompileErrorKind {
     /// More signalling ports than the configuration holds.
     #[error("the policy has {0} signalling ports, at most {MAX_PORTS} fit")]
     TooManyPorts(usize),
+    /// More headers than the configuration holds.
+    #[error("the rules name {0} headers that have no scope of their own, at most {NAMED_HEADERS} fit")]
+    TooManyHeaders(usize),
     /// More numbering plans than the configuration holds.
     #[error("the policy has {0} numbering plans, at most {NUMBERING_PLANS} fit")]
     TooManyPlans(usize),
@@ -67,7 +70,7 @@ pub enum CompileErrorKind {
         /// The name of the rule.
         rule: String,
         /// The key of the scope, such as `user_agent`.
-        scope: &'static str,
+        scope: String,
     },
     /// A format condition on a number whose format is not read.
     #[error("rule `{0}` asks for the format of a number that has none")]
@@ -98,7 +101,7 @@ pub enum CompileErrorKind {
         /// The first pattern with which the table does not fit.
         pattern: String,
         /// The name of the text.
-        text: &'static str,
+        text: String,
         /// The number of patterns up to and including this one.
         count: usize,
         /// What they need.

@@ -22,7 +22,8 @@ use std::{panic::resume_unwind, thread};
 
 use filter_core::{
     layout::{BanLengths, Config, DIMENSIONS, Dimension, Numbering, Trie, address_flag, need},
-    limits::{MAX_PORTS, MAX_RULES, NUMBERING_PLANS},
+    limits::{MAX_PORTS, MAX_RULES, NAMED_HEADERS, NUMBERING_PLANS},
+    scratch::Header,
 };
 
 pub use self::error::{CompileError, CompileErrorKind};
@@ -37,6 +38,7 @@ use self::{
 };
 use crate::{
     image::Image,
+    language::header::HeaderName,
     model::{self, Policy},
     numbering::numbering_plan,
     timetable::Timetable,
@@ -162,6 +164,7 @@ pub(crate) fn compile_cached(policy: &Policy, cache: &mut CompileCache) -> Resul
         ..Config::EMPTY
     };
     config.set_ports(&policy.ports);
+    set_headers(&mut config, &policy.headers);
     config.ban_lengths = ban_lengths;
     // A policy that reads no messages cannot tell an emergency call, and does not begin to read them for its bans.
     config.ban_passes_emergency = u32::from(policy.allow_emergency && needs & (need::MESSAGE | need::ANOMALY) != 0);
@@ -200,6 +203,9 @@ fn limits(policy: &Policy) -> Vec<CompileError> {
         let kind = CompileErrorKind::TooManyRules(policy.rules.len());
         errors.push(kind.at(&rule.origin));
     }
+    if policy.headers.len() > NAMED_HEADERS {
+        errors.push(CompileErrorKind::TooManyHeaders(policy.headers.len()).about_policy());
+    }
     if policy.numbering.plans.len() >= NUMBERING_PLANS {
         errors.push(CompileErrorKind::TooManyPlans(policy.numbering.plans.len() + 1).about_policy());
     }
@@ -207,6 +213,20 @@ fn limits(policy: &Policy) -> Vec<CompileError> {
         errors.push(CompileErrorKind::TooManyPorts(policy.ports.len()).about_policy());
     }
     errors
+}
+
+/// The headers that rules name, in the order of their indices.
+pub(crate) fn set_headers(config: &mut Config, headers: &[HeaderName]) {
+    config.named_headers = headers.len().min(NAMED_HEADERS) as u32;
+    for (index, (entry, name)) in config.headers.iter_mut().zip(headers).enumerate() {
+        let place = name.place().unwrap_or(Header::named(index as u32));
+        config.header_places |= u64::from(place.number() as u8) << (8 * index);
+        *entry = name.layout();
+        // What is read for every policy has its own rules about several lines.
+        if name.is_list() && entry.length != 0 {
+            config.repeated_headers |= place.bit();
+        }
+    }
 }
 
 /// The numbering plans, in the order of their indices in address classes. Those that no source has are empty.

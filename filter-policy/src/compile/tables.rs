@@ -179,7 +179,7 @@ pub(super) fn identity_rows(
             rule_set::remove(&mut base, index);
         }
         for second in positive {
-            let kind = CompileErrorKind::SeveralPositive { rule: rule.name.clone(), scope: "any_identity" };
+            let kind = CompileErrorKind::SeveralPositive { rule: rule.name.clone(), scope: "any_identity".to_owned() };
             errors.push(kind.at(&second.origin));
         }
     }
@@ -200,7 +200,8 @@ pub(super) fn anomaly_rows(policy: &Policy, rows: &mut Rows, errors: &mut Vec<Co
             let Test::Anomaly(bits) = condition.test else { continue };
             if !condition.negated {
                 if asked {
-                    let kind = CompileErrorKind::SeveralPositive { rule: rule.name.clone(), scope: "anomaly" };
+                    let kind =
+                        CompileErrorKind::SeveralPositive { rule: rule.name.clone(), scope: "anomaly".to_owned() };
                     errors.push(kind.at(&condition.origin));
                     continue;
                 }

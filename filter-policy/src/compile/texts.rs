@@ -10,6 +10,7 @@ use super::{
     rows::Rows,
     rule_set,
 };
+use crate::language::scope::Scope;
 use crate::model::{Origin, PatternEntry, PatternList, Policy, Test};
 
 /// The result of the compilation, as in [`filter_core::layout::Config`].
@@ -23,10 +24,10 @@ pub(super) struct Texts {
 /// Compiles the patterns of every text that rules name.
 pub(super) fn compile(policy: &Policy, rows: &mut Rows, errors: &mut Vec<CompileError>) -> Texts {
     let mut texts = Texts { texts: 0, text_rows: [0; TEXTS], text_dfas: [0; TEXTS], dfas: Vec::new() };
-    for text in Text::ALL {
-        let name = text.name();
-        let Some(mut collected) = Collected::new(policy, text, name, errors) else { continue };
-        let Some(mut compiled) = collected.compile(name, errors) else { continue };
+    for text in Text::ALL.into_iter().chain((0..policy.headers.len()).map(Text::named)) {
+        let name = policy.scope_name(Scope::Text(text));
+        let Some(mut collected) = Collected::new(policy, text, &name, errors) else { continue };
+        let Some(mut compiled) = collected.compile(&name, errors) else { continue };
         texts.texts |= text.bit();
         texts.text_rows[text.index()] = rows.push(collected.base);
         texts.text_dfas[text.index()] = texts.dfas.len() as u32;
@@ -77,7 +78,7 @@ impl Pattern<'_> {
 
 impl<'a> Collected<'a> {
     /// None if no rule looks at this text.
-    fn new(policy: &'a Policy, text: Text, name: &'static str, errors: &mut Vec<CompileError>) -> Option<Self> {
+    fn new(policy: &'a Policy, text: Text, name: &str, errors: &mut Vec<CompileError>) -> Option<Self> {
         let mut base = rule_set::first(policy.rules.len());
         let mut patterns: Vec<Pattern<'a>> = Vec::new();
         let mut index: HashMap<&str, usize> = HashMap::new();
@@ -93,7 +94,7 @@ impl<'a> Collected<'a> {
                 if !condition.negated {
                     if asked {
                         errors.push(
-                            CompileErrorKind::SeveralPositive { rule: conditions.name.clone(), scope: name }
+                            CompileErrorKind::SeveralPositive { rule: conditions.name.clone(), scope: name.to_owned() }
                                 .at(&condition.origin),
                         );
                         continue;
@@ -116,7 +117,7 @@ impl<'a> Collected<'a> {
         used.then_some(Self { base, patterns, group_rules: Vec::new() })
     }
 
-    fn compile(&mut self, name: &'static str, errors: &mut Vec<CompileError>) -> Option<Compiled> {
+    fn compile(&mut self, name: &str, errors: &mut Vec<CompileError>) -> Option<Compiled> {
         let bad = self.patterns.iter().filter_map(|pattern| {
             let reason = dfa::parse(&pattern.entry.pattern).err()?;
             let kind = CompileErrorKind::BadPattern { pattern: pattern.entry.pattern.clone(), reason };
@@ -155,7 +156,7 @@ impl<'a> Collected<'a> {
     }
 
     /// Finds the first pattern with which the table is too large.
-    fn blame(&self, name: &'static str, error: &DfaError) -> CompileError {
+    fn blame(&self, name: &str, error: &DfaError) -> CompileError {
         let attempt = |count: usize| dfa::compile(&self.groups(count).0);
         // Invariant: `fits` patterns fit, `too_many` do not.
         let (mut fits, mut too_many) = (0, self.patterns.len());
@@ -171,9 +172,13 @@ impl<'a> Collected<'a> {
         let text = pattern.entry.pattern.clone();
         let kind = match need {
             DfaError::Pattern(reason) => CompileErrorKind::BadPattern { pattern: text, reason },
-            DfaError::TooLarge(need) => {
-                CompileErrorKind::PatternsTooLarge { pattern: text, text: name, count: too_many, need, without }
-            }
+            DfaError::TooLarge(need) => CompileErrorKind::PatternsTooLarge {
+                pattern: text,
+                text: name.to_owned(),
+                count: too_many,
+                need,
+                without,
+            },
         };
         kind.at(&pattern.origin())
     }

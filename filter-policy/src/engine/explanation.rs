@@ -7,8 +7,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use filter_core::{
     limits::MAX_RULES,
-    scratch::{Number, NumberOf, Scratch},
-    text::{self, Text},
+    scratch::{Number, NumberOf, Scratch, Span},
 };
 use regex_automata::meta;
 
@@ -92,7 +91,7 @@ impl Explainer {
 
 /// The entry in a condition's lists that contains the message's value, if any.
 #[must_use]
-pub fn entry(condition: &Condition, scratch: &Scratch) -> Option<Entry> {
+pub fn entry(condition: &Condition, scratch: &Scratch, facts: &Facts<'_>) -> Option<Entry> {
     match &condition.test {
         Test::Source(lists) => address_entry(lists, address(&scratch.packet.source, scratch.packet.ip_version)),
         Test::Destination(lists) => {
@@ -103,7 +102,7 @@ pub fn entry(condition: &Condition, scratch: &Scratch) -> Option<Entry> {
         }
         Test::Number(identity, lists) => number_entry(lists, scratch.message.number(number_of(*identity))),
         Test::Reputation(lists, _, _) => number_entry(lists, scratch.message.number(NumberOf::Calling)),
-        Test::Text(text, lists) => pattern_entry(lists, scratch, *text),
+        Test::Text(text, lists) => pattern_entry(lists, scratch, facts.span(&scratch.message, *text)?),
         Test::Anomaly(_)
         | Test::Attestation(_)
         | Test::CallingPrivacy(_)
@@ -146,7 +145,7 @@ pub fn value(test: &Test, scratch: &Scratch, facts: &Facts<'_>) -> Option<String
         Test::Payload(_) => reading.payload().map(str::to_owned),
         _ if !sip => None,
         Test::Method(_) => owned(reading.method_class()),
-        Test::Text(text, _) => reading.text(*text),
+        Test::Text(text, _) => facts.text(scratch, *text),
         Test::Number(identity, _) => reading.number(number_of(*identity)),
         Test::AnyIdentity(_) => Some(reading.identities().join(" ")).filter(|numbers| !numbers.is_empty()),
         Test::Country(identity, _) => {
@@ -240,8 +239,7 @@ fn number_entry(lists: &[Arc<NumberList>], number: &Number) -> Option<Entry> {
 }
 
 /// The first pattern that matches the text.
-fn pattern_entry(lists: &[Arc<PatternList>], scratch: &Scratch, text: Text) -> Option<Entry> {
-    let span = text::span(&scratch.message, text)?;
+fn pattern_entry(lists: &[Arc<PatternList>], scratch: &Scratch, span: Span) -> Option<Entry> {
     let value: Vec<u8> = scratch
         .trimmed(span)
         .iter()

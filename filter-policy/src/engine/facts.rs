@@ -3,11 +3,17 @@
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
-use filter_core::scratch::{NumberOf, Scratch};
+use filter_core::{
+    layout::Config,
+    scratch::{Message, NumberOf, Scratch, Span},
+    text::{self, Text},
+};
 use serde_json::{Map, Value, json};
 
-use super::{Reading, explanation::address};
+use super::{Reading, explanation::address, reading::unfolded};
 use crate::{
+    compile::set_headers,
+    language::scope::Scope,
     model::{AddressList, Condition, NumberRange, Policy, Test},
     numbering::bcd,
 };
@@ -21,6 +27,10 @@ pub struct Facts<'a> {
     scores: HashMap<(u64, u8, bool), u32>,
     /// The lists of sources that have a label.
     labelled: Vec<&'a AddressList>,
+    /// A configuration that says which headers the policy names.
+    config: Box<Config>,
+    /// The keys of these headers' scopes.
+    header_scopes: Vec<String>,
 }
 
 /// What is known about a number.
@@ -32,6 +42,17 @@ pub(super) struct Place<'a> {
 }
 
 impl<'a> Facts<'a> {
+    /// A text of a message that has been read for this policy, as patterns see it.
+    pub(super) fn text(&self, scratch: &Scratch, text: Text) -> Option<String> {
+        let span = self.span(&scratch.message, text).filter(|_| scratch.message.kind.is_message())?;
+        Some(unfolded(scratch.trimmed(span)))
+    }
+
+    /// The same as a span of the message.
+    pub(super) fn span(&self, message: &Message, text: Text) -> Option<Span> {
+        text::wanted_span(&self.config, message, text)
+    }
+
     /// The tables of a policy.
     #[must_use]
     pub fn new(policy: &'a Policy) -> Self {
@@ -56,7 +77,11 @@ impl<'a> Facts<'a> {
         let mut labelled: Vec<&AddressList> = lists.filter(|list| list.label.is_some()).collect();
         labelled.sort_by(|one, other| one.label.cmp(&other.label));
         labelled.dedup_by(|one, other| std::ptr::eq(*one, *other));
-        Self { ranges, scores, labelled }
+        let mut config = Box::new(Config::EMPTY);
+        set_headers(&mut config, &policy.headers);
+        let scope = |index| policy.scope_name(Scope::Text(Text::named(index))).into_owned();
+        let header_scopes = (0..policy.headers.len()).map(scope).collect();
+        Self { ranges, scores, labelled, config, header_scopes }
     }
 
     /// The scopes that cannot be read in the packet alone.
@@ -76,6 +101,9 @@ impl<'a> Facts<'a> {
             "upstream".to_owned(),
             json!(self.labels(address(&scratch.packet.source, scratch.packet.ip_version))),
         );
+        for (index, scope) in self.header_scopes.iter().enumerate() {
+            scopes.insert(scope.clone(), self.text(scratch, Text::named(index)).into());
+        }
         scopes
     }
 

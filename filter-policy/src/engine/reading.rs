@@ -263,7 +263,7 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 /// A header's value, unfolded: line ends are removed, the white space after them stays.
-fn unfolded(bytes: &[u8]) -> String {
+pub(super) fn unfolded(bytes: &[u8]) -> String {
     let text: Vec<u8> = bytes.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
     printable::text(&text)
 }

@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod diagnostics;
+pub mod header;
 pub mod printable;
 pub mod schema;
 pub mod scope;

@@ -408,6 +408,9 @@ fn hours() -> Value {
     })
 }
 
+/// A header's name.
+const HEADER: &str = "[-.!%*_+`'~0-9A-Za-z]{2,40}";
+
 /// The conditions of a rule. Those after `not` cannot be negated again.
 fn conditions(with_not: bool) -> Value {
     let mut properties = Map::new();
@@ -430,12 +433,18 @@ fn conditions(with_not: bool) -> Value {
             }
         }
     }
+    let named_header = described(strings(), "the first line of the header of this name");
+    quoted.insert(format!("^header\\.{HEADER}$"), named_header.clone());
+    if with_not {
+        quoted.insert(format!("^not\\.header\\.{HEADER}$"), named_header.clone());
+    }
     properties.insert(
         "header".to_owned(),
         json!({
             "description": "Regular expressions for a header, or a part of one.",
             "type": "object",
             "properties": headers,
+            "patternProperties": { (format!("^{HEADER}$")): named_header },
             "additionalProperties": false,
         }),
     );

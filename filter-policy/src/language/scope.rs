@@ -35,7 +35,8 @@ pub enum Scope {
 /// A scope: its key, what it is, and which values it takes.
 pub type Row = (&'static str, Scope, &'static str);
 
-/// Every scope. The texts come last; `filter_core`'s table of texts lists them.
+/// Every scope that has a name of its own: besides these, `header.` may be followed by the name of any header
+/// ([`HeaderName`](super::header::HeaderName)). The texts come last; `filter_core`'s table of texts lists them.
 pub const SCOPES: &[Row] = &{
     let mut rows = [VALUES[0]; VALUES.len() + Text::COUNT];
     let mut row = 0;
@@ -121,7 +122,8 @@ impl Scope {
         SCOPES.iter().find(|(name, ..)| *name == key).map(|(_, scope, _)| *scope)
     }
 
-    /// The key of the scope.
+    /// The key of the scope; empty for a header that the policy names, which only the policy knows
+    /// ([`Policy::scope_name`](crate::model::Policy::scope_name)).
     #[must_use]
     pub fn name(self) -> &'static str {
         SCOPES.iter().find(|(_, scope, _)| *scope == self).map_or("", |(name, ..)| name)

@@ -70,8 +70,10 @@ impl Resolver<'_> {
         let unused_sets = (0..source.sets.len()).filter(|&set| is_unused(&source.sets[set].name.value)).collect();
         let rules = self.without_expired(source, rules);
         self.emptied_sets(source, &never_ban, &numbering.asserted_identity_from, &rules);
+        let headers = mem::take(&mut source.headers);
         let allow_emergency = source.allow_emergency.unwrap_or(true);
-        let policy = Policy { default_drop: source.default_drop, ports, numbering, rules, never_ban, allow_emergency };
+        let policy =
+            Policy { default_drop: source.default_drop, ports, numbering, rules, never_ban, allow_emergency, headers };
         let sizes = self.sets.iter().map(|(name, set)| (name.clone(), set.list.len())).collect();
         Resolved { policy, unused_sets, sizes }
     }

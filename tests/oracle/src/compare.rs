@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use filter_core::{
-    layout::{Attestation, Method, NumberFormat, TEXTS, Text, Verstat},
+    layout::{Attestation, Method, NumberFormat, Text, Verstat},
+    limits::NAMED_HEADERS,
     scratch::{Header, Kind, Number, NumberOf, Scratch, UriOf},
     text,
 };
@@ -34,6 +35,8 @@ pub struct Fields {
     pub method: Method,
     pub written_method: String,
     pub texts: Vec<Option<String>>,
+    /// The headers that only the policy names.
+    pub named: Vec<Option<String>>,
     pub users: Vec<String>,
     pub numbers: Vec<Option<Digits>>,
     pub formats: [NumberFormat; 2],
@@ -66,15 +69,19 @@ pub fn readings(scratch: &Scratch) -> Read {
 }
 
 fn fields(scratch: &Scratch, kind: Kind) -> Fields {
-    let texts = (0..TEXTS as u32)
-        .map(|index| text::span(&scratch.message, Text::from_number(index)).map(|span| escaped(scratch.trimmed(span))));
+    let texts =
+        Text::ALL.map(|text| text::span(&scratch.message, text).map(|span| escaped(scratch.trimmed(span)))).to_vec();
+    let named = (0..NAMED_HEADERS as u32).map(Header::named);
+    let named = named
+        .map(|header| scratch.message.has(header).then(|| escaped(scratch.trimmed(scratch.message.header(header)))));
     let method = if kind == Kind::Request { Header::Method } else { Header::StatusCode };
     let number = |of: NumberOf| digits(scratch.message.number(of));
     let format = |of: NumberOf| scratch.message.number(of).format;
     Fields {
         method: scratch.message.method,
         written_method: escaped(scratch.bytes(scratch.message.header(method))),
-        texts: texts.collect(),
+        texts,
+        named: named.collect(),
         users: kept_uris().map(|uri| escaped(scratch.bytes(scratch.message.uri(uri).user))).collect(),
         numbers: NumberOf::ALL.into_iter().filter(|of| *of != NumberOf::Entry).map(number).collect(),
         formats: [format(NumberOf::Calling), format(NumberOf::Called)],
@@ -102,10 +109,12 @@ pub fn of_oracle(message: &Message) -> Read {
         let digits = number.trim_start_matches('+');
         Some((digits[..digits.len().min(15)].to_owned(), digits.len().min(255), is_short_code))
     };
+    let text = |text: &Option<Vec<u8>>| text.as_deref().map(|text| escaped(read::trimmed(text)));
     let fields = || Fields {
         method: message.method,
         written_method: escaped(&message.written_method),
-        texts: message.texts.iter().map(|text| text.as_deref().map(|text| escaped(read::trimmed(text)))).collect(),
+        texts: Text::ALL.map(|of| text(&message.texts[of.index()])).to_vec(),
+        named: message.named.iter().map(text).collect(),
         users: kept_uris().map(|uri| escaped(&message.users[uri.index()])).collect(),
         numbers: [
             &numbers.calling,

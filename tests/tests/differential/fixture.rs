@@ -73,7 +73,7 @@ pub(crate) fn fixture(policy: &Policy, inspect: bool, packets: &[Packet], differ
                 | Test::Neighbor(_)
                 | Test::Anomaly(_)) => format!("{other:?}"),
             };
-            let _ = writeln!(text, "match.{not}{} = {values}", scope.name());
+            let _ = writeln!(text, "match.{not}{} = {values}", policy.scope_name(scope));
         }
     }
     for packet in packets {

@@ -104,6 +104,8 @@ codes! {
     Syntax = "syntax";
     /// Bans of prefixes of more lengths than are looked up.
     TooManyBanPrefixes = "too-many-ban-prefixes";
+    /// More headers of the policy's choice than the filter can look for.
+    TooManyHeaders = "too-many-headers";
     /// More numbering plans than the filter can hold.
     TooManyPlans = "too-many-plans";
     /// More ports than the filter can hold.
@@ -120,7 +122,7 @@ codes! {
     UnknownCountry = "unknown-country";
     /// A format that does not exist.
     UnknownFormat = "unknown-format";
-    /// A header that patterns cannot run over.
+    /// What is no header's name, or a misspelt scope.
     UnknownHeader = "unknown-header";
     /// A key that does not exist.
     UnknownKey = "unknown-key";

@@ -7,12 +7,13 @@ mod reader;
 mod rules;
 mod sections;
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 pub(super) use self::reader::{Reader, fields};
 use super::{
     action::Action,
     diagnostics::{Diagnostics, SourceFile},
+    header::HeaderName,
     scope::Scope,
     stage::Stage,
     tcp::OnTcp,
@@ -125,6 +126,8 @@ pub(crate) struct Source {
     pub(crate) broken_sets: Vec<String>,
     /// `[[rule]]`, in file order.
     pub(crate) rules: Vec<Rule>,
+    /// The headers that rules name besides those with a scope of their own, at most [`NAMED_HEADERS`](filter_core::limits::NAMED_HEADERS); see [`Text::named`](filter_core::text::Text::named).
+    pub(crate) headers: Vec<HeaderName>,
     /// True if the TOML parser skipped a part of the file: whatever is missing may be there.
     pub(crate) incomplete: bool,
 }
@@ -292,6 +295,8 @@ pub(crate) struct Hours {
 pub(crate) struct Condition {
     /// Its scope; the span is that of its key.
     pub(crate) scope: Located<Scope>,
+    /// The scope's name.
+    pub(crate) key: Cow<'static, str>,
     /// True after `not.`.
     pub(crate) negated: bool,
     /// At least one. Any of them must hold, or none if `negated`.

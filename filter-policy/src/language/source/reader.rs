@@ -9,7 +9,10 @@ use toml::{
 };
 
 use super::{LONGEST_NAME, Located, Scalar, Source, Values};
-use crate::language::diagnostics::{Code, Diagnostic, Diagnostics, SourceFile, suggest};
+use crate::language::{
+    diagnostics::{Code, Diagnostic, Diagnostics, SourceFile, suggest},
+    header::HeaderName,
+};
 
 /// A table's entries with the spans of their keys, in file order.
 pub(crate) type Fields<'t, 'i> = Vec<(&'t str, Range<usize>, &'t Spanned<DeValue<'i>>)>;
@@ -28,12 +31,14 @@ pub(crate) struct Reader<'a> {
     diagnostics: &'a mut Diagnostics,
     /// Lines that are not valid TOML.
     pub(super) broken_lines: Vec<u32>,
+    /// The headers that rules have named so far.
+    pub(super) headers: Vec<HeaderName>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn read(file: &'a SourceFile, diagnostics: &'a mut Diagnostics) -> Source {
         let (document, errors) = DeTable::parse_recoverable(&file.text);
-        let mut reader = Self { file, diagnostics, broken_lines: Vec::new() };
+        let mut reader = Self { file, diagnostics, broken_lines: Vec::new(), headers: Vec::new() };
         for error in &errors {
             let place = file.place(error.span().unwrap_or(0..0));
             // One typing error makes the parser complain several times: only the first complaint about a line helps.
@@ -45,6 +50,7 @@ impl<'a> Reader<'a> {
         }
         let mut source = reader.source(document.get_ref());
         source.incomplete = !errors.is_empty();
+        source.headers = reader.headers;
         source
     }
 }

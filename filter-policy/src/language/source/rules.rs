@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use filter_core::{limits::NAMED_HEADERS, text::Text};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -13,6 +14,7 @@ use super::{
 use crate::language::{
     action::Action,
     diagnostics::{Code, suggest},
+    header::{HeaderName, LONGEST_HEADER},
     scope::{SCOPES, Scope},
     stage::Stage,
     tcp::OnTcp,
@@ -125,7 +127,8 @@ impl Reader<'_> {
             }
             if let Some(scope) = Scope::of(&path) {
                 if let Some(values) = self.values(&path, value) {
-                    conditions.push(Condition { scope: Located { value: scope, span }, negated, values });
+                    let key = scope.name().into();
+                    conditions.push(Condition { scope: Located { value: scope, span }, key, negated, values });
                 }
                 continue;
             }
@@ -133,10 +136,49 @@ impl Reader<'_> {
                 && (path.is_empty() || path == "header")
             {
                 self.conditions(table, &path, negated, conditions);
+            } else if let Some(header) = path.strip_prefix("header.") {
+                if let Some(scope) = self.named_header(header, &span)
+                    && let Some(values) = self.values(&path, value)
+                {
+                    let key = path.to_ascii_lowercase().into();
+                    conditions.push(Condition { scope: Located { value: scope, span }, key, negated, values });
+                }
             } else {
                 self.unknown_scope(&path, &span);
             }
         }
+    }
+
+    /// The scope `header.NAME`, for a name that has no scope of its own.
+    fn named_header(&mut self, written: &str, span: &Range<usize>) -> Option<Scope> {
+        if let Some(name) = HeaderName::of_compact(written) {
+            let help = Some(format!("write `header.{name}`: it includes the compact form"));
+            self.error(Code::UnknownHeader, span, format!("`{written}` is the compact form of a header's name"), help);
+            return None;
+        }
+        let Some(name) = HeaderName::new(written) else {
+            let help = format!("a name has 1 to {LONGEST_HEADER} letters, digits and characters of `-.!%*_+'~`");
+            self.error(Code::UnknownHeader, span, format!("`{written}` cannot be a header's name"), Some(help));
+            return None;
+        };
+        // A part of a header that is misspelt is no header: it would never match.
+        let parts = SCOPES.iter().filter_map(|(name, ..)| name.strip_prefix("header."));
+        if let Some(part) = name.near_miss(parts) {
+            let help = Some(format!("did you mean `header.{part}`?"));
+            self.error(Code::UnknownHeader, span, format!("`{written}` looks like a misspelt scope"), help);
+            return None;
+        }
+        let index = self.headers.iter().position(|known| *known == name).unwrap_or(self.headers.len());
+        if index == NAMED_HEADERS {
+            let message = format!("more than {NAMED_HEADERS} headers without a scope of their own are named");
+            let help = Some("match on fewer headers: rules that name the same one share its place".to_owned());
+            self.error(Code::TooManyHeaders, span, message, help);
+            return None;
+        }
+        if index == self.headers.len() {
+            self.headers.push(name);
+        }
+        Some(Scope::Text(Text::named(index)))
     }
 
     fn unknown_scope(&mut self, path: &str, span: &Range<usize>) {
@@ -145,11 +187,9 @@ impl Reader<'_> {
             self.error(Code::WrongType, span, "`not` must be followed by a scope", help);
             return;
         }
-        if path == "header" || path.starts_with("header.") {
-            let name = path.strip_prefix("header").unwrap_or_default().trim_start_matches('.');
-            let known = SCOPES.iter().filter_map(|(name, ..)| name.strip_prefix("header."));
-            let help = suggest(name, known);
-            self.error(Code::UnknownHeader, span, format!("`{path}` cannot be matched"), help);
+        if path == "header" {
+            let help = Some("write `header.NAME`, such as `header.subject` or `header.x-tenant`".to_owned());
+            self.error(Code::UnknownHeader, span, "`header` must be followed by the header's name", help);
             return;
         }
         let help = match path {

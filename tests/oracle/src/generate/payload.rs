@@ -148,6 +148,11 @@ pub fn message(random: &mut Random) -> Vec<Vec<u8>> {
         common(random, percent, &["Privacy"], value);
     }
     common(random, 20, &["Content-Type", "c"], "application/sdp".to_owned());
+    for percent in [30, 15, 8] {
+        let value = agent(random);
+        let names = random.pick(NAMED);
+        common(random, percent, names, value);
+    }
     // A duplicate field, which servers read differently.
     let again = name_addr(random, false);
     let names: &[&str] =
@@ -224,6 +229,17 @@ const PRIVACY: &[&str] = &[
     ";;id",
 ];
 
+/// Headers that are read if the policy names them, and one whose name is longer than theirs.
+const NAMED: &[&[&str]] = &[
+    &["X-Foo"],
+    &["X"],
+    &["Supported", "k"],
+    &["Identity-Info", "n"],
+    &["From-X"],
+    &["X-A-Name-Of-Forty-Characters-No-More--xx"],
+    &["X-A-Name-Of-Forty-Characters-No-More--xxx"],
+];
+
 /// Header lines that look like other ones.
 const STRANGE: &[&str] = &[
     "nonsense",
@@ -234,6 +250,11 @@ const STRANGE: &[&str] = &[
     "To\u{1}: <sip:911@x>",
     "Bad\u{1}Name: x",
     "Two words: x",
+    " x-foo: x",
+    "\tK: x",
+    "X-Foo\r\n : x",
+    "X-Foo",
+    "x\u{1}: x",
     "X : y",
     ": y",
     "From",

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use filter_core::layout::{Dialog, NumberFormat, Payload, Per, TEXTS, Transport, passport, privacy};
-use filter_policy::language::{action::Action, tcp::OnTcp};
+use filter_policy::language::{action::Action, header::HeaderName, tcp::OnTcp};
 use filter_policy::model::{
     AddressEntry, AddressList, Condition, Flags, Identity, MethodName, NumberEntry, NumberList, NumberRange, Numbering,
     NumberingPlan, Origin, Over, PatternEntry, PatternList, Policy, Rule, Test,
@@ -16,8 +16,8 @@ use proptest::{
 };
 
 use super::stock::{
-    ADDRESSES, ATTESTATIONS, COMPARISONS, COUNTRIES, FORMATS, IDENTITIES, METHODS, NUMBERS, PATTERNS, PORTS, REGIONS,
-    SPIDS, STAGES, TEXT_SCOPES, VERSTATS,
+    ADDRESSES, ATTESTATIONS, COMPARISONS, COUNTRIES, FORMATS, HEADER_NAMES, IDENTITIES, METHODS, NUMBERS, PATTERNS,
+    PORTS, REGIONS, SPIDS, STAGES, TEXT_SCOPES, VERSTATS,
 };
 
 /// Any policy with up to `rules` rules.
@@ -56,6 +56,7 @@ pub fn policy(rules: usize) -> impl Strategy<Value = Policy> {
                     .collect(),
                 never_ban,
                 allow_emergency: true,
+                headers: HEADER_NAMES.iter().filter_map(|name| HeaderName::new(name)).collect(),
             },
         )
     })

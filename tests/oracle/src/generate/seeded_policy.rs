@@ -40,8 +40,12 @@ fn vary(random: &mut Random, policy: &mut Policy) {
     // In some policies, every second rule can decide on what the first part of the reading yields.
     let early = random.chance(50);
     // Other texts, all different: a rule can have only one condition on a text.
-    let first = random.below(Text::COUNT);
-    let texts: Vec<_> = (0..TEXT_SCOPES.len()).map(|index| Text::ALL[(first + 3 * index) % Text::COUNT]).collect();
+    let named = (0..policy.headers.len()).map(Text::named);
+    let all: Vec<Text> = Text::ALL.into_iter().chain(named).collect();
+    let first = random.below(all.len());
+    let texts: Vec<_> = (0..TEXT_SCOPES.len()).map(|index| all[(first + 5 * index) % all.len()]).collect();
+    let used = texts.iter().filter_map(|text| text.named_index()).max().map_or(0, |last| last + 1);
+    policy.headers.truncate(used.max(random.below(policy.headers.len() + 1)));
     let bans = random.chance(20);
     let default_drop = random.chance(30);
     policy.default_drop = default_drop;

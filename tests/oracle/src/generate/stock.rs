@@ -1,6 +1,9 @@
 //! The stocks that generators draw from.
 
-use filter_core::layout::{Attestation, Method, NumberFormat, Text, Transport, Verstat};
+use filter_core::{
+    layout::{Attestation, Method, NumberFormat, Text, Transport, Verstat},
+    limits::NAMED_HEADERS,
+};
 use filter_policy::language::stage::Stage;
 use filter_policy::model::{Comparison, Identity};
 
@@ -68,6 +71,18 @@ pub(super) const FORMATS: [NumberFormat; 4] =
 pub(super) const ATTESTATIONS: [Attestation; 5] =
     [Attestation::None, Attestation::A, Attestation::B, Attestation::C, Attestation::Unknown];
 pub(super) const VERSTATS: [Verstat; 3] = [Verstat::None, Verstat::TnValidationPassed, Verstat::TnValidationFailed];
+/// Headers that every generated policy names: most have no place of their own.
+pub(super) const HEADER_NAMES: [&str; NAMED_HEADERS] = [
+    "x-foo",
+    "x",
+    "supported",
+    "diversion",
+    "identity-info",
+    "from-x",
+    "x-a-name-of-forty-characters-no-more--xx",
+    "from",
+];
+
 pub const TEXT_SCOPES: [Text; 3] = [Text::UserAgent, Text::FromUser, Text::Body];
 pub(super) const COMPARISONS: [Comparison; 5] =
     [Comparison::AtLeast, Comparison::AtMost, Comparison::Equal, Comparison::Less, Comparison::More];

@@ -1,6 +1,7 @@
 //! Header lines: names, folding, and the blank line that ends them.
 
 use filter_core::{layout::anomaly, scratch::Header};
+use filter_policy::{language::header::HeaderName, model::Policy};
 
 use super::{after_line_end, find, is_blank, is_line_end, words};
 
@@ -40,15 +41,24 @@ const REPEATED: [Header; 7] = [
 /// How many further lines of these fields are kept, in all.
 const FURTHER_LINES: usize = 32;
 
-/// The header field with this name, in any case.
-fn known(name: &[u8]) -> Option<Header> {
+/// The header field with this name, in any case: one that is always read, or one that the policy names.
+pub(super) fn known(policy: &Policy, name: &[u8]) -> Option<Header> {
     let name = name.to_ascii_lowercase();
-    let field = FIELDS.iter().find(|field| name == field.1 || (name == field.2 && !name.is_empty()));
-    field.map(|field| field.0)
+    if name.is_empty() {
+        return None;
+    }
+    if let Some(field) = FIELDS.iter().find(|field| name == field.1 || name == field.2) {
+        return Some(field.0);
+    }
+    let is = |header: &HeaderName| {
+        name == header.as_str().as_bytes() || header.compact().is_some_and(|letter| name == [letter])
+    };
+    policy.headers.iter().position(is).map(|index| Header::named(index as u32))
 }
 
 /// The header fields of a message, in order, their values from the colon to the next header line.
 pub(super) struct Fields<'a> {
+    policy: &'a Policy,
     pub(super) fields: Vec<(Header, &'a [u8])>,
     /// Offset of the body in the message; none without a blank line.
     pub(super) body: Option<usize>,
@@ -66,8 +76,8 @@ impl<'a> Fields<'a> {
 }
 
 /// Reads the header lines after the first line end from `version` on, which is the position of the start line's version.
-pub(super) fn read_lines(message: &[u8], version: usize) -> Fields<'_> {
-    let mut fields = Fields { fields: Vec::new(), body: None, anomalies: 0 };
+pub(super) fn read_lines<'a>(policy: &'a Policy, message: &'a [u8], version: usize) -> Fields<'a> {
+    let mut fields = Fields { policy, fields: Vec::new(), body: None, anomalies: 0 };
     let mut at = fields.pass_line(message, version);
     // Folded lines right after the start line belong to it.
     at = fields.pass_folds(message, at);
@@ -88,6 +98,11 @@ pub(super) fn read_lines(message: &[u8], version: usize) -> Fields<'_> {
     }
     for (header, _, _, multiple) in FIELDS {
         if !multiple && fields.all(header).len() > 1 {
+            fields.anomalies |= anomaly::DUPLICATE_HEADER;
+        }
+    }
+    for (index, header) in policy.headers.iter().enumerate() {
+        if !header.is_list() && fields.all(Header::named(index as u32)).len() > 1 {
             fields.anomalies |= anomaly::DUPLICATE_HEADER;
         }
     }
@@ -131,7 +146,7 @@ impl<'a> Fields<'a> {
             let name = find(line, 0, |byte| byte != b' ' && byte != b'\t');
             let colon = find(line, name, |byte| byte == b':');
             // A header for a server that does not unfold.
-            if colon < line.len() && known(&line[name..colon]).is_some() {
+            if colon < line.len() && known(self.policy, &line[name..colon]).is_some() {
                 self.anomalies |= anomaly::MALFORMED_HEADER;
             }
             at = self.pass_line(message, at);
@@ -159,7 +174,7 @@ impl<'a> Fields<'a> {
     /// Reads a header with its folded lines. `first` is its first line, without the line end.
     fn header(&mut self, lines: &'a [u8], first: &[u8]) {
         let name_end = find(first, 0, |byte| [b':', b' ', b'\t'].contains(&byte));
-        let Some(header) = known(&first[..name_end]) else {
+        let Some(header) = known(self.policy, &first[..name_end]) else {
             self.anomalies |= unknown_line(first);
             return;
         };

@@ -2,7 +2,7 @@
 
 use filter_core::{
     layout::{Attestation, Method, NumberFormat, TEXTS, Transport, Verstat, anomaly},
-    limits::INSPECTED_LENGTH,
+    limits::{INSPECTED_LENGTH, NAMED_HEADERS},
     scratch::{Header, Kind, UriOf},
 };
 use filter_policy::model::Policy;
@@ -26,6 +26,8 @@ pub struct Message {
     pub written_method: Vec<u8>,
     /// Indexed by `Text`.
     pub texts: [Option<Vec<u8>>; TEXTS],
+    /// The headers that only the policy names, by their index in it.
+    pub named: [Option<Vec<u8>>; NAMED_HEADERS],
     /// Indexed by `UriOf`; empty if the message has none.
     pub users: [Vec<u8>; UriOf::COUNT],
     pub numbers: Numbers,
@@ -54,6 +56,7 @@ impl Message {
             method: Method::None,
             written_method: Vec::new(),
             texts: std::array::from_fn(|_| None),
+            named: std::array::from_fn(|_| None),
             users: std::array::from_fn(|_| Vec::new()),
             numbers: Numbers::default(),
             calling_format: NumberFormat::Missing,

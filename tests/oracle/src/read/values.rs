@@ -8,7 +8,7 @@ use filter_core::{
 use filter_policy::model::Policy;
 
 use super::{
-    fields::{Fields, read_lines},
+    fields::{Fields, known, read_lines},
     find,
     frame::Packet,
     identities::{Uris, read_identities, read_uris},
@@ -27,7 +27,7 @@ pub(super) fn read_fields(
     start_line: &StartLine,
     bytes: &[u8],
 ) {
-    let fields = read_lines(bytes, start_line.version);
+    let fields = read_lines(policy, bytes, start_line.version);
     message.anomalies |= fields.anomalies;
     message.seen = fields.fields.iter().map(|field| field.0).collect();
     let mandatory = [Header::From, Header::To, Header::CallId, Header::CSeq, Header::Via];
@@ -42,7 +42,7 @@ pub(super) fn read_fields(
     message.to_tag = parameters(&uris.to.after, "tag")
         .next()
         .is_some_and(|tag| tag.first().is_some_and(|byte| !b";,".contains(byte)));
-    read_texts(message, &fields, &uris);
+    read_texts(policy, message, &fields, &uris);
     for of in UriOf::ALL {
         message.users[of.index()] = uris.of(of).user;
     }
@@ -108,9 +108,10 @@ fn attestation(value: &[u8]) -> Attestation {
     }
 }
 
-fn read_texts(message: &mut Message, fields: &Fields<'_>, uris: &Uris) {
+fn read_texts(policy: &Policy, message: &mut Message, fields: &Fields<'_>, uris: &Uris) {
     let kind = message.kind;
-    let mut set = |text: Text, value: Option<&[u8]>| message.texts[text.index()] = value.map(<[u8]>::to_vec);
+    let texts = &mut message.texts;
+    let mut set = |text: Text, value: Option<&[u8]>| texts[text.index()] = value.map(<[u8]>::to_vec);
     let mut agent = fields.first(Header::UserAgent);
     if kind == Kind::Response {
         agent = agent.or(fields.first(Header::Server));
@@ -121,6 +122,12 @@ fn read_texts(message: &mut Message, fields: &Fields<'_>, uris: &Uris) {
     set(Text::Server, fields.first(Header::Server));
     set(Text::Subject, fields.first(Header::Subject));
     set(Text::Via, fields.first(Header::Via));
+    for (index, name) in policy.headers.iter().enumerate() {
+        let own = fields.first(Header::named(index as u32));
+        message.named[index] = own.map(<[u8]>::to_vec);
+        let header = known(policy, name.as_str().as_bytes()).expect("a policy's headers are known");
+        set(Text::named(index), fields.first(header));
+    }
     let mut part = |text: Text, value: &Vec<u8>| set(text, Some(value.as_slice()).filter(|value| !value.is_empty()));
     part(Text::ContactHost, &uris.contact.host);
     part(Text::FromDisplay, &uris.from.display);
