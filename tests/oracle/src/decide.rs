@@ -276,8 +276,7 @@ fn needs_message(policy: &Policy, readings: &Readings, outcome: &Outcome) -> boo
         if Some(index) > outcome.rule {
             break;
         }
-        let is_off = readings.at.is_some_and(|at| !evaluate::is_on(rule, at));
-        if is_off || skipped.contains(&rule.stage) || !packet_conditions_hold(policy, rule, readings) {
+        if skipped.contains(&rule.stage) || !packet_conditions_hold(policy, rule, readings) {
             continue;
         }
         if evaluate::asks_message(rule) || Some(index) == outcome.rule {
@@ -293,7 +292,11 @@ fn needs_message(policy: &Policy, readings: &Readings, outcome: &Outcome) -> boo
     false
 }
 
+/// True if the rule is on, and all its conditions hold that need no message.
 fn packet_conditions_hold(policy: &Policy, rule: &Rule, readings: &Readings) -> bool {
+    if readings.at.is_some_and(|at| !evaluate::is_on(rule, at)) {
+        return false;
+    }
     let mut conditions = rule.conditions.iter().filter(|condition| !evaluate::is_about_message(condition));
     conditions.all(|condition| evaluate::holds(policy, condition, readings))
 }
