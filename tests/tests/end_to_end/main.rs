@@ -1,11 +1,13 @@
 //! Real SIP traffic through `ringfence run` on a real interface. The control without a filter is in control.rs.
 
+mod attacks;
 mod bans;
 mod connections;
 mod emergency;
 mod foreign;
 mod line;
 mod scene;
+mod servers;
 
 use std::{fs, time::Duration};
 
