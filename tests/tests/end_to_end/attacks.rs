@@ -88,8 +88,8 @@ fn is_number(user: &[u8], number: &str) -> bool {
             None => digits.extend(byte.is_ascii_digit().then_some(byte as char)),
         }
     }
-    // (The sample's international prefix is 011.)
-    let digits = digits.strip_prefix("011").unwrap_or(&digits);
+    // (The sample's international prefixes are 011 and 00.)
+    let digits = ["011", "00"].iter().find_map(|prefix| digits.strip_prefix(prefix)).unwrap_or(&digits);
     digits == &number[1..] || digits == &number[2..]
 }
 
@@ -242,6 +242,7 @@ fn disguised() -> Vec<(String, Vec<u8>)> {
         ("no plus", from("<sip:12025550100@h>;tag=1")),
         ("no country code", from("<sip:2025550100@h>;tag=1")),
         ("an international prefix", uri("sip:01119005551234@h")),
+        ("an international prefix of other countries", uri("sip:0019005551234@h")),
         ("a control character in the user part", from(&format!("<sip:{LISTED}\u{1}@h>;tag=1"))),
         ("a space in the user part", from(&format!("<sip:{LISTED} @h>;tag=1"))),
         ("symbols between the digits", from("<sip:+1/202/5550100@h>;tag=1")),
