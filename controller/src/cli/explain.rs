@@ -116,7 +116,9 @@ pub fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
         }
         _ => {}
     }
-    if is_foreign {
+    // A segment that follows others may be the rest of a message.
+    let may_be_rest = args.transport == Transport::Tcp && !args.after.is_empty();
+    if is_foreign && !may_be_rest {
         capture::check_text(&name, &message)?;
     }
     Ok(ExitCode::SUCCESS)

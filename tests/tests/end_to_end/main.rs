@@ -4,6 +4,7 @@ mod attacks;
 mod bans;
 mod connections;
 mod emergency;
+mod explained;
 mod foreign;
 mod line;
 mod scene;
