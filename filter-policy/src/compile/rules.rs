@@ -65,15 +65,7 @@ pub(super) fn rules(policy: &Policy, errors: &mut Vec<CompileError>) -> Vec<Rule
 /// The lengths of the prefixes that an action bans, as [`BanKey::length`](filter_core::layout::BanKey::length) counts; 0 if it bans
 /// nothing.
 pub(super) fn ban_lengths(action: &Action) -> (u8, u8) {
-    match *action {
-        Action::Ban { prefix4, prefix6, .. } => (96 + prefix4, prefix6),
-        Action::BypassFraudControl
-        | Action::Continue
-        | Action::Divert { .. }
-        | Action::Drop
-        | Action::Reject { .. }
-        | Action::Whitelist => (0, 0),
-    }
+    action.banned_prefixes().map_or((0, 0), |(ipv4, ipv6)| (96 + ipv4, ipv6))
 }
 
 /// The rules that remain in the walk after this one has acted.
@@ -185,7 +177,7 @@ pub(super) fn needs(policy: &Policy) -> (u32, RuleSet) {
         if let Some(over) = &rule.over {
             needs |= need::RATES | per_number(over.per).map_or(0, number_need);
         }
-        if matches!(rule.action, Action::Ban { .. }) {
+        if rule.action.banned_prefixes().is_some() {
             needs |= need::BANS;
         }
         if needs_message(rule) {

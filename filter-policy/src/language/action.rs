@@ -96,6 +96,29 @@ impl Action {
         }
     }
 
+    /// The bits of the prefixes that the action bans, of IPv4 and of IPv6 addresses; none if it bans nothing.
+    #[must_use]
+    pub const fn banned_prefixes(&self) -> Option<(u8, u8)> {
+        match self {
+            Self::Ban { prefix4, prefix6, .. } => Some((*prefix4, *prefix6)),
+            Self::BypassFraudControl
+            | Self::Continue
+            | Self::Divert { .. }
+            | Self::Drop
+            | Self::Reject { .. }
+            | Self::Whitelist => None,
+        }
+    }
+
+    /// True if the caller is sent an answer.
+    #[must_use]
+    pub const fn answers(&self) -> bool {
+        match self {
+            Self::Divert { .. } | Self::Reject { .. } => true,
+            Self::Ban { .. } | Self::BypassFraudControl | Self::Continue | Self::Drop | Self::Whitelist => false,
+        }
+    }
+
     /// True if, once a rule of stage `own` has acted, later rules of stage `other` are not tried.
     #[must_use]
     pub fn skips(&self, own: Stage, other: Stage) -> bool {

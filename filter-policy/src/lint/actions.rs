@@ -6,7 +6,7 @@ use filter_core::layout::Transport;
 
 use super::{Linter, peers::overlap, traffic::blocks};
 use crate::{
-    language::{action::Action, diagnostics::Code, source::Located, tcp::OnTcp},
+    language::{diagnostics::Code, source::Located, tcp::OnTcp},
     lists::Day,
     model::{AddressList, Condition, Rule, Test},
 };
@@ -15,25 +15,16 @@ impl Linter<'_> {
     pub(super) fn actions(&mut self) {
         for (rule, written) in self.rules() {
             let Some(written) = &written.action else { continue };
-            match rule.action {
-                Action::Ban { .. } if self.policy.never_ban.is_empty() => {
-                    let message = "this rule bans sources, and none is exempt: one spoofed packet could ban a carrier";
-                    let help = "list your trunks at the top of the file: `never_ban = [\"@trunks\"]`";
-                    self.warn(Code::NoNeverBan, &written.span, message, help);
-                }
-                Action::Divert { .. } | Action::Reject { .. } if !rule.report => {
-                    let message = "calls are dropped here without an answer: answering is not implemented yet";
-                    let help = "the caller hears nothing until its own timeout; if that is acceptable, write \
-                                `action = \"drop\"`";
-                    self.warn(Code::UnansweredCalls, &written.span, message, help);
-                }
-                Action::Ban { .. }
-                | Action::BypassFraudControl
-                | Action::Continue
-                | Action::Divert { .. }
-                | Action::Drop
-                | Action::Reject { .. }
-                | Action::Whitelist => {}
+            if rule.action.banned_prefixes().is_some() && self.policy.never_ban.is_empty() {
+                let message = "this rule bans sources, and none is exempt: one spoofed packet could ban a carrier";
+                let help = "list your trunks at the top of the file: `never_ban = [\"@trunks\"]`";
+                self.warn(Code::NoNeverBan, &written.span, message, help);
+            }
+            if rule.action.answers() && !rule.report {
+                let message = "calls are dropped here without an answer: answering is not implemented yet";
+                let help =
+                    "the caller hears nothing until its own timeout; if that is acceptable, write `action = \"drop\"`";
+                self.warn(Code::UnansweredCalls, &written.span, message, help);
             }
         }
     }
