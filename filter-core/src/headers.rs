@@ -185,7 +185,7 @@ struct SdpLines<'s, H> {
 
 impl<'m, H: Host<'m>> Step for SdpLines<'_, H> {
     const TIMES: u32 = MAX_BODY_LINES;
-    const BATCH: u32 = 4;
+    const BATCH: u32 = 2;
 
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {

@@ -43,7 +43,7 @@ struct Texts<'s, H> {
 
 impl<'m, H: Host<'m>> Step for Texts<'_, H> {
     const TIMES: u32 = TEXTS as u32;
-    const BATCH: u32 = 2;
+    const BATCH: u32 = 1;
 
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
@@ -90,7 +90,7 @@ struct Run<'s, 'm, H> {
 impl<'m, H: Host<'m>> Step for Run<'_, 'm, H> {
     // A step ends with a match: in the worst case after each byte.
     const TIMES: u32 = INSPECTED_LENGTH as u32;
-    const BATCH: u32 = 4;
+    const BATCH: u32 = 2;
 
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
