@@ -12,8 +12,9 @@ use crate::image::Image;
 #[must_use]
 pub fn inspection(image: &Image, ports: &[(u16, Transport)]) -> Image {
     let mut image = image.clone();
-    let keep = image.config.needs & (need::ASSERTED_IDENTITY | need::CALLED_FROM_TO | need::PLANS | need::STRIP);
-    image.config.needs = need::INSPECT | need::TCP | keep;
+    let keep = image.config.needs & (need::CALLED_FROM_TO | need::PLANS | need::STRIP);
+    // Which sources are believed is in the tables of addresses, even if no rule asks who calls.
+    image.config.needs = need::INSPECT | need::TCP | need::ASSERTED_IDENTITY | keep;
     image.config.texts = 0;
     image.rows.fill([0; RULE_WORDS]);
     image.config.words = 1;
