@@ -6,6 +6,7 @@ use filter_core::layout::{
     Attestation, Dialog, Method, NumberFormat, Payload, Per, Text, Transport, Verstat, anomaly, passport, privacy,
 };
 use filter_policy::{
+    files::Table,
     language::{
         action::Action,
         diagnostics::{Code, Diagnostics, Severity},
@@ -459,6 +460,21 @@ fn a_missing_policy_file_is_one_plain_error() {
         "error[missing-file]: cannot read policy.toml: no such file\n |\n = help: a policy repository is a directory that \
          contains `policy.toml`\n\n1 error"
     );
+}
+
+#[test]
+fn a_policy_as_windows_editors_write_it_is_read_and_utf_16_is_one_plain_error() {
+    let text = format!("version = 1\n{SETS}\n[[rule]]\nname = \"r\"\nmatch.source = \"@trunks\"\naction = \"drop\"\n");
+    let windows = format!("\u{feff}{}", text.replace('\n', "\r\n"));
+    assert_eq!(policy(&windows).rules.len(), 1);
+    let utf_16: Vec<u8> = windows.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let files = [("policy.toml", &utf_16[..])];
+    let Err(error) = filter_policy::build(&Table(&files), filter_policy::today()) else {
+        panic!("it is no text in UTF-8")
+    };
+    let error = error.to_string();
+    assert!(error.contains("not valid UTF-8") && error.contains("save the file as UTF-8"), "{error}");
+    assert!(error.ends_with("1 error"), "{error}");
 }
 
 #[test]

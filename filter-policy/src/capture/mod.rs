@@ -418,6 +418,33 @@ mod tests {
     }
 
     #[test]
+    fn cooked_and_loopback_packets_get_an_ethernet_header_and_keep_their_vlan_tag() {
+        let ip = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+        let tagged = [&[0, 9, 0x08, 0x00][..], &ip].concat();
+        // As `tcpdump -i any` writes them, in both versions.
+        let cooked = |ethertype: [u8; 2], packet: &[u8]| [&[0; 14][..], &ethertype, packet].concat();
+        let cooked_2 = |ethertype: [u8; 2], packet: &[u8]| [&ethertype[..], &[0; 18], packet].concat();
+        for (link, data, ethertype, packet) in [
+            (0, [&[2, 0, 0, 0][..], &ip].concat(), [0x08, 0x00], &ip[..]),
+            (113, cooked([0x08, 0x00], &ip), [0x08, 0x00], &ip),
+            (113, cooked([0x81, 0x00], &tagged), [0x81, 0x00], &tagged),
+            (276, cooked_2([0x08, 0x00], &ip), [0x08, 0x00], &ip),
+            (276, cooked_2([0x81, 0x00], &tagged), [0x81, 0x00], &tagged),
+        ] {
+            let read = packets(&pcap(link, &data)).unwrap();
+            let frame = read[0].frame.as_ref().unwrap();
+            assert_eq!((&frame[12..14], &frame[14..]), (&ethertype[..], packet), "link type {link}");
+        }
+    }
+
+    #[test]
+    fn times_may_be_in_nanoseconds() {
+        let mut file = pcap(1, &[1; 60]);
+        file[..2].copy_from_slice(&[0x4d, 0x3c]);
+        assert_eq!(packets(&file).unwrap()[0].time, 7_000_000_009);
+    }
+
+    #[test]
     fn a_truncated_capture_is_reported() {
         let mut file = pcap(1, &[1u8; 60]);
         file.truncate(file.len() - 10);

@@ -651,6 +651,15 @@ fn numbers_in_csv_may_have_line_breaks_in_other_columns() {
 }
 
 #[test]
+fn what_a_spreadsheet_makes_of_numbers_is_left_out_and_never_another_number() {
+    let content = "Phone;Note\n=\"12025550101\";x\n1,2025550102E+10;x\n2.02E+09;x\n2025550103.0;x\n2025550105;x\n";
+    assert_eq!(read(&numbers(), content), (vec!["+12025550105$".to_owned()], vec![2, 3, 4, 5]));
+    // A score with a decimal comma is none, either.
+    let content = "Number;Score;Votes\n2025550101;9;12\n3035550110;7,5;3\n";
+    assert_eq!(read(&scores(), content), (vec!["+12025550101$,9".to_owned()], vec![3]));
+}
+
+#[test]
 fn entries_that_become_prefixes_are_said() {
     let imported = import(&numbers(), b"2025550101\n303\n+4420\n202555XXXX\n605562\n", 0).expect("they can be read");
     let notes: Vec<(u32, &str)> = imported.notes.listed.iter().map(|note| (note.line, note.reason.as_str())).collect();
