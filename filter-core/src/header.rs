@@ -3,7 +3,7 @@
 use crate::{
     host::{Function, FunctionKind, Host},
     layout::NamedHeader,
-    limits::NAMED_HEADERS,
+    limits::{NAME_WORDS, NAMED_HEADERS},
     scratch::{Header, Scratch},
 };
 
@@ -19,16 +19,7 @@ pub struct Name {
 
 impl Name {
     const fn new(header: Header, name: &[u8]) -> Self {
-        let mut words = [(0, 0, 0); 3];
-        let mut index = 0;
-        while index < name.len() {
-            let shift = (index % 8) * 8;
-            let (value, used, case) = words[index / 8];
-            let letter = if name[index].is_ascii_lowercase() { 0x20u64 } else { 0 };
-            words[index / 8] = (value | (name[index] as u64) << shift, used | 0xff << shift, case | letter << shift);
-            index += 1;
-        }
-        Self { words, length: name.len() as u32, header }
+        Self { words: words(name), length: name.len() as u32, header }
     }
 
     /// True if the line at `line` begins with this name, in any case (the colon is not checked).
@@ -43,6 +34,36 @@ impl Name {
             index += 1;
         }
         true
+    }
+}
+
+/// For each word of a name in lower case: its bytes, which of its bits are compared, and the case bits of its letters.
+const fn words<const N: usize>(name: &[u8]) -> [(u64, u64, u64); N] {
+    let mut words = [(0, 0, 0); N];
+    let mut index = 0;
+    while index < name.len() {
+        let shift = (index % 8) * 8;
+        let (value, used, case) = words[index / 8];
+        let letter = if name[index].is_ascii_lowercase() { 0x20u64 } else { 0 };
+        words[index / 8] = (value | (name[index] as u64) << shift, used | 0xff << shift, case | letter << shift);
+        index += 1;
+    }
+    words
+}
+
+impl NamedHeader {
+    /// The header of this name, in lower case and of at most eight times [`NAME_WORDS`] bytes, with the letter of its compact form
+    /// or 0.
+    #[must_use]
+    pub const fn new(name: &[u8], compact: u8) -> Self {
+        let words: [_; NAME_WORDS] = words(name);
+        let mut header = Self { length: name.len() as u32, compact, ..Self::EMPTY };
+        let mut index = 0;
+        while index < NAME_WORDS {
+            (header.words[index], header.used[index], header.case[index]) = words[index];
+            index += 1;
+        }
+        header
     }
 }
 

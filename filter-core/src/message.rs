@@ -196,16 +196,8 @@ fn begin_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) -> bool {
         end_headers(s, line, word);
         return true;
     }
-    let mut name_end = note_name(host, s, line, word);
-    let mut byte = s.byte(name_end);
-    // A longer name is another header.
-    if is_unknown(s.cursors.name, byte) && host.config().named_headers != 0 {
-        s.cursors.name = Header::Other;
-        host.call::<ReadNamedHeader>(s, line, 0);
-        host.fence();
-        name_end = line + s.cursors.register;
-        byte = s.byte(name_end);
-    }
+    let name_end = note_name(host, s, line, word);
+    let byte = s.byte(name_end);
     if is_unknown(s.cursors.name, byte) {
         if wanted::anomalies(host.config().needs) {
             note_unknown_line(host, s, line);
@@ -221,7 +213,8 @@ fn begin_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) -> bool {
     false
 }
 
-/// Reads the name of the header line at `line`, of which `word` holds the first eight bytes. Returns where the name ends.
+/// Reads the name of the header line at `line`, of which `word` holds the first eight bytes: one that is known, or one that the
+/// policy names. Returns where the name ends.
 #[inline(always)]
 fn note_name<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32, word: u64) -> u32 {
     let read = read_name(s, line, word);
@@ -229,7 +222,15 @@ fn note_name<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32, word: u64) ->
     s.cursors.name = read.header;
     s.cursors.register = read.length;
     host.fence();
-    line + s.cursors.register
+    let name_end = line + s.cursors.register;
+    // A longer name is another header.
+    if is_unknown(s.cursors.name, s.byte(name_end)) && host.config().named_headers != 0 {
+        s.cursors.name = Header::Other;
+        host.call::<ReadNamedHeader>(s, line, 0);
+        host.fence();
+        return line + s.cursors.register;
+    }
+    name_end
 }
 
 /// True unless a known name, and no longer one, is before this byte.
@@ -307,13 +308,7 @@ impl Function for NoteFold {
     #[inline(always)]
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32, _: u32) -> u32 {
         let start = find::<NotSpace, H>(host, s, line, s.message.length);
-        let mut name_end = note_name(host, s, start, s.word(start));
-        if is_unknown(s.cursors.name, s.byte(name_end)) && host.config().named_headers != 0 {
-            s.cursors.name = Header::Other;
-            host.call::<ReadNamedHeader>(s, start, 0);
-            host.fence();
-            name_end = start + s.cursors.register;
-        }
+        let name_end = note_name(host, s, start, s.word(start));
         if s.cursors.name != Header::Other && s.byte(name_end) == b':' {
             s.message.anomalies |= anomaly::MALFORMED_HEADER;
         }

@@ -46,10 +46,7 @@ impl Policy {
     /// The key of a scope.
     #[must_use]
     pub fn scope_name(&self, scope: Scope) -> Cow<'static, str> {
-        let named = if let Scope::Text(text) = scope { text.named_index() } else { None };
-        named
-            .and_then(|index| self.headers.get(index))
-            .map_or(scope.name().into(), |header| format!("header.{}", header.as_str()).into())
+        scope.key(&self.headers)
     }
 }
 

@@ -219,13 +219,14 @@ fn limits(policy: &Policy) -> Vec<CompileError> {
 pub(crate) fn set_headers(config: &mut Config, headers: &[HeaderName]) {
     config.named_headers = headers.len().min(NAMED_HEADERS) as u32;
     for (index, (entry, name)) in config.headers.iter_mut().zip(headers).enumerate() {
-        let place = name.place().unwrap_or(Header::named(index as u32));
+        // One that is read for every policy keeps its place, and its own rules about several lines.
+        let place = name.place().unwrap_or_else(|| {
+            let own = Header::named(index as u32);
+            *entry = name.layout();
+            config.repeated_headers |= if name.is_list() { own.bit() } else { 0 };
+            own
+        });
         config.header_places |= u64::from(place.number() as u8) << (8 * index);
-        *entry = name.layout();
-        // What is read for every policy has its own rules about several lines.
-        if name.is_list() && entry.length != 0 {
-            config.repeated_headers |= place.bit();
-        }
     }
 }
 

@@ -144,24 +144,16 @@ impl HeaderName {
         (header != Header::Other && length as usize == self.0.len()).then_some(header)
     }
 
-    /// The name as the engine looks for it; empty for a header that the engine reads for every policy.
+    /// The name as the engine looks for it.
     #[must_use]
     pub fn layout(&self) -> NamedHeader {
-        if self.place().is_some() {
-            return NamedHeader::EMPTY;
-        }
-        let mut named = NamedHeader {
-            length: self.0.len() as u32,
-            compact: self.compact().unwrap_or_default(),
-            ..NamedHeader::EMPTY
-        };
-        for (at, byte) in self.0.bytes().enumerate() {
-            let (word, shift) = (at / 8, 8 * (at % 8));
-            named.words[word] |= u64::from(byte) << shift;
-            named.used[word] |= 0xff << shift;
-            named.case[word] |= u64::from(if byte.is_ascii_lowercase() { 0x20_u8 } else { 0 }) << shift;
-        }
-        named
+        NamedHeader::new(self.0.as_bytes(), self.compact().unwrap_or_default())
+    }
+
+    /// The key of its scope.
+    #[must_use]
+    pub fn scope(&self) -> String {
+        format!("header.{}", self.0)
     }
 }
 

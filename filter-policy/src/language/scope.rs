@@ -1,7 +1,10 @@
 //! The scopes of the policy language: what a condition's key may be.
 
+use std::borrow::Cow;
+
 use filter_core::layout::Text;
 
+use super::header::HeaderName;
 use crate::model::Identity;
 
 /// What a condition looks at.
@@ -122,8 +125,15 @@ impl Scope {
         SCOPES.iter().find(|(name, ..)| *name == key).map(|(_, scope, _)| *scope)
     }
 
+    /// The key of the scope, in a policy that names these headers.
+    #[must_use]
+    pub fn key(self, headers: &[HeaderName]) -> Cow<'static, str> {
+        let index = if let Self::Text(text) = self { text.named_index() } else { None };
+        index.and_then(|index| headers.get(index)).map_or(self.name().into(), |header| header.scope().into())
+    }
+
     /// The key of the scope; empty for a header that the policy names, which only the policy knows
-    /// ([`Policy::scope_name`](crate::model::Policy::scope_name)).
+    /// ([`Self::key`]).
     #[must_use]
     pub fn name(self) -> &'static str {
         SCOPES.iter().find(|(_, scope, _)| *scope == self).map_or("", |(name, ..)| name)

@@ -22,7 +22,7 @@ impl Resolver<'_> {
     /// None if no value of the condition could be read, which has been reported.
     pub(super) fn condition(&mut self, condition: &source::Condition, numbering: &Numbering) -> Option<Condition> {
         let scope = condition.scope.value;
-        let key: &str = &condition.key;
+        let key: &str = &scope.key(&self.headers);
         let values = &condition.values;
         let test = match scope {
             Scope::Anomaly => {

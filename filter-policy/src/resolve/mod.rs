@@ -17,6 +17,7 @@ use crate::{
     files::Files,
     language::{
         diagnostics::{Code, Diagnostic, Diagnostics, SourceFile},
+        header::HeaderName,
         source::{Located, Source},
     },
     lists::{Day, Mistake},
@@ -43,7 +44,8 @@ pub(crate) fn resolve(
     diagnostics: &mut Diagnostics,
 ) -> Resolved {
     let broken_sets = &mem::take(&mut source.broken_sets);
-    let resolver = Resolver { file, files, today, cache, diagnostics, sets: BTreeMap::new(), broken_sets };
+    let headers = mem::take(&mut source.headers);
+    let resolver = Resolver { file, files, today, cache, diagnostics, sets: BTreeMap::new(), broken_sets, headers };
     resolver.resolve(source)
 }
 
@@ -55,6 +57,7 @@ struct Resolver<'a> {
     diagnostics: &'a mut Diagnostics,
     sets: BTreeMap<String, SetState>,
     broken_sets: &'a [String],
+    headers: Vec<HeaderName>,
 }
 
 impl Resolver<'_> {
@@ -70,8 +73,8 @@ impl Resolver<'_> {
         let unused_sets = (0..source.sets.len()).filter(|&set| is_unused(&source.sets[set].name.value)).collect();
         let rules = self.without_expired(source, rules);
         self.emptied_sets(source, &never_ban, &numbering.asserted_identity_from, &rules);
-        let headers = mem::take(&mut source.headers);
         let allow_emergency = source.allow_emergency.unwrap_or(true);
+        let headers = self.headers;
         let policy =
             Policy { default_drop: source.default_drop, ports, numbering, rules, never_ban, allow_emergency, headers };
         let sizes = self.sets.iter().map(|(name, set)| (name.clone(), set.list.len())).collect();

@@ -7,7 +7,7 @@ mod reader;
 mod rules;
 mod sections;
 
-use std::{borrow::Cow, ops::Range};
+use std::ops::Range;
 
 pub(super) use self::reader::{Reader, fields};
 use super::{
@@ -295,8 +295,6 @@ pub(crate) struct Hours {
 pub(crate) struct Condition {
     /// Its scope; the span is that of its key.
     pub(crate) scope: Located<Scope>,
-    /// The scope's name.
-    pub(crate) key: Cow<'static, str>,
     /// True after `not.`.
     pub(crate) negated: bool,
     /// At least one. Any of them must hold, or none if `negated`.

@@ -127,8 +127,7 @@ impl Reader<'_> {
             }
             if let Some(scope) = Scope::of(&path) {
                 if let Some(values) = self.values(&path, value) {
-                    let key = scope.name().into();
-                    conditions.push(Condition { scope: Located { value: scope, span }, key, negated, values });
+                    conditions.push(Condition { scope: Located { value: scope, span }, negated, values });
                 }
                 continue;
             }
@@ -140,8 +139,7 @@ impl Reader<'_> {
                 if let Some(scope) = self.named_header(header, &span)
                     && let Some(values) = self.values(&path, value)
                 {
-                    let key = path.to_ascii_lowercase().into();
-                    conditions.push(Condition { scope: Located { value: scope, span }, key, negated, values });
+                    conditions.push(Condition { scope: Located { value: scope, span }, negated, values });
                 }
             } else {
                 self.unknown_scope(&path, &span);
