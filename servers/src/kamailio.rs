@@ -5,7 +5,8 @@ use std::{
     io::{BufRead, BufReader},
     net::{Ipv4Addr, SocketAddr, UdpSocket},
     os::fd::AsFd,
-    process::{Child, ChildStderr, Stdio},
+    path::Path,
+    process::{Child, ChildStderr, Command, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
     time::{Duration, Instant},
@@ -29,6 +30,38 @@ const BYTES: usize = 48_000;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const CONFIGURATION: &str = include_str!("../readers/kamailio.cfg");
+
+/// A Kamailio that listens there (`udp:ADDRESS:PORT`), answers nothing, and logs on standard error what it reads.
+///
+/// # Errors
+/// Its configuration cannot be written into the folder.
+pub fn command(namespace: &Namespace, folder: &Path, listen: &[String]) -> Result<Command> {
+    let file = folder.join("kamailio.cfg");
+    fs::write(&file, CONFIGURATION)?;
+    let is_tcp = listen.iter().any(|place| place.starts_with("tcp:"));
+    let mut command = namespace.command("kamailio");
+    command.args(["-DD", "-E", "-m", "64", "-M", "16", "-f"]).arg(&file);
+    command.arg("-P").arg(folder.join("kamailio.pid")).arg("-Y").arg(folder);
+    // One process reads all connections; without, there is no TCP.
+    command.args(if is_tcp { &["-N", "1"][..] } else { &["-T"] });
+    for place in listen {
+        command.args(["-l", place]);
+    }
+    Ok(command)
+}
+
+/// What a line of its log says that it has read, and the sender's port; none for another line.
+///
+/// # Errors
+/// The line is not as its configuration writes it.
+pub fn logged(line: &str) -> Result<Option<(u16, Reading)>> {
+    let Some((_, read)) = line.split_once("READ\t") else { return Ok(None) };
+    let parse = || {
+        let (port, read) = read.split_once('\t')?;
+        Some((port.parse().ok()?, Reading::parse(&read.replace("<null>", "-"))?))
+    };
+    parse().map(Some).with_context(|| format!("kamailio's line {line:?}"))
+}
 
 /// A Kamailio that runs.
 pub(crate) struct Kamailio {
@@ -57,13 +90,7 @@ impl Kamailio {
     pub(crate) fn start() -> Result<Self> {
         let namespace = Namespace::new("kamailio")?;
         let folder = tempfile::Builder::new().prefix("ringfence-kamailio-").tempdir()?;
-        let file = folder.path().join("kamailio.cfg");
-        fs::write(&file, CONFIGURATION)?;
-        let mut command = namespace.command("kamailio");
-        command.args(["-DD", "-E", "-m", "64", "-M", "16", "-f"]).arg(&file);
-        command.arg("-P").arg(folder.path().join("kamailio.pid")).arg("-Y").arg(folder.path());
-        command.args(["-l", &format!("udp:{ADDRESS}")]);
-        let mut child = command
+        let mut child = command(&namespace, folder.path(), &[format!("udp:{ADDRESS}")])?
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -128,11 +155,7 @@ impl Kamailio {
                 Err(RecvTimeoutError::Timeout) => bail!("kamailio did not answer within {patience:?}"),
                 Err(RecvTimeoutError::Disconnected) => bail!("kamailio has ended"),
             };
-            let Some((_, read)) = line.split_once("READ\t") else { continue };
-            let (port, read) = read.split_once('\t').with_context(|| format!("kamailio's line {line:?}"))?;
-            let port: u16 = port.parse().with_context(|| format!("kamailio's line {line:?}"))?;
-            let read =
-                Reading::parse(&read.replace("<null>", "-")).with_context(|| format!("kamailio's line {line:?}"))?;
+            let Some((port, read)) = logged(&line)? else { continue };
             if port == ports[PORTS] {
                 // An earlier marker's line comes late where kamailio was slow to start.
                 if read.of(Field::RequestUser).first().is_some_and(|user| user == marker_user.as_bytes()) {

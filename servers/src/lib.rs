@@ -11,7 +11,7 @@ mod compare;
 mod corpus;
 mod engine;
 mod generate;
-mod kamailio;
+pub mod kamailio;
 mod known;
 mod message;
 mod mutate;

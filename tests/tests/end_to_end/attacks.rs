@@ -315,9 +315,12 @@ fn replace(text: &[u8], old: &str, new: &str) -> Vec<u8> {
     out
 }
 
+fn pieces(message: &[u8], length: usize) -> Vec<Vec<u8>> {
+    message.chunks(length).map(<[u8]>::to_vec).collect()
+}
+
 /// Messages as TCP segments, each list on a connection of its own.
 fn segmented() -> Vec<(&'static str, Vec<Vec<u8>>)> {
-    let pieces = |message: &[u8], length: usize| message.chunks(length).map(<[u8]>::to_vec).collect::<Vec<_>>();
     let (scan, listed, ordinary) = (scan().bytes(), listed().bytes(), call().bytes());
     vec![
         ("a scan in one segment", vec![scan.clone()]),
@@ -333,7 +336,6 @@ fn segmented() -> Vec<(&'static str, Vec<Vec<u8>>)> {
 
 /// What the sample policy does not stop over TCP, as docs/policy.md says: streams are not reassembled.
 fn split() -> Vec<(&'static str, Vec<Vec<u8>>)> {
-    let pieces = |message: &[u8], length: usize| message.chunks(length).map(<[u8]>::to_vec).collect::<Vec<_>>();
     let after = |first: Vec<u8>, length| [vec![first], pieces(&scan().bytes(), length)].concat();
     let long = call().without("User-Agent").add("X", &"y".repeat(1_000)).add("User-Agent", SCANNER);
     vec![

@@ -170,7 +170,7 @@ fn explain_agrees_with_the_kernel_about_bans_connections_and_trusted_sources() -
         let (reason, rule) = in_kernel(&policy, &situation).with_context(|| name.to_owned())?;
         assert_eq!(reason, situation.expected, "{name}");
         let said = explained(folder.path(), &situation, &[])?;
-        let verdict = if reason.verdict() == filter_core::reason::Verdict::Drop { "drop" } else { "pass" };
+        let verdict = reason.verdict_name();
         let expected = match &rule {
             Some(rule) => format!("{verdict} ({}: {rule})", reason.name()),
             None => format!("{verdict} ({})", reason.name()),

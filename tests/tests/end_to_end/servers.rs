@@ -1,7 +1,6 @@
 //! Real SIP parsers at the end of a wire: each reads the datagrams that arrive at its socket, and notes what it read.
 
 use std::{
-    fs,
     io::{ErrorKind, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
     path::Path,
@@ -14,7 +13,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use ringfence_servers::{Readers, Reading, missing_packages};
+use ringfence_servers::{
+    Readers, Reading,
+    kamailio::{self, logged},
+    missing_packages,
+};
 use ringfence_tests::{
     message::Message,
     netns::Wire,
@@ -72,16 +75,10 @@ impl Server {
                 let text = process.stderr();
                 // Its last line may not be complete yet.
                 let lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-                let read = lines.filter_map(|line| line.split_once("READ\t"));
-                read.map(|(_, line)| kamailio_line(line).with_context(|| format!("kamailio's line {line:?}"))).collect()
+                lines.filter_map(|line| logged(line).transpose()).collect()
             }
         }
     }
-}
-
-fn kamailio_line(line: &str) -> Option<(u16, Reading)> {
-    let (port, reading) = line.split_once('\t')?;
-    Some((port.parse().ok()?, Reading::parse(&reading.replace("<null>", "-"))?))
 }
 
 /// The servers of a wire. Dropping them ends them.
@@ -97,7 +94,10 @@ impl Servers {
     pub(crate) fn start(wire: &Wire, scratch: &Path) -> Result<Self> {
         wire.add_sender(STRANGER.into())?;
         let mut all = Self { servers: Vec::new(), stop: Arc::default(), threads: Vec::new(), next_port: 10_000 };
-        let program = Program::Kamailio(kamailio(wire, scratch)?);
+        let listen = ["udp", "tcp"].map(|transport| format!("{transport}:{KAMAILIO}:{PORT}"));
+        let mut command = kamailio::command(&wire.server, scratch, &listen)?;
+        command.current_dir(scratch);
+        let program = Program::Kamailio(Spawned::start("kamailio", command, scratch)?);
         all.servers.push(Server { name: "kamailio", address: KAMAILIO, program });
         for (name, address) in READERS {
             if let Some(missing) = missing_packages().iter().find(|missing| missing.starts_with(name)) {
@@ -235,21 +235,4 @@ impl Drop for Servers {
             let _ = thread.join();
         }
     }
-}
-
-/// A Kamailio that notes what it reads, and answers nothing.
-fn kamailio(wire: &Wire, scratch: &Path) -> Result<Spawned> {
-    let configuration = include_str!("../../../servers/readers/kamailio.cfg");
-    let no_tcp = "disable_tcp=yes";
-    ensure!(configuration.contains(no_tcp), "the reader's configuration has no {no_tcp}");
-    let file = scratch.join("kamailio.cfg");
-    fs::write(&file, configuration.replace(no_tcp, "tcp_children=1"))?;
-    let mut command = wire.server.command("kamailio");
-    command.args(["-DD", "-E", "-m", "64", "-M", "16", "-f"]).arg(&file);
-    command.arg("-P").arg(scratch.join("kamailio.pid")).arg("-Y").arg(scratch);
-    for transport in ["udp", "tcp"] {
-        command.args(["-l", &format!("{transport}:{KAMAILIO}:{PORT}")]);
-    }
-    command.current_dir(scratch);
-    Spawned::start("kamailio", command, scratch)
 }
