@@ -140,8 +140,8 @@ fn digits(user: &[u8]) -> Option<Vec<u8>> {
 
 fn words(text: &[u8]) -> String {
     let text = lossy(text);
-    // Some servers take a control character at either end into the value; that hides nothing of it.
-    let text = text.trim_matches(|character: char| character.is_control());
+    // Some servers take control characters and white space at either end into the value; that hides nothing of it.
+    let text = text.trim_matches(|character: char| character.is_control() || character == ' ');
     text.split([' ', '\t', '\r', '\n', '\x0b', '\x0c']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
@@ -200,6 +200,7 @@ mod tests {
         assert!(!same(Field::FromUser, b"120", b"+120"));
         assert!(same(Field::UserAgent, b"a\r\n b", b"a  b"));
         assert!(same(Field::UserAgent, b"\0a", b"a\xff"));
+        assert!(same(Field::UserAgent, b"a b\0\r\n ", b"a b"));
         assert!(!same(Field::UserAgent, b"a b", b"a"));
         assert!(!same(Field::Method, b"BYE", b"@BYE"));
     }
