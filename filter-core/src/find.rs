@@ -62,8 +62,36 @@ needles! {
     OpeningAngle(word) = equal(word, b'<');
     /// `>`.
     ClosingAngle(word) = equal(word, b'>');
-    /// What ends a header's name: a colon, or white space or a control character before it.
-    NameEnd(word) = equal(word, b':') | below(word, 0x21);
+    /// What ends a header's name: a colon, or what is no part of a token (RFC 3261 section 25.1). Parentheses aside: no server reads a
+    /// known name before them.
+    NameEnd(word) = below(word, 0x21)
+        | equal(word | EVERY, b'#')
+        | equal(word | 2 * EVERY, b'&')
+        | equal(word, b',')
+        | equal(word, b'/')
+        | at_least(word, b':') & !at_least(word, b'A')
+        | brackets(word)
+        | equal(word, b'^')
+        | at_least(word, 0x7f);
+    /// What makes some server end a user part, and no software writes there.
+    OddInUser(word) = equal(word, b'"')
+        | equal(word, b'<')
+        | equal(word, b'?')
+        | equal(word, b'^')
+        | equal(word, b'`')
+        | equal(word, 0x7f)
+        | brackets(word);
+    /// As [`OddInUser`], in a URI of another scheme than `sip`, `sips` and `tel`.
+    OddInOtherUser(word) = equal(word | EVERY, b'#')
+        | equal(word, b'<')
+        | equal(word, b'?')
+        | equal(word, b'^')
+        | equal(word, b'`')
+        | at_least(word, 0x7f)
+        | brackets(word);
+    /// Anything but a space, a tab and a line end.
+    NotPlainBlank(word) = !(exactly(word, b' ') | exactly(word, b'\t') | exactly(word, b'\r') | exactly(word, b'\n'))
+        & 0x8080_8080_8080_8080;
     /// What matters before a URI in angle brackets.
     QuoteBackslashAngle(word) = equal(word, b'"') | equal(word, b'<') | equal(word, b'\\');
     /// What ends a quoted string, or escapes in it.
@@ -122,6 +150,16 @@ needles! {
     Dot(word) = equal(word, b'.');
     /// What separates the values of a header, or hides a separator.
     CommaQuoteAngle(word) = equal(word, b',') | equal(word, b'"') | equal(word, b'<') | equal(word, b'\\');
+}
+
+/// The lowest bit of every byte.
+const EVERY: u64 = 0x0101_0101_0101_0101;
+
+/// Marks square brackets, braces, backslashes and bars. Exact.
+#[inline(always)]
+const fn brackets(word: u64) -> u64 {
+    let folded = word | 0x20 * EVERY;
+    at_least(folded, b'{') & !at_least(folded, b'~')
 }
 
 /// Bytes of a word.

@@ -316,21 +316,22 @@ impl Function for NoteFold {
     }
 }
 
-/// Notes the anomalies of an unknown header's line: no colon, or a control character before it.
+/// Notes the anomalies of an unknown header's line: no colon, or something before it that no name contains.
 #[inline(always)]
 fn note_unknown_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) {
     let name_end = find_near::<NameEnd, H>(host, s, line, s.message.length);
     if s.byte(name_end) != b':' {
-        note_odd_line(host, s, line);
+        note_odd_line(host, s, line, name_end);
     }
 }
 
 /// As [`note_unknown_line`], for a name that does not end with its colon.
 #[inline(never)]
-fn note_odd_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) {
+fn note_odd_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32, name_end: u32) {
     let end = find::<LineEnd, H>(host, s, line, s.message.length);
     let colon = find::<Colon, H>(host, s, line, end);
-    if colon == end {
+    // belle-sip drops bytes that no token has, and reads the name that is left: `User-Agent,:`.
+    if colon == end || s.byte(name_end) > b' ' {
         s.message.anomalies |= anomaly::MALFORMED_HEADER;
         return;
     }

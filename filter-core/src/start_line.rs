@@ -147,37 +147,36 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
     if mark < method_end {
         read_status_line(host, s, start, mark, end);
         if s.message.kind == Kind::NotSip && !is_ended {
-            note_cut(s, start);
-        }
-        return;
-    }
-    if uri >= end {
-        if !is_ended {
-            note_cut(s, start);
+            note_cut(s, start, Method::Other);
         }
         return;
     }
     let method = method(s, start, method_end.wrapping_sub(start));
+    if uri >= end {
+        if skip_blank(host, s, method_end, s.message.length) == s.message.length {
+            note_cut(s, start, method);
+        }
+        return;
+    }
     let uri_end = find::<Blank, H>(host, s, uri, end);
     let third = skip_blank(host, s, uri_end, end);
     let later = if mark < uri_end { find_mark(host, s, uri_end, end) } else { mark };
     let version = if later < end {
         later
-    } else if mark < end && mark > uri {
+    } else if mark < end && (mark > uri || is_ended && third == end && uri.wrapping_sub(method_end) > 1) {
+        // Kamailio reads an empty URI between two blanks.
         mark
-    } else if is_other_protocol(host, s, uri, uri_end, third, end) {
+    } else if is_other_protocol(host, s, method, uri, uri_end, third, end) {
         s.message.anomalies |= anomaly::UNSUPPORTED_VERSION;
         third
-    } else if !is_ended && is_cut(s) && method != Method::Other {
-        if !has_scheme(s, uri) {
-            // Not before a second word: that is text.
-            if uri_end >= end && s.packet.fragment == 0 && find::<LineEnd, H>(host, s, start, end) == end {
-                s.message.anomalies |= anomaly::CUT_START_LINE;
-            }
-            return;
-        }
+    } else if method != Method::Other && has_scheme(s, uri) && (is_ended || is_cut(s)) {
+        // oSIP and PJSIP read on over a line feed in the URI, and Sofia-SIP over a control character.
         end
     } else {
+        // Not before other words than a version: that is text.
+        if !is_ended && is_cut(s) && method != Method::Other && s.packet.fragment == 0 && is_beginning(s, third) {
+            s.message.anomalies |= anomaly::CUT_START_LINE;
+        }
         return;
     };
     let version_end = find::<Blank, H>(host, s, version, end);
@@ -211,9 +210,18 @@ fn is_cut(s: &Scratch) -> bool {
     s.packet.transport != Transport::Udp || s.packet.payload_length > s.message.length
 }
 
-/// True if a third word such as `HTTP/1.1` follows a URI that only SIP has. Sofia-SIP takes any protocol's version for SIP's.
+/// True if a third word such as `HTTP/1.1` follows a URI that only SIP has, or a method of SIP and what no other protocol with that
+/// method sends. Sofia-SIP takes any protocol's version for SIP's.
 #[inline(always)]
-fn is_other_protocol<'m, H: Host<'m>>(host: H, s: &mut Scratch, uri: u32, uri_end: u32, third: u32, end: u32) -> bool {
+fn is_other_protocol<'m, H: Host<'m>>(
+    host: H,
+    s: &mut Scratch,
+    method: Method,
+    uri: u32,
+    uri_end: u32,
+    third: u32,
+    end: u32,
+) -> bool {
     let third_end = find::<Blank, H>(host, s, third, end);
     let slash = find::<Slash, H>(host, s, third, third_end);
     if slash == third_end || slash == third {
@@ -221,18 +229,22 @@ fn is_other_protocol<'m, H: Host<'m>>(host: H, s: &mut Scratch, uri: u32, uri_en
     }
     let scheme = s.word(uri) as u32 | LETTERS as u32;
     let is_web = scheme == text(b"http\0\0\0\0") as u32 || scheme == text(b"rtsp\0\0\0\0") as u32;
-    has_scheme(s, uri) || !is_web && find::<At, H>(host, s, uri, uri_end) < uri_end
+    // HTTP, SSDP and RTSP have `NOTIFY *`, `SUBSCRIBE /path` and `OPTIONS rtsp://host`.
+    let is_call =
+        method != Method::Other && !matches!(s.byte(uri), b'/' | b'*') && !(is_web && method == Method::Options);
+    has_scheme(s, uri) || is_call || !is_web && find::<At, H>(host, s, uri, uri_end) < uri_end
 }
 
-/// Notes a TCP segment that holds nothing but the first bytes of a start line.
+/// Notes a TCP segment that holds nothing but the first bytes of a start line, of which the first word is this method.
 #[inline(always)]
-fn note_cut(s: &mut Scratch, start: u32) {
-    if s.packet.transport != Transport::Udp && s.packet.fragment == 0 && is_beginning(s, start) {
+fn note_cut(s: &mut Scratch, start: u32, method: Method) {
+    let is_stream = s.packet.transport != Transport::Udp && s.packet.fragment == 0;
+    if is_stream && (method != Method::Other || is_beginning(s, start)) {
         s.message.anomalies |= anomaly::CUT_START_LINE;
     }
 }
 
-/// True if the message's bytes are the beginning of `SIP/2.0 `, or of a known method and a space.
+/// True if the message's bytes from `start` on are the beginning of `SIP/2.0 `, or of a known method and a space.
 #[inline(always)]
 fn is_beginning(s: &Scratch, start: u32) -> bool {
     let length = s.message.length.wrapping_sub(start);

@@ -13,9 +13,9 @@ pub(crate) use parameter::{find_parameter, is_word};
 use crate::{
     digits,
     find::{
-        AngleClose, AngleSemicolon, BareEnd, Blank, ClosingAngle, DisplayDelimiter, HostEnd, OpeningAngle,
-        PasswordDelimiter, QuoteBackslash, QuoteBackslashAngle, TelDelimiter, UserDelimiter, UserParameterDelimiter,
-        find, find_near, skip_blank,
+        AngleClose, AngleSemicolon, BareEnd, Blank, ClosingAngle, DisplayDelimiter, HostEnd, NotPlainBlank,
+        OpeningAngle, PasswordDelimiter, QuoteBackslash, QuoteBackslashAngle, TelDelimiter, UserDelimiter,
+        UserParameterDelimiter, find, find_near, skip_blank,
     },
     host::{Function, FunctionKind, Host, Step},
     layout::anomaly,
@@ -121,7 +121,7 @@ fn locate<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if first == end {
         return set_place(s, end, Form::None);
     }
-    if is_odd_blank(s.byte(start)) {
+    if is_odd_blank(s.byte(start)) || first > start + 1 && has_odd_gap(host, s, start, first) {
         s.flag_uri();
     }
     if s.byte(first) == b'<' {
@@ -149,7 +149,8 @@ fn locate<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         if close < end && s.byte(close) == b'"' {
             let bracket = skip_blank(host, s, close + 1, end);
             if bracket < end && s.byte(bracket) == b'<' {
-                if is_odd_blank(s.byte(close + 1)) {
+                let has_more = bracket > close + 2;
+                if is_odd_blank(s.byte(close + 1)) || has_more && has_odd_gap(host, s, close + 1, bracket) {
                     s.flag_uri();
                 }
                 s.uri_mut().display = Span { start: (first + 1) as u16, end: close as u16 };
@@ -170,6 +171,12 @@ const fn is_odd_blank(byte: u8) -> bool {
     byte < b' ' && !matches!(byte, b'\t' | b'\r' | b'\n')
 }
 
+/// True if there is anything but plain white space in `from..end`, where a value begins, or between a display name and the bracket after it.
+#[inline(always)]
+fn has_odd_gap<'m, H: Host<'m>>(host: H, s: &mut Scratch, from: u32, end: u32) -> bool {
+    find::<NotPlainBlank, H>(host, s, from, end) < end
+}
+
 /// Finds the URI after the walk over a display name.
 #[inline(always)]
 fn end_display<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
@@ -182,8 +189,8 @@ fn end_display<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
             if wanted::anomalies(host.config().needs) && find::<DisplayDelimiter, H>(host, s, first, at) < at {
                 s.flag_uri();
             }
-        } else if s.uri().display.start as u32 != first + 1 || is_odd_blank(s.byte(quoted_end + 1)) {
-            // Something before the quotes, or several strings: libre takes a bracket in them for the URI's.
+        } else if s.uri().display.start as u32 != first + 1 || has_odd_gap(host, s, quoted_end + 1, at) {
+            // Something before or after the quotes, or several strings: libre takes a bracket in them for the URI's, or a URI after them.
             s.flag_uri();
         }
         set_place(s, at + 1, Form::Enclosed);
@@ -295,6 +302,10 @@ fn scheme(word: u64) -> (Scheme, u32) {
 fn read_uri<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let (from, end) = (s.cursors.uri_at, s.cursors.uri_limit);
     let start = skip_blank(host, s, from, end);
+    if is_odd_blank(s.byte(from)) {
+        // PJSIP reads no value with a NUL there.
+        s.flag_uri();
+    }
     let (scheme, skip) = scheme(s.word(start));
     let bare = if s.cursors.uri_form == Form::Bare { uri_flag::BARE } else { 0 };
     let uri = s.uri_mut();
@@ -346,7 +357,10 @@ fn read_tel<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let delimiter = find::<TelDelimiter, H>(host, s, from, end);
     let user = s.cursors.uri_at;
     // Most servers end the number at any of these. Some call what follows, too.
-    if delimiter == user || delimiter < end && matches!(s.byte(delimiter), b'@' | b':' | b'#' | b'/') {
+    let byte = s.byte(delimiter);
+    // Without brackets, a comma ends the header's value.
+    let is_odd = matches!(byte, b'@' | b':' | b'#' | b'/') || byte == b',' && s.cursors.uri_form != Form::Bare;
+    if delimiter == user || delimiter < end && is_odd {
         s.flag_uri();
     }
     set_user(s, user, delimiter, delimiter);

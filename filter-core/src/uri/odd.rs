@@ -6,8 +6,8 @@ use super::{Form, is_closed, scheme, set_user};
 use crate::{
     digits::{self, hex},
     find::{
-        AngleClose, At, BareEnd, Blank, ClosingAngle, Colon, LineEnd, NotBlank, OpeningAngle, Percent, SchemeDelimiter,
-        UrnDelimiter, UserSeparator, find,
+        AngleClose, At, BareEnd, Blank, ClosingAngle, Colon, LineEnd, NotBlank, OddInOtherUser, OddInUser,
+        OpeningAngle, Percent, SchemeDelimiter, UrnDelimiter, UserSeparator, find,
     },
     host::{Function, FunctionKind, Host, Step},
     layout::anomaly,
@@ -299,12 +299,12 @@ fn is_odd_end<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
     let (uri_end, end) = (s.uri().host.end as u32, s.cursors.uri_limit);
     let form = s.cursors.uri_form;
     if form == Form::Request {
-        // White space within the value, or a bracket that nothing closes.
+        // White space within the value, or a bracket that nothing closes or opens.
         let is_open = s.byte(s.message.header(Header::RequestUri).start as u32) == b'<';
         let is_closed = is_closed(s, uri_end);
         let rest = uri_end + is_closed as u32;
         let next = find::<NotBlank, H>(host, s, rest, end);
-        return is_open && !is_closed || next < end && !(is_closed && s.byte(next) == b';');
+        return is_open != is_closed || next < end && !(is_closed && s.byte(next) == b';');
     }
     if form == Form::Enclosed && !is_closed(s, uri_end) {
         // Not if the rest of the value is in another packet.
@@ -313,7 +313,7 @@ fn is_odd_end<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
     }
     if form == Form::Bare {
         let host_start = s.uri().host.start as u32;
-        if find::<At, H>(host, s, host_start, end) < end {
+        if is_closed(s, uri_end) || find::<At, H>(host, s, host_start, end) < end {
             return true;
         }
     }
@@ -331,7 +331,8 @@ fn is_odd_end<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
     s.cursors.uri != UriOf::Contact && find::<OpeningAngle, H>(host, s, next, end) < end
 }
 
-/// The function of the host that examines a user part that is no number: the words for an anonymous caller, and bad escapes.
+/// The function of the host that examines a user part that is no number: the words for an anonymous caller, bad escapes, and bytes
+/// where some servers end it.
 pub struct ReadName;
 
 /// The longest of the words for an anonymous caller, every letter escaped.
@@ -345,6 +346,15 @@ impl Function for ReadName {
         let (start, end) = (after_slashes(s, s.uri().user.start as u32), s.uri().number_end as u32);
         // `+anonymous`: some gateways put a plus before everything.
         let plus = (s.byte(start) == b'+') as u32;
+        let is_other = matches!(s.uri().scheme, Scheme::Other | Scheme::Urn);
+        let odd = if is_other {
+            find::<OddInOtherUser, H>(host, s, start, end)
+        } else {
+            find::<OddInUser, H>(host, s, start, end)
+        };
+        if odd < end {
+            s.flag_uri();
+        }
         let mut is_escaped = false;
         if find::<Percent, H>(host, s, start, end) < end {
             is_escaped = true;
@@ -386,7 +396,8 @@ fn is_anonymous(first: u64, second: u64, letters: u32) -> bool {
     }
 }
 
-/// Goes from escape to escape, and flags a bad one, or one of a control character: some servers end the user part there.
+/// Goes from escape to escape, and flags a bad one, one of a control character, where some servers end the user part, and one of a
+/// percent sign, which makes another escape for whoever decodes twice.
 struct Escapes<'s, H> {
     host: H,
     s: &'s mut Scratch,
@@ -405,7 +416,7 @@ impl<'m, H: Host<'m>> Step for Escapes<'_, H> {
         }
         s.cursors.at = at + 3;
         let (high, low) = (hex(s.byte(at + 1)), hex(s.byte(at + 2)));
-        if high > 15 || low > 15 || at + 3 > end || high < 2 {
+        if high > 15 || low > 15 || at + 3 > end || high < 2 || high == 2 && low == 5 {
             s.flag_uri();
             return true;
         }

@@ -41,8 +41,9 @@ fn escaped(text: &[u8], at: usize, is_quoted: bool) -> usize {
 
 /// Reads a value.
 pub(super) fn name_addr(value: &[u8], place: Place, is_cut: bool, plan: &NumberingPlan) -> Uri {
-    let begins_oddly = value.first().is_some_and(|&byte| is_control(byte));
-    let value = &value[find(value, 0, |byte| !is_blank(byte))..];
+    let start = find(value, 0, |byte| !is_blank(byte));
+    let begins_oddly = value[..start].iter().any(|&byte| is_control(byte));
+    let value = &value[start..];
     if value.is_empty() {
         return Uri::default();
     }
@@ -52,7 +53,7 @@ pub(super) fn name_addr(value: &[u8], place: Place, is_cut: bool, plan: &Numberi
 }
 
 /// A control character that is no white space.
-fn is_control(byte: u8) -> bool {
+pub(super) fn is_control(byte: u8) -> bool {
     is_blank(byte) && !b" \t\r\n".contains(&byte)
 }
 
@@ -102,8 +103,8 @@ fn bracketed(value: &[u8], open: usize, quoted: Option<Range<usize>>, form: Form
     // An unquoted name is made of tokens.
     let is_odd = match &quoted {
         None => value[..open].iter().any(|byte| b":@".contains(byte)),
-        // It is all there is, and no control character follows it.
-        Some(quoted) => quoted.start != 1 || value.get(quoted.end + 1).is_some_and(|&byte| is_control(byte)),
+        // It is all there is, and only white space follows it.
+        Some(quoted) => quoted.start != 1 || !value[quoted.end + 1..open].iter().all(|byte| b" \t\r\n".contains(byte)),
     };
     uri.is_malformed |= is_odd;
     uri.display = value[quoted.unwrap_or(0..open)].to_vec();

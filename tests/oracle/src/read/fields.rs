@@ -3,7 +3,7 @@
 use filter_core::{layout::anomaly, scratch::Header};
 use filter_policy::{language::header::HeaderName, model::Policy};
 
-use super::{after_line_end, find, is_blank, is_line_end, words};
+use super::{after_line_end, find, is_blank, is_line_end, start_line::is_token, words};
 
 /// The known header fields: long name, compact name, and whether a message may have several.
 const FIELDS: [(Header, &[u8], &[u8], bool); 18] = [
@@ -190,15 +190,16 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// What is wrong with the name of an unknown header field: no colon, a control character, or white space anywhere but at
-/// its end.
+/// What is wrong with the name of an unknown header field: no colon, a control character, white space anywhere but at its end,
+/// or another byte that is no part of a token.
 fn unknown_line(line: &[u8]) -> u32 {
     let Some(colon) = line.iter().position(|&byte| byte == b':') else { return anomaly::MALFORMED_HEADER };
     let name = &line[..colon];
-    match name.iter().find(|&&byte| is_blank(byte)) {
+    match name.iter().find(|&&byte| is_blank(byte) || !(is_token(byte) || b"()".contains(&byte))) {
         Some(b' ' | b'\t') if words(name).len() < 2 && !is_blank(name[0]) => 0,
         Some(b' ' | b'\t') => anomaly::MALFORMED_HEADER,
-        Some(_) => anomaly::CONTROL_CHARACTER,
+        Some(&byte) if is_blank(byte) => anomaly::CONTROL_CHARACTER,
+        Some(_) => anomaly::MALFORMED_HEADER,
         None => 0,
     }
 }

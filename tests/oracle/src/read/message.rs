@@ -113,7 +113,7 @@ fn read_whole_payload(policy: &Policy, packet: &Packet) -> Message {
     }
     let Some(start_line) = read_start_line(packet, inspected, visible) else {
         message.anomalies = anomaly::NOT_SIP;
-        if packet.transport == Transport::Tcp && packet.fragment.is_none() && is_beginning(&packet.payload[visible..]) {
+        if packet.transport == Transport::Tcp && packet.fragment.is_none() && is_beginning(&inspected[visible..]) {
             message.anomalies |= anomaly::CUT_START_LINE;
         }
         return message;

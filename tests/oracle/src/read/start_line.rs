@@ -90,7 +90,7 @@ fn read_line(packet: &Packet, message: &[u8], start: usize, end: Option<usize>) 
     }
     let line = &message[start..end.unwrap_or(message.len())];
     let may_be_cut = end.is_none() && (is_tcp || packet.payload.len() > message.len());
-    let mut read = read_words(line, may_be_cut)?;
+    let mut read = read_words(line, end.is_some(), may_be_cut)?;
     read.word = moved(read.word, start);
     read.uri = read.uri.map(|uri| moved(uri, start));
     read.version += start;
@@ -102,7 +102,7 @@ fn moved(range: Range<usize>, by: usize) -> Range<usize> {
 }
 
 /// Reads a line; the positions are those in the line.
-fn read_words(line: &[u8], may_be_cut: bool) -> Option<StartLine> {
+fn read_words(line: &[u8], is_ended: bool, may_be_cut: bool) -> Option<StartLine> {
     let method_end = find(line, 0, is_blank);
     let slashes = (0..line.len()).filter(|&at| line[at] == b'/');
     let marks: Vec<usize> = slashes.filter_map(|slash| mark(line, slash)).collect();
@@ -128,17 +128,27 @@ fn read_words(line: &[u8], may_be_cut: bool) -> Option<StartLine> {
     if let Some(version) = first_mark(uri_end).or(marks.first().copied().filter(|&mark| mark > uri)) {
         return Some(request(version, problems(line, method_end, uri, uri_end, version)));
     }
+    // An empty URI: two blanks before a version that ends the line.
+    let is_last = find(line, uri_end, |byte| !is_blank(byte)) == line.len();
+    if marks.first() == Some(&uri) && uri > method_end + 1 && is_last && is_ended {
+        return Some(request(uri, problems(line, method_end, uri, uri_end, uri)));
+    }
     let target = &line[uri..uri_end];
     let is_sip_uri = known_scheme(target).is_some();
     let is_foreign = [&b"http"[..], b"rtsp"]
         .iter()
         .any(|name| target.len() >= name.len() && target[..name.len()].eq_ignore_ascii_case(name));
+    let known = method(&line[..method_end]);
+    // HTTP, SSDP and RTSP send these with methods that SIP has, too.
+    let is_shared = target.starts_with(b"/") || target.starts_with(b"*") || (is_foreign && known == Method::Options);
+    let is_sip_request = known != Method::Other && !is_shared;
     if let Some(version) = other_version(line, uri_end)
-        && (is_sip_uri || (target.contains(&b'@') && !is_foreign))
+        && (is_sip_uri || is_sip_request || (target.contains(&b'@') && !is_foreign))
     {
         return Some(request(version, problems(line, method_end, uri, uri_end, version)));
     }
-    if may_be_cut && method(&line[..method_end]) != Method::Other && is_sip_uri {
+    // For some servers the URI goes on after a line end, or after a control character.
+    if (is_ended || may_be_cut) && known != Method::Other && is_sip_uri {
         return Some(request(line.len(), anomaly::MALFORMED_START_LINE));
     }
     None
@@ -186,7 +196,7 @@ fn problems(line: &[u8], method_end: usize, uri: usize, uri_end: usize, version:
 }
 
 /// A character of a token (RFC 3261 section 25.1).
-fn is_token(byte: u8) -> bool {
+pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
 }
 
@@ -241,14 +251,14 @@ fn is_exact_request(text: &[u8]) -> bool {
 
 /// True if a segment ends before it is clear whether it begins a message.
 pub(super) fn is_beginning(payload: &[u8]) -> bool {
-    let begins = |start: &[u8]| payload.len() <= start.len() && start[..payload.len()].eq_ignore_ascii_case(payload);
-    // The first word, and something of the second.
+    let begins_line = |text: &[u8]| {
+        let begins = |start: &[u8]| text.len() <= start.len() && start[..text.len()].eq_ignore_ascii_case(text);
+        begins(b"SIP/2.0 ") || METHODS.iter().any(|method| begins(&[method.0, b" "].concat()))
+    };
+    // The first word, the second or a part of it, and perhaps a part of the version.
     let name = find(payload, 0, is_blank);
     let uri = find(payload, name, |byte| !is_blank(byte));
-    let is_cut = uri < payload.len()
-        && !payload[name..].iter().any(|&byte| is_line_end(byte))
-        && find(payload, uri, is_blank) == payload.len();
-    (is_cut && method(&payload[..name]) != Method::Other)
-        || begins(b"SIP/2.0 ")
-        || METHODS.iter().any(|method| begins(&[method.0, b" "].concat()))
+    let version = find(payload, find(payload, uri, is_blank), |byte| !is_blank(byte));
+    let is_cut = uri == payload.len() || (line_end(payload, 0, &mut 0).is_none() && begins_line(&payload[version..]));
+    (is_cut && method(&payload[..name]) != Method::Other) || begins_line(payload)
 }

@@ -2,7 +2,7 @@
 
 use filter_policy::model::NumberingPlan;
 
-use super::{find, is_blank, is_line_end, parameters::parameters, plan::without_technical_prefix};
+use super::{address::is_control, find, is_blank, is_line_end, parameters::parameters, plan::without_technical_prefix};
 
 /// The parts of a URI.
 #[derive(Clone, Debug, Default)]
@@ -95,6 +95,7 @@ struct User {
 pub(super) fn uri(text: &[u8], form: Form<'_>) -> Uri {
     let mut read = Uri { is_present: true, ..Uri::default() };
     let mut start = find(text, 0, |byte| !is_blank(byte));
+    read.is_malformed |= text.first().is_some_and(|&byte| is_control(byte));
     // What was taken for the URI was a name: `'a<b' <sip:user@host>`. Empty brackets are none either.
     for _ in 0..3 {
         let Some(bracket) = another_bracket(&text[start..], form) else { break };
@@ -139,6 +140,10 @@ pub(super) fn uri(text: &[u8], form: Form<'_>) -> Uri {
         read.number = digits(number, form.plan).filter(|_| !read.is_urn);
         read.is_anonymous |= is_anonymous(number);
         read.is_malformed |= has_bad_escape(number);
+        if read.number.is_none() {
+            let is_other = matches!(scheme, Scheme::Other | Scheme::Urn);
+            read.is_malformed |= number.iter().any(|&byte| ends_some_user(byte, is_other));
+        }
         read.is_malformed |= scheme == Scheme::Tel && read.number.is_none();
         read.is_malformed |= scheme == Scheme::Other && rest.get(user.end) == Some(&b':');
         read.is_malformed |= scheme == Scheme::Urn && rest.get(user.end) == Some(&b'@');
@@ -219,6 +224,7 @@ fn tel(read: &mut Uri, rest: &[u8], has_slashes: bool, form: Form<'_>) -> Parts 
     let number = if has_slashes { 2 } else { 0 };
     let stop = find(rest, number, |byte| b";>?,@:#/\r\n".contains(&byte));
     read.is_malformed |= matches!(rest.get(stop), Some(b'@' | b':' | b'#' | b'/'));
+    read.is_malformed |= rest.get(stop) == Some(&b',') && !form.is_bare();
     // White space at the end is no part of it.
     let blank = find(&rest[..stop], 0, is_blank);
     let end = if rest[blank..stop].iter().all(|&byte| is_blank(byte)) { blank } else { stop };
@@ -323,6 +329,8 @@ fn check_end(read: &mut Uri, text: &[u8], from: usize, end: usize, form: Form<'_
     }
     read.is_malformed |= text[from..end].contains(&b'@');
     if text.get(close) == Some(&b'>') {
+        // Nothing opened it.
+        read.is_malformed |= !form.is_bracketed;
         let next = visible(close + 1);
         read.is_malformed |= next.is_some_and(|byte| !b";,".contains(&byte));
         read.is_malformed |= is_single && next == Some(b',');
@@ -345,9 +353,16 @@ fn is_anonymous(user: &[u8]) -> bool {
     WORDS.iter().any(|word| decoded.eq_ignore_ascii_case(word.as_bytes()))
 }
 
-/// True if an escape has no two digits, or stands for a control character.
+/// True for a byte that belongs in no user part, and where some server ends it. Phones do send `#` and letters of other alphabets.
+fn ends_some_user(byte: u8, is_other_scheme: bool) -> bool {
+    b"\"<?[\\]^`{|}\x7f".contains(&byte) || (is_other_scheme && (byte == b'#' || !byte.is_ascii()))
+}
+
+/// True if an escape has no two digits, or stands for a control character or for a percent sign.
 fn has_bad_escape(user: &[u8]) -> bool {
-    (0..user.len()).filter(|&at| user[at] == b'%').any(|at| escape(user, at).is_none_or(|byte| byte < b' '))
+    (0..user.len())
+        .filter(|&at| user[at] == b'%')
+        .any(|at| escape(user, at).is_none_or(|byte| byte < b' ' || byte == b'%'))
 }
 
 /// The byte that the escape at `at` stands for.

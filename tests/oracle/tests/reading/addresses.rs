@@ -48,6 +48,8 @@ fn the_closing_bracket() {
     reads("<sip:12@h> \"x\"", "12", MALFORMED);
     reads("<sip:12@h> <sip:13@h>", "12", MALFORMED);
     reads("sip:12@h> x", "12", MALFORMED);
+    reads("sip:12@h>", "12", MALFORMED);
+    reads("tel:12>;tag=1", "12", MALFORMED);
     // It may be in another packet.
     for (end, anomalies) in [
         ("", &["headers-beyond-inspected-length"][..]),
@@ -78,6 +80,21 @@ fn unquoted_display_names() {
     // A bracket in it is not the URI's.
     reads("'a<b' <sip:12@h>;tag=1", "12", MALFORMED);
     reads("'a<b<c' <sip:12@h>;tag=1", "12", MALFORMED);
+}
+
+#[test]
+fn what_is_between_a_quoted_name_and_its_bracket() {
+    for value in [" \u{0}<sip:12@h>", " \u{0} <sip:12@h>", "<\u{0}sip:12@h>", "\u{1}sip:12@h"] {
+        reads(value, "12", MALFORMED);
+    }
+    for name in ["\"a\"", "\"a \\\" <sip:1@h>\""] {
+        for gap in ["", " ", "  ", "\t", "\r\n ", " \t \r\n\t"] {
+            reads(&format!("{name}{gap}<sip:12@h>"), "12", &[]);
+        }
+        for gap in ["\0", " \0", " \0 ", "\u{7f}", "  x ", " \u{b}\t", " tel:13 , "] {
+            reads(&format!("{name}{gap}<sip:12@h>"), "12", MALFORMED);
+        }
+    }
 }
 
 #[test]

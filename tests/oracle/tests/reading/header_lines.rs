@@ -42,6 +42,23 @@ fn a_line_end_that_is_no_fold_ends_the_name() {
 }
 
 #[test]
+fn names_with_bytes_that_no_token_has() {
+    for byte in
+        ["\"", "#", "$", "&", ",", "/", ";", "<", "=", ">", "?", "@", "[", "\\", "]", "^", "{", "|", "}", "\u{7f}", "é"]
+    {
+        for name in
+            [format!("User-Agent{byte}"), format!("User{byte}-Agent"), format!("X{byte} "), format!("{byte}Contact")]
+        {
+            message(Message::invite().add(&name, "x")).has(&[MALFORMED]);
+        }
+    }
+    for name in ["X(y)", "X-.!%*_+`'~9", "X-y ", "Z\t"] {
+        message(Message::invite().add(name, "x@h, \"y\" <é>")).has(&[]);
+    }
+    message(Message::invite().add("X\u{1},", "x")).has(&["control-character"]);
+}
+
+#[test]
 fn a_header_in_a_folded_line() {
     let subject = |value: &str| message(Message::invite().add("Subject", value));
     for value in ["a\r\n From: <sip:12@h>", "a\r\n\t f: x", "a\r\n b\r\n p-preferred-identity:"] {

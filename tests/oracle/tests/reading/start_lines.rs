@@ -91,6 +91,20 @@ fn a_version_after_the_uri_comes_before_one_inside_it() {
 }
 
 #[test]
+fn two_blanks_before_the_version_are_an_empty_uri() {
+    for line in ["REGISTER  SIP/2.0", "REGISTER\t SIP/2.0 ", "REGISTER   SIP/3.0"] {
+        let reading = start(line);
+        assert_eq!((reading.kind(), reading.method().as_str()), ("request", "REGISTER"), "{line}");
+        assert!([MALFORMED, "malformed-uri"].iter().all(|name| reading.anomalies().contains(name)), "{reading:?}");
+    }
+    let reading = start("INVITEsip:1@h  SIP/2.0").has(&[MALFORMED, "malformed-uri"]);
+    assert_eq!(reading.method(), "INVITEsip:1@h");
+    // The lines of a Via are no start lines.
+    is_not_sip(&start("Via:  SIP/2.0/UDP h"));
+    is_not_sip(&tcp("Via:  SIP/2.0"));
+}
+
+#[test]
 fn words_before_the_version_belong_to_the_uri() {
     is_call(
         &start(&format!("INVITE sip:1{}@h SIP/2.0", " x".repeat(40))).has(&[MALFORMED, "malformed-uri"]),
@@ -103,19 +117,45 @@ fn a_version_of_another_protocol() {
     for line in ["INVITE sip:1@h HTTP/1.1", "INVITE sip:1@h x/", "INVITE im:1@h IM/1.0"] {
         is_call(&start(line).has(&[UNSUPPORTED]), "1");
     }
-    is_not_sip(&start("INVITE sip:1@h x y/z"));
+    for (line, user) in [
+        ("INVITE pres:+1 HTTP/1.1", "+1"),
+        ("BYE mailto:1;x HTTP/1.1", ""),
+        ("INVITE :1 HTTP/1.1", ""),
+        ("INVITE 1 HTTP/1.1", ""),
+        ("MESSAGE http://1@h HTTP/1.1", "//1"),
+    ] {
+        let reading = start(line);
+        assert!(reading.anomalies().contains(&UNSUPPORTED), "{reading:?}");
+        assert_eq!((reading.kind(), reading.user(UriOf::Request).as_str()), ("request", user), "{line}");
+    }
     assert_eq!(start("INVITE tel:1 HTTP/1.1").has(&[UNSUPPORTED]).user(UriOf::Request), "1");
     for line in [
         "GET / HTTP/1.1",
         "NOTIFY * HTTP/1.1",
         "GET http://user@h/ HTTP/1.1",
         "OPTIONS RTSP://user@h RTSP/1.0",
-        "INVITE sip:1@h /x",
-        "INVITE sip:1@h",
-        "INVITE im:1 IM/1.0",
+        "OPTIONS http://h/ HTTP/1.1",
+        "SUBSCRIBE /path HTTP/1.1",
+        "GET im:1 IM/1.0",
+        "INVITEE sip:1@h",
+        "INVITE im:1@h",
     ] {
         is_not_sip(&start(line));
     }
+}
+
+#[test]
+fn a_request_without_a_version() {
+    // oSIP and PJSIP read on over a line feed, Sofia-SIP over a control character.
+    is_call(&start("INVITE sip:1@h").has(&[MALFORMED]), "1");
+    is_call(&start("INVITE sip:1@h\nx SIP/2.0").has(&[MALFORMED, "malformed-header"]), "1");
+    let reading = tcp("INVITE tel:1\r\nx SIP/2.0\r\n\r\n").has(&[MALFORMED, "missing-header", "malformed-header"]);
+    assert_eq!((reading.method().as_str(), reading.user(UriOf::Request).as_str()), ("INVITE", "1"));
+    for line in ["INVITE sip:1@h /x", "INVITE sip:1@h x y/z"] {
+        is_call(&start(line).has(&[MALFORMED, "malformed-uri"]), "1");
+    }
+    let reading = start("INVITE sip:12\x0b34@h HTTP/1.1").has(&[MALFORMED, "control-character", "malformed-uri"]);
+    is_call(&reading, "12\x0b34");
 }
 
 #[test]
@@ -191,10 +231,19 @@ fn a_start_line_cut_by_a_segment_is_a_message() {
         assert!(!reading.anomalies().contains(&UNSUPPORTED), "{reading:?}");
     }
     assert_eq!(tcp("INVITE tel:1").has(&[MALFORMED, BEYOND]).user(UriOf::Request), "1");
-    for line in ["INVITE im:1@h", "INVITE si", "OPTIONS  x"] {
+    for line in [
+        "INVITE im:1@h",
+        "INVITE si",
+        "OPTIONS  x",
+        "INVITE im:1@h ",
+        "INVITE <sip:1@h> S",
+        "BYE x  sip",
+        "BYE\r\n si",
+        "BYE\r\n x S",
+    ] {
         assert_eq!(tcp(line).has(&[NOT_SIP, "cut-start-line"]).kind(), "not-sip");
     }
-    for line in ["INVITEE sip:1@h", "sip:1@h", "INVITE im:1@h ", "INVITE im:1@h\r\n", "INVITE sip:1@h\r\n"] {
+    for line in ["INVITEE sip:1@h", "sip:1@h", "INVITE im:1@h x", "INVITE im:1@h SIP2", "INVITE im:1@h\r\n"] {
         is_not_sip(&tcp(line));
     }
 }
@@ -222,6 +271,10 @@ fn a_segment_cut_within_its_first_word() {
         "INVITE ",
         "subs",
         "SUBSCRIBE ",
+        "SUBSCRIBE  ",
+        "INVITE         ",
+        "BYE\r\n ",
+        "INVITE\r\n",
         "m",
         "\r\n\r\nINV",
         " m",
@@ -229,7 +282,7 @@ fn a_segment_cut_within_its_first_word() {
         assert_eq!(tcp(payload).has(&[NOT_SIP, "cut-start-line"]).kind(), "not-sip", "{payload}");
         is_not_sip(&udp(payload));
     }
-    for payload in ["X", "INVITE  ", "SUBSCRIBE  ", "INVIT\r\n", "SIP "] {
+    for payload in ["X", "INVIT\r\n", "INVIT  ", "SIP "] {
         is_not_sip(&tcp(payload));
     }
 }
