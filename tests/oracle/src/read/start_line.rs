@@ -90,7 +90,11 @@ fn read_line(packet: &Packet, message: &[u8], start: usize, end: Option<usize>) 
     }
     let line = &message[start..end.unwrap_or(message.len())];
     let may_be_cut = end.is_none() && (is_tcp || packet.payload.len() > message.len());
-    let mut read = read_words(line, end.is_some(), may_be_cut)?;
+    let is_continued = end.is_some_and(|end| {
+        let next = after_line_end(message, end).0;
+        has_version(&message[next..find(message, next, is_line_end)])
+    });
+    let mut read = read_words(line, end.is_some(), is_continued, may_be_cut)?;
     read.word = moved(read.word, start);
     read.uri = read.uri.map(|uri| moved(uri, start));
     read.version += start;
@@ -102,7 +106,7 @@ fn moved(range: Range<usize>, by: usize) -> Range<usize> {
 }
 
 /// Reads a line; the positions are those in the line.
-fn read_words(line: &[u8], is_ended: bool, may_be_cut: bool) -> Option<StartLine> {
+fn read_words(line: &[u8], is_ended: bool, is_continued: bool, may_be_cut: bool) -> Option<StartLine> {
     let method_end = find(line, 0, is_blank);
     let slashes = (0..line.len()).filter(|&at| line[at] == b'/');
     let marks: Vec<usize> = slashes.filter_map(|slash| mark(line, slash)).collect();
@@ -147,11 +151,17 @@ fn read_words(line: &[u8], is_ended: bool, may_be_cut: bool) -> Option<StartLine
     {
         return Some(request(version, problems(line, method_end, uri, uri_end, version)));
     }
-    // For some servers the URI goes on after a line end, or after a control character.
-    if (is_ended || may_be_cut) && known != Method::Other && is_sip_uri {
+    // For some servers the URI goes on after a control character, or after the line end.
+    let goes_on = if is_ended { !is_last || is_continued } else { may_be_cut };
+    if goes_on && known != Method::Other && is_sip_uri {
         return Some(request(line.len(), anomaly::MALFORMED_START_LINE));
     }
     None
+}
+
+/// True if the mark of a version is anywhere in the line.
+fn has_version(line: &[u8]) -> bool {
+    (0..line.len()).any(|at| line[at] == b'/' && mark(line, at).is_some())
 }
 
 /// The position of `SIP`, any white space, and this slash.
