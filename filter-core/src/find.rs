@@ -66,7 +66,7 @@ needles! {
     /// known name before them.
     NameEnd(word) = below(word, 0x21)
         | equal(word | EVERY, b'#')
-        | equal(word | 2 * EVERY, b'&')
+        | equal(word | (2 * EVERY), b'&')
         | equal(word, b',')
         | equal(word, b'/')
         | at_least(word, b':') & !at_least(word, b'A')
@@ -158,7 +158,7 @@ const EVERY: u64 = 0x0101_0101_0101_0101;
 /// Marks square brackets, braces, backslashes and bars. Exact.
 #[inline(always)]
 const fn brackets(word: u64) -> u64 {
-    let folded = word | 0x20 * EVERY;
+    let folded = word | (0x20 * EVERY);
     at_least(folded, b'{') & !at_least(folded, b'~')
 }
 

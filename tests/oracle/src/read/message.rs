@@ -1,7 +1,7 @@
 //! Payloads: their kind, and the message that was read.
 
 use filter_core::{
-    layout::{Attestation, Method, NumberFormat, TEXTS, Transport, Verstat, anomaly},
+    layout::{Attestation, Method, NumberFormat, TEXTS, Verstat, anomaly},
     limits::{INSPECTED_LENGTH, NAMED_HEADERS},
     scratch::{Header, Kind, UriOf},
 };
@@ -11,7 +11,7 @@ use super::{
     find,
     frame::Packet,
     is_blank, is_line_end,
-    start_line::{is_beginning, method, read_start_line},
+    start_line::{is_cut, method, read_start_line},
     values::read_fields,
 };
 use crate::evaluate::Numbers;
@@ -113,7 +113,7 @@ fn read_whole_payload(policy: &Policy, packet: &Packet) -> Message {
     }
     let Some(start_line) = read_start_line(packet, inspected, visible) else {
         message.anomalies = anomaly::NOT_SIP;
-        if packet.transport == Transport::Tcp && packet.fragment.is_none() && is_beginning(&inspected[visible..]) {
+        if packet.fragment.is_none() && is_cut(packet, inspected, visible) {
             message.anomalies |= anomaly::CUT_START_LINE;
         }
         return message;

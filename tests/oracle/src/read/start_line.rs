@@ -259,16 +259,36 @@ fn is_exact_request(text: &[u8]) -> bool {
         && version == b"SIP/2.0"
 }
 
-/// True if a segment ends before it is clear whether it begins a message.
-pub(super) fn is_beginning(payload: &[u8]) -> bool {
-    let begins_line = |text: &[u8]| {
-        let begins = |start: &[u8]| text.len() <= start.len() && start[..text.len()].eq_ignore_ascii_case(text);
-        begins(b"SIP/2.0 ") || METHODS.iter().any(|method| begins(&[method.0, b" "].concat()))
-    };
-    // The first word, the second or a part of it, and perhaps a part of the version.
+/// True if what is inspected of a message ends in its start line, before it is clear whether it is one.
+pub(super) fn is_cut(packet: &Packet, inspected: &[u8], start: usize) -> bool {
+    if packet.transport == Transport::Tcp {
+        return is_beginning(&inspected[start..]) || ends_in_version(&inspected[start..]);
+    }
+    // Of a datagram, only what is longer than that. It may begin in its second line.
+    let second = line_end(inspected, start, &mut 0).map(|(_, next)| find(inspected, next, |byte| !is_blank(byte)));
+    packet.payload.len() > inspected.len()
+        && [Some(start), second].into_iter().flatten().any(|start| ends_in_version(&inspected[start..]))
+}
+
+/// True for the beginning of a version or of a method, and for a method and nothing else.
+fn is_beginning(payload: &[u8]) -> bool {
+    let name = find(payload, 0, is_blank);
+    let is_name = find(payload, name, |byte| !is_blank(byte)) == payload.len();
+    begins_line(payload) || (is_name && method(&payload[..name]) != Method::Other)
+}
+
+/// True for a method, the second word or a part of it, and perhaps a part of the version.
+fn ends_in_version(payload: &[u8]) -> bool {
     let name = find(payload, 0, is_blank);
     let uri = find(payload, name, |byte| !is_blank(byte));
     let version = find(payload, find(payload, uri, is_blank), |byte| !is_blank(byte));
-    let is_cut = uri == payload.len() || (line_end(payload, 0, &mut 0).is_none() && begins_line(&payload[version..]));
-    (is_cut && method(&payload[..name]) != Method::Other) || begins_line(payload)
+    method(&payload[..name]) != Method::Other
+        && uri < payload.len()
+        && line_end(payload, 0, &mut 0).is_none()
+        && begins_line(&payload[version..])
+}
+
+fn begins_line(text: &[u8]) -> bool {
+    let begins = |start: &[u8]| text.len() <= start.len() && start[..text.len()].eq_ignore_ascii_case(text);
+    begins(b"SIP/2.0 ") || METHODS.iter().any(|method| begins(&[method.0, b" "].concat()))
 }

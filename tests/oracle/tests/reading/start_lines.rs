@@ -255,6 +255,9 @@ fn a_start_line_longer_than_what_is_inspected_is_a_message() {
     let long = udp(line(INSPECTED_LENGTH)).has(&[MALFORMED, BEYOND]);
     assert_eq!((long.kind(), long.user(UriOf::Request).as_str()), ("request", "1"));
     is_not_sip(&udp(line(INSPECTED_LENGTH - line(0).len())));
+    for junk in ["", "junk\r\n"] {
+        udp(format!("{junk}INVITE im:{}", "1".repeat(INSPECTED_LENGTH))).has(&[NOT_SIP, "cut-start-line"]);
+    }
     let fragment = first_fragment(&line(INSPECTED_LENGTH));
     assert_eq!(fragment.has(&[NOT_SIP, "tiny-first-fragment"]).kind(), "not-sip");
 }
