@@ -35,8 +35,7 @@ macro_rules! needles {
 }
 
 needles! {
-    /// `
-    /// `.
+    /// A line feed.
     LineFeed(word) = equal(word, b'\n');
     /// A line feed or a carriage return.
     LineEnd(word) = equal(word, b'\n') | equal(word, b'\r');
@@ -48,6 +47,8 @@ needles! {
     Blank(word) = below(word, 0x21);
     /// Neither a blank nor a control character.
     NotBlank(word) = at_least(word, 0x21);
+    /// A space.
+    Space(word) = equal(word, b' ');
     /// Neither a space nor a tab.
     NotSpace(word) = !(exactly(word, b' ') | exactly(word, b'\t')) & 0x8080_8080_8080_8080;
     /// `:`.

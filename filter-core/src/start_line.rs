@@ -4,7 +4,7 @@
 //! some SIP server takes for one, and flags it: other versions, white space around the slash, folded lines.
 
 use crate::{
-    find::{At, Blank, LineEnd, Slash, find, find_near, skip_blank},
+    find::{At, Blank, LineEnd, Slash, Space, find, find_near, skip_blank},
     host::{Function, FunctionKind, Host, Step},
     layout::{Method, Transport, anomaly},
     limits::INSPECTED_LENGTH,
@@ -155,6 +155,8 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
     if uri >= end {
         if skip_blank(host, s, method_end, s.message.length) == s.message.length {
             note_cut(s, start, method);
+        } else if is_ended {
+            read_over_line_ends(host, s, start, method_end, method);
         }
         return;
     }
@@ -175,9 +177,11 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
     {
         // Sofia-SIP reads on over a control character in the URI, and oSIP and PJSIP over a line feed.
         end
+    } else if is_ended {
+        return read_over_line_ends(host, s, start, method_end, method);
     } else {
         // Not before other words than a version: that is text.
-        if !is_ended && is_cut(s) && method != Method::Other && s.packet.fragment == 0 && is_beginning(s, third) {
+        if is_cut(s) && method != Method::Other && s.packet.fragment == 0 && is_beginning(s, third) {
             s.message.anomalies |= anomaly::CUT_START_LINE;
         }
         return;
@@ -205,6 +209,34 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
         Span { start: uri as u16, end: value_end as u16 },
     );
     s.cursors.line = find::<LineEnd, H>(host, s, version, s.message.length);
+}
+
+/// Reads a request line as oSIP does, to which only spaces separate its words: line ends are part of the Request-URI. The second space is
+/// the first one after that, and `SIP/2.0` with a line end follows it.
+#[inline(always)]
+fn read_over_line_ends<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, method_end: u32, method: Method) {
+    let end = s.message.length;
+    if method == Method::Other || s.byte(method_end) != b' ' {
+        return;
+    }
+    let uri_end = find::<Space, H>(host, s, method_end + 1, end);
+    let version = uri_end + 1;
+    let uri = skip_blank(host, s, method_end, end);
+    let (word, keep) = (s.word(version), first_bytes(7));
+    // With the case bit, a control character may look like the slash, a digit or the point.
+    let is_version = (word | LETTERS) & keep == text(b"sip/2.0\0") && below(word | !keep, b' ') == 0;
+    let is_last = version + 7 < end && matches!(s.byte(version + 7), b'\r' | b'\n');
+    if !is_version || !is_last || uri >= uri_end {
+        return;
+    }
+    s.message.anomalies |= anomaly::MALFORMED_START_LINE;
+    s.message.method = method;
+    note_request(
+        s,
+        Span { start: start as u16, end: method_end as u16 },
+        Span { start: uri as u16, end: uri_end as u16 },
+    );
+    s.cursors.line = version + 7;
 }
 
 /// True if a version is in the line after the line end at `end`.

@@ -94,7 +94,8 @@ fn read_line(packet: &Packet, message: &[u8], start: usize, end: Option<usize>) 
         let next = after_line_end(message, end).0;
         has_version(&message[next..find(message, next, is_line_end)])
     });
-    let mut read = read_words(line, end.is_some(), is_continued, may_be_cut)?;
+    let read = read_words(line, end.is_some(), is_continued, may_be_cut);
+    let mut read = read.or_else(|| read_over_line_ends(&message[start..]).filter(|_| end.is_some()))?;
     read.word = moved(read.word, start);
     read.uri = read.uri.map(|uri| moved(uri, start));
     read.version += start;
@@ -157,6 +158,24 @@ fn read_words(line: &[u8], is_ended: bool, is_continued: bool, may_be_cut: bool)
         return Some(request(line.len(), anomaly::MALFORMED_START_LINE));
     }
     None
+}
+
+/// A method, a space, a Request-URI that may have line ends in it but no space, a space, the version and a line end.
+fn read_over_line_ends(text: &[u8]) -> Option<StartLine> {
+    let mut words = text.splitn(3, |&byte| byte == b' ');
+    let (name, target, rest) = (words.next()?, words.next()?, words.next()?);
+    let version = rest.get(..7)?;
+    let is_last = rest.get(7).copied().is_some_and(is_line_end);
+    let skipped = target.iter().position(|&byte| !is_blank(byte))?;
+    let begin = name.len() + 1;
+    let is_request = method(name) != Method::Other && version.eq_ignore_ascii_case(b"SIP/2.0") && is_last;
+    is_request.then(|| StartLine {
+        kind: Kind::Request,
+        word: 0..name.len(),
+        uri: Some(begin + skipped..begin + target.len()),
+        version: begin + target.len() + 1,
+        anomalies: anomaly::MALFORMED_START_LINE,
+    })
 }
 
 /// True if the mark of a version is anywhere in the line.

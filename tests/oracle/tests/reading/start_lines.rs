@@ -160,6 +160,24 @@ fn a_request_without_a_version() {
 }
 
 #[test]
+fn only_spaces_separate_words() {
+    // oSIP takes line ends for part of the Request-URI.
+    for line in ["INVITE \nsip:1@h SIP/2.0", "INVITE \r\n\r\nsip:1@h sip/2.0"] {
+        is_call(&start(line).has(&[MALFORMED]), "1");
+    }
+    for line in ["INVITE s\nip:1@h SIP/2.0", "INVITE \nip:1@h SIP/2.0", "INVITE x\nsip:1@h SIP/2.0"] {
+        let reading = start(line);
+        assert_eq!((reading.kind(), reading.method().as_str()), ("request", "INVITE"), "{line}");
+        assert!(reading.anomalies().contains(&MALFORMED), "{reading:?}");
+    }
+    for line in ["INVITE\nsip:1@h SIP/2.0", "GET \nsip:1@h SIP/2.0", "INVITE \nsip:1@h SIP/2.0x", "INVITE \nsip:1@h  SIP/2.0"] {
+        let reading = start(line);
+        assert_ne!(reading.method().as_str(), "INVITE", "{line}");
+    }
+    is_not_sip(&udp("INVITE \nsip:1@h SIP/2.0"));
+}
+
+#[test]
 fn any_number_of_slashes() {
     is_call(&start(&format!("INVITE sip:1@h;x={} SIP/2.0", "/".repeat(3000))).has(&[]), "1");
     is_not_sip(&start(&"/".repeat(3000)));
