@@ -45,6 +45,8 @@ pub trait Function {
 pub enum FunctionKind {
     /// [`crate::find::Find`].
     Find(NeedleKind),
+    /// [`crate::start_line::FindMark`].
+    FindMark,
     /// [`crate::uri::FindParameter`].
     FindParameter,
     /// [`crate::uri::JoinContext`].
@@ -69,8 +71,12 @@ pub enum FunctionKind {
     ReadNumber,
     /// [`crate::uri::ReadScheme`].
     ReadScheme,
+    /// [`crate::start_line::ReadOverLineEnds`].
+    ReadOverLineEnds,
     /// [`crate::start_line::ReadStartLine`].
     ReadStartLine,
+    /// [`crate::start_line::ReadStatusLine`].
+    ReadStatusLine,
     /// [`crate::uri::ReadUri`].
     ReadUri,
     /// [`crate::uri::ReadUser`].

@@ -145,7 +145,8 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
     let uri = skip_blank(host, s, method_end, end);
     let mark = find_mark(host, s, start, end);
     if mark < method_end {
-        read_status_line(host, s, start, mark, end);
+        s.cursors.register = end;
+        host.call::<ReadStatusLine>(s, start, mark);
         if s.message.kind == Kind::NotSip && !is_ended {
             note_cut(s, start, Method::Other);
         }
@@ -156,7 +157,7 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
         if skip_blank(host, s, method_end, s.message.length) == s.message.length {
             note_cut(s, start, method);
         } else if is_ended {
-            read_over_line_ends(host, s, start, method_end, method);
+            host.call::<ReadOverLineEnds>(s, start, method_end);
         }
         return;
     }
@@ -178,7 +179,8 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
         // Sofia-SIP reads on over a control character in the URI, and oSIP and PJSIP over a line feed.
         end
     } else if is_ended {
-        return read_over_line_ends(host, s, start, method_end, method);
+        host.call::<ReadOverLineEnds>(s, start, method_end);
+        return;
     } else {
         // Not before other words than a version: that is text.
         if is_cut(s) && method != Method::Other && s.packet.fragment == 0 && is_beginning(s, third) {
@@ -211,32 +213,41 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
     s.cursors.line = find::<LineEnd, H>(host, s, version, s.message.length);
 }
 
-/// Reads a request line as oSIP does, to which only spaces separate its words: line ends are part of the Request-URI. The second space is
-/// the first one after that, and `SIP/2.0` with a line end follows it.
-#[inline(always)]
-fn read_over_line_ends<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, method_end: u32, method: Method) {
-    let end = s.message.length;
-    if method == Method::Other || s.byte(method_end) != b' ' {
-        return;
+/// The function of the host that reads a request line as oSIP does, to which only spaces separate its words: line ends are part of the
+/// Request-URI. The second space is the first one after that, and `SIP/2.0` with a line end follows it. Takes the positions of the line
+/// and of its method's end.
+pub struct ReadOverLineEnds;
+
+impl Function for ReadOverLineEnds {
+    const KIND: FunctionKind = FunctionKind::ReadOverLineEnds;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, method_end: u32) -> u32 {
+        let end = s.message.length;
+        let method = method(s, start, method_end.wrapping_sub(start));
+        if method == Method::Other || s.byte(method_end) != b' ' {
+            return 0;
+        }
+        let uri_end = find::<Space, H>(host, s, method_end + 1, end);
+        let version = uri_end + 1;
+        let uri = skip_blank(host, s, method_end, end);
+        let (word, keep) = (s.word(version), first_bytes(7));
+        // With the case bit, a control character may look like the slash, a digit or the point.
+        let is_version = (word | LETTERS) & keep == text(b"sip/2.0\0") && below(word | !keep, b' ') == 0;
+        let is_last = version + 7 < end && matches!(s.byte(version + 7), b'\r' | b'\n');
+        if !is_version || !is_last || uri >= uri_end {
+            return 0;
+        }
+        s.message.anomalies |= anomaly::MALFORMED_START_LINE;
+        s.message.method = method;
+        note_request(
+            s,
+            Span { start: start as u16, end: method_end as u16 },
+            Span { start: uri as u16, end: uri_end as u16 },
+        );
+        s.cursors.line = version + 7;
+        0
     }
-    let uri_end = find::<Space, H>(host, s, method_end + 1, end);
-    let version = uri_end + 1;
-    let uri = skip_blank(host, s, method_end, end);
-    let (word, keep) = (s.word(version), first_bytes(7));
-    // With the case bit, a control character may look like the slash, a digit or the point.
-    let is_version = (word | LETTERS) & keep == text(b"sip/2.0\0") && below(word | !keep, b' ') == 0;
-    let is_last = version + 7 < end && matches!(s.byte(version + 7), b'\r' | b'\n');
-    if !is_version || !is_last || uri >= uri_end {
-        return;
-    }
-    s.message.anomalies |= anomaly::MALFORMED_START_LINE;
-    s.message.method = method;
-    note_request(
-        s,
-        Span { start: start as u16, end: method_end as u16 },
-        Span { start: uri as u16, end: uri_end as u16 },
-    );
-    s.cursors.line = version + 7;
 }
 
 /// True if a version is in the line after the line end at `end`.
@@ -323,10 +334,22 @@ fn is_beginning(s: &Scratch, start: u32) -> bool {
 /// The position of the first `SIP`, blanks, `/` in `from..end`, or `end`.
 #[inline(always)]
 fn find_mark<'m, H: Host<'m>>(host: H, s: &mut Scratch, from: u32, end: u32) -> u32 {
-    s.cursors.register = from;
-    host.repeat(&mut Marks { host, s, end });
-    let at = s.cursors.register;
-    if at < end { at } else { end }
+    host.call::<FindMark>(s, from, end)
+}
+
+/// The function of the host that searches for a version.
+pub struct FindMark;
+
+impl Function for FindMark {
+    const KIND: FunctionKind = FunctionKind::FindMark;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, from: u32, end: u32) -> u32 {
+        s.cursors.register = from;
+        host.repeat(&mut Marks { host, s, end });
+        let at = s.cursors.register;
+        if at < end { at } else { end }
+    }
 }
 
 /// Goes from one `SIP` to the next; `register` is where it is.
@@ -370,38 +393,47 @@ fn slash_after<'m, H: Host<'m>>(host: H, s: &mut Scratch, mark: u32, end: u32) -
     skip_blank(host, s, name_end, end)
 }
 
-/// `SIP/2.0 SP Status-Code SP Reason-Phrase` (RFC 3261 section 7.2), whose version is at `mark`.
-#[inline(always)]
-fn read_status_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, mark: u32, end: u32) {
-    let slash = slash_after(host, s, mark, end);
-    let digits = skip_blank(host, s, slash + 1, end);
-    let version_end = find::<Blank, H>(host, s, digits, end);
-    // PJSIP needs no blank after the version.
-    let is_joined = s.word(digits) as u32 & 0xff_ffff == text(b"2.0\0\0\0\0\0") as u32 && is_digit(s, digits + 3);
-    let code = if is_joined { digits + 3 } else { skip_blank(host, s, version_end, end) };
-    let code_end = find::<Blank, H>(host, s, code, end);
-    // oSIP takes a number with a sign. `SIP/2.0/UDP` is the beginning of a Via, which a TCP segment may start with.
-    let signs = matches!(s.byte(code), b'-' | b'+') as u32;
-    let is_number = code < end && is_digit(s, code + signs);
-    if !is_number || find::<Slash, H>(host, s, digits + 1, version_end) < version_end {
-        return;
+/// The function of the host that reads `SIP/2.0 SP Status-Code SP Reason-Phrase` (RFC 3261 section 7.2). Takes the positions of the line and
+/// of its version; `register` is the line's end.
+pub struct ReadStatusLine;
+
+impl Function for ReadStatusLine {
+    const KIND: FunctionKind = FunctionKind::ReadStatusLine;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, mark: u32) -> u32 {
+        let end = s.cursors.register;
+        let slash = slash_after(host, s, mark, end);
+        let digits = skip_blank(host, s, slash + 1, end);
+        let version_end = find::<Blank, H>(host, s, digits, end);
+        // PJSIP needs no blank after the version.
+        let is_joined = s.word(digits) as u32 & 0xff_ffff == text(b"2.0\0\0\0\0\0") as u32 && is_digit(s, digits + 3);
+        let code = if is_joined { digits + 3 } else { skip_blank(host, s, version_end, end) };
+        let code_end = find::<Blank, H>(host, s, code, end);
+        // oSIP takes a number with a sign. `SIP/2.0/UDP` is the beginning of a Via, which a TCP segment may start with.
+        let signs = matches!(s.byte(code), b'-' | b'+') as u32;
+        let is_number = code < end && is_digit(s, code + signs);
+        if !is_number || find::<Slash, H>(host, s, digits + 1, version_end) < version_end {
+            return 0;
+        }
+        s.message.kind = Kind::Response;
+        s.message.method = Method::Response;
+        s.message.headers[Header::StatusCode.index()] = Span { start: code as u16, end: code_end as u16 };
+        note_version(s, mark, version_end);
+        let well_formed = mark == start
+            && digits.wrapping_sub(mark) == 4
+            && s.byte(version_end) == b' '
+            && code.wrapping_sub(version_end) == 1
+            && code_end.wrapping_sub(code) == 3
+            && is_digit(s, code)
+            && is_digit(s, code + 1)
+            && is_digit(s, code + 2);
+        if !well_formed {
+            s.message.anomalies |= anomaly::MALFORMED_START_LINE;
+        }
+        s.cursors.line = find::<LineEnd, H>(host, s, mark, s.message.length);
+        0
     }
-    s.message.kind = Kind::Response;
-    s.message.method = Method::Response;
-    s.message.headers[Header::StatusCode.index()] = Span { start: code as u16, end: code_end as u16 };
-    note_version(s, mark, version_end);
-    let well_formed = mark == start
-        && digits.wrapping_sub(mark) == 4
-        && s.byte(version_end) == b' '
-        && code.wrapping_sub(version_end) == 1
-        && code_end.wrapping_sub(code) == 3
-        && is_digit(s, code)
-        && is_digit(s, code + 1)
-        && is_digit(s, code + 2);
-    if !well_formed {
-        s.message.anomalies |= anomaly::MALFORMED_START_LINE;
-    }
-    s.cursors.line = find::<LineEnd, H>(host, s, mark, s.message.length);
 }
 
 #[inline(always)]

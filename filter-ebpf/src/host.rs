@@ -24,7 +24,7 @@ use filter_core::{
     packet::MAX_HEADER_OFFSET,
     reason::Reason,
     scratch::Scratch,
-    start_line::ReadStartLine,
+    start_line::{FindMark, ReadOverLineEnds, ReadStartLine, ReadStatusLine},
     text::NarrowTexts,
     trie::Tables,
     uri::{FindParameter, JoinContext, NoteEnd, ReadName, ReadNumber, ReadScheme, ReadUri, ReadUser, TrimTel},
@@ -357,6 +357,7 @@ macro_rules! functions {
 }
 
 functions! {
+    find_mark: FunctionKind::FindMark => FindMark,
     find_parameter: FunctionKind::FindParameter => FindParameter,
     join_context: FunctionKind::JoinContext => JoinContext,
     narrow_texts: FunctionKind::NarrowTexts => NarrowTexts,
@@ -369,7 +370,9 @@ functions! {
     read_named_header: FunctionKind::ReadNamedHeader => ReadNamedHeader,
     read_number: FunctionKind::ReadNumber => ReadNumber,
     read_scheme: FunctionKind::ReadScheme => ReadScheme,
+    read_over_line_ends: FunctionKind::ReadOverLineEnds => ReadOverLineEnds,
     read_start_line: FunctionKind::ReadStartLine => ReadStartLine,
+    read_status_line: FunctionKind::ReadStatusLine => ReadStatusLine,
     read_uri: FunctionKind::ReadUri => ReadUri,
     read_user: FunctionKind::ReadUser => ReadUser,
     set_number: FunctionKind::SetNumber => SetNumber,
