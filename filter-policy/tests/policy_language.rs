@@ -379,7 +379,7 @@ fn warnings(text: &str) -> Vec<Code> {
         .collect()
 }
 
-const EMERGENCY: &str = "version = 1\n[numbering]\ncountry_code = \"1\"\n[[rule]]\nname = \"emergency\"\nmatch.called = \"911$\"\naction = \"whitelist\"\n";
+const EMERGENCY: &str = "version = 1\n[numbering]\ncountry_code = \"1\"\n[[rule]]\nname = \"emergency\"\nmatch.called = [\"911$\", \"urn:service:sos\"]\naction = \"whitelist\"\n";
 
 #[test]
 fn rules_after_drop_everything_are_reachable_through_a_pinhole_of_another_stage() {
@@ -450,6 +450,24 @@ fn an_emergency_pinhole_is_only_missing_where_something_can_drop_the_calls() {
         assert_eq!(warnings(&format!("{head}[[rule]]\nname = \"r\"\n{rule}\n")), [Code::NoEmergencyPinhole], "{rule}");
     }
     assert_eq!(warnings(&format!("default = \"drop\"\n{head}")), [Code::NoEmergencyPinhole]);
+}
+
+#[test]
+fn an_emergency_pinhole_needs_the_urn_where_something_can_drop_calls_to_it() {
+    let head = |called: &str| {
+        format!(
+            "version = 1\n[numbering]\ncountry_code = \"1\"\n[[rule]]\nname = \"emergency\"\nmatch.called = {called}\naction = \"whitelist\"\n"
+        )
+    };
+    let rule = |conditions: &str| format!("[[rule]]\nname = \"r\"\n{conditions}\naction = \"drop\"\n");
+    let (digits, both) = (head("\"911$\""), head("[\"911$\", \"urn:service:sos\"]"));
+    assert_eq!(warnings(&format!("{digits}{}", rule("match.user_agent = \"x\""))), [Code::EmergencyWithoutUrn]);
+    assert_eq!(warnings(&format!("default = \"drop\"\n{digits}")), [Code::EmergencyWithoutUrn]);
+    assert_eq!(warnings(&format!("{digits}{}", rule("match.called = \"1605562\""))), []);
+    assert_eq!(warnings(&format!("{both}{}", rule("match.user_agent = \"x\""))), []);
+    // One service is not all of them.
+    let police = head("[\"911$\", \"urn:service:sos.police\"]");
+    assert_eq!(warnings(&format!("{police}{}", rule("match.user_agent = \"x\""))), [Code::EmergencyWithoutUrn]);
 }
 
 #[test]
@@ -530,7 +548,7 @@ fn a_pinhole_protects_peers_only_if_it_always_lets_them_through() {
         format!(
             "version = 1\nnever_ban = \"@trunks\"\n[numbering]\ncountry_code = \"1\"\n\
              [sets.trunks]\naddresses = [\"192.0.2.10\", \"192.0.2.11\"]\n\
-             [[rule]]\nname = \"emergency\"\nmatch.called = \"911$\"\naction = \"whitelist\"\n\
+             [[rule]]\nname = \"emergency\"\nmatch.called = [\"911$\", \"urn:service:sos\"]\naction = \"whitelist\"\n\
              [[rule]]\nname = \"pinhole\"\n{pinhole}\n\
              [[rule]]\nname = \"r\"\nmatch.source = \"192.0.2.0/24\"\naction = \"drop\"\n"
         )

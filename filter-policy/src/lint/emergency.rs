@@ -14,19 +14,16 @@ use crate::{
         source::Scalar,
     },
     model::{Condition, Identity, MethodName, NumberEntry, Rule, Test},
+    numbering::emergency::{ALL as URN_DIGITS, URN},
 };
 
 impl Linter<'_> {
     pub(super) fn emergency_calls(&mut self) {
         let digits = if self.policy.numbering.plan.country_code == "1" { "911" } else { "112" };
         let number = exactly(digits);
-        let is_pinhole =
-            |rule: &Rule| rule.action == Action::Whitelist && Traffic::CallsTo(number).always_matches(rule);
-        let pinhole = self.policy.rules.iter().position(is_pinhole);
-        let blocker = self.policy.rules.iter().position(|rule| can_block_call(rule, number));
-        let help =
-            format!("make the first rule: match.called = [\"{digits}$\", \"urn:service:sos\"], action = \"whitelist\"");
-        match (pinhole, blocker) {
+        let blocker = self.blocker(number);
+        let help = format!("make the first rule: match.called = [\"{digits}$\", \"{URN}\"], action = \"whitelist\"");
+        match (self.pinhole(number), blocker) {
             (None, Some(blocker)) => {
                 let span = self.source.rules[blocker].name.span.clone();
                 let message = "this rule can drop emergency calls, and no rule lets them through";
@@ -42,8 +39,32 @@ impl Linter<'_> {
                 let message = format!("the rule `{name}` comes before this one and can drop emergency calls");
                 self.warn(Code::EmergencyTooLate, &span, message, "move this rule to the top");
             }
-            (None, None) | (Some(_), _) => {}
+            (Some(pinhole), _) => self.emergency_urns(pinhole),
+            (None, None) => {}
         }
+    }
+
+    /// Telephones that know where they are call a service by its URN (RFC 5031), and not by digits.
+    fn emergency_urns(&mut self, pinhole: usize) {
+        let can_be_dropped = self.policy.default_drop || self.blocker(ALL_SERVICES).is_some();
+        if can_be_dropped && self.pinhole(ALL_SERVICES).is_none() {
+            let span = self.source.rules[pinhole].name.span.clone();
+            let message = format!("this rule lets emergency calls to digits through, but none to `{URN}`");
+            let help = format!("add \"{URN}\" to match.called");
+            self.warn(Code::EmergencyWithoutUrn, &span, message, &help);
+        }
+    }
+
+    /// The place of the first rule that lets all calls to this through.
+    fn pinhole(&self, number: NumberEntry) -> Option<usize> {
+        let is_pinhole =
+            |rule: &Rule| rule.action == Action::Whitelist && Traffic::CallsTo(number).always_matches(rule);
+        self.policy.rules.iter().position(is_pinhole)
+    }
+
+    /// The place of the first rule that can drop calls to this.
+    fn blocker(&self, number: NumberEntry) -> Option<usize> {
+        self.policy.rules.iter().position(|rule| can_block_call(rule, number))
     }
 
     /// `911` without `$` lets all of New Delhi through (+91 11).
@@ -70,6 +91,10 @@ impl Linter<'_> {
     }
 }
 
+/// All emergency services that are called by URN.
+const ALL_SERVICES: NumberEntry =
+    NumberEntry { digits: URN_DIGITS.0, length: URN_DIGITS.1, exact: false, score: 0, line: 0 };
+
 /// The entry for exactly this number.
 fn exactly(digits: &str) -> NumberEntry {
     let packed = digits.bytes().fold(0_u64, |all, digit| all << 4 | u64::from(digit - b'0'));
@@ -77,14 +102,14 @@ fn exactly(digits: &str) -> NumberEntry {
     NumberEntry { digits: packed << (64 - 4 * u32::from(length)), length, exact: true, score: 0, line: 0 }
 }
 
-/// True if a rule can drop calls to a short code.
+/// True if a rule can drop calls to an emergency service.
 fn can_block_call(rule: &Rule, number: NumberEntry) -> bool {
     let can_match = |condition: &Condition| match &condition.test {
         Test::Dialog(named) => named.contains(&Dialog::Initial) != condition.negated,
         Test::Payload(named) => named.contains(&Payload::Sip) != condition.negated,
         Test::Method(methods) => methods.contains(&MethodName(Method::Invite)) != condition.negated,
         Test::Number(Identity::Called, _) => Traffic::CallsTo(number).has_value(&condition.test) != condition.negated,
-        // A short code has no country, no region, and no holder.
+        // An emergency service has no country, no region, and no holder.
         Test::Country(Identity::Called, _) | Test::Region(Identity::Called, _) | Test::Spid(Identity::Called, _) => {
             condition.negated
         }

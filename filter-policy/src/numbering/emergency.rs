@@ -4,8 +4,11 @@
 
 use super::bcd;
 
-/// All services.
-const URN: &str = "urn:service:sos";
+/// The URN of all services.
+pub(crate) const URN: &str = "urn:service:sos";
+
+/// The digits of all services, as BCD, and their number.
+pub(crate) const ALL: (u64, u8) = ((MARK as u64) << 60 | (MARK as u64) << 56, 2);
 
 /// The digit of which each service's number begins with two.
 const MARK: u8 = 0xa;
@@ -28,13 +31,12 @@ pub(crate) fn parse(text: &str) -> Option<Result<(u64, u8), Mistake>> {
     let text = text.to_ascii_lowercase();
     text.starts_with("urn:").then(|| {
         let service = text.strip_prefix(URN).ok_or(Mistake::NotEmergency)?;
-        let all = u64::from(MARK) << 60 | u64::from(MARK) << 56;
         if service.is_empty() {
-            return Ok((all, 2));
+            return Ok(ALL);
         }
         let service = service.strip_prefix('.').ok_or(Mistake::NotEmergency)?;
         let place = SERVICES.iter().position(|known| *known == service).ok_or(Mistake::UnknownService)?;
-        Ok((all | (place as u64 + 1) << 52, 3))
+        Ok((ALL.0 | (place as u64 + 1) << 52, 3))
     })
 }
 

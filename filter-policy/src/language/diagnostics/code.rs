@@ -60,6 +60,8 @@ codes! {
     Empty = "empty";
     /// A pinhole for emergency calls after a rule that can drop them.
     EmergencyTooLate = "emergency-too-late";
+    /// A pinhole for emergency calls that none to the URN of a service passes.
+    EmergencyWithoutUrn = "emergency-without-urn";
     /// A set without entries, or one that has lost most of them.
     EmptiedSet = "emptied-set";
     /// List entries that have expired and are left out.
