@@ -49,6 +49,8 @@ needles! {
     NotBlank(word) = at_least(word, 0x21);
     /// A space.
     Space(word) = equal(word, b' ');
+    /// A letter, or a bracket, a brace or another byte after the letters.
+    Letter(word) = at_least(word | (0x20 * EVERY), b'a');
     /// Neither a space nor a tab.
     NotSpace(word) = !(exactly(word, b' ') | exactly(word, b'\t')) & 0x8080_8080_8080_8080;
     /// `:`.

@@ -6,8 +6,8 @@
 
 use crate::{
     find::{
-        Blank, Colon, LineEnd, NameEnd, Needle, NotCarriageReturn, NotLineEnd, NotSpace, STRIDE, find, find_near, mark,
-        skip_blank,
+        Blank, Colon, LineEnd, LineFeed, NameEnd, Needle, NotCarriageReturn, NotLineEnd, NotSpace, STRIDE, find,
+        find_near, mark, skip_blank,
     },
     header::{ReadNamedHeader, is_gap, read_name},
     host::{Function, FunctionKind, Host, Step},
@@ -193,7 +193,7 @@ fn begin_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) -> bool {
     }
     end_header(s, line);
     if byte == b'\n' || byte == b'\r' {
-        end_headers(s, line, word);
+        end_headers(host, s, line, word);
         return true;
     }
     let name_end = note_name(host, s, line, word);
@@ -241,7 +241,7 @@ fn is_unknown(name: Header, byte: u8) -> bool {
 
 /// Ends the headers at an empty line, of which `word` holds the first bytes. Some servers read on after an odd one.
 #[inline(always)]
-fn end_headers(s: &mut Scratch, line: u32, word: u64) {
+fn end_headers<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32, word: u64) {
     let is_crlf = word as u16 == u16::from_le_bytes(*b"\r\n");
     s.message.body = line + if is_crlf { 2 } else { 1 };
     if !is_crlf && word as u8 == b'\r' {
@@ -251,6 +251,12 @@ fn end_headers(s: &mut Scratch, line: u32, word: u64) {
     } else if (s.byte(line.wrapping_sub(2)) == b'\r') != is_crlf {
         // This line ends in one way, and the line before in another.
         s.message.anomalies |= anomaly::MALFORMED_HEADER;
+    } else if !is_crlf {
+        // To belle-sip, a line feed alone ends no line of a message whose lines end otherwise.
+        let first = find::<LineFeed, H>(host, s, 0, line);
+        if first != 0 && s.byte(first.wrapping_sub(1)) == b'\r' {
+            s.message.anomalies |= anomaly::MALFORMED_HEADER;
+        }
     }
 }
 

@@ -236,6 +236,10 @@ impl Function for ReadOverLineEnds {
         let is_version = (word | LETTERS) & keep == text(b"sip/2.0\0") && below(word | !keep, b' ') == 0;
         let is_last = version + 7 < end && matches!(s.byte(version + 7), b'\r' | b'\n');
         if !is_version || !is_last || uri >= uri_end {
+            let is_stream = s.packet.transport != Transport::Udp && s.packet.fragment == 0;
+            if is_stream && (uri_end >= end || is_beginning(s, version)) {
+                s.message.anomalies |= anomaly::CUT_START_LINE;
+            }
             return 0;
         }
         s.message.anomalies |= anomaly::MALFORMED_START_LINE;

@@ -410,6 +410,7 @@ functions! {
     find_semicolon_comma: FunctionKind::Find(NeedleKind::SemicolonComma) => Find<find::SemicolonComma>,
     find_dot: FunctionKind::Find(NeedleKind::Dot) => Find<find::Dot>,
     find_comma_quote_angle: FunctionKind::Find(NeedleKind::CommaQuoteAngle) => Find<find::CommaQuoteAngle>,
+    find_letter: FunctionKind::Find(NeedleKind::Letter) => Find<find::Letter>,
     find_space: FunctionKind::Find(NeedleKind::Space) => Find<find::Space>,
     find_odd_in_user: FunctionKind::Find(NeedleKind::OddInUser) => Find<find::OddInUser>,
     find_odd_in_other_user: FunctionKind::Find(NeedleKind::OddInOtherUser) => Find<find::OddInOtherUser>,

@@ -6,8 +6,8 @@ use super::{Form, is_closed, scheme, set_user};
 use crate::{
     digits::{self, hex},
     find::{
-        AngleClose, At, BareEnd, Blank, ClosingAngle, Colon, LineEnd, NotBlank, OddInOtherUser, OddInUser,
-        OpeningAngle, Percent, SchemeDelimiter, UrnDelimiter, UserSeparator, find,
+        AngleClose, At, BareEnd, Blank, ClosingAngle, Colon, Dot, Letter, LineEnd, NotBlank, OddInOtherUser, OddInUser,
+        OpeningAngle, ParameterEnd, Percent, SchemeDelimiter, UrnDelimiter, UserSeparator, find,
     },
     host::{Function, FunctionKind, Host, Step},
     layout::anomaly,
@@ -69,8 +69,11 @@ impl Function for ReadScheme {
 /// What kind of scheme `start..end` is.
 #[inline(always)]
 fn other_scheme<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) -> Scheme {
-    let is_odd =
-        start == end || find::<Blank, H>(host, s, start, end) < end || find::<Percent, H>(host, s, start, end) < end;
+    // A scheme begins with a letter (RFC 3986 section 3.1): before a password, what is here is a number to some.
+    let is_odd = (s.byte(start) | 0x20).wrapping_sub(b'a') >= 26
+        || start == end
+        || find::<Blank, H>(host, s, start, end) < end
+        || find::<Percent, H>(host, s, start, end) < end;
     if is_odd {
         s.flag_uri();
     }
@@ -108,6 +111,9 @@ fn skip_after_scheme<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
 /// The function of the host that reads a user part with white space or angle brackets in it, an empty one, and that of a URN, at
 /// the cursor, which it moves to where the host part begins.
 pub struct ReadUser;
+
+/// Labels of a host part that are counted: one more than an IPv4 address has.
+const MAX_LABELS: u32 = 5;
 
 /// Delimiters before a user part that are skipped: `sip:@user@host`, `sip:;user@host`.
 const MAX_LEADING: u32 = 4;
@@ -171,10 +177,12 @@ impl Function for ReadUser {
 fn is_odd_host<'m, H: Host<'m>>(host: H, s: &mut Scratch, end: u32) -> bool {
     let start = s.cursors.uri_at;
     let word = s.word(start);
-    // An IPv4 address has at most three digits before a dot.
     let digits = |at: u32| ((word >> (8 * at)) as u8).wrapping_sub(b'0') <= 9;
     let is_number = matches!(word as u8, b'+' | b'*' | b'#') || digits(0) && digits(1) && digits(2) && digits(3);
     if start < s.cursors.uri_limit && (is_number || has_slashes(s, start)) {
+        return true;
+    }
+    if (digits(0) || matches!(word as u8, b'.' | b'-' | b'(')) && start < end && is_dialled(host, s, start, end) {
         return true;
     }
     // What follows a bare URI's host is looked at later.
@@ -184,6 +192,29 @@ fn is_odd_host<'m, H: Host<'m>>(host: H, s: &mut Scratch, end: u32) -> bool {
         _ => find::<AngleClose, H>(host, s, start, end),
     };
     find::<Blank, H>(host, s, start, end) < end || find::<Percent, H>(host, s, start, end) < end
+}
+
+/// True if a host part has no letter, and is no IPv4 address: four labels of at most three digits.
+#[inline(always)]
+fn is_dialled<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) -> bool {
+    let end = find::<ParameterEnd, H>(host, s, start, end);
+    if find::<Letter, H>(host, s, start, end) < end {
+        return false;
+    }
+    let mut label = start;
+    let mut dots = 0;
+    for _ in 0..host.bound(MAX_LABELS) {
+        let dot = find::<Dot, H>(host, s, label, end);
+        if dot == label || dot.wrapping_sub(label) > 3 {
+            return true;
+        }
+        if dot == end {
+            break;
+        }
+        dots += 1;
+        label = dot + 1;
+    }
+    dots != 3
 }
 
 /// Where a number begins that may follow `//`.

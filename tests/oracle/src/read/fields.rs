@@ -164,7 +164,9 @@ impl<'a> Fields<'a> {
         let mixed = if line_feed {
             message[..at].ends_with(b"\n") && !message[..at].ends_with(b"\r\n")
         } else {
-            message[at] == b'\n' && message[..at].ends_with(b"\r\n")
+            // Two line feeds, where the first line of all ends in another way.
+            let first = find(message, 0, |byte| byte == b'\n');
+            message[at] == b'\n' && (message[..at].ends_with(b"\r\n") || message[..first].ends_with(b"\r"))
         };
         if mixed {
             self.anomalies |= anomaly::MALFORMED_HEADER;

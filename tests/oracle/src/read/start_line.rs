@@ -281,7 +281,8 @@ fn is_exact_request(text: &[u8]) -> bool {
 /// True if what is inspected of a message ends in its start line, before it is clear whether it is one.
 pub(super) fn is_cut(packet: &Packet, inspected: &[u8], start: usize) -> bool {
     if packet.transport == Transport::Tcp {
-        return is_beginning(&inspected[start..]) || ends_in_version(&inspected[start..]);
+        let rest = &inspected[start..];
+        return is_beginning(rest) || ends_in_version(rest) || ends_over_line_ends(rest);
     }
     // Of a datagram, only what is longer than that. It may begin in its second line.
     let second = line_end(inspected, start, &mut 0).map(|(_, next)| find(inspected, next, |byte| !is_blank(byte)));
@@ -305,6 +306,15 @@ fn ends_in_version(payload: &[u8]) -> bool {
         && uri < payload.len()
         && line_end(payload, 0, &mut 0).is_none()
         && begins_line(&payload[version..])
+}
+
+/// True for a method, a space and no other one, or only a part of the version after that one.
+fn ends_over_line_ends(text: &[u8]) -> bool {
+    let words: Vec<&[u8]> = text.splitn(3, |&byte| byte == b' ').collect();
+    words.len() > 1
+        && method(words[0]) != Method::Other
+        && line_end(text, 0, &mut 0).is_some()
+        && words.get(2).is_none_or(|rest| begins_line(rest))
 }
 
 fn begins_line(text: &[u8]) -> bool {

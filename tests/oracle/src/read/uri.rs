@@ -193,7 +193,7 @@ fn scheme(read: &mut Uri, text: &[u8]) -> Option<(Scheme, usize)> {
         match text.get(stop) {
             Some(b':') => {
                 let is_odd = |&byte: &u8| is_blank(byte) || byte == b'%';
-                read.is_malformed |= name.is_empty() || name.iter().any(is_odd);
+                read.is_malformed |= !name.first().is_some_and(u8::is_ascii_alphabetic) || name.iter().any(is_odd);
                 (if name.eq_ignore_ascii_case(b"urn") { Scheme::Urn } else { Scheme::Other }, stop + 1)
             }
             Some(b'@') => {
@@ -299,7 +299,18 @@ fn is_odd_host(rest: &[u8], form: Form<'_>) -> bool {
     is_number
         || rest.starts_with(b"//")
         || rest.first().is_some_and(|byte| b"+*#".contains(byte))
+        || is_dialled(&rest[..end])
         || rest[..end].iter().any(is_odd)
+}
+
+/// True for digits with separators that are no IPv4 address.
+fn is_dialled(text: &[u8]) -> bool {
+    let name = &text[..find(text, 0, |byte| b";:>?@,".contains(&byte) || is_blank(byte))];
+    let has_letter = name.iter().any(|&byte| byte | 0x20 >= b'a');
+    let labels: Vec<&[u8]> = name.split(|&byte| byte == b'.').collect();
+    let is_address = labels.len() == 4 && labels.iter().all(|label| (1..=3).contains(&label.len()));
+    let begins = text.first().is_some_and(|&byte| byte.is_ascii_digit() || b".-(".contains(&byte));
+    begins && !has_letter && !is_address
 }
 
 /// The next `@` that no `>` comes before, which in a Request-URI ends nothing.

@@ -58,10 +58,32 @@ fn no_scheme() {
     let bare = from("+12025550100@h;tag=1").has(MALFORMED);
     assert_eq!(bare.user(UriOf::From), "+12025550100");
     calls("12@h", "12", MALFORMED);
-    // The user part comes after the colon: this is a scheme.
-    reads("12:34@h", "34", "34", &[]);
+    // The user part comes after the colon: this is a scheme, but schemes begin with a letter.
+    reads("x12:34@h", "34", "34", &[]);
+    reads("12:34@h", "34", "34", MALFORMED);
     assert_eq!(from("alice, 12@h").has(MALFORMED).user(UriOf::From), "alice, 12");
     reads("12\r\n 34@h", "12", "12", MALFORMED);
+}
+
+#[test]
+fn a_host_made_of_digits_is_odd_unless_it_is_an_address() {
+    for host in ["192.0.2.1", "192.0.2.1:5060", "1.example.com", "1-800-x", "3cx", "a.1", "[2001:db8::1]", "host"] {
+        reads(&format!("sip:{host}"), "", "", &[]);
+    }
+    for host in [
+        ".911",
+        "911",
+        "-1900",
+        "(900)5551234",
+        "1-900-555-1234",
+        "190.055.512",
+        "190.055.5123.4",
+        "1.2.3.4.5",
+        "1..3.4",
+    ] {
+        reads(&format!("sip:{host}"), "", "", MALFORMED);
+        reads(&format!("sip:{host};phone-context=+1"), "", "", MALFORMED);
+    }
 }
 
 #[test]
