@@ -172,11 +172,8 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
     } else if is_other_protocol(host, s, method, uri, uri_end, third, end) {
         s.message.anomalies |= anomaly::UNSUPPORTED_VERSION;
         third
-    } else if method != Method::Other
-        && has_scheme(s, uri)
-        && if is_ended { third < end || is_continued(host, s, end) } else { is_cut(s) }
-    {
-        // Sofia-SIP reads on over a control character in the URI, and oSIP and PJSIP over a line feed.
+    } else if method != Method::Other && has_scheme(s, uri) && if is_ended { third < end } else { is_cut(s) } {
+        // Sofia-SIP reads on over a control character in the URI.
         end
     } else if is_ended {
         host.call::<ReadOverLineEnds>(s, start, method_end);
@@ -252,14 +249,6 @@ impl Function for ReadOverLineEnds {
         s.cursors.line = version + 7;
         0
     }
-}
-
-/// True if a version is in the line after the line end at `end`.
-#[inline(always)]
-fn is_continued<'m, H: Host<'m>>(host: H, s: &mut Scratch, end: u32) -> bool {
-    let next = after_line_end(host, s, end);
-    let next_end = find::<LineEnd, H>(host, s, next, s.message.length);
-    find_mark(host, s, next, next_end) < next_end
 }
 
 /// True if the message goes on where the inspected bytes end: in the next segment, or beyond what is inspected.

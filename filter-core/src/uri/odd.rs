@@ -198,7 +198,9 @@ fn is_odd_host<'m, H: Host<'m>>(host: H, s: &mut Scratch, end: u32) -> bool {
 #[inline(always)]
 fn is_dialled<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) -> bool {
     let end = find::<ParameterEnd, H>(host, s, start, end);
-    if find::<Letter, H>(host, s, start, end) < end {
+    // The rest may be in another packet.
+    let is_cut = s.message.body == 0 && end == s.message.length;
+    if is_cut || find::<Letter, H>(host, s, start, end) < end {
         return false;
     }
     let mut label = start;

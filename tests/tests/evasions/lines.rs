@@ -59,6 +59,13 @@ fn tabs_by_the_hundred_in_front_of_from() {
 }
 
 #[test]
+fn blank_line_of_line_feeds_among_others() {
+    let text = String::from_utf8(call().bytes()).unwrap();
+    let hidden = format!("\n\nX: y\r\nP-Asserted-Identity: <sip:{BLOCKED}@h>\r\nTo:");
+    has_anomaly(text.replacen("\r\nTo:", &hidden, 1).into_bytes(), "malformed-header");
+}
+
+#[test]
 fn no_blank_line_at_the_end() {
     let outcome = blocks(blocked_call().unfinished());
     assert!(outcome.field("anomalies").contains("headers-beyond-inspected-length"), "{outcome:?}");

@@ -87,6 +87,17 @@ fn folded_start_line() {
 }
 
 #[test]
+fn line_ends_in_the_request_uri() {
+    for line in ["INVITE \nsip:+12125553456@h SIP/2.0", "INVITE \r\n\r\nsip:+12125553456@h SIP/2.0"] {
+        let outcome = blocks(blocked_call().start_line(line));
+        assert_eq!(outcome.field("anomalies"), "malformed-start-line");
+        assert_eq!(outcome.field("method"), "INVITE");
+        assert_eq!(outcome.field("called"), "12125553456");
+    }
+    blocks(blocked_call().start_line("INVITE s\nip:+12125553456@h SIP/2.0"));
+}
+
+#[test]
 fn start_line_of_many_words() {
     let outcome = blocks(blocked_call().start_line(&format!("INVITE {}sip:+12125553456@h SIP/2.0", "x ".repeat(40))));
     assert!(outcome.field("anomalies").contains("malformed-start-line"));

@@ -3,7 +3,7 @@
 use filter_core::reason::Reason;
 use ringfence_tests::{message::Message, packet::Packet};
 
-use crate::{blocks, call, decide, from, passes};
+use crate::{blocks, call, decide, from, has_anomaly, passes};
 
 #[test]
 fn escaped_digits() {
@@ -48,6 +48,15 @@ fn host_that_is_an_ipv6_reference() {
     let outcome =
         passes(&Packet::udp(Message::request("OPTIONS").set("From", "<sip:[::1]:5060>")), Reason::DefaultPass);
     assert_eq!(outcome.field("from_user"), "");
+}
+
+#[test]
+fn number_in_place_of_the_host() {
+    for uri in ["sip:+16055620123", "sip:.16055620123", "sip:(605)5620123", "sip:1-605-562-0123", "1605:5620123@h"] {
+        has_anomaly(call().set("From", &format!("<{uri};phone-context=+1>;tag=1")), "malformed-uri");
+    }
+    let outcome = decide(&Packet::udp(call().set("From", "<sip:192.0.2.1;lr>;tag=1")));
+    assert_eq!(outcome.field("anomalies"), "");
 }
 
 #[test]

@@ -90,11 +90,7 @@ fn read_line(packet: &Packet, message: &[u8], start: usize, end: Option<usize>) 
     }
     let line = &message[start..end.unwrap_or(message.len())];
     let may_be_cut = end.is_none() && (is_tcp || packet.payload.len() > message.len());
-    let is_continued = end.is_some_and(|end| {
-        let next = after_line_end(message, end).0;
-        has_version(&message[next..find(message, next, is_line_end)])
-    });
-    let read = read_words(line, end.is_some(), is_continued, may_be_cut);
+    let read = read_words(line, end.is_some(), may_be_cut);
     let mut read = read.or_else(|| read_over_line_ends(&message[start..]).filter(|_| end.is_some()))?;
     read.word = moved(read.word, start);
     read.uri = read.uri.map(|uri| moved(uri, start));
@@ -107,7 +103,7 @@ fn moved(range: Range<usize>, by: usize) -> Range<usize> {
 }
 
 /// Reads a line; the positions are those in the line.
-fn read_words(line: &[u8], is_ended: bool, is_continued: bool, may_be_cut: bool) -> Option<StartLine> {
+fn read_words(line: &[u8], is_ended: bool, may_be_cut: bool) -> Option<StartLine> {
     let method_end = find(line, 0, is_blank);
     let slashes = (0..line.len()).filter(|&at| line[at] == b'/');
     let marks: Vec<usize> = slashes.filter_map(|slash| mark(line, slash)).collect();
@@ -152,8 +148,8 @@ fn read_words(line: &[u8], is_ended: bool, is_continued: bool, may_be_cut: bool)
     {
         return Some(request(version, problems(line, method_end, uri, uri_end, version)));
     }
-    // For some servers the URI goes on after a control character, or after the line end.
-    let goes_on = if is_ended { !is_last || is_continued } else { may_be_cut };
+    // For some servers the URI goes on after a control character.
+    let goes_on = if is_ended { !is_last } else { may_be_cut };
     if goes_on && known != Method::Other && is_sip_uri {
         return Some(request(line.len(), anomaly::MALFORMED_START_LINE));
     }
@@ -176,11 +172,6 @@ fn read_over_line_ends(text: &[u8]) -> Option<StartLine> {
         version: begin + target.len() + 1,
         anomalies: anomaly::MALFORMED_START_LINE,
     })
-}
-
-/// True if the mark of a version is anywhere in the line.
-fn has_version(line: &[u8]) -> bool {
-    (0..line.len()).any(|at| line[at] == b'/' && mark(line, at).is_some())
 }
 
 /// The position of `SIP`, any white space, and this slash.

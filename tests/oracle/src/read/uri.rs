@@ -299,18 +299,18 @@ fn is_odd_host(rest: &[u8], form: Form<'_>) -> bool {
     is_number
         || rest.starts_with(b"//")
         || rest.first().is_some_and(|byte| b"+*#".contains(byte))
-        || is_dialled(&rest[..end])
+        || is_dialled(&rest[..end], form.is_cut && end == rest.len())
         || rest[..end].iter().any(is_odd)
 }
 
-/// True for digits with separators that are no IPv4 address.
-fn is_dialled(text: &[u8]) -> bool {
+/// True for digits with separators that are no IPv4 address. If the text is cut, more may follow.
+fn is_dialled(text: &[u8], is_cut: bool) -> bool {
     let name = &text[..find(text, 0, |byte| b";:>?@,".contains(&byte) || is_blank(byte))];
     let has_letter = name.iter().any(|&byte| byte | 0x20 >= b'a');
     let labels: Vec<&[u8]> = name.split(|&byte| byte == b'.').collect();
     let is_address = labels.len() == 4 && labels.iter().all(|label| (1..=3).contains(&label.len()));
     let begins = text.first().is_some_and(|&byte| byte.is_ascii_digit() || b".-(".contains(&byte));
-    begins && !has_letter && !is_address
+    begins && !has_letter && !is_address && !(is_cut && name.len() == text.len())
 }
 
 /// The next `@` that no `>` comes before, which in a Request-URI ends nothing.
