@@ -211,7 +211,7 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
 }
 
 /// The function of the host that reads a request line as oSIP does, to which only spaces separate its words: line ends are part of the
-/// Request-URI. The second space is the first one after that, and `SIP/2.0` with a line end follows it. Takes the positions of the line
+/// Request-URI. The second space is the first one after that, and a version with a line end follows it. Takes the positions of the line
 /// and of its method's end.
 pub struct ReadOverLineEnds;
 
@@ -228,10 +228,13 @@ impl Function for ReadOverLineEnds {
         let uri_end = find::<Space, H>(host, s, method_end + 1, end);
         let version = uri_end + 1;
         let uri = skip_blank(host, s, method_end, end);
-        let (word, keep) = (s.word(version), first_bytes(7));
-        // With the case bit, a control character may look like the slash, a digit or the point.
-        let is_version = (word | LETTERS) & keep == text(b"sip/2.0\0") && below(word | !keep, b' ') == 0;
-        let is_last = version + 7 < end && matches!(s.byte(version + 7), b'\r' | b'\n');
+        let version_end = find::<Blank, H>(host, s, version, end);
+        let (word, keep) = (s.word(version), first_bytes(4));
+        // With the case bit, a control character may look like the slash. `SIP/2.0/UDP` is the beginning of a Via.
+        let is_version = (word | LETTERS) & keep == text(b"sip/\0\0\0\0")
+            && below(word | !keep, b' ') == 0
+            && find::<Slash, H>(host, s, version + 4, version_end) == version_end;
+        let is_last = version_end < end && matches!(s.byte(version_end), b'\r' | b'\n');
         if !is_version || !is_last || uri >= uri_end {
             let is_stream = s.packet.transport != Transport::Udp && s.packet.fragment == 0;
             if is_stream && (uri_end >= end || is_beginning(s, version)) {
@@ -239,6 +242,7 @@ impl Function for ReadOverLineEnds {
             }
             return 0;
         }
+        note_version(s, version, version_end);
         s.message.anomalies |= anomaly::MALFORMED_START_LINE;
         s.message.method = method;
         note_request(
@@ -246,7 +250,7 @@ impl Function for ReadOverLineEnds {
             Span { start: start as u16, end: method_end as u16 },
             Span { start: uri as u16, end: uri_end as u16 },
         );
-        s.cursors.line = version + 7;
+        s.cursors.line = version_end;
         0
     }
 }

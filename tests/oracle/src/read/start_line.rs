@@ -160,17 +160,20 @@ fn read_words(line: &[u8], is_ended: bool, may_be_cut: bool) -> Option<StartLine
 fn read_over_line_ends(text: &[u8]) -> Option<StartLine> {
     let mut words = text.splitn(3, |&byte| byte == b' ');
     let (name, target, rest) = (words.next()?, words.next()?, words.next()?);
-    let version = rest.get(..7)?;
-    let is_last = rest.get(7).copied().is_some_and(is_line_end);
+    let version = &rest[..find(rest, 0, is_blank)];
+    let is_last = rest.get(version.len()).copied().is_some_and(is_line_end);
+    let number = version.get(4..)?;
+    let has_mark = version[..4].eq_ignore_ascii_case(b"SIP/") && !number.contains(&b'/');
     let skipped = target.iter().position(|&byte| !is_blank(byte))?;
     let begin = name.len() + 1;
-    let is_request = method(name) != Method::Other && version.eq_ignore_ascii_case(b"SIP/2.0") && is_last;
+    let is_request = method(name) != Method::Other && has_mark && is_last;
+    let is_supported = version.eq_ignore_ascii_case(b"SIP/2.0");
     is_request.then(|| StartLine {
         kind: Kind::Request,
         word: 0..name.len(),
         uri: Some(begin + skipped..begin + target.len()),
         version: begin + target.len() + 1,
-        anomalies: anomaly::MALFORMED_START_LINE,
+        anomalies: anomaly::MALFORMED_START_LINE | if is_supported { 0 } else { anomaly::UNSUPPORTED_VERSION },
     })
 }
 

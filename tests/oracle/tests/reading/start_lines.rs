@@ -167,13 +167,14 @@ fn only_spaces_separate_words() {
     for line in ["INVITE \nsip:1@h SIP/2.0", "INVITE \r\n\r\nsip:1@h sip/2.0"] {
         is_call(&start(line).has(&[MALFORMED]), "1");
     }
+    is_call(&start("INVITE \nsip:1@h SIP/2.0x").has(&[MALFORMED, UNSUPPORTED]), "1");
     for line in ["INVITE s\nip:1@h SIP/2.0", "INVITE \nip:1@h SIP/2.0", "INVITE x\nsip:1@h SIP/2.0"] {
         let reading = start(line);
         assert_eq!((reading.kind(), reading.method().as_str()), ("request", "INVITE"), "{line}");
         assert!(reading.anomalies().contains(&MALFORMED), "{reading:?}");
     }
     for line in
-        ["INVITE\nsip:1@h SIP/2.0", "GET \nsip:1@h SIP/2.0", "INVITE \nsip:1@h SIP/2.0x", "INVITE \nsip:1@h  SIP/2.0"]
+        ["INVITE\nsip:1@h SIP/2.0", "GET \nsip:1@h SIP/2.0", "INVITE \nsip:1@h SIP/2.0/UDP", "INVITE \nsip:1@h  SIP/2.0"]
     {
         let reading = start(line);
         assert_ne!(reading.method().as_str(), "INVITE", "{line}");
