@@ -244,7 +244,7 @@ fn imported_lists_decide() {
 
         [[rule]]
         name = "emergency"
-        match.called = "911$"
+        match.called = ["911$", "urn:service:sos"]
         action = "whitelist"
 
         [[rule]]
