@@ -310,7 +310,8 @@ fn is_dialled(text: &[u8], is_cut: bool) -> bool {
     let labels: Vec<&[u8]> = name.split(|&byte| byte == b'.').collect();
     let is_address = labels.len() == 4 && labels.iter().all(|label| (1..=3).contains(&label.len()));
     let begins = text.first().is_some_and(|&byte| byte.is_ascii_digit() || b".-(".contains(&byte));
-    begins && !has_letter && !is_address && !(is_cut && name.len() == text.len())
+    let may_go_on = is_cut && name.len() == text.len();
+    begins && !(has_letter || is_address || may_go_on)
 }
 
 /// The next `@` that no `>` comes before, which in a Request-URI ends nothing.

@@ -173,9 +173,12 @@ fn only_spaces_separate_words() {
         assert_eq!((reading.kind(), reading.method().as_str()), ("request", "INVITE"), "{line}");
         assert!(reading.anomalies().contains(&MALFORMED), "{reading:?}");
     }
-    for line in
-        ["INVITE\nsip:1@h SIP/2.0", "GET \nsip:1@h SIP/2.0", "INVITE \nsip:1@h SIP/2.0/UDP", "INVITE \nsip:1@h  SIP/2.0"]
-    {
+    for line in [
+        "INVITE\nsip:1@h SIP/2.0",
+        "GET \nsip:1@h SIP/2.0",
+        "INVITE \nsip:1@h SIP/2.0/UDP",
+        "INVITE \nsip:1@h  SIP/2.0",
+    ] {
         let reading = start(line);
         assert_ne!(reading.method().as_str(), "INVITE", "{line}");
     }
