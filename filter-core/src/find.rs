@@ -6,7 +6,7 @@ use crate::{
     host::{Function, FunctionKind, Host, Step},
     limits::INSPECTED_LENGTH,
     scratch::Scratch,
-    swar::{at_least, below, equal, exactly, first},
+    swar::{LETTERS, ONES, at_least, below, equal, exactly, first},
 };
 
 /// The bytes that a search looks for.
@@ -50,7 +50,7 @@ needles! {
     /// A space.
     Space(word) = equal(word, b' ');
     /// A letter, or a bracket, a brace or another byte after the letters.
-    Letter(word) = at_least(word | (0x20 * EVERY), b'a');
+    Letter(word) = at_least(word | LETTERS, b'a');
     /// Neither a space nor a tab.
     NotSpace(word) = !(exactly(word, b' ') | exactly(word, b'\t')) & 0x8080_8080_8080_8080;
     /// `:`.
@@ -68,8 +68,8 @@ needles! {
     /// What ends a header's name: a colon, or what is no part of a token (RFC 3261 section 25.1). Parentheses aside: no server reads a
     /// known name before them.
     NameEnd(word) = below(word, 0x21)
-        | equal(word | EVERY, b'#')
-        | equal(word | (2 * EVERY), b'&')
+        | equal(word | ONES, b'#')
+        | equal(word | (2 * ONES), b'&')
         | equal(word, b',')
         | equal(word, b'/')
         | at_least(word, b':') & !at_least(word, b'A')
@@ -77,21 +77,9 @@ needles! {
         | equal(word, b'^')
         | at_least(word, 0x7f);
     /// What makes some server end a user part, and no software writes there.
-    OddInUser(word) = equal(word, b'"')
-        | equal(word, b'<')
-        | equal(word, b'?')
-        | equal(word, b'^')
-        | equal(word, b'`')
-        | equal(word, 0x7f)
-        | brackets(word);
+    OddInUser(word) = odd_in_any_user(word) | equal(word, b'"') | equal(word, 0x7f);
     /// As [`OddInUser`], in a URI of another scheme than `sip`, `sips` and `tel`.
-    OddInOtherUser(word) = equal(word | EVERY, b'#')
-        | equal(word, b'<')
-        | equal(word, b'?')
-        | equal(word, b'^')
-        | equal(word, b'`')
-        | at_least(word, 0x7f)
-        | brackets(word);
+    OddInOtherUser(word) = odd_in_any_user(word) | equal(word | ONES, b'#') | at_least(word, 0x7f);
     /// Anything but a space, a tab and a line end.
     NotPlainBlank(word) = !(exactly(word, b' ') | exactly(word, b'\t') | exactly(word, b'\r') | exactly(word, b'\n'))
         & 0x8080_8080_8080_8080;
@@ -155,13 +143,16 @@ needles! {
     CommaQuoteAngle(word) = equal(word, b',') | equal(word, b'"') | equal(word, b'<') | equal(word, b'\\');
 }
 
-/// The lowest bit of every byte.
-const EVERY: u64 = 0x0101_0101_0101_0101;
+/// Marks what some server ends a user part at, whatever the URI's scheme. Exact up to and including the first one.
+#[inline(always)]
+const fn odd_in_any_user(word: u64) -> u64 {
+    equal(word, b'<') | equal(word, b'?') | equal(word, b'^') | equal(word, b'`') | brackets(word)
+}
 
 /// Marks square brackets, braces, backslashes and bars. Exact.
 #[inline(always)]
 const fn brackets(word: u64) -> u64 {
-    let folded = word | (0x20 * EVERY);
+    let folded = word | LETTERS;
     at_least(folded, b'{') & !at_least(folded, b'~')
 }
 

@@ -38,9 +38,9 @@ fn read_common<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) -> bool {
         return false;
     }
     s.cursors.line = version + 7;
-    s.message.method = method;
     note_request(
         s,
+        method,
         Span { start: start as u16, end: method_end as u16 },
         Span { start: uri as u16, end: uri_end as u16 },
     );
@@ -48,9 +48,10 @@ fn read_common<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) -> bool {
 }
 
 #[inline(always)]
-fn note_request(s: &mut Scratch, method: Span, uri: Span) {
+fn note_request(s: &mut Scratch, method: Method, name: Span, uri: Span) {
     s.message.kind = Kind::Request;
-    s.message.headers[Header::Method.index()] = method;
+    s.message.method = method;
+    s.message.headers[Header::Method.index()] = name;
     s.message.note(Header::RequestUri, uri);
 }
 
@@ -201,9 +202,9 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
         s.message.anomalies |= anomaly::MALFORMED_START_LINE;
     }
     let value_end = if version == third { uri_end } else { version };
-    s.message.method = method;
     note_request(
         s,
+        method,
         Span { start: start as u16, end: method_end as u16 },
         Span { start: uri as u16, end: value_end as u16 },
     );
@@ -236,17 +237,16 @@ impl Function for ReadOverLineEnds {
             && find::<Slash, H>(host, s, version + 4, version_end) == version_end;
         let is_last = version_end < end && matches!(s.byte(version_end), b'\r' | b'\n');
         if !is_version || !is_last || uri >= uri_end {
-            let is_stream = s.packet.transport != Transport::Udp && s.packet.fragment == 0;
-            if is_stream && (uri_end >= end || is_beginning(s, version)) {
+            if is_stream(s) && (uri_end >= end || is_beginning(s, version)) {
                 s.message.anomalies |= anomaly::CUT_START_LINE;
             }
             return 0;
         }
         note_version(s, version, version_end);
         s.message.anomalies |= anomaly::MALFORMED_START_LINE;
-        s.message.method = method;
         note_request(
             s,
+            method,
             Span { start: start as u16, end: method_end as u16 },
             Span { start: uri as u16, end: uri_end as u16 },
         );
@@ -259,6 +259,12 @@ impl Function for ReadOverLineEnds {
 #[inline(always)]
 fn is_cut(s: &Scratch) -> bool {
     s.packet.transport != Transport::Udp || s.packet.payload_length > s.message.length
+}
+
+/// True if more of a stream may follow this packet's part of it.
+#[inline(always)]
+fn is_stream(s: &Scratch) -> bool {
+    s.packet.transport != Transport::Udp && s.packet.fragment == 0
 }
 
 /// True if a third word such as `HTTP/1.1` follows a URI that only SIP has, or a method of SIP and what no other protocol with that
@@ -289,8 +295,7 @@ fn is_other_protocol<'m, H: Host<'m>>(
 /// Notes a TCP segment that holds nothing but the first bytes of a start line, of which the first word is this method.
 #[inline(always)]
 fn note_cut(s: &mut Scratch, start: u32, method: Method) {
-    let is_stream = s.packet.transport != Transport::Udp && s.packet.fragment == 0;
-    if is_stream && (method != Method::Other || is_beginning(s, start)) {
+    if is_stream(s) && (method != Method::Other || is_beginning(s, start)) {
         s.message.anomalies |= anomaly::CUT_START_LINE;
     }
 }

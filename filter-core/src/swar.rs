@@ -3,7 +3,8 @@
 //! BPF has neither SIMD nor a count-trailing-zeros instruction; words are little-endian, so the first byte in memory is the
 //! lowest.
 
-const ONES: u64 = 0x0101_0101_0101_0101;
+/// The lowest bit of every byte.
+pub const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 const LOW7: u64 = 0x7f7f_7f7f_7f7f_7f7f;
 
