@@ -357,11 +357,10 @@ pub fn copy_and_scan(context: XdpContext) -> u32 {
     XDP_DROP
 }
 
-/// As [`copy_and_scan`], with a loop of its own instead of `bpf_loop`. Each step of `bpf_loop` is a call, whose return is slow on
-/// processors that need a return thunk (AMD's Safe RET). This loop costs the verifier a path for each step instead.
-#[xdp(frags)]
-pub fn copy_and_scan_unrolled(context: XdpContext) -> u32 {
-    let Some(scratch) = copy_message(&context) else { return XDP_ABORTED };
+/// Copies the message and finds its lines, with a loop of its own instead of `bpf_loop`.
+#[inline(always)]
+fn scan_unrolled(context: &XdpContext) -> Option<&'static mut Scratch> {
+    let scratch = copy_message(context)?;
     scratch.cursor = 0;
     scratch.found = [0; 8];
     for _ in 0..192 {
@@ -374,10 +373,58 @@ pub fn copy_and_scan_unrolled(context: XdpContext) -> u32 {
             break;
         }
     }
+    Some(scratch)
+}
+
+/// As [`copy_and_scan`], with a loop of its own instead of `bpf_loop`. Each step of `bpf_loop` is a call, whose return is slow on
+/// processors that need a return thunk (AMD's Safe RET). This loop costs the verifier a path for each step instead.
+#[xdp(frags)]
+pub fn copy_and_scan_unrolled(context: XdpContext) -> u32 {
+    match scan_unrolled(&context) {
+        Some(_) => XDP_DROP,
+        None => XDP_ABORTED,
+    }
+}
+
+/// How many packets [`scan_agent`] or [`drop_counted`] has dropped.
+#[map]
+static DROPPED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+#[inline(always)]
+fn drop_and_count() -> u32 {
+    if let Some(count) = DROPPED.get_ptr_mut(0) {
+        // SAFETY: this CPU's own value.
+        unsafe { *count += 1 };
+    }
     XDP_DROP
 }
 
-/// Drops every packet: the most that a veth pair and its driver can do.
+/// Drops the flood's scanner, and nothing else: a filter for one user agent, spelled in one way.
+#[xdp(frags)]
+pub fn scan_agent(context: XdpContext) -> u32 {
+    const NAME: u64 = "User-Agent: ".len() as u64;
+    let Some(scratch) = scan_unrolled(&context) else { return XDP_ABORTED };
+    let value = u64::from(scratch.found[2]) + NAME;
+    let scanner = [*b"friendly", *b"-scanner"].map(u64::from_le_bytes);
+    if scratch.word(value) != scanner[0] || scratch.word(value + 8) != scanner[1] {
+        return XDP_PASS;
+    }
+    drop_and_count()
+}
+
+/// Passes every packet.
+#[xdp(frags)]
+pub fn pass_all(_context: XdpContext) -> u32 {
+    XDP_PASS
+}
+
+/// Drops and counts every packet: the most that a veth pair and its driver can do.
+#[xdp(frags)]
+pub fn drop_counted(_context: XdpContext) -> u32 {
+    drop_and_count()
+}
+
+/// Drops every packet.
 #[xdp(frags)]
 pub fn drop_all(_context: XdpContext) -> u32 {
     XDP_DROP

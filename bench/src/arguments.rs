@@ -25,6 +25,10 @@ pub(crate) struct Arguments {
 pub(crate) enum Part {
     /// The cost of one packet, with BPF_PROG_TEST_RUN
     Packet,
+    /// The cost of one packet as a network card's driver sees it: live frames, compared with other filters
+    Live,
+    /// A flood of one packet at full rate over a veth pair, compared with other filters
+    Veth,
     /// The time and memory that a new policy takes, and what happens to packets meanwhile
     Swap,
     /// A flood over a veth pair, compared with other filters

@@ -63,8 +63,10 @@ pub(crate) fn write(section: &Section, machine: &Machine) -> Result<()> {
 fn name(part: Part) -> &'static str {
     match part {
         Part::Flood => "flood",
+        Part::Live => "live",
         Part::Packet => "packet",
         Part::Swap => "swap",
+        Part::Veth => "veth",
     }
 }
 

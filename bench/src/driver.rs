@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions,
-    maps::{Array, HashMap, LpmTrie, Map, MapData, ProgramArray, lpm_trie::Key},
+    maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, ProgramArray, lpm_trie::Key},
     programs::{ProgramFd, Xdp, XdpMode},
 };
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
@@ -67,6 +67,12 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
+    /// The rounds of a program, of which there must be one at least.
+    pub(crate) fn new(name: &str, mut rounds: Vec<f64>) -> Self {
+        rounds.sort_by(f64::total_cmp);
+        Self { name: name.to_owned(), rounds }
+    }
+
     pub(crate) fn minimum(&self) -> f64 {
         self.rounds[0]
     }
@@ -114,9 +120,22 @@ impl Driver {
         Ok(Self { ebpf, frame: packet.frame.clone(), cases: Vec::new(), program: target, next, _records: array })
     }
 
+    /// Passes the packets of the runs to come to this program, beginning with the first record. Returns the program that
+    /// does so.
+    pub(crate) fn direct(&mut self, target: &ProgramFd) -> Result<&Xdp> {
+        self.program.set(0, target, 0).context("failed to direct packets to the program")?;
+        self.next.set(0, 0, 0)?;
+        program(&mut self.ebpf, "drive").map(|program| &*program)
+    }
+
+    /// A program of `bench-ebpf`, loaded.
+    pub(crate) fn own(&mut self, name: &str) -> Result<ProgramFd> {
+        Ok(program(&mut self.ebpf, name)?.fd()?.try_clone()?)
+    }
+
     /// Adds a program of `bench-ebpf` to the measured ones.
     pub(crate) fn add_own(&mut self, name: &str) -> Result<()> {
-        let fd = program(&mut self.ebpf, name)?.fd()?.try_clone()?;
+        let fd = self.own(name)?;
         self.add(name, &fd)
     }
 
@@ -152,23 +171,21 @@ impl Driver {
 
     /// Runs all programs in turn, `rounds` times, after a round to warm up.
     pub(crate) fn measure(&mut self, rounds: u32, repeat: u32) -> Result<Vec<Measured>> {
-        let mut all: Vec<_> =
-            self.cases.iter().map(|(name, _)| Measured { name: name.clone(), rounds: Vec::new() }).collect();
+        let mut all = vec![Vec::new(); self.cases.len()];
         for round in 0..=rounds {
             for (case, measured) in all.iter_mut().enumerate() {
                 let (_, duration) = self.run(case, if round == 0 { repeat / 4 + 1 } else { repeat }, 0)?;
                 if round > 0 {
-                    measured.rounds.push(duration.as_nanos() as f64);
+                    measured.push(duration.as_nanos() as f64);
                 }
             }
         }
-        all.iter_mut().for_each(|measured| measured.rounds.sort_by(f64::total_cmp));
-        Ok(all)
+        Ok(self.cases.iter().zip(all).map(|((name, _), rounds)| Measured::new(name, rounds)).collect())
     }
 }
 
 /// A program of the object, loaded if necessary.
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
+pub(crate) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
     let program: &mut Xdp =
         ebpf.program_mut(name).with_context(|| format!("there is no program {name}"))?.try_into()?;
     if program.fd().is_err() {
@@ -177,9 +194,23 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
     Ok(program)
 }
 
+/// Loads one of the programs, by itself.
+pub(crate) fn load(name: &str) -> Result<Ebpf> {
+    let mut ebpf = Ebpf::load(OBJECT).context("failed to load the programs for comparison")?;
+    program(&mut ebpf, name)?;
+    Ok(ebpf)
+}
+
+/// The packets that a program which counts them has dropped so far.
+pub(crate) fn dropped(ebpf: &Ebpf) -> Result<u64> {
+    let map = ebpf.map("DROPPED").context("there is no map DROPPED")?;
+    let counts: PerCpuArray<_, u64> = map.try_into()?;
+    Ok(counts.get(&0, 0)?.iter().sum())
+}
+
 /// Puts one of the programs on an interface of this thread's network namespace; it goes when what is returned is dropped.
 pub(crate) fn attach(name: &str, interface: &str) -> Result<Ebpf> {
-    let mut ebpf = Ebpf::load(OBJECT).context("failed to load the programs for comparison")?;
+    let mut ebpf = load(name)?;
     let program = program(&mut ebpf, name)?;
     program.attach(interface, XdpMode::Driver).with_context(|| format!("failed to attach {name} to {interface}"))?;
     Ok(ebpf)

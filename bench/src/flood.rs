@@ -4,8 +4,6 @@
 //! after it a socket counts what the filter lets through. On a veth pair the sender's own CPU does the receiver's work up
 //! to the socket, so the rate that the sender reaches shows the cost of the filter.
 
-mod filters;
-mod messages;
 mod sink;
 
 use std::{
@@ -25,15 +23,12 @@ use ringfence_tests::{
     sip::{Call, Caller, Calling, Scenario, Server},
 };
 
-pub(crate) use self::messages::{SCANNER, scanner_message};
-use self::{
-    filters::{AFTER_KAMAILIO, Kind, put, remark},
-    messages::{frame, mixed},
-    sink::Sink,
-};
+use self::sink::Sink;
 use crate::{
     arguments::Part,
     document::Section,
+    filters::{AFTER_KAMAILIO, Kind, put, remark},
+    messages::{SCANNER, frame, mixed, scanner_message},
     micro::thousands,
     report::{Table, Target},
 };

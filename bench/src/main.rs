@@ -3,16 +3,21 @@
 #![warn(clippy::wildcard_enum_match_arm, unreachable_pub)]
 
 mod arguments;
+mod compared;
 mod document;
 mod driver;
+mod filters;
 mod flood;
 mod generate;
+mod live;
 mod machine;
+mod messages;
 mod micro;
 mod namespace;
 mod policies;
 mod report;
 mod swap;
+mod veth;
 
 use std::process::ExitCode;
 
@@ -63,7 +68,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     for part in parts {
         let section = match part {
             Part::Flood => flood::run(arguments.quick, &say)?,
+            Part::Live => live::run(arguments.quick, &say)?,
             Part::Packet => micro::run(effort, arguments.only.as_deref().unwrap_or_default(), &say)?,
+            Part::Veth => veth::run(arguments.quick, &say)?,
             Part::Swap => swap::run(arguments.quick, &say)?,
         };
         say(&report::targets(&section.targets));

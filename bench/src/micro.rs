@@ -12,8 +12,8 @@ use crate::{
     arguments::Part,
     document::Section,
     driver::{self, Driver, Entries, Measured, Record, XDP_DROP, XDP_PASS},
-    flood,
     generate::{self, Packet, Prefix, Random},
+    messages::{SCANNER, scanner_message},
     policies::{self, Lists, Repository},
     report::{Table, Target},
 };
@@ -145,7 +145,7 @@ fn expect_only(name: &str, instance: &Instance, reason: Reason) -> Result<()> {
 
 /// Packets that are not for a signalling port.
 fn other_traffic(title: &str, effort: Effort) -> Result<Measurement> {
-    let instance = Instance::load(&policies::all_scopes(&lists(1000, 1000)).build()?)?;
+    let instance = Instance::load(&policies::all_scopes(&Lists::generated(1000, 1000)).build()?)?;
     let rtp = [[0x80, 0, 0, 1, 0, 0, 0, 160, 1, 2, 3, 4].as_slice(), &[0x55; 160]].concat();
     let packets = [
         ("RTP over IPv4", generate::udp(4, 49_172, &rtp)),
@@ -235,15 +235,6 @@ fn sources(title: &str, version: u8, entries: usize, effort: Effort) -> Result<M
     Ok((figures.table, targets))
 }
 
-fn lists(sources: usize, numbers: usize) -> Lists {
-    Lists {
-        sources: generate::address_list(&generate::ipv4_prefixes(sources), 4),
-        numbers: generate::number_list(&generate::numbers(numbers, 1)),
-        prefixes: generate::prefix_list((numbers / 10).min(10_000)),
-        patterns: generate::pattern_list(50),
-    }
-}
-
 /// Calls that no list matches, though each look-up goes as deep as the list does: a quarter come from trunks, the others
 /// from addresses next to blocked ones; calling numbers are next to listed ones, called numbers are random.
 fn ordinary_calls(count: usize, prefixes: &[Prefix], listed: &[[u8; 10]]) -> Vec<Record> {
@@ -291,12 +282,12 @@ fn passing(instance: &Instance, packet: &Packet, records: Vec<Record>) -> Result
 /// A whole verdict over a message.
 fn messages(title: &str, effort: Effort) -> Result<Measurement> {
     let (prefixes, numbers) = (generate::ipv4_prefixes(100_000), generate::numbers(100_000, 1));
-    let repository = policies::all_scopes(&lists(100_000, 100_000));
+    let repository = policies::all_scopes(&Lists::generated(100_000, 100_000));
     let loading = Instance::load(&repository.build()?)?;
     let packet = Packet::invite(4);
     let records = passing(&loading, &packet, ordinary_calls(1 << 15, &prefixes, &numbers))?;
     let instance = Instance::load(&repository.build()?)?;
-    let sample = Instance::load(&sample()?)?;
+    let sample = Instance::load(&policies::sample()?)?;
     let mut driver = Driver::new(&packet, &records, &Entries::None)?;
     for own in ["empty", "copy", "copy_and_scan", "copy_and_scan_unrolled"] {
         driver.add_own(own)?;
@@ -329,11 +320,11 @@ fn messages(title: &str, effort: Effort) -> Result<Measurement> {
 
 /// The packet of a flood, which is dropped for its user agent before the rest is read.
 fn scanner(title: &str, effort: Effort) -> Result<Measurement> {
-    let mut frame = generate::udp(4, 5060, flood::scanner_message().as_bytes());
-    frame[26..30].copy_from_slice(&flood::SCANNER.octets());
+    let mut frame = generate::udp(4, 5060, scanner_message().as_bytes());
+    frame[26..30].copy_from_slice(&SCANNER.octets());
     let packet = Packet::fixed(frame);
-    let sample = Instance::load(&sample()?)?;
-    let large = Instance::load(&policies::all_scopes(&lists(100_000, 100_000)).build()?)?;
+    let sample = Instance::load(&policies::sample()?)?;
+    let large = Instance::load(&policies::all_scopes(&Lists::generated(100_000, 100_000)).build()?)?;
     let mut driver = Driver::new(&packet, &[driver::record(0, ANY, ANY)], &Entries::None)?;
     for own in ["empty", "copy", "copy_and_scan", "copy_and_scan_unrolled"] {
         driver.add_own(own)?;
@@ -353,15 +344,10 @@ fn scanner(title: &str, effort: Effort) -> Result<Measurement> {
     Ok((figures.table, vec![]))
 }
 
-fn sample() -> Result<filter_policy::image::Image> {
-    let built = ringfence::repository::Source::Sample.build();
-    built.map(|built| built.image).map_err(|_| anyhow::anyhow!("the sample policy does not compile"))
-}
-
 /// Eight rules and 512 over the same lists.
 fn rules(title: &str, effort: Effort) -> Result<Measurement> {
     let (prefixes, numbers) = (generate::ipv4_prefixes(100_000), generate::numbers(100_000, 1));
-    let lists = lists(100_000, 100_000);
+    let lists = Lists::generated(100_000, 100_000);
     let comparison = Comparison {
         title,
         text: "The same lists as above; both policies use the same scopes.",
@@ -377,7 +363,7 @@ fn rules(title: &str, effort: Effort) -> Result<Measurement> {
 /// A thousand numbers and a million.
 fn numbers(title: &str, effort: Effort) -> Result<Measurement> {
     let (prefixes, numbers) = (generate::ipv4_prefixes(1000), generate::numbers(1_000_000, 1));
-    let policy = |count| policies::some_rules(8, &lists(1000, count));
+    let policy = |count| policies::some_rules(8, &Lists::generated(1000, count));
     let comparison = Comparison {
         title,
         text: "Eight rules. Each calling number is next to a number in the larger list. `lpm_number` and `hash_number` \

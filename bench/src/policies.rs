@@ -5,6 +5,8 @@ use std::{fmt::Write as _, path::Path};
 use anyhow::{Context, Result, anyhow};
 use filter_policy::{compile::compile, files::Table, image::Image, model::Policy};
 
+use crate::generate;
+
 /// A policy repository in memory.
 pub(crate) struct Repository {
     files: Vec<(String, String)>,
@@ -78,6 +80,24 @@ pub(crate) struct Lists {
     pub patterns: String,
 }
 
+impl Lists {
+    /// Lists of this many sources and numbers, up to 10,000 prefixes and 50 patterns.
+    pub(crate) fn generated(sources: usize, numbers: usize) -> Self {
+        Self {
+            sources: generate::address_list(&generate::ipv4_prefixes(sources), 4),
+            numbers: generate::number_list(&generate::numbers(numbers, 1)),
+            prefixes: generate::prefix_list((numbers / 10).min(10_000)),
+            patterns: generate::pattern_list(50),
+        }
+    }
+}
+
+/// The sample policy, as the daemon starts with it.
+pub(crate) fn sample() -> Result<Image> {
+    let built = ringfence::repository::Source::Sample.build();
+    built.map(|built| built.image).map_err(|_| anyhow!("the sample policy does not compile"))
+}
+
 /// The trunks, whose asserted identity is believed: the network for benchmarks (RFC 2544).
 const TRUNKS: &str = "198.18.0.0/16\n2001:db8:18::/48\n";
 
@@ -110,6 +130,9 @@ fn with_lists(rules: String, lists: &Lists) -> Repository {
         )
 }
 
+/// The rule of [`all_scopes`] that drops scanners.
+pub(crate) const SCANNER_RULE: &str = "user-agent";
+
 /// A rule for each scope, with a name for it.
 const SCOPES: [(&str, &str); 50] = [
     ("source", "match.source = \"@blocked\""),
@@ -117,7 +140,7 @@ const SCOPES: [(&str, &str); 50] = [
     ("transport", "match = { transport = \"tls\", source = \"203.0.113.5\" }"),
     ("port", "match = { port = 5061, source = \"203.0.113.6\" }"),
     ("method", "match = { method = [\"SUBSCRIBE\", \"PUBLISH\"], source = \"203.0.113.7\" }"),
-    ("user-agent", "match.user_agent = \"@scanners\""),
+    (SCANNER_RULE, "match.user_agent = \"@scanners\""),
     ("calling", "match = { method = \"INVITE\", calling = \"@dno\" }"),
     ("called", "match = { method = \"INVITE\", called = \"@prefixes\" }"),
     ("forwarded", "match.forwarded = \"@prefixes\""),
@@ -215,27 +238,16 @@ pub(crate) fn some_rules(count: usize, lists: &Lists) -> Repository {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generate;
-
-    fn lists() -> Lists {
-        Lists {
-            sources: generate::address_list(&generate::ipv4_prefixes(100), 4),
-            numbers: generate::number_list(&generate::numbers(100, 1)),
-            prefixes: generate::prefix_list(10),
-            patterns: generate::pattern_list(50),
-        }
-    }
-
     #[test]
     fn the_policies_have_as_many_rules_as_the_document_says() {
-        assert_eq!(all_scopes(&lists()).build().unwrap().rules.len(), 64);
-        assert_eq!(some_rules(8, &lists()).build().unwrap().rules.len(), 8);
-        assert_eq!(some_rules(512, &lists()).build().unwrap().rules.len(), 512);
+        assert_eq!(all_scopes(&Lists::generated(100, 100)).build().unwrap().rules.len(), 64);
+        assert_eq!(some_rules(8, &Lists::generated(100, 100)).build().unwrap().rules.len(), 8);
+        assert_eq!(some_rules(512, &Lists::generated(100, 100)).build().unwrap().rules.len(), 512);
     }
 
     #[test]
     fn one_policy_uses_every_scope() {
-        let policy = all_scopes(&lists()).files.remove(0).1;
+        let policy = all_scopes(&Lists::generated(100, 100)).files.remove(0).1;
         for (scope, ..) in filter_policy::language::scope::SCOPES {
             let key = [format!(".{scope} ="), format!(" {scope} ="), format!("\"{scope}\" =")];
             assert!(key.iter().any(|key| policy.contains(key)), "{scope} is in no rule");

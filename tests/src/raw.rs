@@ -3,9 +3,14 @@
 use std::{
     io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
+use rustix::{
+    io::Errno,
+    net::{MMsgHdr, SendAncillaryBuffer, SendFlags},
+};
 
 use crate::netns::Namespace;
 
@@ -63,6 +68,68 @@ fn address(socket: &OwnedFd, interface: &str, protocol: u16) -> Result<libc::soc
         sll_halen: 6,
         sll_addr: [0; 8],
     })
+}
+
+/// Sends one frame again and again, as fast as one CPU can.
+#[derive(Debug)]
+pub struct Flood {
+    socket: OwnedFd,
+    frame: Vec<u8>,
+}
+
+/// Messages per system call.
+const TOGETHER: usize = 64;
+
+impl Flood {
+    /// Opens a socket for frames that leave through `interface` in `namespace`.
+    ///
+    /// # Errors
+    /// Not root, or no such interface.
+    pub fn open(namespace: &Namespace, interface: &str, frame: Vec<u8>) -> Result<Self> {
+        namespace.within(|| {
+            let socket = open(0)?;
+            let address = address(&socket, interface, 0)?;
+            // SAFETY: the address is valid for the length passed, and outlives the call.
+            if unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), ADDRESS_LENGTH) } < 0 {
+                return Err(io::Error::last_os_error()).context("failed to bind to the interface");
+            }
+            // Straight to the driver: a queue in between would cost time, and lose packets.
+            let on: libc::c_int = 1;
+            // SAFETY: the option's value is valid for the length passed, and outlives the call.
+            let status = unsafe {
+                libc::setsockopt(
+                    socket.as_raw_fd(),
+                    libc::SOL_PACKET,
+                    libc::PACKET_QDISC_BYPASS,
+                    (&raw const on).cast(),
+                    size_of::<libc::c_int>() as libc::socklen_t,
+                )
+            };
+            if status < 0 {
+                return Err(io::Error::last_os_error()).context("failed to bypass the interface's queue");
+            }
+            Ok(Self { socket, frame })
+        })
+    }
+
+    /// Sends for this long. Returns how long it took; the interface counts the frames.
+    ///
+    /// # Errors
+    /// The kernel refuses the frame.
+    pub fn send_for(&self, duration: Duration) -> Result<Duration> {
+        let content = [io::IoSlice::new(&self.frame)];
+        let mut ancillary: [_; TOGETHER] = std::array::from_fn(|_| SendAncillaryBuffer::default());
+        let mut messages: Vec<_> = ancillary.iter_mut().map(|none| MMsgHdr::new(&content, none)).collect();
+        let start = Instant::now();
+        while start.elapsed() < duration {
+            match rustix::net::sendmmsg(&self.socket, &mut messages, SendFlags::empty()) {
+                // The other end of a veth pair has no room for the frame.
+                Ok(_) | Err(Errno::NOBUFS | Errno::AGAIN | Errno::INTR) => {}
+                Err(error) => return Err(error).context("failed to send a frame"),
+            }
+        }
+        Ok(start.elapsed())
+    }
 }
 
 /// Sees the frames that leave through an interface, those of [`send`] included.

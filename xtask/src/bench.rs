@@ -5,6 +5,8 @@ mod arguments;
 
 use anyhow::Result;
 
+use arguments::Part;
+
 pub(crate) use arguments::Arguments;
 
 use crate::{setup, workspace};
@@ -12,8 +14,8 @@ use crate::{setup, workspace};
 /// Installs what the bench needs, then builds and runs it.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     ringfence_tests::netns::ensure_root()?;
-    let floods = arguments.parts.is_empty() || arguments.parts.contains(&arguments::Part::Flood);
-    let groups: &[_] = if floods {
+    let compares = |part: &Part| matches!(part, Part::Flood | Part::Live | Part::Veth);
+    let groups: &[_] = if arguments.parts.is_empty() || arguments.parts.iter().any(compares) {
         &[setup::Group::Build, setup::Group::Traffic, setup::Group::Bench]
     } else {
         &[setup::Group::Build, setup::Group::Traffic]

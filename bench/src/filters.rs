@@ -3,22 +3,26 @@
 use std::{fs, path::Path, process::Command, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
+use aya::Ebpf;
 use ringfence_tests::{
     filter::{Filter, FilterOptions},
     netns::Wire,
     process::{Spawned, run as output_of},
 };
 
-use super::messages::{AGENT, scanner_message};
 use crate::{
-    driver, generate,
+    driver,
+    messages::{AGENT, scanner_message},
     namespace::enter,
     policies::{self, Lists},
 };
 
+/// The sample policy's rule that drops the flood.
+pub(crate) const SAMPLE_RULE: &str = "scanners";
+
 /// What protects the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     None,
     Iptables,
     Nftables,
@@ -30,7 +34,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::None,
         Self::Iptables,
         Self::Nftables,
@@ -41,7 +45,7 @@ impl Kind {
         Self::Large,
     ];
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::None => "no filter",
             Self::Iptables => "iptables, string match",
@@ -56,7 +60,7 @@ impl Kind {
 }
 
 /// The limits of a filter that its figures do not show.
-pub(super) fn remark(kind: Kind) -> Option<&'static str> {
+pub(crate) fn remark(kind: Kind) -> Option<&'static str> {
     Some(match kind {
         Kind::None => "packets are lost here only because the socket is full",
         Kind::Iptables => {
@@ -74,14 +78,14 @@ pub(super) fn remark(kind: Kind) -> Option<&'static str> {
 }
 
 /// A filter in place. Dropping it removes the filter.
-pub(super) enum InPlace {
+pub(crate) enum InPlace {
     /// It is part of the namespace, and is removed with it.
     Namespace,
     Ringfence {
-        _filter: Filter,
+        filter: Filter,
     },
     Program {
-        _program: Box<dyn std::any::Any>,
+        program: Box<Ebpf>,
     },
     XdpFilter {
         unload: Option<Command>,
@@ -89,6 +93,45 @@ pub(super) enum InPlace {
     Kamailio {
         _process: Spawned,
     },
+}
+
+impl InPlace {
+    /// The number of packets that this filter has dropped by the rule that the flood is about, according to its own
+    /// counter; `None` if it has none.
+    pub(crate) fn dropped(&self, kind: Kind, wire: &Wire) -> Result<Option<u64>> {
+        Ok(match (kind, self) {
+            (Kind::Iptables, _) => {
+                let mut list = wire.server.command("iptables");
+                list.args(["-t", "raw", "-nvxL", "PREROUTING"]);
+                Some(iptables_counter(&output_of(list)?)?)
+            }
+            (Kind::Nftables, _) => {
+                let mut list = wire.server.command("nft");
+                list.args(["-j", "list", "table", "netdev", "bench"]);
+                Some(nft_counter(&output_of(list)?)?)
+            }
+            (Kind::Sample, Self::Ringfence { filter }) => Some(filter.packets(SAMPLE_RULE)?),
+            (Kind::Large, Self::Ringfence { filter }) => Some(filter.packets(policies::SCANNER_RULE)?),
+            (Kind::XdpDrop, Self::Program { program }) => Some(driver::dropped(program)?),
+            _ => None,
+        })
+    }
+}
+
+/// The packets of the only rule that drops, in what `iptables -nvxL` prints.
+fn iptables_counter(text: &str) -> Result<u64> {
+    let words = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let packets = words.into_iter().find(|words| words.get(2) == Some(&"DROP")).and_then(|words| words[0].parse().ok());
+    packets.with_context(|| format!("no counter in {text:?}"))
+}
+
+/// The packets of the only counter in what `nft -j list` prints.
+fn nft_counter(text: &str) -> Result<u64> {
+    let listed: serde_json::Value = serde_json::from_str(text).context("failed to parse the output of nft")?;
+    let objects = listed["nftables"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let expressions = objects.iter().filter_map(|object| object["rule"]["expr"].as_array()).flatten();
+    let packets = expressions.into_iter().find_map(|expression| expression["counter"]["packets"].as_u64());
+    packets.with_context(|| format!("no counter in {text}"))
 }
 
 impl Drop for InPlace {
@@ -108,7 +151,7 @@ impl Drop for InPlace {
 }
 
 /// Sets the filter up.
-pub(super) fn put(kind: Kind, wire: &Wire, scratch: &Path, binary: &Path) -> Result<InPlace> {
+pub(crate) fn put(kind: Kind, wire: &Wire, scratch: &Path, binary: &Path) -> Result<InPlace> {
     let interface = Wire::SERVER_INTERFACE;
     let inside = |program: &str, words: &[&str]| {
         let mut command = wire.server.command(program);
@@ -128,7 +171,7 @@ pub(super) fn put(kind: Kind, wire: &Wire, scratch: &Path, binary: &Path) -> Res
             let agent: String = "friendly-scanner".bytes().map(|byte| format!("{byte:02x}")).collect();
             let rules = format!(
                 "table netdev bench {{\n  chain in {{\n    type filter hook ingress device \"{interface}\" priority 0;\n    \
-                 udp dport 5060 @th,{},128 0x{agent} drop\n  }}\n}}\n",
+                 udp dport 5060 @th,{},128 0x{agent} counter drop\n  }}\n}}\n",
                 (8 + place) * 8,
             );
             let file = scratch.join("rules.nft");
@@ -148,9 +191,9 @@ pub(super) fn put(kind: Kind, wire: &Wire, scratch: &Path, binary: &Path) -> Res
             let path = wire.server.path();
             let attached = thread::spawn(move || {
                 enter(&path)?;
-                driver::attach("drop_all", interface)
+                driver::attach("drop_counted", interface)
             });
-            InPlace::Program { _program: Box::new(attached.join().expect("attaching panicked")?) }
+            InPlace::Program { program: Box::new(attached.join().expect("attaching panicked")?) }
         }
         Kind::Secfilter => InPlace::Kamailio { _process: kamailio(wire, scratch)? },
         Kind::Sample | Kind::Large => {
@@ -158,26 +201,17 @@ pub(super) fn put(kind: Kind, wire: &Wire, scratch: &Path, binary: &Path) -> Res
                 Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies")
             } else {
                 let folder = scratch.join("policy");
-                large().write(&folder)?;
+                policies::all_scopes(&Lists::generated(100_000, 100_000)).write(&folder)?;
                 folder
             };
             let options = FilterOptions { binary, interface, policy: &policy, arguments: &["--interval", "60"] };
-            InPlace::Ringfence { _filter: Filter::start(wire, scratch, &options)? }
+            InPlace::Ringfence { filter: Filter::start(wire, scratch, &options)? }
         }
     })
 }
 
-fn large() -> policies::Repository {
-    policies::all_scopes(&Lists {
-        sources: generate::address_list(&generate::ipv4_prefixes(100_000), 4),
-        numbers: generate::number_list(&generate::numbers(100_000, 1)),
-        prefixes: generate::prefix_list(10_000),
-        patterns: generate::pattern_list(50),
-    })
-}
-
 /// The port to which Kamailio forwards what it does not drop.
-pub(super) const AFTER_KAMAILIO: u16 = 5071;
+pub(crate) const AFTER_KAMAILIO: u16 = 5071;
 
 /// Kamailio with its secfilter module: drops by user agent, and forwards everything else.
 fn kamailio(wire: &Wire, scratch: &Path) -> Result<Spawned> {
@@ -210,4 +244,22 @@ fn kamailio(wire: &Wire, scratch: &Path) -> Result<Spawned> {
         Ok((!output_of(sockets)?.trim().is_empty()).then_some(()))
     })?;
     Ok(process)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_found_in_what_iptables_and_nft_print() {
+        let iptables = "Chain PREROUTING (policy ACCEPT 12 packets, 3456 bytes)\n    \
+            pkts      bytes target     prot opt in     out     source               destination         \n   \
+            65536 60817408 DROP       17   --  *      *       0.0.0.0/0            0.0.0.0/0            udp dpt:5060 STRING match\n";
+        assert_eq!(iptables_counter(iptables).unwrap(), 65_536);
+        assert!(iptables_counter("Chain PREROUTING (policy ACCEPT 12 packets, 3456 bytes)\n").is_err());
+        let nft = r#"{"nftables":[{"metainfo":{}},{"table":{"family":"netdev","name":"bench"}},{"rule":{"family":"netdev",
+            "expr":[{"match":{}},{"counter":{"packets":640,"bytes":1}},{"drop":null}]}}]}"#;
+        assert_eq!(nft_counter(nft).unwrap(), 640);
+        assert!(nft_counter("{}").is_err());
+    }
 }

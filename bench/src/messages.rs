@@ -1,4 +1,4 @@
-//! The INVITEs of the flood, and their frames.
+//! The INVITEs of the floods, and their frames.
 
 use std::net::Ipv4Addr;
 
@@ -16,7 +16,7 @@ const CALLER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 23);
 const INVITE: usize = 900;
 
 /// The header by which the filters recognise the scanner.
-pub(super) const AGENT: &str = "User-Agent: friendly-scanner";
+pub(crate) const AGENT: &str = "User-Agent: friendly-scanner";
 
 /// The scanner's INVITE, with the headers in SIPVicious's order.
 pub(crate) fn scanner_message() -> String {
@@ -54,7 +54,7 @@ fn message(user: &str, agent: &str, source: Ipv4Addr) -> String {
 }
 
 /// Nine scanner packets and an ordinary one.
-pub(super) fn mixed(wire: &Wire) -> Result<Vec<Vec<u8>>> {
+pub(crate) fn mixed(wire: &Wire) -> Result<Vec<Vec<u8>>> {
     let (scanner, ordinary) = (frame(wire, SCANNER, &scanner_message())?, frame(wire, CALLER, &ordinary_message())?);
     let mut frames = vec![scanner; 9];
     frames.insert(4, ordinary);
@@ -62,7 +62,7 @@ pub(super) fn mixed(wire: &Wire) -> Result<Vec<Vec<u8>>> {
 }
 
 /// The message as a UDP datagram in an Ethernet frame to the server's interface.
-pub(super) fn frame(wire: &Wire, source: Ipv4Addr, message: &str) -> Result<Vec<u8>> {
+pub(crate) fn frame(wire: &Wire, source: Ipv4Addr, message: &str) -> Result<Vec<u8>> {
     let mac = |namespace: &Namespace, interface: &str| -> Result<Vec<u8>> {
         let text = namespace.ip(&["-j", "link", "show", "dev", interface])?;
         let facts: serde_json::Value = serde_json::from_str(&text).context("failed to parse the output of ip")?;
