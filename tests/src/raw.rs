@@ -123,8 +123,10 @@ impl Flood {
         let start = Instant::now();
         while start.elapsed() < duration {
             match rustix::net::sendmmsg(&self.socket, &mut messages, SendFlags::empty()) {
-                // The other end of a veth pair has no room for the frame.
-                Ok(_) | Err(Errno::NOBUFS | Errno::AGAIN | Errno::INTR) => {}
+                Ok(TOGETHER) | Err(Errno::INTR) => {}
+                // The other end of a veth pair has no room: on a busy machine, the kernel leaves its work to a thread, which needs
+                // this CPU.
+                Ok(_) | Err(Errno::NOBUFS | Errno::AGAIN) => rustix::thread::sched_yield(),
                 Err(error) => return Err(error).context("failed to send a frame"),
             }
         }
