@@ -135,8 +135,13 @@ impl Driver {
 
     /// Adds a program of `bench-ebpf` to the measured ones.
     pub(crate) fn add_own(&mut self, name: &str) -> Result<()> {
+        self.add_own_as(name, name)
+    }
+
+    /// The same, under another name.
+    pub(crate) fn add_own_as(&mut self, name: &str, called: &str) -> Result<()> {
         let fd = self.own(name)?;
-        self.add(name, &fd)
+        self.add(called, &fd)
     }
 
     /// Adds a program to the measured ones.

@@ -243,6 +243,9 @@ const INVITE: &str = "INVITE sip:+1CALLED$$$$@sip.example.net;user=phone SIP/2.0
     m=audio 49172 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n\
     a=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n";
 
+/// The user agent of the template.
+pub(crate) const AGENT: &str = "ExamplePhone/4.2.1 (Linux; build 20260512a)";
+
 /// A frame, and the offsets of the values that differ between runs.
 #[derive(Clone)]
 pub(crate) struct Packet {
@@ -261,12 +264,18 @@ impl Packet {
 
     /// The INVITE in a UDP datagram over IPv4 or IPv6.
     pub(crate) fn invite(version: u8) -> Self {
+        Self::with_agent(version, AGENT)
+    }
+
+    /// The INVITE with this user agent.
+    pub(crate) fn with_agent(version: u8, agent: &str) -> Self {
+        let template = INVITE.replace(AGENT, agent);
         let places = |marker: &str| {
-            let mut found = INVITE.match_indices(marker).map(|(at, _)| at);
+            let mut found = template.match_indices(marker).map(|(at, _)| at);
             [found.next().unwrap_or(0), found.next().unwrap_or(0)]
         };
         let (called, calling) = (places("CALLED$$$$"), places("CALLING$$$"));
-        let text = INVITE.replace("CALLED$$$$", "2125550123").replace("CALLING$$$", "3125550100");
+        let text = template.replace("CALLED$$$$", "2125550123").replace("CALLING$$$", "3125550100");
         let frame = udp(version, 5060, text.as_bytes());
         let headers = frame.len() - text.len();
         let moved = |places: [usize; 2]| places.map(|place| place + headers);
@@ -331,6 +340,14 @@ mod tests {
                 assert_eq!(&packet.frame[place..place + 10], digits);
             }
         }
+    }
+
+    #[test]
+    fn another_user_agent_moves_the_numbers_and_nothing_else() {
+        let packet = Packet::with_agent(4, &"x".repeat(100));
+        assert_eq!(packet.frame.len(), Packet::invite(4).frame.len() - AGENT.len() + 100);
+        let calling = packet.calling.map(|place| &packet.frame[place..place + 10]);
+        assert_eq!(calling, [b"3125550100"; 2]);
     }
 
     #[test]

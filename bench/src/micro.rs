@@ -4,6 +4,11 @@
 //! and scan, and Ringfence with one or more policies, in turn, round by round, on the same sequence of packets. Figures
 //! "over empty" are the difference to the empty program of the same group.
 
+mod agents;
+mod calls;
+mod pairs;
+mod verdicts;
+
 use anyhow::{Context, Result, ensure};
 use filter_core::{layout::Counter, reason::Reason};
 use ringfence::kernel::Instance;
@@ -13,8 +18,7 @@ use crate::{
     document::Section,
     driver::{self, Driver, Entries, Measured, Record, XDP_DROP, XDP_PASS},
     generate::{self, Packet, Prefix, Random},
-    messages::{SCANNER, scanner_message},
-    policies::{self, Lists, Repository},
+    policies::{self, Lists},
     report::{Table, Target},
 };
 
@@ -32,16 +36,18 @@ type Measurement = (Table, Vec<Target>);
 type Measure = fn(&str, Effort) -> Result<Measurement>;
 
 /// The groups, by title.
-const GROUPS: [(&str, Measure); 9] = [
+const GROUPS: [(&str, Measure); 11] = [
     ("A packet that is not for a signalling port", other_traffic),
     ("A source in a list of 1,000 IPv4 blocks", |title, effort| sources(title, 4, 1000, effort)),
     ("A source in a list of 100,000 IPv4 blocks", |title, effort| sources(title, 4, 100_000, effort)),
     ("A source in a list of 1,000,000 IPv4 blocks", |title, effort| sources(title, 4, 1_000_000, effort)),
     ("A source in a list of 100,000 IPv6 blocks", |title, effort| sources(title, 6, 100_000, effort)),
-    ("A whole verdict over an INVITE of 895 bytes and 14 header lines", messages),
-    ("A scanner's INVITE of 900 bytes", scanner),
-    ("Eight rules and 512", rules),
-    ("1,000 numbers and 1,000,000", numbers),
+    ("A whole verdict over an INVITE of 895 bytes and 14 header lines", verdicts::cold),
+    ("The same with one call again and again", verdicts::hot),
+    ("A scanner's INVITE of 900 bytes", verdicts::scanner),
+    ("The worst user agent", agents::worst),
+    ("Eight rules and 512", pairs::rules),
+    ("1,000 numbers and 1,000,000", pairs::numbers),
 ];
 
 /// Measures all groups whose title contains `only`.
@@ -233,192 +239,6 @@ fn sources(title: &str, version: u8, entries: usize, effort: Effort) -> Result<M
         _ => vec![Target::at_most(&format!("{name}, against LPM_TRIE's look-up alone"), against, 0.35, " x")],
     };
     Ok((figures.table, targets))
-}
-
-/// Calls that no list matches, though each look-up goes as deep as the list does: a quarter come from trunks, the others
-/// from addresses next to blocked ones; calling numbers are next to listed ones, called numbers are random.
-fn ordinary_calls(count: usize, prefixes: &[Prefix], listed: &[[u8; 10]]) -> Vec<Record> {
-    let set: std::collections::HashSet<_> = listed.iter().collect();
-    let called = generate::numbers(100_000, 2);
-    records(count, |random| {
-        let source = if random.below(4) == 0 {
-            (198 << 24 | 18 << 16 | random.below(1 << 16) as u128) << 96
-        } else {
-            let near = (random.one_of(prefixes).bits >> 96) as u32 ^ (0x100 << random.below(4));
-            u128::from(near) << 96
-        };
-        let calling = loop {
-            let mut number: [u8; 10] = random.one_of(listed);
-            number[9] = b'0' + random.below(10) as u8;
-            if !set.contains(&number) {
-                break number;
-            }
-        };
-        driver::record(source, calling, random.one_of(&called))
-    })
-}
-
-/// The calls that the policy passes: generated neighbours may be in another block.
-fn passing(instance: &Instance, packet: &Packet, records: Vec<Record>) -> Result<Vec<Record>> {
-    let wanted = records.len();
-    let mut frame = packet.frame.clone();
-    let mut left = Vec::with_capacity(wanted);
-    for record in records {
-        frame[packet.source..packet.source + 4].copy_from_slice(&record.source[..4]);
-        for (places, digits) in [(packet.calling, record.calling), (packet.called, record.called)] {
-            for place in places {
-                frame[place..place + 10].copy_from_slice(&digits);
-            }
-        }
-        if instance.run(&frame)?.action == XDP_PASS {
-            left.push(record);
-        }
-    }
-    ensure!(left.len() * 2 > wanted, "only {} of {wanted} calls pass", left.len());
-    left.truncate(1 << left.len().ilog2());
-    Ok(left)
-}
-
-/// A whole verdict over a message.
-fn messages(title: &str, effort: Effort) -> Result<Measurement> {
-    let (prefixes, numbers) = (generate::ipv4_prefixes(100_000), generate::numbers(100_000, 1));
-    let repository = policies::all_scopes(&Lists::generated(100_000, 100_000));
-    let loading = Instance::load(&repository.build()?)?;
-    let packet = Packet::invite(4);
-    let records = passing(&loading, &packet, ordinary_calls(1 << 15, &prefixes, &numbers))?;
-    let instance = Instance::load(&repository.build()?)?;
-    let sample = Instance::load(&policies::sample()?)?;
-    let mut driver = Driver::new(&packet, &records, &Entries::None)?;
-    for own in ["empty", "copy", "copy_and_scan", "copy_and_scan_unrolled"] {
-        driver.add_own(own)?;
-    }
-    driver.add("sample policy", sample.program()?.fd()?)?;
-    driver.add("64 rules", instance.program()?.fd()?)?;
-    driver.expect("64 rules", XDP_PASS)?;
-    let all = driver.measure(effort.rounds, effort.repeat / 2)?;
-    expect_only("64 rules", &instance, Reason::DefaultPass)?;
-    let figures = Figures::new(
-        title,
-        format!(
-            "64 rules over all scopes, 100,000 blocked sources, 100,000 Do-Not-Originate numbers and 10,000 prefixes, 50 \
-             user-agent patterns. Every packet is another call ({} of them, with different source, calling and called \
-             numbers), and passes. `copy_and_scan` copies the message into per-CPU memory and finds its header lines, \
-             and does nothing else: no Ethernet, IP or UDP header, no compact names, no values, no look-ups. \
-             `copy_and_scan_unrolled` does the same \
-             without `bpf_loop`, whose steps are calls. The verdict is compared with the faster of the two.",
-            thousands(records.len())
-        ),
-        all,
-        &[("64 rules", &instance), ("sample policy", &sample)],
-    )?;
-    let verdict = figures.over_empty("64 rules")?;
-    let (looped, unrolled) = (figures.over_empty("copy_and_scan")?, figures.over_empty("copy_and_scan_unrolled")?);
-    let name = "whole verdict over an 895-byte INVITE, 64 rules over all scopes, against a bare copy and scan";
-    let note = format!("over empty, against the faster scan; {:.1} x the one with bpf_loop", verdict / looped);
-    Ok((figures.table, vec![Target::at_most(name, verdict / looped.min(unrolled), 2.5, " x").noted(note)]))
-}
-
-/// The packet of a flood, which is dropped for its user agent before the rest is read.
-fn scanner(title: &str, effort: Effort) -> Result<Measurement> {
-    let mut frame = generate::udp(4, 5060, scanner_message().as_bytes());
-    frame[26..30].copy_from_slice(&SCANNER.octets());
-    let packet = Packet::fixed(frame);
-    let sample = Instance::load(&policies::sample()?)?;
-    let large = Instance::load(&policies::all_scopes(&Lists::generated(100_000, 100_000)).build()?)?;
-    let mut driver = Driver::new(&packet, &[driver::record(0, ANY, ANY)], &Entries::None)?;
-    for own in ["empty", "copy", "copy_and_scan", "copy_and_scan_unrolled"] {
-        driver.add_own(own)?;
-    }
-    let programs = [("sample policy", &sample), ("64 rules", &large)];
-    for (name, instance) in programs {
-        driver.add(name, instance.program()?.fd()?)?;
-        driver.expect(name, XDP_DROP)?;
-    }
-    let all = driver.measure(effort.rounds, effort.repeat / 2)?;
-    for (name, instance) in programs {
-        expect_only(name, instance, Reason::RuleDrop)?;
-    }
-    let text = "The packet of the flood below, always the same: it is dropped for its user agent, before its URIs and \
-    numbers are read. The policies are those of the flood.";
-    let figures = Figures::new(title, text, all, &programs)?;
-    Ok((figures.table, vec![]))
-}
-
-/// Eight rules and 512 over the same lists.
-fn rules(title: &str, effort: Effort) -> Result<Measurement> {
-    let (prefixes, numbers) = (generate::ipv4_prefixes(100_000), generate::numbers(100_000, 1));
-    let lists = Lists::generated(100_000, 100_000);
-    let comparison = Comparison {
-        title,
-        text: "The same lists as above; both policies use the same scopes.",
-        entries: Entries::None,
-        names: ["8 rules", "512 rules"],
-        policies: [policies::some_rules(8, &lists), policies::some_rules(512, &lists)],
-        calls: ordinary_calls(1 << 15, &prefixes, &numbers),
-        target: ("512 rules instead of 8, same lists", 1.3),
-    };
-    compare(effort, comparison)
-}
-
-/// A thousand numbers and a million.
-fn numbers(title: &str, effort: Effort) -> Result<Measurement> {
-    let (prefixes, numbers) = (generate::ipv4_prefixes(1000), generate::numbers(1_000_000, 1));
-    let policy = |count| policies::some_rules(8, &Lists::generated(1000, count));
-    let comparison = Comparison {
-        title,
-        text: "Eight rules. Each calling number is next to a number in the larger list. `lpm_number` and `hash_number` \
-               only look up the calling number, in the kernel's maps with the larger list (`calling` is their baseline).",
-        entries: Entries::Numbers(&numbers),
-        names: ["1k numbers", "1M numbers"],
-        policies: [policy(1000), policy(1_000_000)],
-        calls: ordinary_calls(1 << 18, &prefixes, &numbers),
-        target: ("1M numbers instead of 1k", 1.6),
-    };
-    compare(effort, comparison)
-}
-
-/// Two policies on the same calls.
-struct Comparison<'a> {
-    title: &'a str,
-    text: &'a str,
-    /// The entries of the kernel's own maps.
-    entries: Entries<'a>,
-    names: [&'a str; 2],
-    policies: [Repository; 2],
-    calls: Vec<Record>,
-    target: (&'a str, f64),
-}
-
-fn compare(effort: Effort, comparison: Comparison<'_>) -> Result<Measurement> {
-    let Comparison { title, text, entries, names, policies, calls, target: (target, limit) } = comparison;
-    let packet = Packet::invite(4);
-    let images = [policies[0].build()?, policies[1].build()?];
-    let mut records = calls;
-    for image in &images {
-        records = passing(&Instance::load(image)?, &packet, records)?;
-    }
-    let instances = [Instance::load(&images[0])?, Instance::load(&images[1])?];
-    let mut driver = Driver::new(&packet, &records, &entries)?;
-    driver.add_own("empty")?;
-    driver.add_own("copy_and_scan")?;
-    if matches!(entries, Entries::Numbers(_)) {
-        for own in ["calling", "lpm_number", "hash_number"] {
-            driver.add_own(own)?;
-        }
-    }
-    for (name, instance) in names.iter().zip(&instances) {
-        driver.add(name, instance.program()?.fd()?)?;
-        driver.expect(name, XDP_PASS)?;
-    }
-    let all = driver.measure(effort.rounds, effort.repeat / 2)?;
-    let programs: Vec<_> = names.into_iter().zip(&instances).collect();
-    for (name, instance) in &programs {
-        expect_only(name, instance, Reason::DefaultPass)?;
-    }
-    let text = format!("{text} {} different calls, all of which pass.", thousands(records.len()));
-    let figures = Figures::new(title, text, all, &programs)?;
-    let ratio = figures.over_empty(names[1])? / figures.over_empty(names[0])?;
-    Ok((figures.table, vec![Target::at_most(target, ratio, limit, " x").noted("whole verdicts over empty")]))
 }
 
 /// A number with a comma after every three digits from the right, such as `1,234,567`.

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use filter_policy::{compile::compile, files::Table, image::Image, model::Policy};
 
 use crate::generate;
@@ -96,6 +96,33 @@ impl Lists {
 pub(crate) fn sample() -> Result<Image> {
     let built = ringfence::repository::Source::Sample.build();
     built.map(|built| built.image).map_err(|_| anyhow!("the sample policy does not compile"))
+}
+
+/// Scopes that were added after the sample policy was first measured.
+const NEWER_SCOPES: [&str; 7] =
+    ["any_identity", "calling_privacy", "dialog", "passport", "payload", "preferred_number", "to_number"];
+
+/// The sample policy as it was before it used [`NEWER_SCOPES`]: the rule about any identity is about the calling number.
+/// Compared with [`sample`], it shows what these scopes cost a policy that uses them.
+pub(crate) fn sample_without_newer_scopes() -> Result<Image> {
+    let mut repository = Repository { files: Vec::new() };
+    for (path, content) in filter_policy::sample_policy::FILES {
+        // What is in tests/ is not part of the policy, and need not be text.
+        if *path == "policy.toml" || path.starts_with("lists/") {
+            let content = String::from_utf8(content.to_vec()).with_context(|| format!("{path} is not UTF-8"))?;
+            repository = repository.with(path, content.replace("any_identity = ", "calling = "));
+        }
+    }
+    for scope in NEWER_SCOPES {
+        let used = repository.files.iter().any(|(path, text)| path == "policy.toml" && names(text, scope));
+        ensure!(!used, "the sample policy uses {scope}: say in bench/src/policies.rs what it was without");
+    }
+    repository.build()
+}
+
+/// Whether a policy has a condition on this scope.
+fn names(policy: &str, scope: &str) -> bool {
+    [format!(".{scope} ="), format!(" {scope} =")].iter().any(|key| policy.contains(key))
 }
 
 /// The trunks, whose asserted identity is believed: the network for benchmarks (RFC 2544).
@@ -209,6 +236,29 @@ pub(crate) fn all_scopes(lists: &Lists) -> Repository {
     with_lists(rules, lists)
 }
 
+/// The least that an operator may want: user agents, a method, and lists of calling and called numbers.
+pub(crate) fn small(lists: &Lists) -> Repository {
+    let mut rules = String::new();
+    for (name, condition) in [
+        (SCANNER_RULE, "match.user_agent = \"@scanners\""),
+        ("method", "match.method = [\"SUBSCRIBE\", \"PUBLISH\"]"),
+        ("calling", "match = { method = \"INVITE\", calling = \"@dno\" }"),
+        ("called", "match = { method = \"INVITE\", called = \"@prefixes\" }"),
+    ] {
+        rule(&mut rules, name, condition, "\"drop\"");
+    }
+    let policy = format!(
+        "{NETWORK}\n[numbering]\ncountry_code = \"1\"\ninternational_prefix = \"011\"\n\n\
+         [sets.dno]\nnumbers = \"lists/dno.csv\"\nformat = \"national\"\n\n\
+         [sets.prefixes]\nnumbers = \"lists/prefixes.csv\"\nformat = \"national\"\n\n\
+         [sets.scanners]\nuser_agents = \"lists/scanners.txt\"\n\n{rules}"
+    );
+    Repository::new(policy)
+        .with("lists/dno.csv", lists.numbers.clone())
+        .with("lists/prefixes.csv", lists.prefixes.clone())
+        .with("lists/scanners.txt", lists.patterns.clone())
+}
+
 /// `count` rules, a multiple of eight, always over the same lists and scopes: the first eight use the lists, the others are
 /// exceptions and blocks such as accumulate over the years.
 pub(crate) fn some_rules(count: usize, lists: &Lists) -> Repository {
@@ -243,6 +293,20 @@ mod tests {
         assert_eq!(all_scopes(&Lists::generated(100, 100)).build().unwrap().rules.len(), 64);
         assert_eq!(some_rules(8, &Lists::generated(100, 100)).build().unwrap().rules.len(), 8);
         assert_eq!(some_rules(512, &Lists::generated(100, 100)).build().unwrap().rules.len(), 512);
+    }
+
+    #[test]
+    fn the_sample_policy_can_do_without_the_newer_scopes() {
+        let (old, new) = (sample_without_newer_scopes().unwrap(), sample().unwrap());
+        assert_eq!(old.rule_names, new.rule_names);
+        assert_ne!(old.hash, new.hash);
+    }
+
+    #[test]
+    fn newer_scopes_are_scopes() {
+        for scope in NEWER_SCOPES {
+            assert!(filter_policy::language::scope::SCOPES.iter().any(|(name, ..)| *name == scope), "{scope}");
+        }
     }
 
     #[test]
