@@ -34,3 +34,10 @@ pub(crate) enum Part {
     /// A flood over a veth pair, compared with other filters
     Flood,
 }
+
+impl Part {
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> String {
+        clap::ValueEnum::to_possible_value(&self).map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}

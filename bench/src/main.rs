@@ -55,7 +55,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     };
     // Read this first: later, this process itself is the load, and is restricted to one CPU.
     let machine = Machine::read();
-    let heading = format!("On {}", machine.text());
+    let heading = format!("On {} ({})", machine.text(), machine.kind().name());
     if arguments.json {
         eprintln!("{heading}")
     } else {
@@ -66,13 +66,14 @@ fn run(arguments: &Arguments) -> Result<()> {
     let parts = if arguments.parts.is_empty() { Part::value_variants() } else { &arguments.parts };
     let mut sections = Vec::new();
     for part in parts {
-        let section = match part {
+        let mut section = match part {
             Part::Flood => flood::run(arguments.quick, &say)?,
             Part::Live => live::run(arguments.quick, &say)?,
             Part::Packet => micro::run(effort, arguments.only.as_deref().unwrap_or_default(), &say)?,
             Part::Veth => veth::run(arguments.quick, &say)?,
             Part::Swap => swap::run(arguments.quick, &say)?,
         };
+        section.targets = section.targets.into_iter().map(|target| target.judged_on(machine.kind())).collect();
         say(&report::targets(&section.targets));
         sections.push(section);
     }

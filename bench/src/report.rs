@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use crate::machine::Kind;
+
 /// A table with a title and an explanation.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
@@ -47,9 +49,9 @@ impl Table {
         text
     }
 
-    /// As Markdown.
-    pub(crate) fn markdown(&self) -> String {
-        let mut text = format!("### {}\n\n", self.title);
+    /// As Markdown, with the machine that it was measured on.
+    pub(crate) fn markdown(&self, machine: &str) -> String {
+        let mut text = format!("### {}\n\nOn {machine}.\n\n", self.title);
         if !self.text.is_empty() {
             let _ = writeln!(text, "{}\n", self.text);
         }
@@ -81,6 +83,10 @@ pub(crate) struct Target {
     pub reach: String,
     pub reached: bool,
     pub note: String,
+    /// The kind of machine that it was set for; `None` if it holds on all of them.
+    pub only_on: Option<Kind>,
+    /// Set for another kind of machine than this one.
+    pub not_judged: bool,
 }
 
 impl Target {
@@ -92,6 +98,8 @@ impl Target {
             reach: format!("<= {limit}{unit}"),
             reached: value <= limit,
             note: String::new(),
+            only_on: None,
+            not_judged: false,
         }
     }
 
@@ -102,7 +110,8 @@ impl Target {
 
     /// A target that was not measured.
     pub(crate) fn left_out(name: &str, reach: &str, why: &str) -> Self {
-        Self { name: name.to_owned(), value: None, reach: reach.to_owned(), reached: false, note: why.to_owned() }
+        let (name, reach, note) = (name.to_owned(), reach.to_owned(), why.to_owned());
+        Self { name, value: None, reach, reached: false, note, only_on: None, not_judged: false }
     }
 
     #[must_use]
@@ -111,9 +120,22 @@ impl Target {
         self
     }
 
+    /// The target was set for this kind of machine.
+    #[must_use]
+    pub(crate) fn on(self, kind: Kind) -> Self {
+        Self { only_on: Some(kind), ..self }
+    }
+
+    /// The target on a machine of this kind.
+    #[must_use]
+    pub(crate) fn judged_on(self, kind: Kind) -> Self {
+        let not_judged = self.only_on.is_some_and(|only| only != kind);
+        Self { not_judged, ..self }
+    }
+
     /// A sentence about a target that is not reached.
     pub(crate) fn shortfall(&self) -> Option<String> {
-        if self.reached {
+        if self.reached || self.not_judged {
             return None;
         }
         let Self { name, reach, note, .. } = self;
@@ -125,8 +147,10 @@ impl Target {
 
     pub(crate) fn json(&self) -> Value {
         let value = self.value.map(|value| (value * 1000.0).round() / 1000.0);
+        let only_on = self.only_on.map(Kind::name);
         json!({
             "name": self.name, "value": value, "reach": self.reach, "reached": self.reached, "note": self.note,
+            "only_on": only_on, "judged": !self.not_judged,
         })
     }
 }
@@ -137,11 +161,33 @@ pub(crate) fn targets(targets: &[Target]) -> Table {
     for target in targets {
         let value = target.value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
         let reached = match target.value {
+            _ if target.not_judged => "not judged here",
             None => "not measured",
             Some(_) if target.reached => "yes",
             Some(_) => "NO",
         };
-        table.row([target.name.clone(), value, target.reach.clone(), reached.to_owned(), target.note.clone()]);
+        let reach = match target.only_on {
+            Some(kind) => format!("{} ({})", target.reach, kind.name()),
+            None => target.reach.clone(),
+        };
+        table.row([target.name.clone(), value, reach, reached.to_owned(), target.note.clone()]);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_judged_only_on_the_kind_of_machine_that_it_was_set_for() {
+        let target = Target::at_most("scanner", 500.0, 160.0, " ns").on(Kind::NoSafeRet);
+        let [here, there] = [Kind::NoSafeRet, Kind::SafeRet].map(|kind| target.clone().judged_on(kind));
+        let table = targets(&[here.clone(), there.clone()]);
+        assert_eq!(table.rows[0][2..4], ["<= 160 ns (no Safe RET)", "NO"]);
+        assert_eq!(table.rows[1][2..4], ["<= 160 ns (no Safe RET)", "not judged here"]);
+        assert!(here.shortfall().is_some() && there.shortfall().is_none());
+        // Without a kind, it holds everywhere.
+        assert!(Target::at_most("rules", 2.0, 1.3, " x").judged_on(Kind::SafeRet).shortfall().is_some());
+    }
 }

@@ -27,8 +27,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 /// The same arguments for the bench itself.
 fn words_of(arguments: &Arguments) -> Vec<String> {
-    let name = |part| clap::ValueEnum::to_possible_value(part).map(|value| value.get_name().to_owned());
-    let mut words: Vec<String> = arguments.parts.iter().filter_map(name).collect();
+    let mut words: Vec<String> = arguments.parts.iter().map(|part| part.name()).collect();
     if let Some(only) = &arguments.only {
         words.extend(["--only".to_owned(), only.clone()]);
     }

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     driver::{self, Driver, Entries, XDP_DROP, XDP_PASS},
     generate::{self, Packet},
+    machine::Kind,
     messages::{SCANNER, scanner_message},
     policies::{self, Lists},
     report::Target,
@@ -147,6 +148,10 @@ pub(super) fn scanner(title: &str, effort: Effort) -> Result<Measurement> {
     let scan = figures.over_empty("copy_and_scan")?.min(figures.over_empty("copy_and_scan_unrolled")?);
     let over = figures.over_empty(SAMPLE)?;
     let name = "scanner dropped by user agent, 900-byte INVITE, sample policy";
-    let targets = vec![Target::at_most(&format!("{name}, against a bare copy and scan"), over / scan, 1.5, " x")];
+    let targets = vec![
+        Target::at_most(&format!("{name}, against a bare copy and scan"), over / scan, 1.5, " x"),
+        Target::at_most(&format!("{name}, over empty"), over, 160.0, " ns").on(Kind::NoSafeRet),
+        Target::at_most(&format!("{name}, over empty"), over, 350.0, " ns").on(Kind::SafeRet),
+    ];
     Ok((figures.table, targets))
 }
