@@ -1,5 +1,7 @@
 //! The arguments of `cargo xtask bench`. xtask parses them and shows the help; the bench itself gets the same arguments.
 
+use std::path::PathBuf;
+
 /// What to measure, and where to write the results.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -15,7 +17,17 @@ pub(crate) struct Arguments {
     /// Print everything as one JSON object on the last line of standard output; tables go to standard error.
     #[arg(long)]
     pub json: bool,
-    /// Write the results into docs/BENCHMARKS.md.
+    /// Write the costs of all rows into this file, to compare later runs with.
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Show each row beside that of an older run, which `--save` or `--write` has written.
+    #[arg(long, value_name = "FILE")]
+    pub compare: Option<PathBuf>,
+    /// As `--compare`, and fail if a row of Ringfence's costs over 5 % more, relative to the baseline of each run: for example
+    /// `--against docs/benchmarks/safe-ret.json`.
+    #[arg(long, value_name = "FILE", conflicts_with = "compare")]
+    pub against: Option<PathBuf>,
+    /// Write the results into docs/BENCHMARKS.md and docs/benchmarks/.
     #[arg(long)]
     pub write: bool,
 }

@@ -5,6 +5,7 @@ use anyhow::{Error, Result};
 use crate::{
     driver::Measured,
     report::{Table, Target},
+    results::{Cost, Costs},
 };
 
 /// The row that each other is compared with: the most that any XDP program can reach.
@@ -53,10 +54,19 @@ pub(crate) fn measure<T>(rows: &mut [Row<T>], rounds: u32, mut one: impl FnMut(&
 const COLUMNS: [&str; 5] =
     ["filter", "minimum ns", "median ns", "million packets/s", "packets/s against bare XDP_DROP"];
 
-/// The rows as a table, with the remarks, and what went wrong, after the text.
-pub(crate) fn table<T>(title: &str, text: &str, rows: &[Row<T>]) -> Table {
+/// The rows as a table, with the remarks, and what went wrong, after the text. `baseline` is the row by which runs are compared.
+pub(crate) fn table<T>(title: &str, text: &str, rows: &[Row<T>], baseline: &str) -> Table {
     let mut table = Table::new(title, text, &COLUMNS);
     let bare = minimum(rows, BARE);
+    let cost = |row: &Row<T>| {
+        let nanoseconds = row.measured().ok()?.minimum();
+        Some(Cost { name: row.name.to_owned(), nanoseconds, ringfence: row.name.starts_with("Ringfence") })
+    };
+    table.costs = Some(Costs {
+        title: title.to_owned(),
+        baseline: baseline.to_owned(),
+        rows: rows.iter().filter_map(cost).collect(),
+    });
     for row in rows {
         let problem = match row.measured() {
             Ok(measured) => {
@@ -120,7 +130,7 @@ mod tests {
         });
         assert_eq!(minimum(&rows, BARE), Some(30.0));
         assert_eq!(minimum(&rows, "lossy"), None);
-        let table = table("Title", "Text.", &rows);
+        let table = table("Title", "Text.", &rows, BARE);
         let firsts: Vec<_> = table.rows.iter().map(|row| row[1].as_str()).collect();
         assert_eq!(firsts, ["30", "no figure", "no figure"]);
         assert!(table.text.contains("- lossy: its counter shows 1 of 64 frames"), "{}", table.text);

@@ -1,6 +1,9 @@
 //! docs/BENCHMARKS.md: each part of it is the output of the last run of that part.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 
@@ -55,6 +58,11 @@ impl Section {
         self.tables.iter().for_each(|table| text.extend([table.markdown(&machine.short()), "\n".to_owned()]));
         text
     }
+}
+
+/// The results of the document as a file, for machines of a kind.
+pub(crate) fn results_of(kind: Kind) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks").join(format!("{}.json", kind.slug()))
 }
 
 /// Replaces the part in the document, or adds it. The results of another kind of machine stay.

@@ -11,7 +11,10 @@ use aya::{
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use zerocopy::IntoBytes;
 
-use crate::generate::{Packet, Prefix};
+use crate::{
+    generate::{Packet, Prefix},
+    instructions::Instructions,
+};
 
 #[path = "../../bench-ebpf/src/layout.rs"]
 mod layout;
@@ -64,13 +67,15 @@ pub(crate) struct Measured {
     pub name: String,
     /// Nanoseconds per run in each round, sorted. The kernel rounds them.
     rounds: Vec<f64>,
+    /// The fewest instructions per run, those of the driver included; `None` if nothing counts them here.
+    pub instructions: Option<f64>,
 }
 
 impl Measured {
     /// The rounds of a program, of which there must be one at least.
     pub(crate) fn new(name: &str, mut rounds: Vec<f64>) -> Self {
         rounds.sort_by(f64::total_cmp);
-        Self { name: name.to_owned(), rounds }
+        Self { name: name.to_owned(), rounds, instructions: None }
     }
 
     pub(crate) fn minimum(&self) -> f64 {
@@ -176,16 +181,25 @@ impl Driver {
 
     /// Runs all programs in turn, `rounds` times, after a round to warm up.
     pub(crate) fn measure(&mut self, rounds: u32, repeat: u32) -> Result<Vec<Measured>> {
+        let counter = Instructions::start();
+        let count = || counter.as_ref().map(Instructions::read).transpose();
         let mut all = vec![Vec::new(); self.cases.len()];
+        let mut fewest: Vec<Option<f64>> = vec![None; self.cases.len()];
         for round in 0..=rounds {
-            for (case, measured) in all.iter_mut().enumerate() {
+            for case in 0..self.cases.len() {
+                let before = count()?;
                 let (_, duration) = self.run(case, if round == 0 { repeat / 4 + 1 } else { repeat }, 0)?;
                 if round > 0 {
-                    measured.push(duration.as_nanos() as f64);
+                    all[case].push(duration.as_nanos() as f64);
+                    let instructions = before.zip(count()?).map(|(then, now)| (now - then) as f64 / f64::from(repeat));
+                    fewest[case] = [fewest[case], instructions].into_iter().flatten().reduce(f64::min);
                 }
             }
         }
-        Ok(self.cases.iter().zip(all).map(|((name, _), rounds)| Measured::new(name, rounds)).collect())
+        let results = self.cases.iter().zip(all).zip(fewest);
+        let results =
+            results.map(|(((name, _), rounds), instructions)| Measured { instructions, ..Measured::new(name, rounds) });
+        Ok(results.collect())
     }
 }
 

@@ -42,6 +42,7 @@ struct Effort {
     frames: u32,
 }
 
+const THIS_AGENT: &str = "XDP program for this one user agent";
 const DRIVEN_BARE: &str = "bare XDP_DROP, many sources";
 const DRIVEN_1000: &str = "Ringfence, many sources of a list of 1,000";
 
@@ -88,7 +89,7 @@ fn scanner(receiver: &Rc<Receiver>, effort: Effort, scratch: &Path) -> Result<(T
     let large = policies::all_scopes(&Lists::generated(100_000, 100_000)).build()?;
     let mut rows = vec![
         Row::new(BARE, own("drop_all")),
-        Row::new("XDP program for this one user agent", own("scan_agent"))
+        Row::new(THIS_AGENT, own("scan_agent"))
             .remarked(Some("copies the message, finds its lines and compares one header, as spelled in this flood")),
     ];
     for kind in [Kind::Iptables, Kind::Nftables] {
@@ -98,7 +99,8 @@ fn scanner(receiver: &Rc<Receiver>, effort: Effort, scratch: &Path) -> Result<(T
     rows.push(Row::new(Kind::Large.name(), ringfence(large, policies::SCANNER_RULE)));
     measure(&mut rows, effort.rounds, |subject, round| subject.round(effort.frames, round));
     let title = "A scanner's INVITE of 900 bytes";
-    let table = compared::table(title, "The scanner's packet of the flood, dropped for its user agent.\n", &rows);
+    let table =
+        compared::table(title, "The scanner's packet of the flood, dropped for its user agent.\n", &rows, THIS_AGENT);
     let name = "live frames, scanner flood dropped by user agent, packets/s against iptables, string match";
     let ours = minimum(&rows, Kind::Sample.name());
     let target = compared::target(name, ours, minimum(&rows, Kind::Iptables.name()), 1.8).noted("sample policy");
@@ -140,7 +142,7 @@ fn blocked(receiver: &Rc<Receiver>, effort: Effort) -> Result<(Table, Target)> {
     measure(&mut rows, effort.rounds, |subject, round| subject.round(effort.frames, round));
     let text = "An INVITE of 895 bytes from a blocked source. In the rows with many sources, another program comes first and writes \
                 a random address of the list into each frame; its cost is part of the figures.\n";
-    let table = compared::table("Block-listed sources", text, &rows);
+    let table = compared::table("Block-listed sources", text, &rows, BARE);
     let figures = [DRIVEN_1000, DRIVEN_BARE, BARE].map(|name| minimum(&rows, name));
     // Without the program that comes first, whose cost is the difference between the two bare rows.
     let ours = if let [Some(ours), Some(driven), Some(bare)] = figures { Some(ours - driven + bare) } else { None };

@@ -3,12 +3,14 @@
 #![warn(clippy::wildcard_enum_match_arm, unreachable_pub)]
 
 mod arguments;
+mod compare;
 mod compared;
 mod document;
 mod driver;
 mod filters;
 mod flood;
 mod generate;
+mod instructions;
 mod live;
 mod machine;
 mod messages;
@@ -16,6 +18,7 @@ mod micro;
 mod namespace;
 mod policies;
 mod report;
+mod results;
 mod swap;
 mod veth;
 
@@ -30,6 +33,7 @@ use crate::{
     machine::Machine,
     micro::Effort,
     report::{Table, Target},
+    results::Results,
 };
 
 #[derive(Parser)]
@@ -63,6 +67,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     let effort =
         if arguments.quick { Effort { rounds: 3, repeat: 1 << 18 } } else { Effort { rounds: 9, repeat: 1 << 19 } };
+    // Read it before measuring, which takes minutes.
+    let older = arguments.against.as_ref().or(arguments.compare.as_ref());
+    let older = older.map(|path| Results::read(path)).transpose()?;
     let parts = if arguments.parts.is_empty() { Part::value_variants() } else { &arguments.parts };
     let mut sections = Vec::new();
     for part in parts {
@@ -77,13 +84,24 @@ fn run(arguments: &Arguments) -> Result<()> {
         say(&report::targets(&section.targets));
         sections.push(section);
     }
+    let results = Results::new(&sections, &machine);
     if arguments.write {
         sections.iter().try_for_each(|section| document::write(section, &machine))?;
+        results.write(&document::results_of(machine.kind()))?;
+    }
+    if let Some(path) = &arguments.save {
+        results.write(path)?;
+    }
+    if let Some(older) = &older {
+        compare::tables(older, &results).iter().for_each(say);
     }
     if arguments.json {
         let tables: Vec<_> = sections.iter().flat_map(|section| &section.tables).map(Table::json).collect();
         let targets: Vec<_> = sections.iter().flat_map(|section| &section.targets).map(Target::json).collect();
         println!("{}", json!({ "machine": machine.json(), "tables": tables, "targets": targets }));
     }
-    Ok(())
+    match older {
+        Some(older) if arguments.against.is_some() => compare::check(&older, &results),
+        _ => Ok(()),
+    }
 }

@@ -21,6 +21,7 @@ use crate::{
     machine::Kind,
     policies::{self, Lists},
     report::{Table, Target},
+    results::{Cost, Costs},
 };
 
 /// How much to run.
@@ -80,8 +81,17 @@ pub(crate) fn run(effort: Effort, only: &str, say: &dyn Fn(&Table)) -> Result<Se
     })
 }
 
-const COLUMNS: [&str; 8] =
-    ["program", "minimum ns", "median ns", "over empty", "median over empty", "verified", "translated", "jited bytes"];
+const COLUMNS: [&str; 9] = [
+    "program",
+    "minimum ns",
+    "median ns",
+    "over empty",
+    "median over empty",
+    "instructions over empty",
+    "verified",
+    "translated",
+    "jited bytes",
+];
 
 /// The rows of measured programs.
 struct Figures {
@@ -95,8 +105,19 @@ impl Figures {
         text: impl Into<String>,
         all: Vec<Measured>,
         programs: &[(&str, &Instance)],
+        baseline: &str,
     ) -> Result<Self> {
         let mut table = Table::new(title, text, &COLUMNS);
+        let cost = |measured: &Measured| Cost {
+            name: measured.name.clone(),
+            nanoseconds: measured.minimum() - all[0].minimum(),
+            ringfence: programs.iter().any(|(name, _)| *name == measured.name),
+        };
+        table.costs = Some(Costs {
+            title: table.title.clone(),
+            baseline: baseline.to_owned(),
+            rows: all.iter().skip(1).map(cost).collect(),
+        });
         for measured in &all {
             let empty = &all[0];
             let mut cells = vec![
@@ -105,6 +126,10 @@ impl Figures {
                 format!("{:.0}", measured.median()),
                 format!("{:.0}", measured.minimum() - empty.minimum()),
                 format!("{:.0}", measured.median() - empty.median()),
+                measured.instructions.zip(empty.instructions).map_or_else(
+                    || "not counted here".to_owned(),
+                    |(instructions, empty)| format!("{:.0}", instructions - empty),
+                ),
             ];
             match programs.iter().find(|(name, _)| *name == measured.name) {
                 Some((_, instance)) => {
@@ -168,6 +193,7 @@ fn other_traffic(title: &str, effort: Effort) -> Result<Measurement> {
         &["packet", "empty ns", "ringfence ns", "over empty", "median over empty"],
     );
     let mut worst: f64 = 0.0;
+    let mut costs = Costs { title: title.to_owned(), baseline: "empty".to_owned(), rows: Vec::new() };
     for (name, frame) in packets {
         let mut driver =
             Driver::new(&Packet::fixed(frame), &[driver::record(0, [b'0'; 10], [b'0'; 10])], &Entries::None)?;
@@ -177,6 +203,10 @@ fn other_traffic(title: &str, effort: Effort) -> Result<Measurement> {
         let all = driver.measure(effort.rounds, effort.repeat * 4)?;
         let over = all[1].minimum() - all[0].minimum();
         worst = worst.max(over);
+        if costs.rows.is_empty() {
+            costs.rows.push(Cost { name: "empty".to_owned(), nanoseconds: all[0].minimum(), ringfence: false });
+        }
+        costs.rows.push(Cost { name: name.to_owned(), nanoseconds: over, ringfence: true });
         table.row([
             name.to_owned(),
             format!("{:.0}", all[0].minimum()),
@@ -185,6 +215,7 @@ fn other_traffic(title: &str, effort: Effort) -> Result<Measurement> {
             format!("{:.0}", all[1].median() - all[0].median()),
         ]);
     }
+    table.costs = Some(costs);
     expect_only("ringfence", &instance, Reason::NotSignalling)?;
     let target = Target::at_most("packet not for a signalling port, over an empty program", worst, 4.0, " ns");
     Ok((table, vec![target.noted("the most expensive kind of packet").on(Kind::NoSafeRet)]))
@@ -229,6 +260,7 @@ fn sources(title: &str, version: u8, entries: usize, effort: Effort) -> Result<M
         ),
         all,
         &[("ringfence", &instance)],
+        &lpm,
     )?;
     let whole = figures.over_empty("ringfence")?;
     let against = whole / figures.over(&lpm, &base)?;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::machine::Kind;
+use crate::{machine::Kind, results::Costs};
 
 /// A table with a title and an explanation.
 #[derive(Clone, Debug, Default)]
@@ -13,12 +13,14 @@ pub(crate) struct Table {
     pub text: String,
     pub columns: Vec<String>,
     pub rows: Vec<Vec<String>>,
+    /// The same as numbers, to compare runs; `None` if the rows are not costs.
+    pub costs: Option<Costs>,
 }
 
 impl Table {
     pub(crate) fn new(title: impl Into<String>, text: impl Into<String>, columns: &[&str]) -> Self {
         let columns = columns.iter().map(|column| (*column).to_owned()).collect();
-        Self { title: title.into(), text: text.into(), columns, rows: Vec::new() }
+        Self { title: title.into(), text: text.into(), columns, rows: Vec::new(), costs: None }
     }
 
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {

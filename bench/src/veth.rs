@@ -42,7 +42,7 @@ pub(crate) fn run(quick: bool, say: &dyn Fn(&Table)) -> Result<Section> {
         .collect();
     let _cpu = OneCpu::stay()?;
     measure(&mut rows, rounds, |subject, _| subject.round(window));
-    let table = compared::table("A scanner's INVITE of 900 bytes at full rate", "", &rows);
+    let table = compared::table("A scanner's INVITE of 900 bytes at full rate", "", &rows, BARE);
     say(&table);
     let name = "veth, full rate, scanner flood dropped by user agent, packets/s against bare XDP_DROP";
     let target = compared::target(name, minimum(&rows, Kind::Sample.name()), minimum(&rows, BARE), 0.8);

@@ -31,6 +31,15 @@ fn words_of(arguments: &Arguments) -> Vec<String> {
     if let Some(only) = &arguments.only {
         words.extend(["--only".to_owned(), only.clone()]);
     }
+    for (path, word) in
+        [(&arguments.save, "--save"), (&arguments.compare, "--compare"), (&arguments.against, "--against")]
+    {
+        if let Some(path) = path {
+            // The bench runs in the workspace's folder.
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            words.extend([word.to_owned(), path.to_string_lossy().into_owned()]);
+        }
+    }
     for (given, word) in [(arguments.quick, "--quick"), (arguments.json, "--json"), (arguments.write, "--write")] {
         if given {
             words.push(word.to_owned());

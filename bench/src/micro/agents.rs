@@ -39,8 +39,13 @@ pub(super) fn worst(title: &str, effort: Effort) -> Result<Measurement> {
         driver.expect(&name, XDP_PASS)?;
         let all = driver.measure(effort.rounds, effort.repeat / 2)?;
         expect_only(&name, &instance, Reason::DefaultPass)?;
-        let figures = Figures::new("", "", all, &[(&name, &instance)])?;
+        let figures = Figures::new(title, "", all, &[(&name, &instance)], &scan)?;
         over.push(figures.over_empty(&name)?);
+        // The first baseline is the table's.
+        match (&mut table.costs, figures.table.costs) {
+            (Some(costs), Some(more)) => costs.rows.extend(more.rows),
+            (costs, first) => *costs = first,
+        }
         // One row of the empty program is enough.
         table.rows.extend(figures.table.rows.into_iter().skip(usize::from(!table.rows.is_empty())));
     }

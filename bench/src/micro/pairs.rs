@@ -88,7 +88,7 @@ fn compare(effort: Effort, comparison: Comparison<'_>) -> Result<Measurement> {
         expect_only(name, instance, Reason::DefaultPass)?;
     }
     let text = format!("{text} {} different calls, all of which pass.", thousands(records.len()));
-    let figures = Figures::new(title, text, all, &programs)?;
+    let figures = Figures::new(title, text, all, &programs, "copy_and_scan")?;
     let ratio = figures.over_empty(names[1])? / figures.over_empty(names[0])?;
     Ok((figures.table, vec![Target::at_most(target, ratio, limit, " x").noted("whole verdicts over empty")]))
 }

@@ -19,6 +19,9 @@ use crate::{
     report::Target,
 };
 
+/// The baseline when runs are compared.
+const SCAN: &str = "copy_and_scan_unrolled";
+
 /// The policies, by the names of their rows.
 const SMALL: &str = "user agents, method, numbers";
 const OLDER: &str = "sample policy, older scopes";
@@ -118,7 +121,7 @@ fn whole(title: &str, text: &str, most: usize, effort: Effort) -> Result<Whole> 
         ),
     };
     let programs: Vec<_> = instances.iter().map(|(name, instance)| (*name, instance)).collect();
-    Ok(Whole { figures: Figures::new(title, format!("{calls}. {text}"), all, &programs)? })
+    Ok(Whole { figures: Figures::new(title, format!("{calls}. {text}"), all, &programs, SCAN)? })
 }
 
 /// The packet of a flood, which is dropped for its user agent before the rest is read.
@@ -144,7 +147,7 @@ pub(super) fn scanner(title: &str, effort: Effort) -> Result<Measurement> {
     let text = "The packet of the flood below, always the same: it is dropped for its user agent, before its URIs and \
     numbers are read. The policies are those of the tables above; the flood has the last two.";
     let programs: Vec<_> = instances.iter().map(|(name, instance)| (*name, instance)).collect();
-    let figures = Figures::new(title, text, all, &programs)?;
+    let figures = Figures::new(title, text, all, &programs, SCAN)?;
     let scan = figures.over_empty("copy_and_scan")?.min(figures.over_empty("copy_and_scan_unrolled")?);
     let over = figures.over_empty(SAMPLE)?;
     let name = "scanner dropped by user agent, 900-byte INVITE, sample policy";
