@@ -5,13 +5,13 @@ use std::path::PathBuf;
 /// What to measure, and where to write the results.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// What to measure [default: all].
+    /// What to measure [default: everything but `profile`].
     #[arg(value_enum, value_name = "PART")]
     pub parts: Vec<Part>,
     /// Fewer rounds: quick and inaccurate.
     #[arg(long)]
     pub quick: bool,
-    /// Of the part `packet`, measure only the tables whose title contains this.
+    /// Of the parts `packet` and `profile`, measure only the tables whose title contains this.
     #[arg(long, value_name = "TEXT", conflicts_with = "write")]
     pub only: Option<String>,
     /// Print everything as one JSON object on the last line of standard output; tables go to standard error.
@@ -39,6 +39,8 @@ pub(crate) enum Part {
     Packet,
     /// The cost of one packet as a network card's driver sees it: live frames, compared with other filters
     Live,
+    /// The lines of the source that a packet's time goes into, by sampling
+    Profile,
     /// A flood of one packet at full rate over a veth pair, compared with other filters
     Veth,
     /// The time and memory that a new policy takes, and what happens to packets meanwhile
@@ -48,6 +50,9 @@ pub(crate) enum Part {
 }
 
 impl Part {
+    /// The parts with results for the document.
+    pub(crate) const MEASURED: &[Self] = &[Self::Packet, Self::Live, Self::Veth, Self::Swap, Self::Flood];
+
     /// Its name on the command line.
     pub(crate) fn name(self) -> String {
         clap::ValueEnum::to_possible_value(&self).map_or_else(String::new, |value| value.get_name().to_owned())

@@ -166,6 +166,11 @@ impl Driver {
         Ok((result.return_value, result.duration))
     }
 
+    /// Runs the first program, without measuring it.
+    pub(crate) fn run_first(&mut self, repeat: u32) -> Result<()> {
+        self.run(0, repeat, 0).map(|_| ())
+    }
+
     /// Fails unless the program takes this action for each of the first records.
     pub(crate) fn expect(&mut self, name: &str, action: u32) -> Result<()> {
         let case =

@@ -17,6 +17,7 @@ mod messages;
 mod micro;
 mod namespace;
 mod policies;
+mod profile;
 mod report;
 mod results;
 mod swap;
@@ -25,7 +26,7 @@ mod veth;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, ValueEnum as _};
+use clap::Parser;
 use serde_json::json;
 
 use crate::{
@@ -70,10 +71,14 @@ fn run(arguments: &Arguments) -> Result<()> {
     // Read it before measuring, which takes minutes.
     let older = arguments.against.as_ref().or(arguments.compare.as_ref());
     let older = older.map(|path| Results::read(path)).transpose()?;
-    let parts = if arguments.parts.is_empty() { Part::value_variants() } else { &arguments.parts };
+    let parts = if arguments.parts.is_empty() { Part::MEASURED } else { &arguments.parts };
     let mut sections = Vec::new();
     for part in parts {
         let mut section = match part {
+            Part::Profile => {
+                profile::run(arguments.quick, arguments.only.as_deref().unwrap_or_default(), &say)?;
+                continue;
+            }
             Part::Flood => flood::run(arguments.quick, &say)?,
             Part::Live => live::run(arguments.quick, &say)?,
             Part::Packet => micro::run(effort, arguments.only.as_deref().unwrap_or_default(), &say)?,

@@ -7,7 +7,7 @@
 mod agents;
 mod calls;
 mod pairs;
-mod verdicts;
+pub(crate) mod verdicts;
 
 use anyhow::{Context, Result, ensure};
 use filter_core::{layout::Counter, reason::Reason};

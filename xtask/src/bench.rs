@@ -14,13 +14,16 @@ use crate::{setup, workspace};
 /// Installs what the bench needs, then builds and runs it.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     ringfence_tests::netns::ensure_root()?;
-    let compares = |part: &Part| matches!(part, Part::Flood | Part::Live | Part::Veth);
-    let groups: &[_] = if arguments.parts.is_empty() || arguments.parts.iter().any(compares) {
+    let parts = if arguments.parts.is_empty() { Part::MEASURED } else { &arguments.parts };
+    let groups: &[_] = if parts.iter().any(|part| matches!(part, Part::Flood | Part::Live | Part::Veth)) {
         &[setup::Group::Build, setup::Group::Traffic, setup::Group::Bench]
     } else {
         &[setup::Group::Build, setup::Group::Traffic]
     };
     setup::ensure(groups)?;
+    if parts.contains(&Part::Profile) {
+        setup::ensure(&[setup::Group::Profile])?;
+    }
     let words = ["run", "--release", "--quiet", "--package", "ringfence-bench", "--"].map(str::to_owned);
     workspace::run(&mut workspace::cargo(words.into_iter().chain(words_of(arguments))))
 }

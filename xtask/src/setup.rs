@@ -41,6 +41,8 @@ pub(crate) enum Group {
     Kernels,
     /// To lint.
     Lint,
+    /// To find out which lines a packet's time goes into.
+    Profile,
     /// To compare what SIP servers read with what the engine reads: SIP libraries.
     Servers,
     /// To run the demo and the tests: real SIP software and network namespaces.

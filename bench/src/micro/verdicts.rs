@@ -11,7 +11,7 @@ use super::{
     expect_only, thousands,
 };
 use crate::{
-    driver::{self, Driver, Entries, XDP_DROP, XDP_PASS},
+    driver::{self, Driver, Entries, Record, XDP_DROP, XDP_PASS},
     generate::{self, Packet},
     machine::Kind,
     messages::{SCANNER, scanner_message},
@@ -36,6 +36,36 @@ fn images() -> Result<[(&'static str, Image); 4]> {
         (SAMPLE, policies::sample()?),
         (LARGE, policies::all_scopes(&lists).build()?),
     ])
+}
+
+/// A program to profile, and the instance that keeps it.
+pub(crate) type Subject = (Driver, Instance);
+
+type Prepare = fn() -> Result<Subject>;
+
+/// What can be profiled: the programs and packets of some of the tables.
+pub(crate) const SUBJECTS: [(&str, Prepare); 3] = [
+    ("A scanner's INVITE, sample policy", || {
+        subject(&scanner_packet(), &[driver::record(0, ANY, ANY)], &policies::sample()?)
+    }),
+    ("An INVITE, 64 rules, many calls", || invite(usize::MAX)),
+    ("An INVITE, 64 rules, one call again and again", || invite(1)),
+];
+
+fn invite(most: usize) -> Result<Subject> {
+    let image = policies::all_scopes(&Lists::generated(100_000, 100_000)).build()?;
+    let packet = Packet::invite(4);
+    let calls = ordinary_calls(1 << 15, &generate::ipv4_prefixes(100_000), &generate::numbers(100_000, 1));
+    let mut records = passing(&Instance::load(&image)?, &packet, calls)?;
+    records.truncate(most);
+    subject(&packet, &records, &image)
+}
+
+fn subject(packet: &Packet, records: &[Record], image: &Image) -> Result<Subject> {
+    let instance = Instance::load(image)?;
+    let mut driver = Driver::new(packet, records, &Entries::None)?;
+    driver.add("ringfence", instance.program()?.fd()?)?;
+    Ok((driver, instance))
 }
 
 /// Every packet is another call.
@@ -124,11 +154,15 @@ fn whole(title: &str, text: &str, most: usize, effort: Effort) -> Result<Whole> 
     Ok(Whole { figures: Figures::new(title, format!("{calls}. {text}"), all, &programs, SCAN)? })
 }
 
-/// The packet of a flood, which is dropped for its user agent before the rest is read.
-pub(super) fn scanner(title: &str, effort: Effort) -> Result<Measurement> {
+fn scanner_packet() -> Packet {
     let mut frame = generate::udp(4, 5060, scanner_message().as_bytes());
     frame[26..30].copy_from_slice(&SCANNER.octets());
-    let packet = Packet::fixed(frame);
+    Packet::fixed(frame)
+}
+
+/// The packet of a flood, which is dropped for its user agent before the rest is read.
+pub(super) fn scanner(title: &str, effort: Effort) -> Result<Measurement> {
+    let packet = scanner_packet();
     let mut driver = Driver::new(&packet, &[driver::record(0, ANY, ANY)], &Entries::None)?;
     for own in ["empty", "copy", "copy_and_scan", "copy_and_scan_unrolled"] {
         driver.add_own(own)?;

@@ -132,6 +132,7 @@ pub(super) const TOOLS: &[Tool] = &[
     program("iptables", &["iptables"], &[Group::Bench], "a filter to compare with", || has("iptables")),
     program("nft", &["nftables"], &[Group::Bench], "a filter to compare with", || has("nft")),
     program("xdp-filter", &["xdp-tools"], &[Group::Bench], "a filter to compare with", || has("xdp-filter")),
+    program("perf", &["linux-perf"], &[Group::Profile], "sampling where time goes", || has("perf")),
     program("qemu", &["qemu-system-x86"], &[Group::Kernels], "booting kernels", || has("qemu-system-x86_64")),
     program("busybox", &["busybox-static"], &[Group::Kernels], "the guests' user space", || is_static("busybox")),
     program("cpio", &["cpio"], &[Group::Kernels], "packing the guests' initramfs", || has("cpio")),
