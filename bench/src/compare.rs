@@ -99,11 +99,28 @@ pub(crate) fn tables(old: &Results, new: &Results) -> Vec<Table> {
     tables
 }
 
-/// Fails if a row of Ringfence's costs more than is tolerated, or if nothing of it can be compared.
+/// Rows of Ringfence's that the older run has and this one has not, in tables that both have.
+fn missing(old: &Results, new: &Results) -> Vec<String> {
+    let mut missing = Vec::new();
+    for (part, measured) in &new.parts {
+        for table in &measured.tables {
+            let earlier = old.parts.get(part).and_then(|part| part.tables.iter().find(|one| one.title == table.title));
+            let rows = earlier.into_iter().flat_map(|earlier| &earlier.rows);
+            let gone = rows.filter(|row| row.ringfence && table.of(&row.name).is_none());
+            missing.extend(gone.map(|row| format!("\n  {part}: {}: {}", table.title, row.name)));
+        }
+    }
+    missing
+}
+
+/// Fails if a row of Ringfence's costs more than is tolerated, has no figure any more, or if nothing of it can be
+/// compared.
 pub(crate) fn check(old: &Results, new: &Results) -> Result<()> {
     let pairs = pairs(old, new);
     let judged = pairs.iter().filter(|pair| pair.ringfence && pair.relative().is_some()).count();
     ensure!(judged > 0, "the two runs have no row of Ringfence's, with its baseline, in common");
+    let missing = missing(old, new);
+    ensure!(missing.is_empty(), "rows of the older run have no figure now:{}", missing.concat());
     let worse: Vec<_> = pairs
         .iter()
         .filter(|pair| pair.is_worse())
@@ -183,6 +200,15 @@ mod tests {
         assert!(check(&ours(100.0, 1000.0), &nothing).is_err());
         // The same row, without the baseline that makes it comparable.
         assert!(check(&run(&[("64 rules", 1000.0, true)]), &ours(100.0, 1000.0)).is_err());
+    }
+
+    #[test]
+    fn a_row_that_is_gone_fails() {
+        let old = run(&[("copy", 100.0, false), ("64 rules", 1000.0, true), ("sample policy", 900.0, true)]);
+        let error = check(&old, &ours(100.0, 1000.0)).unwrap_err().to_string();
+        assert!(error.contains("packet: An INVITE: sample policy"), "{error}");
+        // New rows are not in the older run, and do not matter.
+        check(&ours(100.0, 1000.0), &old).unwrap();
     }
 
     #[test]

@@ -56,9 +56,11 @@ pub(super) fn worst(title: &str, effort: Effort) -> Result<Measurement> {
         AGENT.len(),
         &found[..40],
     );
-    let name = "the worst user agent of 600 bytes against an ordinary text of that length, whole verdict over empty";
-    let note = format!("{:.2} x the ordinary user agent of {} bytes", over[2] / over[0], AGENT.len());
-    Ok((table, vec![Target::at_most(name, over[2] / over[1], 2.0, " x").noted(note)]))
+    let name = "the worst user agent against the ordinary one, whole verdict over empty";
+    // The long one may be as bad as any, and a busy machine can make it seem worse.
+    let worst = over[1].max(over[2]);
+    let note = format!("{:.2} x an ordinary text of the same length", over[2] / over[1]);
+    Ok((table, vec![Target::at_most(name, worst / over[0], 2.0, " x").noted(note)]))
 }
 
 /// An INVITE from a source that no list has.
