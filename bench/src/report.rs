@@ -116,9 +116,13 @@ impl Target {
         Self { name, value: None, reach, reached: false, note, only_on: None, not_judged: false }
     }
 
+    /// Adds a note, after the reason if it was not measured.
     #[must_use]
     pub(crate) fn noted(mut self, note: impl Into<String>) -> Self {
-        self.note = note.into();
+        if !self.note.is_empty() {
+            self.note.push_str("; ");
+        }
+        self.note.push_str(&note.into());
         self
     }
 
@@ -189,6 +193,8 @@ mod tests {
         assert_eq!(table.rows[0][2..4], ["<= 160 ns (no Safe RET)", "NO"]);
         assert_eq!(table.rows[1][2..4], ["<= 160 ns (no Safe RET)", "not judged here"]);
         assert!(here.shortfall().is_some() && there.shortfall().is_none());
+        let left_out = Target::left_out("flood", ">= 1.8 x", "no iptables").noted("sample policy");
+        assert_eq!(left_out.note, "no iptables; sample policy");
         // Without a kind, it holds everywhere.
         assert!(Target::at_most("rules", 2.0, 1.3, " x").judged_on(Kind::SafeRet).shortfall().is_some());
     }
