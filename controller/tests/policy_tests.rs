@@ -34,6 +34,49 @@ fn a_case_says_when_its_message_arrives() {
 }
 
 #[test]
+fn a_policy_in_report_mode_is_tested_explained_and_replayed_as_if_it_were_enforced() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    std::fs::create_dir(folder.path().join("tests")).expect("it can be made");
+    let rule = "[[rule]]\nname = \"calls\"\nmatch.method = \"INVITE\"\naction = \"drop\"\n";
+    std::fs::write(folder.path().join("policy.toml"), format!("version = 1\nmode = \"report\"\n{rule}"))
+        .expect("it is ours");
+    let case = "[[case]]\nname = \"a call\"\nexpect = { verdict = \"drop\", rule = \"calls\", would = [] }\n";
+    std::fs::write(folder.path().join("tests/calls.toml"), case).expect("it is ours");
+    let message = folder.path().join("invite.sip");
+    let invite = "INVITE sip:1@h SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nFrom: <sip:2@h>;tag=1\r\nTo: <sip:1@h>\r\nCall-ID: 1\r\n\
+                  CSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n";
+    std::fs::write(&message, invite).expect("it is ours");
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ringfence"));
+        let output = command.args(arguments).arg(folder.path()).output().expect("the program runs");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("it is text")
+    };
+    assert!(run(&["test"]).contains("1 passed, 0 failed"));
+    assert!(run(&["check"]).contains("report mode as a whole: nothing is dropped"));
+    let message = message.to_str().expect("it is text");
+    let explained = run(&["explain", message, "--policy"]);
+    assert!(explained.starts_with("drop (rule-drop: calls)\nthe policy is in report mode as a whole"), "{explained}");
+    let explained: serde_json::Value =
+        serde_json::from_str(&run(&["explain", "--json", message, "--policy"])).expect("it is JSON");
+    assert_eq!((&explained["verdict"], &explained["report"]), (&"drop".into(), &true.into()), "{explained}");
+
+    let capture = folder.path().join("calls.pcap");
+    let frame = filter_policy::engine::datagram(
+        &filter_policy::engine::Endpoints::from_source("192.0.2.1".parse().expect("an address"), 5060),
+        invite.as_bytes(),
+    );
+    // The file's header (microseconds, Ethernet), and one packet.
+    let mut bytes = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
+    let length = (frame.len() as u32).to_le_bytes();
+    bytes.extend([[0; 4], [0; 4], length, length].concat());
+    bytes.extend(&frame);
+    std::fs::write(&capture, bytes).expect("it is ours");
+    let replayed = run(&["replay", capture.to_str().expect("it is text"), "--policy"]);
+    assert!(replayed.contains("1 packets: 0 passed, 1 dropped"), "{replayed}");
+}
+
+#[test]
 fn every_case_of_the_sample_holds_and_every_rule_has_one() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_ringfence"))

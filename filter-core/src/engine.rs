@@ -78,7 +78,9 @@ fn reason<'m, H: Host<'m>>(host: H, s: &mut Scratch, look: Look) -> Reason {
         None => packet_reason(host, s),
     };
     remembered::remember(host, s, reason);
-    reason
+    // Only now: up to here a policy in report mode is judged as if it were enforced, so that nothing is counted that would not have
+    // got that far.
+    if host.config().report != 0 { reason.reported() } else { reason }
 }
 
 #[inline(always)]

@@ -170,9 +170,10 @@ impl<'m, H: Host<'m>> Step for Candidates<'_, H> {
             return false;
         }
         s.walk.rule = index;
-        s.walk.spared = is_spared(host, s, rule) as u32;
+        let is_report = rule.flags & rule_flag::REPORT != 0;
+        s.walk.spared = (!is_report && is_spared(host, s, rule)) as u32;
         event::matched(host, s, rule);
-        if rule.flags & rule_flag::REPORT != 0 || s.walk.spared != 0 {
+        if is_report || s.walk.spared != 0 {
             s.walk.rule = NO_RULE;
             return false;
         }
@@ -208,7 +209,8 @@ fn is_spared<'m, H: Host<'m>>(host: H, s: &Scratch, rule: &Rule) -> bool {
 #[inline(always)]
 fn conclude<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) -> Reason {
     s.walk.slot = rule.slot as u32;
-    if host.config().needs & need::BANS != 0 && rule.action() == Action::Ban {
+    let config = host.config();
+    if config.needs & need::BANS != 0 && config.report == 0 && rule.action() == Action::Ban {
         let flags = host.address_class(s.packet.source_class).unwrap_or(0);
         if flags & address_flag::NEVER_BAN == 0 {
             remembered::ban(host, s, rule);

@@ -23,10 +23,16 @@ impl Verdict {
 }
 
 macro_rules! reasons {
-    ($($(#[doc = $doc:literal])+ $name:ident = $value:literal, $text:literal => $verdict:ident $(as $verdict_name:literal)?;)*) => {
+    (
+        $($(#[doc = $doc:literal])+ $name:ident = $value:literal, $text:literal => $verdict:ident $(as $verdict_name:literal)?;)*
+        reported { $($(#[doc = $reported_doc:literal])+ $reported:ident = $reported_value:literal, $reported_text:literal for $enforced:ident;)* }
+    ) => {
         named_enum! {
             /// The reason of a verdict. Its name is used in counters, metrics, events and output.
-            pub enum Reason: u8 { $($(#[doc = $doc])+ $name = $value, $text;)* }
+            pub enum Reason: u8 {
+                $($(#[doc = $doc])+ $name = $value, $text;)*
+                $($(#[doc = $reported_doc])+ $reported = $reported_value, $reported_text;)*
+            }
         }
 
         impl Reason {
@@ -34,7 +40,29 @@ macro_rules! reasons {
             #[inline(always)]
             #[must_use]
             pub const fn verdict(self) -> Verdict {
-                match self { $(Self::$name => Verdict::$verdict,)* }
+                match self {
+                    $(Self::$name => Verdict::$verdict,)*
+                    $(Self::$reported => Verdict::Pass,)*
+                }
+            }
+
+            /// The reason in report mode as a whole: a packet passes that would have been dropped for this reason.
+            #[inline(always)]
+            #[must_use]
+            pub const fn reported(self) -> Self {
+                match self {
+                    $(Self::$enforced => Self::$reported,)*
+                    other => other,
+                }
+            }
+
+            /// The reason that the packet would have been dropped for, had the policy been enforced. The inverse of [`Self::reported`].
+            #[must_use]
+            pub const fn enforced(self) -> Self {
+                match self {
+                    $(Self::$reported => Self::$enforced,)*
+                    other => other,
+                }
             }
 
             /// The verdict as output reports it: the verdict's name, or what the daemon does beyond it (`reject`, `divert`).
@@ -53,7 +81,13 @@ impl Reason {
     /// True if a rule decided: the reason is that of an action.
     #[must_use]
     pub fn is_rule(self) -> bool {
-        Action::ALL.iter().any(|action| action.reason() == Some(self))
+        Action::ALL.iter().any(|action| action.reason() == Some(self.enforced()))
+    }
+
+    /// True if the packet passed only because the policy is in report mode as a whole.
+    #[must_use]
+    pub fn is_reported(self) -> bool {
+        self.enforced() != self
     }
 }
 
@@ -112,4 +146,43 @@ reasons! {
     PayloadUnreadable = 25, "payload-unreadable" => Pass;
     /// The host lost a map that the engine needs; cannot happen in a loaded policy.
     Internal = 26, "internal" => Pass;
+
+    // Report mode as a whole: each of these packets passed. Reasons of their own, so that no counter mixes them with packets that
+    // were dropped.
+    reported {
+        /// The default would have dropped it.
+        WouldDefaultDrop = 27, "would-default-drop" for DefaultDrop;
+        /// A rule's drop would have.
+        WouldRuleDrop = 28, "would-rule-drop" for RuleDrop;
+        /// A rule's ban would have, and the source would have been banned.
+        WouldRuleBan = 29, "would-rule-ban" for RuleBan;
+        /// A rule's reject would have.
+        WouldRuleReject = 30, "would-rule-reject" for RuleReject;
+        /// A rule's divert would have.
+        WouldRuleDivert = 31, "would-rule-divert" for RuleDivert;
+        /// The source is banned.
+        WouldBanned = 32, "would-banned" for Banned;
+        /// A later fragment of a datagram whose first fragment would have been dropped.
+        WouldFragmentOfDropped = 33, "would-fragment-of-dropped" for FragmentOfDropped;
+        /// A segment of a TCP flow in which a segment would have been dropped.
+        WouldFlowOfDropped = 34, "would-flow-of-dropped" for FlowOfDropped;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_that_drops_has_one_that_passes_in_report_mode_and_no_other_has() {
+        for reason in Reason::ALL {
+            let reported = reason.reported();
+            assert_eq!(reported != reason, reason.verdict().drops(), "{}", reason.name());
+            assert_eq!(reported.verdict(), Verdict::Pass, "{}", reason.name());
+            assert_eq!(reported.enforced(), if reason.is_reported() { reason.enforced() } else { reason });
+            if reason.verdict().drops() {
+                assert_eq!(reported.name().strip_prefix("would-"), Some(reason.name()));
+            }
+        }
+    }
 }

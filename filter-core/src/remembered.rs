@@ -41,7 +41,15 @@ pub fn later_fragment<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Option<Reaso
     if s.now(host).wrapping_sub(first.since) >= REASSEMBLY_TIME {
         return None;
     }
-    Some(if first.reason == PASSED { Reason::FragmentLater } else { Reason::FragmentOfDropped })
+    let has_passed = first.reason == PASSED || is_void(host, &first);
+    Some(if has_passed { Reason::FragmentLater } else { Reason::FragmentOfDropped })
+}
+
+/// True if the policy is enforced now, and was in report mode when it would have dropped the packet: the packet has passed, and what
+/// belongs to it must.
+#[inline(always)]
+fn is_void<'m, H: Host<'m>>(host: H, remembered: &Remembered) -> bool {
+    host.config().report == 0 && remembered.reported != 0
 }
 
 /// Makes the later fragments of this datagram share its verdict, and the further segments of this connection, if a message
@@ -68,7 +76,7 @@ fn set<'m, H: Host<'m>>(host: H, s: &mut Scratch, reason: Reason) {
         slot: if drops { s.walk.slot } else { NO_RULE },
         reason: if drops { reason.number() as u32 } else { PASSED },
         sequence: s.packet.tcp_sequence,
-        reserved: 0,
+        reported: host.config().report,
     };
     if s.packet.fragment != 0 {
         host.remember_fragment(&fragment_key(&s.packet), &value);
@@ -98,7 +106,7 @@ pub fn dropped_flow<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
                 slot: NO_RULE,
                 reason: OPENED,
                 sequence: sequence.wrapping_add(1),
-                reserved: 0,
+                reported: 0,
             };
             host.remember_flow(&key, &first);
         }
@@ -112,12 +120,13 @@ pub fn dropped_flow<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
         return false;
     }
     let now = s.now(host);
-    if s.packet.payload_length == 0 || now.wrapping_sub(flow.since) >= FLOW_TIME {
+    if s.packet.payload_length == 0 || now.wrapping_sub(flow.since) >= FLOW_TIME || is_void(host, &flow) {
         return false;
     }
     let covers = flow.sequence.wrapping_sub(sequence) < s.packet.payload_length;
     if covers {
         flow.since = now;
+        flow.reported = host.config().report;
         host.remember_flow(&key, &flow);
     }
     covers || sequence.wrapping_sub(flow.sequence) < FLOW_WINDOW
@@ -160,12 +169,14 @@ pub fn find_ban<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     }
 }
 
-/// Drops a packet from a banned source. What has been read of a message, to see whether it is an emergency call, is not a reading.
+/// Drops a packet from a banned source, and counts it if the policy is enforced: a ban's number is of packets that it has dropped. What has been read of a message, to see whether it is an emergency call, is not a reading.
 #[inline(never)]
 pub fn banned<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     s.message.kind = Kind::Unread;
     s.message.anomalies = 0;
-    host.count_banned(&ban_key(&s.packet, s.packet.banned));
+    if host.config().report == 0 {
+        host.count_banned(&ban_key(&s.packet, s.packet.banned));
+    }
     Reason::Banned
 }
 

@@ -74,6 +74,22 @@ impl Image {
         })
     }
 
+    /// Puts the policy into report mode as a whole, or enforces it, whatever its file says. The hash is then that of a policy whose file
+    /// says so.
+    pub fn set_report(&mut self, report: bool) {
+        let report = u32::from(report);
+        if self.config.report != report {
+            self.config.report = report;
+            self.hash = self.digest();
+        }
+    }
+
+    /// True in report mode as a whole.
+    #[must_use]
+    pub fn is_report(&self) -> bool {
+        self.config.report != 0
+    }
+
     /// The index of the row of rules that are on, if that depends on the time.
     #[must_use]
     pub fn time_row(&self) -> Option<u32> {

@@ -27,6 +27,8 @@ pub struct Origin {
 pub struct Policy {
     /// True if packets that no rule decides are dropped.
     pub default_drop: bool,
+    /// True for report mode as a whole: nothing is dropped, and every rule counts what it would have done.
+    pub report: bool,
     /// The signalling ports, sorted, without duplicates.
     pub ports: Vec<(u16, Transport)>,
     /// How numbers are normalised.

@@ -327,6 +327,21 @@ fn rates_have_a_period_a_burst_and_a_key() {
 }
 
 #[test]
+fn the_mode_at_the_head_puts_the_whole_policy_into_report_mode_and_changes_no_rule() {
+    let with = |head: &str| policy(&format!("version = 1\n{head}\n[[rule]]\nname = \"r\"\naction = \"drop\"\n"));
+    for (head, report) in [("mode = \"report\"", true), ("mode = \"enforce\"", false), ("", false)] {
+        let policy = with(head);
+        assert_eq!((policy.report, policy.rules[0].report), (report, false), "{head}");
+    }
+    let image = |head: &str| filter_policy::compile::compile(&with(head)).expect("it compiles");
+    let (mut enforced, reported) = (image(""), image("mode = \"report\""));
+    assert!(reported.is_report() && !enforced.is_report());
+    assert_ne!(enforced.hash, reported.hash);
+    enforced.set_report(true);
+    assert_eq!(enforced.hash, reported.hash, "whoever asked for it, it is the same policy");
+}
+
+#[test]
 fn what_is_left_out_has_a_default() {
     let policy = policy("version = 1\n[[rule]]\nname = \"r\"\naction = \"drop\"\n");
     assert!(!policy.default_drop);

@@ -111,6 +111,7 @@ fn rule(name: &str, conditions: Vec<Condition>) -> Rule {
 fn policy(rules: Vec<Rule>) -> Policy {
     Policy {
         default_drop: false,
+        report: false,
         ports: generate::PORTS.to_vec(),
         numbering: filter_policy::model::Numbering {
             plan: filter_policy::model::NumberingPlan {

@@ -87,6 +87,9 @@ fn write_text(
         Some(built) => {
             let found = if totals.is_empty() { "no warnings" } else { &totals };
             writeln!(output, "{}: can be used, {found}", printable::path(directory))?;
+            if built.image.is_report() {
+                writeln!(output, "  report mode as a whole: nothing is dropped")?;
+            }
             let size = Size::of(built);
             writeln!(
                 output,
@@ -134,6 +137,7 @@ fn write_json(output: &mut impl Write, diagnostics: &Diagnostics, built: Option<
     });
     if let Some(built) = built {
         let size = Size::of(built);
+        summary["report"] = built.image.is_report().into();
         summary["rules"] = size.rules.into();
         summary["report_rules"] = size.report_rules.into();
         summary["addresses"] = size.addresses.into();

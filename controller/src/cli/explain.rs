@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{EXIT_USAGE, policy_or_sample, signalling_port};
+use super::{EXIT_USAGE, enforced_policy, signalling_port};
 use filter_policy::{
     Built, capture,
     engine::{self, Endpoints, Engine, Explainer, Facts, datagram, decision_json, inspection, segment},
@@ -73,7 +73,7 @@ pub struct ExplainArgs {
 /// # Errors
 /// The file cannot be read, or the policy has errors.
 pub fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
-    let built = match policy_or_sample(args.policy.as_deref(), args.json)? {
+    let (built, report) = match enforced_policy(args.policy.as_deref(), args.json)? {
         Ok(built) => built,
         Err(code) => return Ok(code),
     };
@@ -106,7 +106,7 @@ pub fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
         before,
         service: (port, args.transport),
     };
-    let explanation = explain(&built, &packet, &situation)?;
+    let explanation = Explanation { report, ..explain(&built, &packet, &situation)? };
     let is_foreign = explanation.is_foreign;
     let mut output = io::stdout().lock();
     let written = if args.json { write_json(&mut output, explanation) } else { write_tree(&mut output, &explanation) };
@@ -168,6 +168,8 @@ struct Explanation {
     rules: Vec<ExplainedRule>,
     /// True if the payload is not SIP.
     is_foreign: bool,
+    /// True if the policy is in report mode as a whole: this is the verdict once it is enforced.
+    report: bool,
 }
 
 /// A rule, and what happened to it.
@@ -289,6 +291,7 @@ fn explain(built: &Built, packet: &[u8], situation: &Situation) -> anyhow::Resul
         reason: decision.reason.name(),
         rule: decision.rule.and_then(|rule| image.rule_names.get(rule)).cloned(),
         rules: rules.collect(),
+        report: false,
         is_foreign: reader.reading().kind() == Kind::NotSip.name(),
         head: decision_json(policy, image, &facts, &decision, &reader.reading()),
     })
@@ -322,15 +325,19 @@ fn pinhole(image: &Image, decision: &engine::Decision, index: usize) -> Option<u
 /// The explanation as one JSON object.
 fn write_json(output: &mut dyn Write, mut explanation: Explanation) -> io::Result<()> {
     let rules = serde_json::to_value(&explanation.rules)?;
+    explanation.head.insert("report".to_owned(), explanation.report.into());
     explanation.head.insert("rules".to_owned(), rules);
     writeln!(output, "{}", printable::json_line(&explanation.head))
 }
 
 /// The explanation as a tree.
 fn write_tree(output: &mut dyn Write, explanation: &Explanation) -> io::Result<()> {
-    let Explanation { verdict, reason, rule, rules, .. } = explanation;
+    let Explanation { verdict, reason, rule, rules, report, .. } = explanation;
     let by = rule.as_ref().map_or_else(String::new, |rule| format!(": {rule}"));
     writeln!(output, "{verdict} ({reason}{by})")?;
+    if *report {
+        writeln!(output, "the policy is in report mode as a whole: this is its verdict once it is enforced")?;
+    }
     for ExplainedRule { rule, action, mode, outcome, skipped_by, conditions, .. } in rules {
         let mark = match outcome {
             Outcome::Decided => "=>",

@@ -240,6 +240,19 @@ pub(crate) fn policy_or_sample(directory: Option<&Path>, json: bool) -> anyhow::
     }))
 }
 
+/// As [`policy_or_sample`], for commands that judge packets: a policy in report mode as a whole is judged as if it were enforced. The last
+/// value says whether it is in report mode.
+///
+/// # Errors
+/// There is no such directory.
+pub(crate) fn enforced_policy(directory: Option<&Path>, json: bool) -> anyhow::Result<Result<(Built, bool), ExitCode>> {
+    Ok(policy_or_sample(directory, json)?.map(|mut built| {
+        let report = built.image.is_report();
+        built.image.set_report(false);
+        (built, report)
+    }))
+}
+
 /// What came of a request to the daemon.
 #[derive(Debug)]
 enum Asked<T> {

@@ -14,7 +14,7 @@ use filter_core::{layout::need, reason::Reason};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{inspect::EngineChoice, policy_or_sample};
+use super::{enforced_policy, inspect::EngineChoice};
 use crate::kernel::Instance;
 use filter_policy::{
     Built,
@@ -156,14 +156,14 @@ struct Totals {
 /// # Errors
 /// The capture cannot be read, a policy has errors, or the kernel refuses.
 pub fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
-    let mut built = match policy_or_sample(args.policy.as_deref(), args.json)? {
-        Ok(built) => built,
+    let mut built = match enforced_policy(args.policy.as_deref(), args.json)? {
+        Ok((built, _)) => built,
         Err(code) => return Ok(code),
     };
     let other = match &args.against {
         None => None,
-        Some(directory) => match policy_or_sample(Some(directory), args.json)? {
-            Ok(other) => Some(other),
+        Some(directory) => match enforced_policy(Some(directory), args.json)? {
+            Ok((other, _)) => Some(other),
             Err(code) => return Ok(code),
         },
     };

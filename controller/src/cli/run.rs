@@ -27,6 +27,7 @@ Exit status:
   3  the system refused: no permission, no interface, a kernel too old, the verifier
 
 Examples:
+  ringfence run --interface eth0 --policy /etc/ringfence/policy --report
   ringfence run --interface eth0 --policy /etc/ringfence/policy
   ringfence run --interface eth0 --interface eth1 --policy policies --json
   ringfence run --interface eth0 --mode generic --detach-on-exit")]
@@ -43,6 +44,9 @@ pub struct RunArgs {
     /// Seconds between tables
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
     pub interval: f64,
+    /// Drop nothing: every rule only counts and reports what it would have done, as with `mode = "report"` at the head of the policy
+    #[arg(long)]
+    pub report: bool,
     /// Remove the filter when this process ends
     #[arg(long)]
     pub detach_on_exit: bool,
@@ -63,7 +67,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let mut seen = std::collections::HashSet::new();
     interfaces.retain(|interface| seen.insert(interface.clone()));
     daemon::run(Options {
-        target: Target { pins: args.place.pins(), interfaces, mode: args.mode },
+        target: Target { pins: args.place.pins(), interfaces, mode: args.mode, report: args.report },
         source: args.policy.map_or(Source::Sample, Source::Directory),
         socket: args.place.socket,
         interval: Duration::from_secs_f64(args.interval),

@@ -11,7 +11,7 @@ use filter_core::layout::Transport;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{EXIT_NO, EXIT_USAGE, policy_or_sample, signalling_port};
+use super::{EXIT_NO, EXIT_USAGE, enforced_policy, signalling_port};
 use filter_policy::{
     Built,
     cases::{self, PreparedCase},
@@ -57,8 +57,8 @@ struct Outcome {
 /// # Errors
 /// There is no such directory, or the result cannot be written.
 pub fn run(args: TestArgs) -> anyhow::Result<ExitCode> {
-    let built = match policy_or_sample(Some(&args.directory), args.json)? {
-        Ok(built) => built,
+    let built = match enforced_policy(Some(&args.directory), args.json)? {
+        Ok((built, _)) => built,
         Err(code) => return Ok(code),
     };
     let cases = match cases::read(&args.directory) {

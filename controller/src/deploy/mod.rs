@@ -27,6 +27,8 @@ pub struct Target {
     pub interfaces: Vec<String>,
     /// How to attach.
     pub mode: ModeChoice,
+    /// Report mode as a whole, whatever the policy says: nothing is dropped.
+    pub report: bool,
 }
 
 /// Why no policy could be put in force at the start, or the filter could not be removed.
@@ -94,6 +96,7 @@ struct InForce {
     installed: Installed,
     hash: String,
     rules: usize,
+    report: bool,
     warnings: Diagnostics,
 }
 
@@ -192,12 +195,21 @@ impl Deployer {
         let built = built.map_err(Refusal::Policy)?;
         let commit = self.source.commit();
         let mut image = built.image;
+        if self.target.report {
+            image.set_report(true);
+        }
         let installed = self
             .filter
             .install(&mut image, &self.target.interfaces, self.target.mode, commit.as_deref())
             .map_err(Refusal::Kernel)?;
         tracing::debug!(after = ?start.elapsed(), "policy in force");
-        Ok(Some(InForce { installed, hash: image.hash, rules: image.rules.len(), warnings: built.diagnostics }))
+        Ok(Some(InForce {
+            installed,
+            rules: image.rules.len(),
+            report: image.is_report(),
+            hash: image.hash,
+            warnings: built.diagnostics,
+        }))
     }
 }
 
@@ -207,15 +219,16 @@ impl Deployer {
 /// # Errors
 /// The system refuses to remove it.
 pub fn stop(target: &Target, detach: bool) -> Result<Stopped, Error> {
-    let filter = if detach {
+    let (filter, report) = if detach {
         kernel::detach(&target.pins)?;
-        FilterState::NotAttached
+        (FilterState::NotAttached, false)
     } else {
-        FilterState::Attached
+        (FilterState::Attached, State::read(&target.pins)?.is_some_and(|state| state.report))
     };
     let is_default = target.pins == Pins::default();
     Ok(Stopped {
         filter,
+        report,
         interfaces: target.interfaces.clone(),
         pins: (!is_default).then(|| target.pins.root().to_path_buf()),
     })

@@ -11,7 +11,7 @@ use crate::{
 
 /// The first policy is in force.
 pub(super) fn start_notices(source: &Source, in_force: &InForce, adopted: bool) -> Vec<Notice> {
-    let InForce { installed, hash, rules, warnings } = in_force;
+    let InForce { installed, hash, rules, report, warnings } = in_force;
     let started = installed.interfaces.iter().map(|attached| {
         Notice::Started(Started {
             interface: attached.interface.clone(),
@@ -22,6 +22,7 @@ pub(super) fn start_notices(source: &Source, in_force: &InForce, adopted: bool) 
             policy_hash: hash.clone(),
             generation: installed.generation,
             rules: Some(*rules),
+            report: *report,
             verified_instructions: installed.verified_instructions,
         })
     });
@@ -40,6 +41,7 @@ pub(super) fn adopted(state: &State) -> Vec<Notice> {
             policy_hash: state.policy_hash.clone(),
             generation: state.generation,
             rules: None,
+            report: state.report,
             verified_instructions: state.verified_instructions,
         })
     };
@@ -52,6 +54,7 @@ pub(super) fn reloaded(source: &Source, in_force: &InForce) -> Reloaded {
         policy_hash: in_force.hash.clone(),
         generation: in_force.installed.generation,
         rules: in_force.rules,
+        report: in_force.report,
         verified_instructions: in_force.installed.verified_instructions,
         milliseconds: in_force.installed.took.as_millis() as u64,
         policy: source.to_string(),

@@ -190,6 +190,7 @@ impl Filter {
             generation: next,
             loaded: now(),
             verified_instructions: live.verified_instructions,
+            report: u32::from(image.is_report()),
             policy_hash: state::padded(&image.hash),
             commit: state::padded(commit.unwrap_or_default()),
             interfaces: meta_interfaces(&attached, &indexes),

@@ -6,6 +6,7 @@ use filter_core::{
     layout::{Action, Counter, Rule, rule_flag},
     reason::{Reason, Verdict},
 };
+use zerocopy::FromZeros as _;
 
 use super::{
     Error, Mode, Pins, bans, bpf,
@@ -31,6 +32,8 @@ pub struct State {
     pub loaded: u64,
     /// The number of instructions that the verifier processed.
     pub verified_instructions: u32,
+    /// True in report mode as a whole: nothing is dropped.
+    pub report: bool,
     /// The interfaces of the filter.
     pub deployments: Vec<Deployment>,
 }
@@ -74,6 +77,7 @@ impl State {
             started: meta.started,
             loaded: meta.loaded,
             verified_instructions: meta.verified_instructions,
+            report: meta.report != 0,
             deployments,
         }))
     }
@@ -99,7 +103,7 @@ pub struct RuleCount {
     pub slot: u16,
     /// The name of the action.
     pub action: &'static str,
-    /// True in report mode.
+    /// True in report mode: the rule's own, or the policy's if the rule drops.
     pub report: bool,
     /// The packets that it matched.
     pub packets: u64,
@@ -107,6 +111,10 @@ pub struct RuleCount {
     pub bytes: u64,
     /// Of these packets, those that passed because they came over TCP: the rule only counted them (`tcp` in a rule).
     pub spared: u64,
+    /// Of these packets, those that the rule only counted, because it or the policy was in report mode.
+    pub reported: u64,
+    /// The bytes of those.
+    pub reported_bytes: u64,
 }
 
 /// The counters of one reason.
@@ -123,6 +131,8 @@ pub struct ReasonCount {
 /// All counters at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
+    /// True if the policy is in report mode as a whole.
+    pub report: bool,
     /// The rules in force, in file order.
     pub rules: Vec<RuleCount>,
     /// The reasons that have occurred.
@@ -146,7 +156,7 @@ impl Counts {
         let rule_counters = Table::open(&pins.map("RULE_COUNTERS"))?;
         let reason_counters = Table::open(&pins.map("REASON_COUNTERS"))?;
         let meta = read_meta(pins, &Table::open(&pins.map("META"))?)?;
-        let mut counts = Self { bans: bans::count(pins)?, ..Self::default() };
+        let mut counts = Self { report: meta.report != 0, bans: bans::count(pins)?, ..Self::default() };
         // A new generation may be coming into force: its rules appear a moment before its metadata.
         for index in 0..meta.rules.min(rules.len()) {
             let rule: Rule = rules.get(index)?;
@@ -158,10 +168,12 @@ impl Counts {
                 rule: slot.name(),
                 slot: rule.slot,
                 action: Action::from_number(rule.action).map_or("unknown", Action::name),
-                report: rule.flags & rule_flag::REPORT != 0,
+                report: rule.flags & rule_flag::REPORT != 0 || counts.report && rule.action().drops(),
                 packets: sum.packets,
                 bytes: sum.bytes,
                 spared: sum.spared,
+                reported: sum.reported,
+                reported_bytes: sum.reported_bytes,
             });
         }
         for reason in Reason::ALL {
@@ -173,6 +185,12 @@ impl Counts {
             }
         }
         Ok(counts)
+    }
+
+    /// The number of packets that passed only because the policy was in report mode as a whole.
+    #[must_use]
+    pub fn would_drop(&self) -> u64 {
+        self.reasons.iter().filter(|count| count.reason.is_reported()).map(|count| count.packets).sum()
     }
 
     /// The numbers of packets that were passed and dropped, without packets that were not for a signalling port.
@@ -199,14 +217,15 @@ pub(crate) fn rule_names(pins: &Pins) -> Result<Vec<String>, Error> {
 }
 
 fn sum(table: &Table, index: u32) -> Result<Counter, Error> {
-    let mut sum =
-        Counter { packets: 0, bytes: 0, events_suppressed: 0, events_lost: 0, window: 0, window_events: 0, spared: 0 };
+    let mut sum = Counter::new_zeroed();
     for counter in table.per_cpu::<Counter>(index)? {
         sum.packets += counter.packets;
         sum.bytes += counter.bytes;
         sum.events_suppressed += counter.events_suppressed;
         sum.events_lost += counter.events_lost;
         sum.spared += counter.spared;
+        sum.reported += counter.reported;
+        sum.reported_bytes += counter.reported_bytes;
     }
     Ok(sum)
 }

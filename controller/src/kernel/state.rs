@@ -30,8 +30,8 @@ filter_core::layouts! {
         pub(super) loaded: u64,
         /// The number of instructions that the verifier processed.
         pub(super) verified_instructions: u32,
-        /// Padding, always zero.
-        pub(super) reserved: u32,
+        /// 1 if it is in report mode as a whole.
+        pub(super) report: u32,
         /// The hash of its image, hexadecimal.
         pub(super) policy_hash: [u8; 64],
         /// The commit of the policy repository, hexadecimal; empty if there is none.

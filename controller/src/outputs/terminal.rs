@@ -114,6 +114,7 @@ mod tests {
     fn table(packets: u64) -> Message {
         Notice::Table(Table {
             seconds: 1.0,
+            report: false,
             rules: vec![RuleRow {
                 rule: "scanners".to_owned(),
                 mode: RuleMode::Enforce,
@@ -122,10 +123,13 @@ mod tests {
                 bytes: 0,
                 rate: None,
                 spared: 0,
+                reported: 0,
+                reported_bytes: 0,
             }],
             reasons: [].into_iter().collect(),
             passed: 0,
             dropped: packets,
+            would_drop: 0,
             events_lost: 0,
             events_suppressed: 0,
             bans: 0,

@@ -14,7 +14,7 @@ use filter_policy::language::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Ban, FilterState, Table, Unbanned, short};
+use super::{Ban, FilterState, Table, Unbanned, short, table::REPORT_MODE};
 use crate::kernel::Mode;
 
 /// Something that happened. Its JSON begins with `"event"`, the kind in kebab case.
@@ -114,6 +114,9 @@ pub struct Reloaded {
     pub generation: u64,
     /// Rules of the policy.
     pub rules: usize,
+    /// True if it is in report mode as a whole: nothing is dropped.
+    #[serde(default)]
+    pub report: bool,
     /// Instructions that the verifier processed.
     pub verified_instructions: u32,
     /// How long loading, filling, verifying and replacing took.
@@ -149,6 +152,9 @@ pub struct Started {
     pub generation: u64,
     /// Rules of the policy; none where the daemon keeps the policy it found in force.
     pub rules: Option<usize>,
+    /// True if the policy is in report mode as a whole: nothing is dropped.
+    #[serde(default)]
+    pub report: bool,
     /// Instructions that the verifier processed.
     pub verified_instructions: u32,
 }
@@ -158,6 +164,9 @@ pub struct Started {
 pub struct Stopped {
     /// Whether the filter is still attached.
     pub filter: FilterState,
+    /// True if it is attached in report mode as a whole: it drops nothing.
+    #[serde(default)]
+    pub report: bool,
     /// The interfaces that the daemon was started for.
     #[serde(skip)]
     pub interfaces: Vec<String>,
@@ -289,13 +298,17 @@ impl Display for Reloaded {
             self.generation,
             self.verified_instructions,
             self.milliseconds,
-        )
+        )?;
+        if self.report { write!(f, "; {REPORT_MODE}") } else { Ok(()) }
     }
 }
 
 impl Display for Started {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "filtering on {} in {} mode", self.interface, self.mode)?;
+        if self.report {
+            write!(f, "; {REPORT_MODE}")?;
+        }
         let hash = short(&self.policy_hash);
         let (Some(policy), Some(count)) = (&self.policy, self.rules) else {
             return write!(f, "; the filter was attached already and keeps its policy ({hash})");
@@ -321,7 +334,8 @@ impl Display for Stopped {
         let names = self.interfaces.join(", ");
         match self.filter {
             FilterState::Attached => {
-                write!(f, "stopped; the filter stays on {names} and keeps dropping, `ringfence detach")?;
+                let does = if self.report { "counting in report mode" } else { "dropping" };
+                write!(f, "stopped; the filter stays on {names} and keeps {does}, `ringfence detach")?;
                 if let Some(pins) = &self.pins {
                     write!(f, " --pin-dir {}", pins.display())?;
                 }
@@ -368,6 +382,7 @@ mod tests {
             policy_hash: "0123456789abcdef".to_owned(),
             generation: 3,
             rules: Some(2),
+            report: false,
             verified_instructions: 122_000,
         }
     }
@@ -449,12 +464,14 @@ mod tests {
                     policy_hash: "0123456789abcdef".to_owned(),
                     generation: 4,
                     rules: 1,
+                    report: true,
                     verified_instructions: 122_000,
                     milliseconds: 51,
                     policy: "/etc/policy".to_owned(),
                 }),
-                r#"{"event":"reloaded","policy_hash":"0123456789abcdef","generation":4,"rules":1,"verified_instructions":122000,"milliseconds":51}"#.to_owned(),
-                "policy /etc/policy (1 rule, 0123456789ab) in force, generation 4, 122000 instructions verified, 51 ms",
+                r#"{"event":"reloaded","policy_hash":"0123456789abcdef","generation":4,"rules":1,"report":true,"verified_instructions":122000,"milliseconds":51}"#.to_owned(),
+                "policy /etc/policy (1 rule, 0123456789ab) in force, generation 4, 122000 instructions verified, 51 ms; \
+                 report mode: nothing is dropped",
             ),
             (
                 Notice::Removed(Removed { interface: "eth1".to_owned() }),
@@ -463,45 +480,60 @@ mod tests {
             ),
             (
                 Notice::Started(started()),
-                r#"{"event":"started","interface":"eth0","mode":"native","note":"the link was made again","adopted":true,"policy":"/etc/policy","policy_hash":"0123456789abcdef","generation":3,"rules":2,"verified_instructions":122000}"#.to_owned(),
+                r#"{"event":"started","interface":"eth0","mode":"native","note":"the link was made again","adopted":true,"policy":"/etc/policy","policy_hash":"0123456789abcdef","generation":3,"rules":2,"report":false,"verified_instructions":122000}"#.to_owned(),
                 "filtering on eth0 in native mode; the filter was attached already and was taken over; the link was made \
                  again\npolicy /etc/policy (2 rules, 0123456789ab), 122000 instructions verified",
             ),
             (
-                Notice::Started(Started { note: None, policy: None, rules: None, ..started() }),
-                r#"{"event":"started","interface":"eth0","mode":"native","note":null,"adopted":true,"policy":null,"policy_hash":"0123456789abcdef","generation":3,"rules":null,"verified_instructions":122000}"#.to_owned(),
-                "filtering on eth0 in native mode; the filter was attached already and keeps its policy (0123456789ab)",
+                Notice::Started(Started { note: None, policy: None, rules: None, report: true, ..started() }),
+                r#"{"event":"started","interface":"eth0","mode":"native","note":null,"adopted":true,"policy":null,"policy_hash":"0123456789abcdef","generation":3,"rules":null,"report":true,"verified_instructions":122000}"#.to_owned(),
+                "filtering on eth0 in native mode; report mode: nothing is dropped; the filter was attached already and keeps its \
+                 policy (0123456789ab)",
             ),
             (
                 Notice::Stopped(Stopped {
                     filter: FilterState::Attached,
+                    report: false,
                     interfaces: vec!["eth0".to_owned()],
                     pins: Some("/sys/fs/bpf/x".into()),
                 }),
-                r#"{"event":"stopped","filter":"attached"}"#.to_owned(),
+                r#"{"event":"stopped","filter":"attached","report":false}"#.to_owned(),
                 "stopped; the filter stays on eth0 and keeps dropping, `ringfence detach --pin-dir /sys/fs/bpf/x` removes it",
             ),
             (
                 Notice::Stopped(Stopped {
-                    filter: FilterState::NotAttached,
+                    filter: FilterState::Attached,
+                    report: true,
                     interfaces: vec!["eth0".to_owned()],
                     pins: None,
                 }),
-                r#"{"event":"stopped","filter":"not attached"}"#.to_owned(),
+                r#"{"event":"stopped","filter":"attached","report":true}"#.to_owned(),
+                "stopped; the filter stays on eth0 and keeps counting in report mode, `ringfence detach` removes it",
+            ),
+            (
+                Notice::Stopped(Stopped {
+                    filter: FilterState::NotAttached,
+                    report: false,
+                    interfaces: vec!["eth0".to_owned()],
+                    pins: None,
+                }),
+                r#"{"event":"stopped","filter":"not attached","report":false}"#.to_owned(),
                 "stopped; the filter was removed from eth0",
             ),
             (
                 Notice::Table(Table {
                     seconds: 1.5,
+                    report: false,
                     rules: Vec::new(),
                     reasons: [("default-pass".to_owned(), 7)].into_iter().collect(),
                     passed: 7,
                     dropped: 0,
+                    would_drop: 0,
                     events_lost: 0,
                     events_suppressed: 0,
                     bans: 0,
                 }),
-                r#"{"event":"table","seconds":1.5,"rules":[],"reasons":{"default-pass":7},"passed":7,"dropped":0,"events_lost":0,"events_suppressed":0,"bans":0}"#.to_owned(),
+                r#"{"event":"table","seconds":1.5,"report":false,"rules":[],"reasons":{"default-pass":7},"passed":7,"dropped":0,"would_drop":0,"events_lost":0,"events_suppressed":0,"bans":0}"#.to_owned(),
                 "RULE  DOES                        PACKETS      BYTES PER SECOND\n\npassed 7, dropped 0\nreasons: default-pass 7",
             ),
             (

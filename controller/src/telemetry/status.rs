@@ -11,7 +11,7 @@ use super::{
     Notice,
     clock::rfc3339,
     short,
-    table::{Reasons, RuleRow, Table, Tables},
+    table::{REPORT_MODE, Reasons, RuleRow, Table, Tables},
 };
 use crate::kernel::{Counts, Error, Mode, Pins, State};
 use filter_policy::language::printable;
@@ -37,6 +37,9 @@ pub struct Status {
     pub policy_hash: Option<String>,
     /// Commit of the policy's repository when it was loaded.
     pub commit: Option<String>,
+    /// True if the policy in force is in report mode as a whole: nothing is dropped.
+    #[serde(default)]
+    pub report: bool,
     /// Number of the policy in force; it grows with each policy.
     pub generation: Option<u64>,
     /// When it was put in force, RFC 3339.
@@ -55,6 +58,9 @@ pub struct Status {
     pub passed: u64,
     /// Packets that were dropped.
     pub dropped: u64,
+    /// Of those that were passed, the ones that would have been dropped, had the policy not been in report mode as a whole.
+    #[serde(default)]
+    pub would_drop: u64,
     /// Events that found the ring full.
     pub events_lost: u64,
     /// Events suppressed by their rule's limit.
@@ -204,6 +210,7 @@ impl Status {
             policy: daemon.map(|daemon| daemon.policy.clone()),
             policy_hash: state.as_ref().map(|state| state.policy_hash.clone()),
             commit: state.as_ref().and_then(|state| state.commit.clone()),
+            report: state.as_ref().is_some_and(|state| state.report),
             generation: state.as_ref().map(|state| state.generation),
             loaded: state.as_ref().map(|state| rfc3339(i128::from(state.loaded) * 1_000_000_000)),
             verified_instructions: state.as_ref().map(|state| state.verified_instructions),
@@ -213,6 +220,7 @@ impl Status {
             reasons: table.reasons,
             passed: table.passed,
             dropped: table.dropped,
+            would_drop: table.would_drop,
             events_lost: table.events_lost,
             events_suppressed: table.events_suppressed,
             outputs: daemon.map_or_else(Vec::new, |daemon| daemon.outputs.clone()),
@@ -235,6 +243,9 @@ impl Status {
         for interface in &self.interfaces {
             let gone = if interface.attached { "" } else { ", the interface is gone" };
             let _ = writeln!(text, "interface: {} ({} mode{gone})", interface.interface, interface.mode);
+        }
+        if self.report {
+            let _ = writeln!(text, "{REPORT_MODE}");
         }
         if let Some(hash) = &self.policy_hash {
             let from =
@@ -259,10 +270,13 @@ impl Status {
         if self.policy_hash.is_some() {
             let table = Table {
                 seconds: 0.0,
+                // The lines above say so.
+                report: false,
                 rules: self.rules.clone(),
                 reasons: self.reasons.clone(),
                 passed: self.passed,
                 dropped: self.dropped,
+                would_drop: self.would_drop,
                 events_lost: self.events_lost,
                 events_suppressed: self.events_suppressed,
                 bans: self.bans,
@@ -288,6 +302,7 @@ mod tests {
             policy: Some("/etc/policy".to_owned()),
             policy_hash: Some("0123456789abcdef".to_owned()),
             commit: None,
+            report: true,
             generation: Some(2),
             loaded: Some("2026-01-31T06:00:00.000Z".to_owned()),
             verified_instructions: Some(122_000),
@@ -297,6 +312,7 @@ mod tests {
             reasons: Reasons::new(),
             passed: 3,
             dropped: 0,
+            would_drop: 2,
             events_lost: 0,
             events_suppressed: 0,
             outputs: vec![OutputStatus { output: "stdout".to_owned(), lost: 4 }],
@@ -304,7 +320,7 @@ mod tests {
         }
     }
 
-    const JSON: &str = r#"{"daemon":"running","pid":7,"version":"0.1.0","pin_dir":"/sys/fs/bpf/ringfence","filter":"attached","interfaces":[{"interface":"eth0","mode":"native","attached":true}],"policy":"/etc/policy","policy_hash":"0123456789abcdef","commit":null,"generation":2,"loaded":"2026-01-31T06:00:00.000Z","verified_instructions":122000,"policy_errors":1,"policy_error":"1 error","rules":[],"reasons":{},"passed":3,"dropped":0,"events_lost":0,"events_suppressed":0,"outputs":[{"output":"stdout","lost":4}],"bans":5}"#;
+    const JSON: &str = r#"{"daemon":"running","pid":7,"version":"0.1.0","pin_dir":"/sys/fs/bpf/ringfence","filter":"attached","interfaces":[{"interface":"eth0","mode":"native","attached":true}],"policy":"/etc/policy","policy_hash":"0123456789abcdef","commit":null,"report":true,"generation":2,"loaded":"2026-01-31T06:00:00.000Z","verified_instructions":122000,"policy_errors":1,"policy_error":"1 error","rules":[],"reasons":{},"passed":3,"dropped":0,"would_drop":2,"events_lost":0,"events_suppressed":0,"outputs":[{"output":"stdout","lost":4}],"bans":5}"#;
 
     #[test]
     fn the_json_of_a_status_is_as_documented() {
@@ -313,11 +329,14 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_without_outputs_and_bans_in_its_answer_is_understood() {
-        let answer = JSON.replace(r#","outputs":[{"output":"stdout","lost":4}],"bans":5"#, "");
+    fn an_earlier_daemons_answer_is_understood() {
+        let answer = JSON
+            .replace(r#","outputs":[{"output":"stdout","lost":4}],"bans":5"#, "")
+            .replace(r#""report":true,"#, "")
+            .replace(r#""would_drop":2,"#, "");
         assert_eq!(
             serde_json::from_str::<Status>(&answer).unwrap(),
-            Status { outputs: Vec::new(), bans: 0, ..status() }
+            Status { outputs: Vec::new(), bans: 0, report: false, would_drop: 0, ..status() }
         );
     }
 
@@ -327,6 +346,7 @@ mod tests {
         let expected = "\
 daemon: running (process 7), filter: attached
 interface: eth0 (native mode)
+report mode: nothing is dropped
 policy: /etc/policy 0123456789ab
 generation 2, in force since 2026-01-31T06:00:00.000Z, 122000 instructions verified
 the policy has changed since, but the new one cannot be used: 1 error
@@ -352,6 +372,7 @@ output stdout: 4 messages lost, its reader is too slow
             policy_hash: String::new(),
             generation: 1,
             rules: 0,
+            report: false,
             verified_instructions: 0,
             milliseconds: 0,
             policy: String::new(),

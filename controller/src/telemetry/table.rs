@@ -14,6 +14,9 @@ use filter_policy::language::printable;
 pub struct Table {
     /// Seconds since the daemon began.
     pub seconds: f64,
+    /// True if the policy is in report mode as a whole: nothing is dropped.
+    #[serde(default)]
+    pub report: bool,
     /// The rules in file order.
     pub rules: Vec<RuleRow>,
     /// Packets by reason; reasons that never occurred are left out.
@@ -22,6 +25,9 @@ pub struct Table {
     pub passed: u64,
     /// Packets that were dropped.
     pub dropped: u64,
+    /// Of those that were passed, the ones that would have been dropped, had the policy not been in report mode as a whole.
+    #[serde(default)]
+    pub would_drop: u64,
     /// Events that found the ring full.
     pub events_lost: u64,
     /// Events suppressed by their rule's limit.
@@ -60,7 +66,7 @@ pub struct RuleRow {
     pub mode: RuleMode,
     /// Name of the rule's action, such as `drop`.
     pub action: String,
-    /// Packets it matched.
+    /// Packets it matched, in either mode.
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -69,6 +75,12 @@ pub struct RuleRow {
     /// Of its packets, those that passed because they came over TCP: the rule only counted them.
     #[serde(default)]
     pub spared: u64,
+    /// Of its packets, those that it only counted, because it or the policy was in report mode.
+    #[serde(default)]
+    pub reported: u64,
+    /// The bytes of those.
+    #[serde(default)]
+    pub reported_bytes: u64,
 }
 
 /// Makes tables from counters.
@@ -94,17 +106,21 @@ impl Tables {
                     bytes: count.bytes,
                     rate: self.rate(since_start, &count.rule, count.packets),
                     spared: count.spared,
+                    reported: count.reported,
+                    reported_bytes: count.reported_bytes,
                 }
             })
             .collect();
         self.last = Some((since_start, packets));
         let (passed, dropped) = counts.passed_and_dropped();
         Table {
+            report: counts.report,
             seconds: (since_start.as_secs_f64() * 1000.0).round() / 1000.0,
             rules,
             reasons: counts.reasons.iter().map(|count| (count.reason.name().to_owned(), count.packets)).collect(),
             passed,
             dropped,
+            would_drop: counts.would_drop(),
             events_lost: counts.events_lost,
             events_suppressed: counts.events_suppressed,
             bans: counts.bans as u64,
@@ -126,8 +142,10 @@ impl Table {
     #[must_use]
     pub fn render(&self, width: usize, height: usize) -> String {
         let spared: u64 = self.rules.iter().map(|row| row.spared).sum();
-        // Header, blank line, three lines of footer, or up to five.
-        let room = height.saturating_sub(6 + usize::from(self.bans > 0) + usize::from(spared > 0)).max(3);
+        let other_mode: u64 = self.rules.iter().map(RuleRow::in_other_mode).sum();
+        // Header, blank line, three lines of footer, and up to four more.
+        let more = [self.report, self.bans > 0, spared > 0, other_mode > 0];
+        let room = height.saturating_sub(6 + more.into_iter().filter(|more| *more).count()).max(3);
         let mut shown: Vec<&RuleRow> = self.rules.iter().collect();
         if shown.len() > room {
             shown.retain(|row| row.packets > 0);
@@ -144,7 +162,14 @@ impl Table {
             lines.push(format!("... and {hidden} more rules"));
         }
         lines.push(String::new());
-        lines.push(format!("passed {}, dropped {}", grouped(self.passed), grouped(self.dropped)));
+        if self.report {
+            lines.push(REPORT_MODE.to_owned());
+        }
+        let would = match self.would_drop {
+            0 => String::new(),
+            packets => format!(" ({} of them would have been dropped)", grouped(packets)),
+        };
+        lines.push(format!("passed {}{would}, dropped {}", grouped(self.passed), grouped(self.dropped)));
         let mut reasons = String::from("reasons:");
         for (reason, packets) in self.reasons.iter().filter(|(reason, _)| *reason != Reason::NotSignalling.name()) {
             let _ = write!(reasons, " {reason} {},", grouped(*packets));
@@ -161,6 +186,12 @@ impl Table {
         }
         if spared > 0 {
             lines.push(format!("passed although a rule matched, to keep TCP connections: {}", grouped(spared)));
+        }
+        if other_mode > 0 {
+            lines.push(format!(
+                "matched while their rule was in the other mode, and not in its row: {}",
+                grouped(other_mode)
+            ));
         }
         if self.bans > 0 {
             lines.push(format!("bans in force: {} (`ringfence bans` lists them)", grouped(self.bans)));
@@ -183,7 +214,28 @@ impl Table {
     }
 }
 
+/// What people are told about a policy in report mode as a whole.
+pub(super) const REPORT_MODE: &str = "report mode: nothing is dropped";
+
 impl RuleRow {
+    /// Packets and bytes of the rule in the mode that it is in: what it has done is never added to what it would have done.
+    fn counted(&self) -> (u64, u64) {
+        match self.mode {
+            RuleMode::Enforce => {
+                (self.packets.saturating_sub(self.reported), self.bytes.saturating_sub(self.reported_bytes))
+            }
+            RuleMode::Report => (self.reported, self.reported_bytes),
+        }
+    }
+
+    /// Its packets that [`Self::counted`] leaves out, apart from those that were spared.
+    fn in_other_mode(&self) -> u64 {
+        match self.mode {
+            RuleMode::Enforce => self.reported,
+            RuleMode::Report => self.packets.saturating_sub(self.reported + self.spared),
+        }
+    }
+
     /// The row for people; `name_width` is the width of its first column.
     #[must_use]
     pub fn line(&self, name_width: usize) -> String {
@@ -193,7 +245,8 @@ impl RuleRow {
         };
         let rate = self.rate.map_or_else(String::new, |rate| format!("{rate:.1}"));
         let name: String = printable::escaped(&self.rule).chars().take(name_width).collect();
-        format!("{name:<name_width$}  {does:<20} {:>14} {:>10} {rate:>10}", grouped(self.packets), bytes(self.bytes))
+        let (packets, of_bytes) = self.counted();
+        format!("{name:<name_width$}  {does:<20} {:>14} {:>10} {rate:>10}", grouped(packets), bytes(of_bytes))
     }
 }
 
@@ -238,8 +291,11 @@ mod tests {
             packets,
             bytes: packets * 400,
             spared: 0,
+            reported: if report { packets } else { 0 },
+            reported_bytes: if report { packets * 400 } else { 0 },
         };
         Counts {
+            report: false,
             rules: vec![rule("scanners", false, scanners), rule("risky-scanners", true, risky)],
             reasons: vec![
                 ReasonCount { reason: Reason::DefaultPass, packets: 7, bytes: 0 },
@@ -284,6 +340,43 @@ passed although a rule matched, to keep TCP connections: 1,234
 bans in force: 2 (`ringfence bans` lists them)
 ";
         assert_eq!(table, expected);
+    }
+
+    #[test]
+    fn what_was_done_and_what_would_have_been_done_are_counted_apart() {
+        let mut both = counts(100, 5);
+        // The policy was in report mode while 60 of the packets came.
+        (both.rules[0].reported, both.rules[0].reported_bytes) = (60, 30_000);
+        both.reasons = vec![
+            ReasonCount { reason: Reason::DefaultPass, packets: 7, bytes: 0 },
+            ReasonCount { reason: Reason::RuleDrop, packets: 40, bytes: 0 },
+            ReasonCount { reason: Reason::WouldRuleDrop, packets: 60, bytes: 0 },
+        ];
+        (both.bans, both.events_suppressed) = (0, 0);
+        let table = |counts: &Counts| Tables::default().next(Duration::from_secs(1), counts);
+        let enforced = "\
+RULE            DOES                        PACKETS      BYTES PER SECOND
+scanners        drop                             40    10.0 kB           
+risky-scanners  drop (report only)                5     2.0 kB           
+
+passed 67 (60 of them would have been dropped), dropped 40
+reasons: default-pass 7, rule-drop 40, would-rule-drop 60
+matched while their rule was in the other mode, and not in its row: 60
+";
+        assert_eq!(table(&both).render(100, 24), enforced);
+        both.report = true;
+        both.rules[0].report = true;
+        let reported = "\
+RULE            DOES                        PACKETS      BYTES PER SECOND
+scanners        drop (report only)               60    30.0 kB           
+risky-scanners  drop (report only)                5     2.0 kB           
+
+report mode: nothing is dropped
+passed 67 (60 of them would have been dropped), dropped 40
+reasons: default-pass 7, rule-drop 40, would-rule-drop 60
+matched while their rule was in the other mode, and not in its row: 40
+";
+        assert_eq!(table(&both).render(100, 24), reported);
     }
 
     #[test]

@@ -251,8 +251,8 @@ layout! {
         pub named_headers: u32,
         /// Those of them of which a message may have several lines, as bits of [`Header`].
         pub repeated_headers: u32,
-        /// Padding, always zero.
-        pub reserved: u32,
+        /// 1 for report mode as a whole: nothing is dropped, and nothing is banned.
+        pub report: u32,
         /// Where the values of the headers that the policy names are noted: a number of [`Header`] in each byte.
         pub header_places: u64,
         /// The names of these headers.
@@ -316,7 +316,7 @@ impl Config {
         ban_lengths: BanLengths { ipv4: [0; BAN_LENGTHS], ipv6: [0; BAN_LENGTHS] },
         named_headers: 0,
         repeated_headers: 0,
-        reserved: 0,
+        report: 0,
         header_places: 0,
         headers: [NamedHeader::EMPTY; NAMED_HEADERS],
         ports: [Port { port: 0, transport: Transport::Udp, reserved: 0 }; MAX_PORTS],

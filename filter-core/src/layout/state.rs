@@ -24,6 +24,11 @@ layout! {
         /// Packets that the rule would have dropped, but passed to keep a TCP connection alive, see
         /// [`rule_flag::TCP_TRUSTED`](super::rule_flag::TCP_TRUSTED). They are among `packets`.
         pub spared: u64,
+        /// Packets that the rule only counted, because it or the policy was in report mode. They are among `packets`, and none of
+        /// them is among `spared`.
+        pub reported: u64,
+        /// The bytes of these.
+        pub reported_bytes: u64,
     }
 
     /// Key of the verdict cache of fragments: later fragments of a dropped datagram are dropped too.
@@ -65,8 +70,8 @@ layout! {
         pub reason: u32,
         /// Of a flow: the sequence number of the dropped segment, or of the connection's first byte.
         pub sequence: u32,
-        /// Padding, always zero.
-        pub reserved: u32,
+        /// 1 if the policy was in report mode as a whole: then the packet has passed.
+        pub reported: u32,
     }
 
     /// Key of the ban map: a prefix of source addresses.

@@ -152,6 +152,7 @@ pub(crate) fn compile_cached(policy: &Policy, cache: &mut CompileCache) -> Resul
         texts,
         words: policy.rules.len().div_ceil(64).max(1) as u32,
         default_drop: u32::from(policy.default_drop),
+        report: u32::from(policy.report),
         events_per_second: EVENTS_PER_SECOND,
         rows: tables,
         text_rows,

@@ -68,7 +68,7 @@ impl Explainer {
                         }
                     })
                     .collect();
-                compile(&Policy { rules, default_drop: false, ..policy.clone() })
+                compile(&Policy { rules, default_drop: false, report: false, ..policy.clone() })
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { images, conditions })

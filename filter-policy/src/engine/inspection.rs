@@ -19,6 +19,7 @@ pub fn inspection(image: &Image, ports: &[(u16, Transport)]) -> Image {
     image.rows.fill([0; RULE_WORDS]);
     image.config.words = 1;
     image.config.default_drop = 0;
+    image.config.report = 0;
     image.config.set_ports(ports);
     image
 }

@@ -30,6 +30,10 @@ pub fn policy() -> Value {
         "properties": {
             "version": { "description": "The version of the policy language.", "const": VERSION },
             "default": described(words(&["pass", "drop"]), "What happens to packets that no rule decides."),
+            "mode": described(
+                words(&["enforce", "report"]),
+                "`report` drops nothing: every rule counts and reports what it would have done. `enforce` is the default.",
+            ),
             "never_ban": described(strings(), "Sources that are never banned: addresses, CIDRs, address sets."),
             "allow_emergency": {
                 "description": "Whether emergency calls come before bans.",

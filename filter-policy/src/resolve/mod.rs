@@ -75,8 +75,16 @@ impl Resolver<'_> {
         self.emptied_sets(source, &never_ban, &numbering.asserted_identity_from, &rules);
         let allow_emergency = source.allow_emergency.unwrap_or(true);
         let headers = self.headers;
-        let policy =
-            Policy { default_drop: source.default_drop, ports, numbering, rules, never_ban, allow_emergency, headers };
+        let policy = Policy {
+            default_drop: source.default_drop,
+            report: source.report,
+            ports,
+            numbering,
+            rules,
+            never_ban,
+            allow_emergency,
+            headers,
+        };
         let sizes = self.sets.iter().map(|(name, set)| (name.clone(), set.list.len())).collect();
         Resolved { policy, unused_sets, sizes }
     }

@@ -113,6 +113,30 @@ fn network(source: IpAddr, prefix4: u8, prefix6: u8) -> IpNet {
 ///
 /// With `inspect`, messages are read even if no rule needs them.
 pub fn decide(policy: &Policy, inspect: bool, memory: &mut Memory, frame: &[u8]) -> (Decision, Option<Message>) {
+    let (mut decision, message) = decide_enforced(policy, inspect, memory, frame);
+    if policy.report {
+        decision.reason = would(decision.reason);
+    }
+    (decision, message)
+}
+
+/// What a packet passes for under a policy in report mode, by what it would have been dropped for.
+fn would(reason: Reason) -> Reason {
+    match reason {
+        Reason::Banned => Reason::WouldBanned,
+        Reason::DefaultDrop => Reason::WouldDefaultDrop,
+        Reason::FlowOfDropped => Reason::WouldFlowOfDropped,
+        Reason::FragmentOfDropped => Reason::WouldFragmentOfDropped,
+        Reason::RuleBan => Reason::WouldRuleBan,
+        Reason::RuleDivert => Reason::WouldRuleDivert,
+        Reason::RuleDrop => Reason::WouldRuleDrop,
+        Reason::RuleReject => Reason::WouldRuleReject,
+        passing => passing,
+    }
+}
+
+/// As [`decide`], as if the policy were enforced, except that nothing is banned in report mode.
+fn decide_enforced(policy: &Policy, inspect: bool, memory: &mut Memory, frame: &[u8]) -> (Decision, Option<Message>) {
     let packet = match read_frame(frame, &policy.ports) {
         Frame::Other(reason, fragment) => {
             fragment.map(|key| memory.fragments.insert(key, false));
@@ -213,9 +237,9 @@ fn decide_unreadable(policy: &Policy, memory: &mut Memory, packet: &Unreadable) 
     decision(reason, outcome)
 }
 
-/// Bans the source if a rule says so.
+/// Bans the source if a rule says so and the policy is enforced.
 fn ban(policy: &Policy, memory: &mut Memory, source: IpAddr, reason: Reason, rule: Option<usize>) {
-    if let Some(rule) = rule.filter(|_| reason == Reason::RuleBan)
+    if let Some(rule) = rule.filter(|_| reason == Reason::RuleBan && !policy.report)
         && let Action::Ban { seconds: 1.., prefix4, prefix6 } = policy.rules[rule].action
         && !evaluate::in_addresses(&policy.never_ban, source)
     {

@@ -60,7 +60,8 @@ impl Seen {
         let missing: Vec<&str> = Reason::ALL
             .iter()
             .map(|reason| reason.name())
-            .filter(|name| !["payload-unreadable", "internal", "ethernet-truncated"].contains(name))
+            // (In report mode nothing is banned, and no source is banned by hand here.)
+            .filter(|name| !["payload-unreadable", "internal", "ethernet-truncated", "would-banned"].contains(name))
             .filter(|name| !self.reasons.contains_key(name))
             .collect();
         assert!(missing.is_empty(), "no packet was decided by: {missing:?}");

@@ -13,6 +13,9 @@ pub(crate) fn fixture(policy: &Policy, inspect: bool, packets: &[Packet], differ
     let numbering = &policy.numbering;
     let _ =
         writeln!(text, "{}\n\ndefault drop: {}, everything is read: {inspect}", difference.what, policy.default_drop);
+    if policy.report {
+        let _ = writeln!(text, "report mode as a whole");
+    }
     let _ = writeln!(
         text,
         "{:?}, called from To: {}, neighbours share {}",

@@ -7,6 +7,7 @@ mod emergency;
 mod explained;
 mod foreign;
 mod line;
+mod reporting;
 mod scene;
 mod servers;
 

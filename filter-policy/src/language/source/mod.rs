@@ -21,7 +21,7 @@ use super::{
 
 /// Keys at the top of the file.
 pub const TOP_KEYS: &[&str] =
-    &["version", "default", "never_ban", "allow_emergency", "network", "numbering", "sets", "rule"];
+    &["version", "default", "mode", "never_ban", "allow_emergency", "network", "numbering", "sets", "rule"];
 /// Keys of `[network]`.
 pub const NETWORK_KEYS: &[&str] = &["udp", "tcp", "tls"];
 /// Keys of `[numbering]`.
@@ -112,6 +112,8 @@ pub(crate) enum Scalar {
 pub(crate) struct Source {
     /// True for `default = "drop"`, false for `"pass"` and if it is absent.
     pub(crate) default_drop: bool,
+    /// `mode = "report"` at the top: report mode as a whole.
+    pub(crate) report: bool,
     /// None if there is no such section: UDP and TCP port 5060 are then filtered.
     pub(crate) network: Option<Network>,
     /// All keys are none if there is no such section.

@@ -73,10 +73,7 @@ impl Reader<'_> {
                     has_action = true;
                     rule.action = Action::read(self, value);
                 }
-                "mode" => {
-                    rule.report =
-                        self.word(key, value, &["enforce", "report"]).is_some_and(|word| word.value == "report");
-                }
+                "mode" => rule.report = self.is_report(key, value),
                 "over" => rule.over = self.over(&span, value),
                 "basis" => rule.basis = self.string(key, value),
                 "review" => rule.review = self.date(key, value),

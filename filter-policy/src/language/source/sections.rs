@@ -27,6 +27,7 @@ impl Reader<'_> {
                     source.default_drop =
                         self.word(key, value, &["pass", "drop"]).is_some_and(|word| word.value == "drop");
                 }
+                "mode" => source.report = self.is_report(key, value),
                 "never_ban" => source.never_ban = self.values(key, value),
                 "allow_emergency" => source.allow_emergency = self.boolean(key, value),
                 "network" => source.network = self.network(key, &span, value),
@@ -56,6 +57,11 @@ impl Reader<'_> {
             let help = format!("this program reads version {VERSION}: a newer policy needs a newer ringfence");
             self.error(Code::UnsupportedVersion, &version.span, message, Some(help));
         }
+    }
+
+    /// Reads a `mode`, the policy's or a rule's. True for `"report"`.
+    pub(super) fn is_report(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> bool {
+        self.word(key, value, &["enforce", "report"]).is_some_and(|word| word.value == "report")
     }
 
     fn network(&mut self, key: &str, span: &Range<usize>, value: &Spanned<DeValue<'_>>) -> Option<Network> {

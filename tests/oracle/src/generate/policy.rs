@@ -31,6 +31,7 @@ pub fn policy(rules: usize) -> impl Strategy<Value = Policy> {
         (any::<bool>(), rules, vec(range(), 0..12), believed, never_ban, 0..8u8).prop_map(
             |(default_drop, rules, ranges, asserted_identity_from, never_ban, neighbor_digits)| Policy {
                 default_drop,
+                report: false,
                 ports: PORTS.to_vec(),
                 numbering: Numbering {
                     plan: NumberingPlan {

@@ -49,6 +49,7 @@ fn vary(random: &mut Random, policy: &mut Policy) {
     let bans = random.chance(20);
     let default_drop = random.chance(30);
     policy.default_drop = default_drop;
+    policy.report = random.chance(20);
     policy.allow_emergency = random.chance(80);
     for (index, rule) in policy.rules.iter_mut().enumerate() {
         // A rate depends on the clock.
