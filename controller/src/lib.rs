@@ -6,6 +6,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | [`cli`] | the command line, one file per subcommand |
+//! | [`config`] | the daemon's configuration file |
 //! | [`daemon`] | the event loop: signals, timers, tasks; no logic of its own |
 //! | [`api`] | HTTP over a Unix socket: request and answer types, server, client |
 //! | [`deploy`] | putting a policy in force, keeping or removing the filter; no tokio |
@@ -37,6 +38,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod config;
 pub mod daemon;
 pub mod deploy;
 pub mod kernel;

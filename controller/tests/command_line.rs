@@ -59,11 +59,11 @@ fn every_command_has_examples_and_each_of_them_parses() {
 
 #[test]
 fn every_ringfence_command_in_the_documents_parses() {
-    for name in ["README.md", "docs/bans.md", "docs/policy.md"] {
+    for name in ["README.md", "docs/bans.md", "docs/configuration.md", "docs/policy.md"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let lines = lines_of_blocks(&text);
-        assert!(lines.len() > 3, "{name}: {lines:?}");
+        assert!(!lines.is_empty(), "{name}");
         lines.iter().for_each(|line| check_line(line, name));
     }
 }

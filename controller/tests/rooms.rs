@@ -13,7 +13,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 const ROOMS: &[&[&str]] = &[
     &["cli"],
     &["doctor", "tui"],
-    &["daemon"],
+    &["config", "daemon"],
     &["api", "fleet"],
     &["deploy"],
     &["repository"],

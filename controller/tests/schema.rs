@@ -5,9 +5,12 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 #[test]
-fn the_command_prints_both() {
-    for (arguments, title) in [(&["schema"][..], "Ringfence policy"), (&["schema", "--tests"], "Ringfence test cases")]
-    {
+fn the_command_prints_all() {
+    for (arguments, title) in [
+        (&["schema"][..], "Ringfence policy"),
+        (&["schema", "--tests"], "Ringfence test cases"),
+        (&["schema", "--daemon"], "Ringfence configuration"),
+    ] {
         let output = Command::new(env!("CARGO_BIN_EXE_ringfence")).args(arguments).output().expect("the binary runs");
         assert!(output.status.success());
         let printed: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");

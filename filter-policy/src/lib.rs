@@ -138,21 +138,13 @@ fn load_cached(files: &dyn Files, today: Day, cache: &mut ListCache) -> Result<(
 }
 
 fn read_policy_file(files: &dyn Files) -> Result<SourceFile, Diagnostics> {
-    const BYTE_ORDER_MARK: char = '\u{feff}';
     let path = Path::new(POLICY_FILE);
     let content = files.read(path).map_err(|error| {
         let message = format!("cannot read {POLICY_FILE}: {}", resolve::reason(&error));
         let help = "a policy repository is a directory that contains `policy.toml`";
         only(Diagnostic::error(Code::MissingFile, message).help(help))
     })?;
-    let text = std::str::from_utf8(&content).map_err(|error| {
-        let valid = String::from_utf8_lossy(&content[..error.valid_up_to()]).into_owned();
-        let end = valid.len();
-        let place = SourceFile::new(path, valid).place(end..end);
-        let message = "the policy is not valid UTF-8 from here on";
-        only(Diagnostic::error(Code::Syntax, message).at(place).help("save the file as UTF-8"))
-    })?;
-    Ok(SourceFile::new(path, text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).to_owned()))
+    SourceFile::decode(path, &content, "policy").map_err(only)
 }
 
 fn only(diagnostic: Diagnostic) -> Diagnostics {

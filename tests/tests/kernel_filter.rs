@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use filter_policy::image::Image;
-use ringfence::kernel::{self, Counts, Error, Filter, Instance, Mode, ModeChoice, Pins, Ring, State};
+use ringfence::kernel::{self, Counts, Error, Filter, Instance, Interface, Mode, ModeChoice, Pins, Ring, State};
 use ringfence_hosts::policy;
 use ringfence_tests::netns::{Wire, WireOptions};
 
@@ -41,7 +41,7 @@ fn the_filter_outlives_its_process_and_the_next_one_adopts_its_counters() -> Res
     let mut filter = Filter::open(scene.pins())?;
     assert!(!filter.is_attached()?);
     let installed =
-        scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&[INTERFACE]), ModeChoice::Auto, None))?;
+        scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&[INTERFACE], ModeChoice::Auto), None))?;
     assert_eq!(installed.interfaces[0].mode, Mode::Native);
     drop(filter);
     assert_eq!(scene.send("friendly-scanner", 10)?, 0, "none of it arrives");
@@ -50,7 +50,7 @@ fn the_filter_outlives_its_process_and_the_next_one_adopts_its_counters() -> Res
     let mut filter = Filter::open(scene.pins())?;
     assert!(filter.is_attached()?);
     let installed =
-        scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&[INTERFACE]), ModeChoice::Auto, None))?;
+        scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&[INTERFACE], ModeChoice::Auto), None))?;
     assert_eq!(installed.generation, 2);
     assert_eq!(installed.interfaces[0].note, None, "the link is the existing one");
     assert_eq!(scene.send("friendly-scanner", 10)?, 0);
@@ -67,8 +67,8 @@ fn the_filter_outlives_its_process_and_the_next_one_adopts_its_counters() -> Res
 fn a_swap_under_traffic_lets_no_packet_through() -> Result<()> {
     let scene = Scene::new()?;
     let mut filter = Filter::open(scene.pins())?;
-    let listed = interfaces(&[INTERFACE]);
-    scene.inside(|| filter.install(&mut image(&[SCANNERS]), &listed, ModeChoice::Auto, None))?;
+    let listed = interfaces(&[INTERFACE], ModeChoice::Auto);
+    scene.inside(|| filter.install(&mut image(&[SCANNERS]), &listed, None))?;
     let done = AtomicBool::new(false);
     let (arrived, sent) = thread::scope(|scope| -> Result<_> {
         let traffic = scope.spawn(|| -> Result<_> {
@@ -81,7 +81,7 @@ fn a_swap_under_traffic_lets_no_packet_through() -> Result<()> {
         });
         let swaps = (0..10).try_for_each(|round| -> Result<()> {
             let rules: &[&str] = if round % 2 == 0 { &[OTHERS, SCANNERS] } else { &[SCANNERS] };
-            scene.inside(|| filter.install(&mut image(rules), &listed, ModeChoice::Auto, None))?;
+            scene.inside(|| filter.install(&mut image(rules), &listed, None))?;
             Ok(())
         });
         done.store(true, Ordering::Relaxed);
@@ -102,7 +102,7 @@ fn rules_go_on_and_off_by_the_clock_without_another_load() -> Result<()> {
     let hours = "hours = { days = \"mon-fri\", from = \"08:00\", to = \"18:00\", timezone = \"America/New_York\" }\n";
     // The second rule has none: it stays on.
     let mut image = image(&[&format!("{SCANNERS}{hours}"), OTHERS]);
-    let installed = scene.inside(|| filter.install(&mut image, &interfaces(&[INTERFACE]), ModeChoice::Auto, None))?;
+    let installed = scene.inside(|| filter.install(&mut image, &interfaces(&[INTERFACE], ModeChoice::Auto), None))?;
     for (at, arrive) in [
         ("2026-11-27T12:59:59Z", 10),
         ("2026-11-27T13:00:00Z", 0),
@@ -128,13 +128,13 @@ fn a_rule_outside_its_hours_is_off_from_the_start() -> Result<()> {
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().weekday().to_monday_zero_offset();
     let day = |days: i8| ["mon", "tue", "wed", "thu", "fri", "sat", "sun"][usize::from((today + days) as u8 % 7)];
     let hours = |day: &str| format!("hours = {{ days = \"{day}\", timezone = \"UTC\" }}\n");
-    let listed = interfaces(&[INTERFACE]);
+    let listed = interfaces(&[INTERFACE], ModeChoice::Auto);
     let mut off = image(&[&format!("{SCANNERS}{}", hours(day(3)))]);
-    scene.inside(|| filter.install(&mut off, &listed, ModeChoice::Auto, None))?;
+    scene.inside(|| filter.install(&mut off, &listed, None))?;
     assert_eq!(scene.send("friendly-scanner", 10)?, 10);
     let both = [day(0), day(1)].map(hours);
     let mut on = image(&[&format!("{SCANNERS}{}", both[0]), &format!("{OTHERS}{}", both[1])]);
-    scene.inside(|| filter.install(&mut on, &listed, ModeChoice::Auto, None))?;
+    scene.inside(|| filter.install(&mut on, &listed, None))?;
     assert_eq!(scene.send("friendly-scanner", 10)? + scene.send("other-scanner", 10)?, 10, "one of them is on");
     Ok(())
 }
@@ -143,10 +143,10 @@ fn a_rule_outside_its_hours_is_off_from_the_start() -> Result<()> {
 fn if_one_interface_refuses_all_stay_as_they_were() -> Result<()> {
     let scene = Scene::new()?;
     let mut filter = Filter::open(scene.pins())?;
-    scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&[INTERFACE]), ModeChoice::Native, None))?;
+    scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&[INTERFACE], ModeChoice::Native), None))?;
     // Loopback has no driver. It comes second: by then, the first interface has the new policy.
     let error = scene
-        .inside(|| filter.install(&mut image(&[OTHERS]), &interfaces(&[INTERFACE, "lo"]), ModeChoice::Native, None))
+        .inside(|| filter.install(&mut image(&[OTHERS]), &interfaces(&[INTERFACE, "lo"], ModeChoice::Native), None))
         .unwrap_err();
     assert!(matches!(&error, Error::NoNativeMode { interface, .. } if interface == "lo"), "{error}");
     assert_eq!(scene.send("friendly-scanner", 10)?, 0, "the first policy is still in force");
@@ -162,10 +162,28 @@ fn an_interface_without_native_mode_gets_generic_mode_and_a_note_why() -> Result
     let scene = Scene::new()?;
     let mut filter = Filter::open(scene.pins())?;
     let installed =
-        scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&["lo"]), ModeChoice::Auto, None))?;
+        scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&["lo"], ModeChoice::Auto), None))?;
     let attached = &installed.interfaces[0];
     assert_eq!(attached.mode, Mode::Generic);
     assert!(attached.note.as_deref().is_some_and(|note| note.contains("refused native mode")), "{attached:?}");
+    Ok(())
+}
+
+#[test]
+fn each_interface_has_its_own_mode() -> Result<()> {
+    let scene = Scene::new()?;
+    let mut filter = Filter::open(scene.pins())?;
+    let listed = [(INTERFACE, ModeChoice::Native), ("lo", ModeChoice::Generic)];
+    let listed = listed.map(|(name, mode)| Interface { name: name.to_owned(), mode });
+    let installed = scene.inside(|| filter.install(&mut image(&[SCANNERS]), &listed, None))?;
+    let modes: Vec<(&str, Mode)> =
+        installed.interfaces.iter().map(|attached| (attached.interface.as_str(), attached.mode)).collect();
+    assert_eq!(modes, [(INTERFACE, Mode::Native), ("lo", Mode::Generic)]);
+    // A mode that was not asked for before changes only its own interface.
+    let listed = interfaces(&[INTERFACE, "lo"], ModeChoice::Generic);
+    let installed = scene.inside(|| filter.install(&mut image(&[SCANNERS]), &listed, None))?;
+    let notes: Vec<bool> = installed.interfaces.iter().map(|attached| attached.note.is_some()).collect();
+    assert_eq!(notes, [true, false], "{:?}", installed.interfaces);
     Ok(())
 }
 
@@ -186,9 +204,8 @@ fn an_interface_without_ethernet_headers_is_refused_by_its_name_and_kind() -> Re
     let mut filter = Filter::open(scene.pins())?;
     for (name, kind) in kinds {
         // It comes second: the first one must stay without a filter too.
-        let listed = interfaces(&[INTERFACE, name]);
-        let error =
-            scene.inside(|| filter.install(&mut image(&[SCANNERS]), &listed, ModeChoice::Auto, None)).unwrap_err();
+        let listed = interfaces(&[INTERFACE, name], ModeChoice::Auto);
+        let error = scene.inside(|| filter.install(&mut image(&[SCANNERS]), &listed, None)).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!("interface {name} is not Ethernet (link type {kind}): nothing can be read there")
@@ -198,7 +215,7 @@ fn an_interface_without_ethernet_headers_is_refused_by_its_name_and_kind() -> Re
     }
     // An Ethernet interface of the same driver.
     let installed =
-        scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&["tap0"]), ModeChoice::Auto, None))?;
+        scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&["tap0"], ModeChoice::Auto), None))?;
     assert_eq!(installed.interfaces[0].interface, "tap0");
     Ok(())
 }
@@ -208,14 +225,14 @@ fn an_interface_that_was_recreated_gets_a_new_link() -> Result<()> {
     let scene = Scene::new()?;
     scene.wire.server.ip(&["link", "add", "eth0.7", "type", "veth", "peer", "name", "other"])?;
     let mut filter = Filter::open(scene.pins())?;
-    let listed = interfaces(&["eth0.7"]);
-    scene.inside(|| filter.install(&mut image(&[SCANNERS]), &listed, ModeChoice::Auto, None))?;
+    let listed = interfaces(&["eth0.7"], ModeChoice::Auto);
+    scene.inside(|| filter.install(&mut image(&[SCANNERS]), &listed, None))?;
     assert!(State::read(&scene.pins())?.context("no state")?.deployments[0].attached);
     scene.wire.server.ip(&["link", "delete", "eth0.7"])?;
     assert!(!State::read(&scene.pins())?.context("no state")?.deployments[0].attached);
 
     scene.wire.server.ip(&["link", "add", "eth0.7", "type", "veth", "peer", "name", "other"])?;
-    let installed = scene.inside(|| filter.install(&mut image(&[SCANNERS]), &listed, ModeChoice::Auto, None))?;
+    let installed = scene.inside(|| filter.install(&mut image(&[SCANNERS]), &listed, None))?;
     let note = installed.interfaces[0].note.clone().unwrap_or_default();
     assert!(note.contains("recreated"), "{note}");
     assert!(State::read(&scene.pins())?.context("no state")?.deployments[0].attached);
@@ -227,9 +244,9 @@ fn an_interface_that_is_no_longer_listed_is_detached() -> Result<()> {
     let scene = Scene::new()?;
     let mut filter = Filter::open(scene.pins())?;
     scene
-        .inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&[INTERFACE, "lo"]), ModeChoice::Auto, None))?;
+        .inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&[INTERFACE, "lo"], ModeChoice::Auto), None))?;
     let installed =
-        scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&["lo"]), ModeChoice::Auto, None))?;
+        scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&["lo"], ModeChoice::Auto), None))?;
     assert_eq!(installed.removed, [INTERFACE]);
     assert_eq!(scene.send("friendly-scanner", 10)?, 10);
     Ok(())
@@ -268,7 +285,7 @@ fn a_pinned_map_of_another_shape_is_refused() -> Result<()> {
     let mut filter = Filter::open(scene.pins())?;
     aya::maps::Array::<_, u32>::create(1, 0)?.pin(scene.pins.join("REASON_COUNTERS"))?;
     let error = scene
-        .inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&[INTERFACE]), ModeChoice::Auto, None))
+        .inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&[INTERFACE], ModeChoice::Auto), None))
         .unwrap_err();
     assert!(matches!(error, Error::Shape { .. }), "{error}");
     assert!(!filter.is_attached()?);
@@ -280,7 +297,7 @@ fn a_pinned_map_of_another_shape_is_refused() -> Result<()> {
 fn events_name_what_was_dropped() -> Result<()> {
     let scene = Scene::new()?;
     let mut filter = Filter::open(scene.pins())?;
-    scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&[INTERFACE]), ModeChoice::Auto, None))?;
+    scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&[INTERFACE], ModeChoice::Auto), None))?;
     scene.send("friendly-scanner", 1)?;
     let mut ring = Ring::open(&scene.pins())?;
     let event = ring.pop().context("no event")?;
@@ -310,8 +327,8 @@ fn image(rules: &[&str]) -> Image {
     policy::text(&text).image
 }
 
-fn interfaces(names: &[&str]) -> Vec<String> {
-    names.iter().map(|&name| name.to_owned()).collect()
+fn interfaces(names: &[&str], mode: ModeChoice) -> Vec<Interface> {
+    names.iter().map(|&name| Interface { name: name.to_owned(), mode }).collect()
 }
 
 fn packets(pins: &Pins, rule: &str) -> Result<u64> {

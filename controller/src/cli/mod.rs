@@ -170,6 +170,9 @@ pub fn help(error: &anyhow::Error) -> Option<String> {
         if let Some(error) = cause.downcast_ref::<kernel::Error>() {
             return error.help();
         }
+        if let Some(error) = cause.downcast_ref::<run::Incomplete>() {
+            return Some(error.help());
+        }
         if let Some(BanError::Kernel(error)) = cause.downcast_ref::<BanError>() {
             return error.help();
         }

@@ -1,16 +1,31 @@
 //! `ringfence run`: the daemon.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
-
-use super::Place;
-use crate::{
-    daemon::{self, Options},
-    deploy::Target,
-    kernel::ModeChoice,
-    repository::Source,
+use std::{
+    collections::HashSet,
+    io::{self, IsTerminal as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
 };
 
+use super::EXIT_USAGE;
+use crate::{
+    api::DEFAULT_SOCKET,
+    config::{self, Configuration},
+    daemon::{self, Options},
+    deploy::Target,
+    kernel::{DEFAULT_PIN_DIRECTORY, Interface, ModeChoice, Pins},
+    repository::Source,
+};
+use filter_policy::language::{diagnostics::Diagnostics, printable::json_line};
+
+/// Seconds between two tables, unless something else is asked for.
+const INTERVAL: f64 = 1.0;
+
 /// Run the filter: load a policy, attach it, follow its changes, show what is dropped
+///
+/// What to run is said by options, by a configuration file, or by both: an option overrides the file. `ringfence schema --daemon` gives
+/// editors the file's keys.
 ///
 /// The filter is in the kernel and does not need this process. When the process ends (Ctrl-C, SIGTERM, even SIGKILL), the
 /// last policy stays in force, and the next `ringfence run` takes over. `ringfence detach` removes the filter; with
@@ -23,39 +38,84 @@ use crate::{
 Exit status:
   0  the daemon was asked to end, and ended
   1  the policy has errors
-  2  bad usage or input
+  2  bad usage or input: no policy or no interface, or a configuration with errors
   3  the system refused: no permission, no interface, a kernel too old, the verifier
 
 Examples:
   ringfence run --interface eth0 --policy /etc/ringfence/policy --report
   ringfence run --interface eth0 --policy /etc/ringfence/policy
+  ringfence run --config /etc/ringfence/ringfence.toml
   ringfence run --interface eth0 --interface eth1 --policy policies --json
-  ringfence run --interface eth0 --mode generic --detach-on-exit")]
+  ringfence run --interface eth0 --policy policies --mode generic --detach-on-exit")]
 pub struct RunArgs {
-    /// Network interface to filter on; may be given several times
-    #[arg(short, long = "interface", value_name = "IF", required = true)]
+    /// The configuration file [default: /etc/ringfence/ringfence.toml, if it exists]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Network interface to filter on; may be given several times. The file's interfaces then do not count
+    #[arg(short, long = "interface", value_name = "IF")]
     pub interfaces: Vec<String>,
-    /// The policy repository: a directory with a `policy.toml` in it [default: the built-in sample policy]
+    /// The policy repository: a directory with a `policy.toml` in it
     #[arg(short, long, value_name = "DIR")]
     pub policy: Option<PathBuf>,
-    /// Where the XDP program runs: in the driver (native), or in the network stack (generic)
-    #[arg(long, value_enum, default_value_t)]
-    pub mode: ModeChoice,
-    /// Seconds between tables
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
-    pub interval: f64,
+    /// Where the XDP program runs on all interfaces: in the driver (native), or in the network stack (generic) [default: auto]
+    #[arg(long, value_enum)]
+    pub mode: Option<ModeChoice>,
+    /// Seconds between tables [default: 1]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub interval: Option<f64>,
     /// Drop nothing: every rule only counts and reports what it would have done, as with `mode = "report"` at the head of the policy
-    #[arg(long)]
-    pub report: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub report: Option<bool>,
     /// Remove the filter when this process ends
     #[arg(long)]
     pub detach_on_exit: bool,
     /// Print JSON, one object per line
-    #[arg(long)]
-    pub json: bool,
-    #[expect(missing_docs, reason = "each field has its own help")]
-    #[command(flatten)]
-    pub place: Place,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub json: Option<bool>,
+    /// Directory on a BPF file system that holds the filter's state [default: /sys/fs/bpf/ringfence]
+    #[arg(long, value_name = "DIR")]
+    pub pin_dir: Option<PathBuf>,
+    /// Unix socket of the daemon [default: /run/ringfence.sock]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+/// What `ringfence run` has not been told.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing to run: there is {}{}", self.missing(), self.read_from())]
+pub struct Incomplete {
+    lacks_policy: bool,
+    lacks_interface: bool,
+    /// The configuration that was read; none if there is none.
+    configuration: Option<PathBuf>,
+}
+
+impl Incomplete {
+    fn missing(&self) -> &'static str {
+        match (self.lacks_policy, self.lacks_interface) {
+            (true, false) => "no policy (`--policy DIR`)",
+            (false, _) => "no interface (`--interface IF`)",
+            (true, true) => "no policy (`--policy DIR`) and no interface (`--interface IF`)",
+        }
+    }
+
+    fn read_from(&self) -> String {
+        match &self.configuration {
+            Some(path) => format!(", and {} names none", path.display()),
+            None => format!(", and no configuration {}", config::DEFAULT_PATH),
+        }
+    }
+
+    /// The commands that help.
+    #[must_use]
+    pub fn help(&self) -> String {
+        let run = "`ringfence run --interface eth0 --policy policies --report` runs a policy and drops nothing";
+        if self.lacks_policy {
+            format!("`ringfence init policies` writes a sample policy, in report mode; then {run}")
+        } else {
+            format!("`ip -brief link` lists the interfaces; {run}")
+        }
+    }
 }
 
 /// Runs `ringfence run`.
@@ -63,23 +123,177 @@ pub struct RunArgs {
 /// # Errors
 /// The daemon could not start.
 pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let mut interfaces = args.interfaces;
-    let mut seen = std::collections::HashSet::new();
-    interfaces.retain(|interface| seen.insert(interface.clone()));
-    daemon::run(Options {
-        target: Target { pins: args.place.pins(), interfaces, mode: args.mode, report: args.report },
-        source: args.policy.map_or(Source::Sample, Source::Directory),
-        socket: args.place.socket,
-        interval: Duration::from_secs_f64(args.interval),
-        json: args.json,
-        detach_on_exit: args.detach_on_exit,
-    })?;
+    let path = args.config.clone().or_else(|| {
+        let path = PathBuf::from(config::DEFAULT_PATH);
+        // Where it cannot be asked, reading it says why.
+        path.try_exists().unwrap_or(true).then_some(path)
+    });
+    let configuration = match path.as_deref().map(Configuration::read) {
+        None => Configuration::default(),
+        Some(Ok(configuration)) => configuration,
+        Some(Err(diagnostics)) => {
+            show(&diagnostics, args.json == Some(true));
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    };
+    daemon::run(options(args, configuration, path.as_deref())?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn show(diagnostics: &Diagnostics, json: bool) {
+    if json {
+        diagnostics.iter().for_each(|diagnostic| eprintln!("{}", json_line(&diagnostic.to_json())));
+    } else {
+        eprint!("{}", diagnostics.render(io::stderr().is_terminal(), None));
+        eprintln!("ringfence: the configuration cannot be used ({})", diagnostics.totals());
+    }
+}
+
+/// What the daemon is to do: as the options say, or else the file.
+fn options(args: RunArgs, file: Configuration, path: Option<&Path>) -> Result<Options, Incomplete> {
+    let mut interfaces = if args.interfaces.is_empty() {
+        file.interfaces
+    } else {
+        let mut seen = HashSet::new();
+        let names = args.interfaces.into_iter().filter(|name| seen.insert(name.clone()));
+        names.map(|name| Interface { name, mode: ModeChoice::default() }).collect()
+    };
+    if let Some(mode) = args.mode {
+        interfaces.iter_mut().for_each(|interface| interface.mode = mode);
+    }
+    let lacks_interface = interfaces.is_empty();
+    let source = match args.policy.or(file.policy) {
+        Some(directory) if !lacks_interface => Source::Directory(directory),
+        policy => {
+            let configuration = path.map(Path::to_owned);
+            return Err(Incomplete { lacks_policy: policy.is_none(), lacks_interface, configuration });
+        }
+    };
+    let pins = args.pin_dir.or(file.pins).unwrap_or_else(|| DEFAULT_PIN_DIRECTORY.into());
+    Ok(Options {
+        edge: file.edge,
+        target: Target { pins: Pins::new(&pins), interfaces, report: args.report.or(file.report).unwrap_or(false) },
+        source,
+        socket: args.socket.or(file.socket).unwrap_or_else(|| DEFAULT_SOCKET.into()),
+        interval: args
+            .interval
+            .map(Duration::from_secs_f64)
+            .or(file.interval)
+            .unwrap_or(Duration::from_secs_f64(INTERVAL)),
+        json: args.json.or(file.json).unwrap_or(false),
+        detach_on_exit: args.detach_on_exit,
+    })
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(seconds),
         _ => Err("give a number of seconds between 0.1 and 3600".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    const FILE: &str = r#"
+version = 1
+edge = "fra1-sbc2"
+[[interface]]
+name = "eth0"
+mode = "native"
+[[interface]]
+name = "eth1"
+[policy]
+directory = "policy"
+report = true
+[api]
+socket = "/run/other.sock"
+[pins]
+directory = "/sys/fs/bpf/other"
+[outputs.stdout]
+format = "json"
+interval = "1m30s"
+"#;
+
+    fn merged(arguments: &str, file: &str) -> Result<Options, Incomplete> {
+        let command = Cli::parse_from(["ringfence", "run"].into_iter().chain(arguments.split_whitespace()));
+        let Command::Run(args) = command.command else { panic!("it is `run`") };
+        let path = Path::new("/etc/x/ringfence.toml");
+        let file = Configuration::parse(path, file.as_bytes()).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+        options(args, file, Some(path))
+    }
+
+    fn interfaces(options: &Options) -> Vec<(&str, ModeChoice)> {
+        options.target.interfaces.iter().map(|interface| (interface.name.as_str(), interface.mode)).collect()
+    }
+
+    #[test]
+    fn the_file_says_everything() {
+        let options = merged("", FILE).expect("it is complete");
+        assert_eq!(interfaces(&options), [("eth0", ModeChoice::Native), ("eth1", ModeChoice::Auto)]);
+        assert_eq!(options.edge.as_deref(), Some("fra1-sbc2"));
+        assert_eq!(options.source, Source::Directory("/etc/x/policy".into()), "below the file's own directory");
+        assert_eq!(options.socket, PathBuf::from("/run/other.sock"));
+        assert_eq!(options.target.pins, Pins::new("/sys/fs/bpf/other"));
+        assert_eq!((options.target.report, options.json), (true, true));
+        assert_eq!(options.interval, Duration::from_secs(90));
+    }
+
+    #[test]
+    fn options_override_the_file() {
+        let arguments =
+            "--interface lo --mode generic --policy p --report=false --json=false --interval 2 --socket s --pin-dir d";
+        let options = merged(arguments, FILE).expect("it is complete");
+        assert_eq!(interfaces(&options), [("lo", ModeChoice::Generic)]);
+        assert_eq!(options.source, Source::Directory("p".into()), "below the working directory");
+        assert_eq!((options.socket.to_str(), &options.target.pins), (Some("s"), &Pins::new("d")));
+        assert_eq!((options.target.report, options.json), (false, false));
+        assert_eq!(options.interval, Duration::from_secs(2));
+        let options = merged("--mode native", FILE).expect("it is complete");
+        assert_eq!(interfaces(&options), [("eth0", ModeChoice::Native), ("eth1", ModeChoice::Native)]);
+    }
+
+    #[test]
+    fn what_neither_says_has_a_default() {
+        let options =
+            merged("--interface eth0 --interface eth0 --policy p --report --json", "version = 1\n").expect("it is");
+        assert_eq!(interfaces(&options), [("eth0", ModeChoice::Auto)]);
+        assert_eq!((options.target.report, options.json), (true, true));
+        assert_eq!((options.socket.to_str(), &options.target.pins), (Some(DEFAULT_SOCKET), &Pins::default()));
+        assert_eq!(options.interval, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn without_a_policy_or_an_interface_nothing_runs_and_the_error_names_what_helps() {
+        for (arguments, missing) in [
+            ("", "no policy (`--policy DIR`) and no interface (`--interface IF`)"),
+            ("--interface eth0", "no policy (`--policy DIR`)"),
+            ("--policy p", "no interface (`--interface IF`)"),
+        ] {
+            let error = merged(arguments, "version = 1\n").expect_err("it is incomplete");
+            assert_eq!(
+                error.to_string(),
+                format!("nothing to run: there is {missing}, and /etc/x/ringfence.toml names none")
+            );
+            assert!(error.help().contains("--report"), "{}", error.help());
+        }
+        let none = Incomplete { lacks_policy: true, lacks_interface: true, configuration: None };
+        assert!(none.to_string().ends_with("and no configuration /etc/ringfence/ringfence.toml"), "{none}");
+        assert!(none.help().starts_with("`ringfence init policies` writes"), "{}", none.help());
+    }
+
+    #[test]
+    fn the_help_names_the_defaults() {
+        let mut command = <RunArgs as clap::Args>::augment_args(clap::Command::new("run"));
+        // Lines are wrapped at the width of the terminal.
+        let help = command.render_long_help().to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for default in [DEFAULT_SOCKET, DEFAULT_PIN_DIRECTORY, config::DEFAULT_PATH] {
+            assert!(help.contains(&format!("[default: {default}")), "{default}: {help}");
+        }
     }
 }

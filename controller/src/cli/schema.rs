@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::print;
+use crate::config;
 use filter_policy::language::schema;
 
-/// Print the JSON schema of `policy.toml`, for editors
+/// Print the JSON schema of `policy.toml` or of other files, for editors
 ///
 /// Write it to a file, and begin the policy with a line `#:schema FILE`: Even Better TOML (VS Code) and Taplo then complete
 /// keys and mark mistakes while you type. `ringfence check` finds more than a schema can.
@@ -15,11 +16,15 @@ use filter_policy::language::schema;
 #[command(after_long_help = "\
 Examples:
   ringfence schema > .policy.schema.json
-  ringfence schema --tests > .tests.schema.json")]
+  ringfence schema --tests > .tests.schema.json
+  ringfence schema --daemon > /etc/ringfence/.ringfence.schema.json")]
 pub struct SchemaArgs {
     /// Print the schema of the test cases in `tests/*.toml` instead
     #[arg(long)]
     pub tests: bool,
+    /// Print the schema of the daemon's configuration, `ringfence.toml`, instead
+    #[arg(long, conflicts_with = "tests")]
+    pub daemon: bool,
 }
 
 /// Runs `ringfence schema`.
@@ -27,7 +32,11 @@ pub struct SchemaArgs {
 /// # Errors
 /// The result cannot be written.
 pub fn run(args: SchemaArgs) -> anyhow::Result<ExitCode> {
-    let schema = if args.tests { schema::tests() } else { schema::policy() };
+    let schema = match args {
+        SchemaArgs { daemon: true, .. } => config::schema::schema(),
+        SchemaArgs { tests: true, .. } => schema::tests(),
+        SchemaArgs { .. } => schema::policy(),
+    };
     print(&format!("{schema:#}\n")).context("failed to write the schema")?;
     Ok(ExitCode::SUCCESS)
 }

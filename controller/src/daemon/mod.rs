@@ -29,6 +29,8 @@ const LAST_ANSWER: Duration = Duration::from_millis(50);
 /// What the daemon is to do.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The name of this host in events and in the status.
+    pub edge: Option<String>,
     /// Where to filter.
     pub target: Target,
     /// Where the policy comes from.
@@ -70,7 +72,7 @@ pub fn run(options: Options) -> Result<(), Error> {
         let signals = Signals::new()?;
         // Before anything else, so that a second daemon fails before it has changed anything.
         let socket = Socket::bind(&options.socket)?;
-        let bus = Arc::new(Bus::new(options.source.to_string()));
+        let bus = Arc::new(Bus::new(options.source.to_string(), options.edge.clone()));
         let outputs = Outputs::start(&bus, vec![outputs::stdout(options.json)])?;
         let result = run_on(&bus, options, socket, signals).await;
         // Where the daemon has ended in order, the bus is closed already.
@@ -102,7 +104,7 @@ async fn run_on(bus: &Arc<Bus>, options: Options, socket: Socket, signals: Signa
         bans,
         watch,
         meter: Meter::new(options.target.pins.clone()),
-        events: EventReader::new(options.target.pins.clone()),
+        events: EventReader::new(options.target.pins.clone(), options.edge.clone()),
         deployer: Some(deployer),
         due: None,
         waiting: Vec::new(),

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 pub use self::bans::{BanBook, LONGEST_COMMENT};
 use self::report::{adopted, policy_error, reload_notices, reloaded, start_notices};
 use crate::{
-    kernel::{self, Filter, Installed, ModeChoice, Pins, State},
+    kernel::{self, Filter, Installed, Interface, Pins, State},
     repository::{Fingerprint, Source},
     telemetry::{FilterState, Notice, PolicyError, Reloaded, Stopped},
 };
@@ -23,10 +23,8 @@ use crate::{
 pub struct Target {
     /// Directory of the filter's pins.
     pub pins: Pins,
-    /// Names of the interfaces to attach to. Attaching removes the filter from all others that have a pin there.
-    pub interfaces: Vec<String>,
-    /// How to attach.
-    pub mode: ModeChoice,
+    /// The interfaces to attach to. Attaching removes the filter from all others that have a pin there.
+    pub interfaces: Vec<Interface>,
     /// Report mode as a whole, whatever the policy says: nothing is dropped.
     pub report: bool,
 }
@@ -129,7 +127,7 @@ impl Deployer {
             Ok(None) => Ok(deployer),
             Err(refusal @ Refusal::Policy(_)) if was_attached => {
                 if let Some(state) = State::read(&deployer.target.pins)? {
-                    adopted(&state).into_iter().for_each(&mut *report);
+                    adopted(&state, deployer.target.report).into_iter().for_each(&mut *report);
                 }
                 report(Notice::PolicyError(policy_error(&deployer.source, &refusal)));
                 Ok(deployer)
@@ -198,10 +196,8 @@ impl Deployer {
         if self.target.report {
             image.set_report(true);
         }
-        let installed = self
-            .filter
-            .install(&mut image, &self.target.interfaces, self.target.mode, commit.as_deref())
-            .map_err(Refusal::Kernel)?;
+        let installed =
+            self.filter.install(&mut image, &self.target.interfaces, commit.as_deref()).map_err(Refusal::Kernel)?;
         tracing::debug!(after = ?start.elapsed(), "policy in force");
         Ok(Some(InForce {
             installed,
@@ -229,7 +225,7 @@ pub fn stop(target: &Target, detach: bool) -> Result<Stopped, Error> {
     Ok(Stopped {
         filter,
         report,
-        interfaces: target.interfaces.clone(),
+        interfaces: target.interfaces.iter().map(|interface| interface.name.clone()).collect(),
         pins: (!is_default).then(|| target.pins.root().to_path_buf()),
     })
 }

@@ -29,13 +29,15 @@ pub(super) fn start_notices(source: &Source, in_force: &InForce, adopted: bool) 
     warning(source, warnings).into_iter().chain(started).chain(removed(installed)).chain(freed(installed)).collect()
 }
 
-/// The daemon begins with the filter it found, and its policy.
-pub(super) fn adopted(state: &State) -> Vec<Notice> {
+/// The daemon begins with the filter it found, and its policy. `report` says that it was to drop nothing.
+pub(super) fn adopted(state: &State, report: bool) -> Vec<Notice> {
+    let note = (report && !state.report)
+        .then(|| "that policy is enforced, and goes on dropping until the new one can be used".to_owned());
     let started = |deployment: &crate::kernel::Deployment| {
         Notice::Started(Started {
             interface: deployment.interface.clone(),
             mode: deployment.mode,
-            note: None,
+            note: note.clone(),
             adopted: true,
             policy: None,
             policy_hash: state.policy_hash.clone(),

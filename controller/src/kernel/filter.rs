@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use zerocopy::FromBytes as _;
 
 use super::{
-    Error, Instance, Mode, ModeChoice, Pins,
+    Error, Instance, Interface, Mode, ModeChoice, Pins,
     bans::{self, Bans, Freed},
     bpf,
     error::{Context as _, Version},
@@ -145,18 +145,18 @@ impl Filter {
     pub fn install(
         &mut self,
         image: &mut Image,
-        interfaces: &[String],
-        mode: ModeChoice,
+        interfaces: &[Interface],
         commit: Option<&str>,
     ) -> Result<Installed, Error> {
         let start = Instant::now();
         if interfaces.len() > MAX_INTERFACES {
             return Err(Error::TooManyInterfaces(MAX_INTERFACES));
         }
-        let indexes = interfaces.iter().map(|name| host::interface_index(name)).collect::<Result<Vec<_>, _>>()?;
+        let indexes =
+            interfaces.iter().map(|interface| host::interface_index(&interface.name)).collect::<Result<Vec<_>, _>>()?;
         for (interface, &index) in interfaces.iter().zip(&indexes) {
-            host::ensure_ethernet(interface, index)?;
-            self.ensure_no_other_program(interface, index)?;
+            host::ensure_ethernet(&interface.name, index)?;
+            self.ensure_no_other_program(&interface.name, index)?;
         }
 
         let next = self.meta.generation + 1;
@@ -166,7 +166,7 @@ impl Filter {
         let result = load_and_verify(image, &self.pins).and_then(|live| {
             // Before the new program bans anything.
             bans::set_lengths(&self.pins, &image.config.ban_lengths)?;
-            let (attached, removed) = self.swap(&live, interfaces, &indexes, mode)?;
+            let (attached, removed) = self.swap(&live, interfaces, &indexes)?;
             tracing::debug!(after = ?start.elapsed(), "program on the links");
             Ok((live, attached, removed))
         });
@@ -302,19 +302,18 @@ impl Filter {
     fn swap(
         &self,
         live: &Live,
-        interfaces: &[String],
+        interfaces: &[Interface],
         indexes: &[u32],
-        mode: ModeChoice,
     ) -> Result<(Vec<Attached>, Vec<String>), Error> {
         let mut undo = Undo { pins: &self.pins, updated: Vec::new(), created: Vec::new(), armed: true };
         let mut attached = Vec::new();
         for (interface, &index) in interfaces.iter().zip(indexes) {
-            attached.push(self.attach(live.program.as_fd(), interface, index, mode, &mut undo)?);
+            attached.push(self.attach(live.program.as_fd(), interface, index, &mut undo)?);
         }
         undo.armed = false;
         let mut removed = Vec::new();
         for interface in self.pins.interfaces()? {
-            if !interfaces.contains(&interface) {
+            if !interfaces.iter().any(|listed| listed.name == interface) {
                 detach_from(&self.pins, &interface)?;
                 removed.push(interface);
             }
@@ -325,11 +324,12 @@ impl Filter {
     fn attach(
         &self,
         program: BorrowedFd<'_>,
-        interface: &str,
+        interface: &Interface,
         index: u32,
-        mode: ModeChoice,
         undo: &mut Undo<'_>,
     ) -> Result<Attached, Error> {
+        let Interface { name: interface, mode } = interface;
+        let mode = *mode;
         let mut note = None;
         let pin = self.pins.link(interface);
         if pin.exists() {

@@ -87,7 +87,26 @@ pub enum ModeChoice {
     Native,
 }
 
+/// An interface that the operator names, and the mode that they request for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name, such as `eth0`.
+    pub name: String,
+    /// How the program is to run there.
+    pub mode: ModeChoice,
+}
+
 impl ModeChoice {
+    /// Its name in options and in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Generic => "generic",
+            Self::Native => "native",
+        }
+    }
+
     fn excludes(self, mode: Mode) -> bool {
         matches!((self, mode), (Self::Generic, Mode::Native) | (Self::Native, Mode::Generic))
     }

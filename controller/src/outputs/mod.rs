@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_stalled_output_holds_up_neither_the_publisher_nor_the_end() {
-        let bus = Bus::new(String::new());
+        let bus = Bus::new(String::new(), None);
         let (gate, written, output) = gated();
         let outputs = Outputs::start(&bus, vec![output]).unwrap();
         let published = QUEUE as u64 * 2;
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn what_is_in_the_queue_at_the_end_is_written_the_last_notice_too() {
-        let bus = Bus::new(String::new());
+        let bus = Bus::new(String::new(), None);
         let (gate, written, output) = gated();
         let outputs = Outputs::start(&bus, vec![output]).unwrap();
         bus.publish(missed(1));

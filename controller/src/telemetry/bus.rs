@@ -101,12 +101,12 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// A bus without subscribers. `policy` names where the daemon reads its policy.
+    /// A bus without subscribers. `policy` names where the daemon reads its policy, `edge` the host.
     #[must_use]
-    pub fn new(policy: String) -> Self {
+    pub fn new(policy: String, edge: Option<String>) -> Self {
         Self {
             queues: Mutex::default(),
-            facts: Mutex::new(DaemonFacts { policy, ..DaemonFacts::default() }),
+            facts: Mutex::new(DaemonFacts { policy, edge, ..DaemonFacts::default() }),
             recent: Mutex::default(),
             packets: broadcast::channel(CHANNEL).0,
         }
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_subscriber_that_does_not_read_loses_messages_and_the_loss_is_counted() {
-        let bus = Bus::new(String::new());
+        let bus = Bus::new(String::new(), None);
         let mut slow = bus.subscribe("slow", Interest::Notices, 2);
         let mut ready = bus.subscribe("ready", Interest::Notices, 8);
         for events in 0..5 {
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_last_message_fits_into_a_full_queue() {
-        let bus = Bus::new(String::new());
+        let bus = Bus::new(String::new(), None);
         let mut slow = bus.subscribe("slow", Interest::Notices, 1);
         bus.publish(missed(1));
         bus.publish(missed(2));
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn who_wants_notices_alone_gets_no_packet_events() {
-        let bus = Bus::new(String::new());
+        let bus = Bus::new(String::new(), None);
         let (mut notices, mut all) =
             (bus.subscribe("notices", Interest::Notices, 4), bus.subscribe("all", Interest::All, 4));
         bus.publish(PacketEvent::example());
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_listener_gets_each_event_once_kept_or_as_it_comes() {
-        let bus = Bus::new(String::new());
+        let bus = Bus::new(String::new(), None);
         let event = |bytes| PacketEvent { bytes, ..PacketEvent::example() };
         for bytes in 0..3 {
             bus.publish(event(bytes));
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn only_the_last_events_are_kept() {
-        let bus = Bus::new(String::new());
+        let bus = Bus::new(String::new(), None);
         for _ in 0..=DEFAULT_RECENT {
             bus.publish(PacketEvent::example());
         }

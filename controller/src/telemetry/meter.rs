@@ -36,16 +36,18 @@ impl Meter {
 #[derive(Debug)]
 pub struct EventReader {
     pins: Pins,
+    /// The host's name in events.
+    edge: Option<String>,
     /// Rule names by counter slot.
     rules: Vec<String>,
     clock: Clock,
 }
 
 impl EventReader {
-    /// A reader for the policy that is in force now.
+    /// A reader for the policy that is in force now, on the host of this name.
     #[must_use]
-    pub fn new(pins: Pins) -> Self {
-        let mut reader = Self { pins, rules: Vec::new(), clock: Clock::now() };
+    pub fn new(pins: Pins, edge: Option<String>) -> Self {
+        let mut reader = Self { pins, edge, rules: Vec::new(), clock: Clock::now() };
         reader.read_rules();
         reader
     }
@@ -67,6 +69,6 @@ impl EventReader {
     #[must_use]
     pub fn read(&self, event: &Event) -> PacketEvent {
         let rule = usize::try_from(event.slot).ok().and_then(|slot| self.rules.get(slot));
-        PacketEvent::new(event, rule.map(String::as_str), &self.clock)
+        PacketEvent { edge: self.edge.clone(), ..PacketEvent::new(event, rule.map(String::as_str), &self.clock) }
     }
 }

@@ -311,7 +311,8 @@ impl Display for Started {
         }
         let hash = short(&self.policy_hash);
         let (Some(policy), Some(count)) = (&self.policy, self.rules) else {
-            return write!(f, "; the filter was attached already and keeps its policy ({hash})");
+            write!(f, "; the filter was attached already and keeps its policy ({hash})")?;
+            return self.note.iter().try_for_each(|note| write!(f, "; {note}"));
         };
         if self.adopted {
             f.write_str("; the filter was attached already and was taken over")?;

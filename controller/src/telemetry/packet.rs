@@ -56,6 +56,9 @@ pub struct PacketEvent {
     pub call_id: Option<String>,
     /// Bytes of the packet.
     pub bytes: u32,
+    /// The host's name, if its configuration gives it one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge: Option<String>,
 }
 
 impl PacketEvent {
@@ -86,6 +89,7 @@ impl PacketEvent {
             user_agent: start_of(&event.user_agent, event.user_agent_length),
             call_id: start_of(&event.call_id, event.call_id_length),
             bytes: event.length,
+            edge: None,
         }
     }
 
@@ -176,6 +180,14 @@ mod tests {
         let json = r#"{"event":"packet","time":"1970-01-01T00:00:00.000Z","verdict":"drop","mode":"enforce","reason":"rule-drop","rule":"scanners","action":"drop","source":"10.20.0.66","source_port":5066,"destination":"2001:db8::1","destination_port":5060,"transport":"udp","method":"OPTIONS","calling":"13125550100","called":null,"attestation":"none","anomalies":[],"user_agent":"a\u001b[2J","call_id":null,"bytes":0}"#;
         assert_eq!(printable::json_line(&PacketEvent::example()), json);
         assert_eq!(serde_json::from_str::<PacketEvent>(json).unwrap(), PacketEvent::example());
+    }
+
+    #[test]
+    fn an_event_of_a_host_with_a_name_has_it() {
+        let event = PacketEvent { edge: Some("fra1-sbc2".to_owned()), ..PacketEvent::example() };
+        let json = printable::json_line(&event);
+        assert!(json.ends_with(r#""bytes":0,"edge":"fra1-sbc2"}"#), "{json}");
+        assert_eq!(serde_json::from_str::<PacketEvent>(&json).unwrap(), event);
     }
 
     #[test]

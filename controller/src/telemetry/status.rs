@@ -25,6 +25,9 @@ pub struct Status {
     pub pid: Option<u32>,
     /// The version of the program that answers.
     pub version: String,
+    /// The host's name, if the daemon's configuration gives it one.
+    #[serde(default)]
+    pub edge: Option<String>,
     /// Where the pins are.
     pub pin_dir: PathBuf,
     /// Whether packets are being filtered.
@@ -142,6 +145,8 @@ pub struct InterfaceStatus {
 pub struct DaemonFacts {
     /// Where it reads its policy.
     pub policy: String,
+    /// The host's name in its configuration.
+    pub edge: Option<String>,
     /// See [`Status::policy_errors`].
     pub policy_errors: u64,
     /// See [`Status::policy_error`].
@@ -204,6 +209,7 @@ impl Status {
             daemon: if daemon.is_some() { DaemonState::Running } else { DaemonState::NotRunning },
             pid: daemon.map(|_| std::process::id()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            edge: daemon.and_then(|daemon| daemon.edge.clone()),
             pin_dir: pins.root().to_path_buf(),
             filter: if attached { FilterState::Attached } else { FilterState::NotAttached },
             interfaces,
@@ -238,6 +244,9 @@ impl Status {
     #[must_use]
     pub fn render(&self) -> String {
         let mut text = String::new();
+        if let Some(edge) = &self.edge {
+            let _ = writeln!(text, "edge: {}", printable::escaped(edge));
+        }
         let pid = self.pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
         let _ = writeln!(text, "daemon: {}{pid}, filter: {}", self.daemon, self.filter);
         for interface in &self.interfaces {
@@ -296,6 +305,7 @@ mod tests {
             daemon: DaemonState::Running,
             pid: Some(7),
             version: "0.1.0".to_owned(),
+            edge: Some("fra1-sbc2".to_owned()),
             pin_dir: "/sys/fs/bpf/ringfence".into(),
             filter: FilterState::Attached,
             interfaces: vec![InterfaceStatus { interface: "eth0".to_owned(), mode: Mode::Native, attached: true }],
@@ -320,7 +330,7 @@ mod tests {
         }
     }
 
-    const JSON: &str = r#"{"daemon":"running","pid":7,"version":"0.1.0","pin_dir":"/sys/fs/bpf/ringfence","filter":"attached","interfaces":[{"interface":"eth0","mode":"native","attached":true}],"policy":"/etc/policy","policy_hash":"0123456789abcdef","commit":null,"report":true,"generation":2,"loaded":"2026-01-31T06:00:00.000Z","verified_instructions":122000,"policy_errors":1,"policy_error":"1 error","rules":[],"reasons":{},"passed":3,"dropped":0,"would_drop":2,"events_lost":0,"events_suppressed":0,"outputs":[{"output":"stdout","lost":4}],"bans":5}"#;
+    const JSON: &str = r#"{"daemon":"running","pid":7,"version":"0.1.0","edge":"fra1-sbc2","pin_dir":"/sys/fs/bpf/ringfence","filter":"attached","interfaces":[{"interface":"eth0","mode":"native","attached":true}],"policy":"/etc/policy","policy_hash":"0123456789abcdef","commit":null,"report":true,"generation":2,"loaded":"2026-01-31T06:00:00.000Z","verified_instructions":122000,"policy_errors":1,"policy_error":"1 error","rules":[],"reasons":{},"passed":3,"dropped":0,"would_drop":2,"events_lost":0,"events_suppressed":0,"outputs":[{"output":"stdout","lost":4}],"bans":5}"#;
 
     #[test]
     fn the_json_of_a_status_is_as_documented() {
@@ -333,10 +343,11 @@ mod tests {
         let answer = JSON
             .replace(r#","outputs":[{"output":"stdout","lost":4}],"bans":5"#, "")
             .replace(r#""report":true,"#, "")
+            .replace(r#""edge":"fra1-sbc2","#, "")
             .replace(r#""would_drop":2,"#, "");
         assert_eq!(
             serde_json::from_str::<Status>(&answer).unwrap(),
-            Status { outputs: Vec::new(), bans: 0, report: false, would_drop: 0, ..status() }
+            Status { outputs: Vec::new(), bans: 0, edge: None, report: false, would_drop: 0, ..status() }
         );
     }
 
@@ -344,6 +355,7 @@ mod tests {
     fn the_text_names_the_refused_policy_and_what_outputs_lost() {
         let text = status().render();
         let expected = "\
+edge: fra1-sbc2
 daemon: running (process 7), filter: attached
 interface: eth0 (native mode)
 report mode: nothing is dropped

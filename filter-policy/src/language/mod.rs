@@ -4,10 +4,9 @@ pub mod action;
 pub mod diagnostics;
 pub mod header;
 pub mod printable;
+pub mod quantity;
 pub mod schema;
 pub mod scope;
 pub mod source;
 pub mod stage;
 pub mod tcp;
-
-pub(crate) mod quantity;

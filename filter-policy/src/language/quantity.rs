@@ -3,7 +3,8 @@
 use filter_core::layout::Per;
 
 /// The seconds of `90s`, `10m`, `1h`, `7d`, `1h30m`.
-pub(crate) fn duration(text: &str) -> Option<u64> {
+#[must_use]
+pub fn duration(text: &str) -> Option<u64> {
     let mut rest = text;
     let mut seconds = 0_u64;
     while !rest.is_empty() {

@@ -368,7 +368,9 @@ fn an_unprivileged_user_is_refused() -> Result<()> {
     fs::copy(binary()?, &program)?;
     let mut command = scene.wire.server.command("setpriv");
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program);
-    command.args(["run", "--interface", Wire::SERVER_INTERFACE, "--pin-dir"]).arg(unique_pins());
+    fs::write(public.path().join("policy.toml"), "version = 1\n")?;
+    command.args(["run", "--interface", Wire::SERVER_INTERFACE, "--policy"]).arg(public.path());
+    command.arg("--pin-dir").arg(unique_pins());
     command.arg("--socket").arg(public.path().join("socket")).current_dir("/");
     let output = command.output()?;
     let text = String::from_utf8_lossy(&output.stderr);

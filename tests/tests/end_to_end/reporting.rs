@@ -1,4 +1,4 @@
-//! Report mode as a whole, on a real interface: nothing is dropped, and what would have been is counted apart.
+//! Report mode as a whole, on a real interface: nothing is dropped, and what would have been is counted apart. And the ways to ask for it.
 
 use std::{fs, time::Duration};
 
@@ -134,5 +134,41 @@ fn what_would_have_been_dropped_and_what_was_dropped_stay_apart_when_a_policy_is
     send(&scene, &filter, SCANNER, "friendly-scanner", 1)?;
     let status = filter.status()?;
     assert_eq!((number(&status, "dropped")?, number(&status, "would_drop")?), (3, 5), "{status}");
+    Ok(())
+}
+
+#[test]
+fn the_configuration_names_the_host_and_asks_for_report_mode() -> Result<()> {
+    let scene = Scene::new(&WireOptions::default())?;
+    let file = scene.path().join("ringfence.toml");
+    // The interface is overridden: there is none of this name.
+    let text = "version = 1\nedge = \"fra1-sbc2\"\n[[interface]]\nname = \"nowhere\"\n[policy]\nreport = true\n\
+                [outputs.stdout]\nformat = \"json\"\n";
+    fs::write(&file, text)?;
+    let arguments = ["--config", file.to_str().context("the path is no text")?];
+    let mut filter = scene.filter(Wire::SERVER_INTERFACE, &arguments)?;
+    send(&scene, &filter, SCANNER, "friendly-scanner", 1)?;
+    let status = filter.status()?;
+    assert_eq!((&status["edge"], &status["report"]), (&"fra1-sbc2".into(), &true.into()), "{status}");
+    filter.process().wait_until("event", Duration::from_secs(5), |daemon| {
+        let output = daemon.stdout();
+        let mut lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let event = lines.find(|line| line["event"] == "packet");
+        Ok(event.inspect(|event| assert_eq!(event["edge"], "fra1-sbc2", "{event}")))
+    })?;
+    Ok(())
+}
+
+#[test]
+fn whoever_asks_for_report_mode_is_told_if_the_filter_goes_on_dropping() -> Result<()> {
+    let scene = Scene::new(&WireOptions::default())?;
+    let mut filter = scene.filter(Wire::SERVER_INTERFACE, &[])?;
+    filter.kill()?;
+    fs::write(scene.policy.join("policy.toml"), "version = 2\n")?;
+    filter.restart(&scene.wire, scene.path(), &scene.options(Wire::SERVER_INTERFACE, &["--report"]))?;
+    filter.process().wait_until("notice", Duration::from_secs(5), |daemon| {
+        Ok(daemon.stdout().contains("that policy is enforced, and goes on dropping").then_some(()))
+    })?;
+    assert_eq!(filter.status()?["report"], false);
     Ok(())
 }

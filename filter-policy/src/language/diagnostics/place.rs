@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use super::{Code, Diagnostic};
 use crate::language::printable;
 
 /// A file's text, with an index of its lines.
@@ -24,6 +25,22 @@ impl SourceFile {
     pub fn new(path: &Path, text: String) -> Self {
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self { path: Arc::new(path.to_owned()), text, line_starts }
+    }
+
+    /// Indexes the lines of a file's bytes. `kind` is what the file is.
+    ///
+    /// # Errors
+    /// It is not UTF-8.
+    pub fn decode(path: &Path, content: &[u8], kind: &str) -> Result<Self, Diagnostic> {
+        const BYTE_ORDER_MARK: char = '\u{feff}';
+        let text = std::str::from_utf8(content).map_err(|error| {
+            let valid = String::from_utf8_lossy(&content[..error.valid_up_to()]).into_owned();
+            let end = valid.len();
+            let place = Self::new(path, valid).place(end..end);
+            let message = format!("the {kind} is not valid UTF-8 from here on");
+            Diagnostic::error(Code::Syntax, message).at(place).help("save the file as UTF-8")
+        })?;
+        Ok(Self::new(path, text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).to_owned()))
     }
 
     /// The number of the line, from 1, that holds the byte at `offset`.

@@ -7,9 +7,9 @@ mod reader;
 mod rules;
 mod sections;
 
-use std::ops::Range;
+use std::{mem, ops::Range};
 
-pub(super) use self::reader::{Reader, fields};
+pub use self::reader::{Fields, Reader, fields};
 use super::{
     action::Action,
     diagnostics::{Diagnostics, SourceFile},
@@ -85,15 +85,21 @@ pub const VERSION: i64 = 1;
 
 /// Reads the file. What cannot be read is reported in `diagnostics` and left out.
 pub(crate) fn parse(file: &SourceFile, diagnostics: &mut Diagnostics) -> Source {
-    Reader::read(file, diagnostics)
+    let (mut source, incomplete) = Reader::read(file, diagnostics, |reader, document| {
+        let source = reader.source(document);
+        Source { headers: mem::take(&mut reader.headers), ..source }
+    });
+    source.incomplete = incomplete;
+    source
 }
 
 /// A value, and the bytes of the file that it was read from.
 #[derive(Clone, Debug)]
-pub(crate) struct Located<T> {
-    pub(crate) value: T,
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
     /// Its bytes in the file, including the quotation marks of a string.
-    pub(crate) span: Range<usize>,
+    pub span: Range<usize>,
 }
 
 /// The values of a condition, or of a key that takes several.

@@ -8,25 +8,26 @@ use toml::{
     value::Datetime,
 };
 
-use super::{LONGEST_NAME, Located, Scalar, Source, Values};
+use super::{LONGEST_NAME, Located, Scalar, Values};
 use crate::language::{
     diagnostics::{Code, Diagnostic, Diagnostics, SourceFile, suggest},
     header::HeaderName,
 };
 
 /// A table's entries with the spans of their keys, in file order.
-pub(crate) type Fields<'t, 'i> = Vec<(&'t str, Range<usize>, &'t Spanned<DeValue<'i>>)>;
+pub type Fields<'t, 'i> = Vec<(&'t str, Range<usize>, &'t Spanned<DeValue<'i>>)>;
 
 /// The entries of a table, in file order.
-pub(crate) fn fields<'t, 'i>(table: &'t DeTable<'i>) -> Fields<'t, 'i> {
+#[must_use]
+pub fn fields<'t, 'i>(table: &'t DeTable<'i>) -> Fields<'t, 'i> {
     let mut fields: Fields<'t, 'i> =
         table.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value)).collect();
     fields.sort_by_key(|(_, span, _)| span.start);
     fields
 }
 
-/// Reads one file.
-pub(crate) struct Reader<'a> {
+/// Reads one file: a policy, or another TOML file that is checked in the same way.
+pub struct Reader<'a> {
     file: &'a SourceFile,
     diagnostics: &'a mut Diagnostics,
     /// Lines that are not valid TOML.
@@ -36,7 +37,13 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn read(file: &'a SourceFile, diagnostics: &'a mut Diagnostics) -> Source {
+    /// Parses a file, and lets `walk` read its top table. The second value is true if the parser skipped a part of the file: whatever is
+    /// missing may be there.
+    pub fn read<T>(
+        file: &'a SourceFile,
+        diagnostics: &'a mut Diagnostics,
+        walk: impl FnOnce(&mut Self, &DeTable<'_>) -> T,
+    ) -> (T, bool) {
         let (document, errors) = DeTable::parse_recoverable(&file.text);
         let mut reader = Self { file, diagnostics, broken_lines: Vec::new(), headers: Vec::new() };
         for error in &errors {
@@ -48,15 +55,13 @@ impl<'a> Reader<'a> {
                 reader.diagnostics.push(Diagnostic::error(Code::Syntax, message).at(place));
             }
         }
-        let mut source = reader.source(document.get_ref());
-        source.incomplete = !errors.is_empty();
-        source.headers = reader.headers;
-        source
+        (walk(&mut reader, document.get_ref()), !errors.is_empty())
     }
 }
 
 impl Reader<'_> {
-    pub(crate) fn error(&mut self, code: Code, span: &Range<usize>, message: impl AsRef<str>, help: Option<String>) {
+    /// Reports a mistake at a place in the file.
+    pub fn error(&mut self, code: Code, span: &Range<usize>, message: impl AsRef<str>, help: Option<String>) {
         let place = self.file.place(span.clone());
         // What the parser recovers from a broken line says nothing about what was written there.
         if !self.broken_lines.contains(&place.line) {
@@ -64,14 +69,35 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn unknown_key(&mut self, key: &str, span: &Range<usize>, of: &str, known: &[&str]) {
+    /// Reports a key that `of` does not have, and what was probably meant.
+    pub fn unknown_key(&mut self, key: &str, span: &Range<usize>, of: &str, known: &[&str]) {
         let help = suggest(key, known.iter().copied());
         self.error(Code::UnknownKey, span, format!("unknown key `{key}` in {of}"), help);
     }
 
-    pub(crate) fn wrong_type(&mut self, key: &str, value: &Spanned<DeValue<'_>>, wanted: &str) {
+    /// Reports a value of the wrong type.
+    pub fn wrong_type(&mut self, key: &str, value: &Spanned<DeValue<'_>>, wanted: &str) {
         let found = type_name(value.get_ref());
         self.error(Code::WrongType, &value.span(), format!("`{key}` must be {wanted}, not {found}"), None);
+    }
+
+    /// Reads the `version` of the file, of which this program knows one. `of` is what has versions, `file` what the file is.
+    pub fn version(&mut self, value: &Spanned<DeValue<'_>>, known: i64, of: &str, file: &str) {
+        if let Some(version) = self.integer("version", value)
+            && version.value != known
+        {
+            let message = format!("version {} of {of} is not supported", version.value);
+            let help = format!("this program reads version {known}: a newer {file} needs a newer ringfence");
+            self.error(Code::UnsupportedVersion, &version.span, message, Some(help));
+        }
+    }
+
+    /// Reports that the file has no `version`, unless that may be in a part that the parser skipped.
+    pub fn missing_version(&mut self, known: i64, file: &str) {
+        if self.broken_lines.is_empty() {
+            let help = Some(format!("start the file with `version = {known}`"));
+            self.error(Code::MissingKey, &(0..0), format!("the {file} has no `version`"), help);
+        }
     }
 
     /// Names are metric labels, keys of counters, and words on the command line.
@@ -84,7 +110,8 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn table<'t, 'i>(&mut self, key: &str, value: &'t Spanned<DeValue<'i>>) -> Option<&'t DeTable<'i>> {
+    /// A section.
+    pub fn table<'t, 'i>(&mut self, key: &str, value: &'t Spanned<DeValue<'i>>) -> Option<&'t DeTable<'i>> {
         if let DeValue::Table(table) = value.get_ref() {
             return Some(table);
         }
@@ -92,7 +119,8 @@ impl Reader<'_> {
         None
     }
 
-    pub(crate) fn string(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Located<String>> {
+    /// A string.
+    pub fn string(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Located<String>> {
         if let DeValue::String(text) = value.get_ref() {
             return Some(Located { value: text.clone().into_owned(), span: value.span() });
         }
@@ -101,7 +129,7 @@ impl Reader<'_> {
     }
 
     /// One of a few words.
-    pub(super) fn word(&mut self, key: &str, value: &Spanned<DeValue<'_>>, known: &[&str]) -> Option<Located<String>> {
+    pub fn word(&mut self, key: &str, value: &Spanned<DeValue<'_>>, known: &[&str]) -> Option<Located<String>> {
         let word = self.string(key, value)?;
         if known.contains(&word.value.as_str()) {
             return Some(word);
@@ -111,7 +139,8 @@ impl Reader<'_> {
         None
     }
 
-    pub(super) fn boolean(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<bool> {
+    /// `true` or `false`.
+    pub fn boolean(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<bool> {
         if let DeValue::Boolean(boolean) = value.get_ref() {
             return Some(*boolean);
         }
@@ -130,7 +159,8 @@ impl Reader<'_> {
         self.string(key, value)
     }
 
-    pub(crate) fn integer(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Located<i64>> {
+    /// An integer.
+    pub fn integer(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Located<i64>> {
         let DeValue::Integer(integer) = value.get_ref() else {
             self.wrong_type(key, value, "an integer");
             return None;
@@ -217,6 +247,7 @@ impl Reader<'_> {
     }
 }
 
+/// What a value is, with its article.
 pub(super) fn type_name(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::Array(_) => "an array",

@@ -21,7 +21,7 @@ impl Reader<'_> {
             match key {
                 "version" => {
                     has_version = true;
-                    self.version(value);
+                    self.version(value, VERSION, "the policy language", "policy");
                 }
                 "default" => {
                     source.default_drop =
@@ -42,21 +42,10 @@ impl Reader<'_> {
                 _ => self.unknown_key(key, &span, "the policy", TOP_KEYS),
             }
         }
-        if !has_version && self.broken_lines.is_empty() {
-            let help = Some(format!("start the file with `version = {VERSION}`"));
-            self.error(Code::MissingKey, &(0..0), "the policy has no `version`", help);
+        if !has_version {
+            self.missing_version(VERSION, "policy");
         }
         source
-    }
-
-    fn version(&mut self, value: &Spanned<DeValue<'_>>) {
-        if let Some(version) = self.integer("version", value)
-            && version.value != VERSION
-        {
-            let message = format!("version {} of the policy language is not supported", version.value);
-            let help = format!("this program reads version {VERSION}: a newer policy needs a newer ringfence");
-            self.error(Code::UnsupportedVersion, &version.span, message, Some(help));
-        }
     }
 
     /// Reads a `mode`, the policy's or a rule's. True for `"report"`.

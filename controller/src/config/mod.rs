@@ -1,0 +1,291 @@
+//! The daemon's configuration file: what `ringfence run` is to do on this host.
+//!
+//! It is read like a policy: every mistake at once, each at its place, with what was probably meant.
+
+pub mod schema;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::ValueEnum as _;
+use filter_policy::language::{
+    diagnostics::{Code, Diagnostic, Diagnostics, SourceFile},
+    quantity,
+    source::{Located, Reader, fields},
+};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use crate::kernel::{Interface, MAX_INTERFACES, ModeChoice};
+
+/// Where the file is, unless `--config` names another one.
+pub const DEFAULT_PATH: &str = "/etc/ringfence/ringfence.toml";
+
+/// The version of the file's form.
+pub const VERSION: i64 = 1;
+
+/// Keys at the top of the file.
+pub const TOP_KEYS: &[&str] = &["version", "edge", "interface", "policy", "api", "pins", "outputs"];
+/// Keys of `[[interface]]`.
+pub const INTERFACE_KEYS: &[&str] = &["name", "mode"];
+/// Keys of `[policy]`.
+pub const POLICY_KEYS: &[&str] = &["directory", "report"];
+/// Keys of `[api]`.
+pub const API_KEYS: &[&str] = &["socket"];
+/// Keys of `[pins]`.
+pub const PINS_KEYS: &[&str] = &["directory"];
+/// Keys of `[outputs]`: one for each output.
+pub const OUTPUTS_KEYS: &[&str] = &["stdout"];
+/// Keys of `[outputs.stdout]`.
+pub const STDOUT_KEYS: &[&str] = &["format", "interval"];
+
+/// The forms of what is written to standard output.
+pub const FORMATS: &[&str] = &["text", "json"];
+
+/// Characters of the longest name of an edge.
+pub const LONGEST_EDGE: usize = 64;
+
+/// Bytes of the longest name of an interface (`IFNAMSIZ` of include/uapi/linux/if.h, without the zero at its end).
+pub const LONGEST_INTERFACE: usize = 15;
+
+/// The longest time between two tables, in seconds.
+pub const LONGEST_INTERVAL: u64 = 3_600;
+
+/// What a configuration file says. What it leaves out is none, or empty.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Configuration {
+    /// The name of this host in events and in the status.
+    pub edge: Option<String>,
+    /// Where to filter.
+    pub interfaces: Vec<Interface>,
+    /// The policy's directory. A relative one is below the file's own directory.
+    pub policy: Option<PathBuf>,
+    /// Report mode as a whole, whatever the policy says.
+    pub report: Option<bool>,
+    /// The API's socket; a relative path as above.
+    pub socket: Option<PathBuf>,
+    /// The directory of the filter's pins; a relative path as above.
+    pub pins: Option<PathBuf>,
+    /// JSON lines instead of text on standard output.
+    pub json: Option<bool>,
+    /// Time between two tables.
+    pub interval: Option<Duration>,
+}
+
+impl Configuration {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or has mistakes: all of them.
+    pub fn read(path: &Path) -> Result<Self, Diagnostics> {
+        let content = fs::read(path).map_err(|error| {
+            let message = format!("cannot read the configuration {}: {error}", path.display());
+            only(Diagnostic::error(Code::MissingFile, message))
+        })?;
+        Self::parse(path, &content)
+    }
+
+    /// Reads the content of the file at `path`.
+    ///
+    /// # Errors
+    /// It has mistakes: all of them.
+    pub fn parse(path: &Path, content: &[u8]) -> Result<Self, Diagnostics> {
+        let file = SourceFile::decode(path, content, "configuration").map_err(only)?;
+        let mut diagnostics = Diagnostics::default();
+        let directory = path.parent().unwrap_or(Path::new(""));
+        let (configuration, _) = Reader::read(&file, &mut diagnostics, |reader, document| {
+            File { reader, directory }.configuration(document)
+        });
+        diagnostics.sort(path);
+        if diagnostics.has_errors() { Err(diagnostics) } else { Ok(configuration) }
+    }
+}
+
+fn only(diagnostic: Diagnostic) -> Diagnostics {
+    let mut diagnostics = Diagnostics::default();
+    diagnostics.push(diagnostic);
+    diagnostics
+}
+
+/// A value with its place.
+type Value<'i> = Spanned<DeValue<'i>>;
+
+/// A file that is being read.
+struct File<'r, 'a> {
+    reader: &'r mut Reader<'a>,
+    /// Where the file is.
+    directory: &'r Path,
+}
+
+impl File<'_, '_> {
+    fn configuration(&mut self, document: &DeTable<'_>) -> Configuration {
+        let mut configuration = Configuration::default();
+        let mut has_version = false;
+        for (key, span, value) in fields(document) {
+            match key {
+                "version" => {
+                    has_version = true;
+                    self.reader.version(value, VERSION, "the configuration", "configuration");
+                }
+                "edge" => configuration.edge = self.edge(key, value),
+                "interface" => configuration.interfaces = self.interfaces(key, value),
+                "policy" => self.section(key, value, POLICY_KEYS, |file, key, value| match key {
+                    "directory" => configuration.policy = file.path(key, value),
+                    _ => configuration.report = file.reader.boolean(key, value),
+                }),
+                "api" => self.section(key, value, API_KEYS, |file, key, value| {
+                    configuration.socket = file.path(key, value);
+                }),
+                "pins" => self.section(key, value, PINS_KEYS, |file, key, value| {
+                    configuration.pins = file.path(key, value);
+                }),
+                "outputs" => self.section(key, value, OUTPUTS_KEYS, |file, _, value| {
+                    file.section("outputs.stdout", value, STDOUT_KEYS, |file, key, value| match key {
+                        "format" => {
+                            configuration.json = file.reader.word(key, value, FORMATS).map(|word| word.value == "json");
+                        }
+                        _ => configuration.interval = file.interval(key, value),
+                    });
+                }),
+                "interfaces" => {
+                    let help = Some("write `[[interface]]`, once for each interface".to_owned());
+                    let message = format!("unknown key `{key}` in the configuration");
+                    self.reader.error(Code::UnknownKey, &span, message, help);
+                }
+                _ => self.reader.unknown_key(key, &span, "the configuration", TOP_KEYS),
+            }
+        }
+        if !has_version {
+            self.reader.missing_version(VERSION, "configuration");
+        }
+        configuration
+    }
+
+    /// Hands each known key of a section to `read`.
+    fn section(
+        &mut self,
+        name: &str,
+        value: &Value<'_>,
+        known: &[&str],
+        mut read: impl FnMut(&mut Self, &str, &Value<'_>),
+    ) {
+        let Some(table) = self.reader.table(name, value) else { return };
+        for (key, span, value) in fields(table) {
+            if known.contains(&key) {
+                read(self, key, value);
+            } else {
+                self.reader.unknown_key(key, &span, &format!("`[{name}]`"), known);
+            }
+        }
+    }
+
+    /// A name that is shown and logged, and is easy to search for.
+    fn edge(&mut self, key: &str, value: &Value<'_>) -> Option<String> {
+        let name = self.reader.string(key, value)?;
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if name.value.is_empty() || name.value.len() > LONGEST_EDGE || !name.value.bytes().all(is_plain) {
+            let help = Some(format!("use letters, digits, `-`, `_` and `.`, at most {LONGEST_EDGE} of them"));
+            self.reader.error(Code::BadValue, &name.span, format!("`{key}` cannot be `{}`", name.value), help);
+            return None;
+        }
+        Some(name.value)
+    }
+
+    fn interfaces(&mut self, key: &str, value: &Value<'_>) -> Vec<Interface> {
+        let DeValue::Array(array) = value.get_ref() else {
+            self.reader.wrong_type(key, value, "sections (`[[interface]]`)");
+            return Vec::new();
+        };
+        let mut interfaces: Vec<Interface> = Vec::new();
+        for entry in array {
+            let Some((interface, name)) = self.interface(key, entry) else { continue };
+            if interfaces.iter().any(|known| known.name == interface.name) {
+                let help = Some("remove one of the two".to_owned());
+                let message = format!("the interface `{}` is listed twice", interface.name);
+                self.reader.error(Code::BadValue, &name.span, message, help);
+            } else if interfaces.len() == MAX_INTERFACES {
+                let help =
+                    Some("let a second daemon filter on the others, with `[pins]` and `[api]` of its own".to_owned());
+                let message = format!("more than {MAX_INTERFACES} interfaces");
+                self.reader.error(Code::BadValue, &name.span, message, help);
+                break;
+            } else {
+                interfaces.push(interface);
+            }
+        }
+        interfaces
+    }
+
+    fn interface(&mut self, key: &str, value: &Value<'_>) -> Option<(Interface, Located<String>)> {
+        let mut name = None;
+        let mut has_name = false;
+        let mut mode = ModeChoice::default();
+        if !matches!(value.get_ref(), DeValue::Table(_)) {
+            self.reader.wrong_type(key, value, "sections (`[[interface]]`)");
+            return None;
+        }
+        self.section("[interface]", value, INTERFACE_KEYS, |file, key, value| match key {
+            "name" => {
+                has_name = true;
+                name = file.interface_name(key, value);
+            }
+            _ => {
+                let word = file.reader.word(key, value, &modes());
+                mode = word.and_then(|word| ModeChoice::from_str(&word.value, false).ok()).unwrap_or_default();
+            }
+        });
+        if !has_name {
+            let help = Some("add `name = \"eth0\"`".to_owned());
+            self.reader.error(Code::MissingKey, &value.span(), "this interface has no `name`", help);
+        }
+        let name = name?;
+        Some((Interface { name: name.value.clone(), mode }, name))
+    }
+
+    fn interface_name(&mut self, key: &str, value: &Value<'_>) -> Option<Located<String>> {
+        let name = self.reader.string(key, value)?;
+        // As the kernel's dev_valid_name().
+        let is_odd = |byte: u8| byte == b'/' || byte == b':' || byte.is_ascii_whitespace();
+        let text = name.value.as_str();
+        if text.is_empty() || text.len() > LONGEST_INTERFACE || text == "." || text == ".." || text.bytes().any(is_odd)
+        {
+            let help = Some("`ip -brief link` lists the interfaces of this host".to_owned());
+            let message = format!("`{text}` is not a name that an interface can have");
+            self.reader.error(Code::BadValue, &name.span, message, help);
+            return None;
+        }
+        Some(name)
+    }
+
+    /// A path; a relative one is below the file's directory.
+    fn path(&mut self, key: &str, value: &Value<'_>) -> Option<PathBuf> {
+        let path = self.reader.string(key, value)?;
+        if path.value.is_empty() {
+            let help = Some("leave the key out for the default".to_owned());
+            self.reader.error(Code::BadValue, &path.span, format!("`{key}` is an empty path"), help);
+            return None;
+        }
+        Some(self.directory.join(path.value))
+    }
+
+    fn interval(&mut self, key: &str, value: &Value<'_>) -> Option<Duration> {
+        let text = self.reader.string(key, value)?;
+        let seconds = quantity::duration(&text.value).filter(|seconds| *seconds <= LONGEST_INTERVAL);
+        if seconds.is_none() {
+            let help = Some("write a time from 1s to 1h, such as `interval = \"10s\"`".to_owned());
+            self.reader.error(Code::BadDuration, &text.span, format!("`{key}` cannot be `{}`", text.value), help);
+        }
+        seconds.map(Duration::from_secs)
+    }
+}
+
+/// The words for the mode of an interface.
+#[must_use]
+pub fn modes() -> Vec<&'static str> {
+    ModeChoice::value_variants().iter().map(|mode| mode.name()).collect()
+}

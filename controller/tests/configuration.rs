@@ -1,0 +1,237 @@
+//! The daemon's configuration: its reader, its schema, its document and its sample say the same.
+
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
+
+use ringfence::config::{self, Configuration, schema};
+use serde_json::Value;
+
+const PATH: &str = "/etc/ringfence/ringfence.toml";
+const SAMPLE: &str = include_str!("../../packaging/ringfence.toml");
+const REFERENCE: &str = include_str!("../../docs/configuration.md");
+
+/// What a file with mistakes is answered, as `ringfence run` prints it.
+fn mistakes(text: &str) -> String {
+    match Configuration::parse(Path::new(PATH), text.as_bytes()) {
+        Ok(configuration) => panic!("{text}\nis accepted: {configuration:?}"),
+        Err(diagnostics) => diagnostics.render(false, None),
+    }
+}
+
+fn parses(text: &str) -> bool {
+    Configuration::parse(Path::new(PATH), text.as_bytes()).is_ok()
+}
+
+/// A schema compiled once, to validate many documents.
+struct Validator {
+    schemas: boon::Schemas,
+    index: boon::SchemaIndex,
+}
+
+impl Validator {
+    fn new() -> Self {
+        const NAME: &str = "schema.json";
+        let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+        compiler.add_resource(NAME, schema::schema()).expect("it is named once");
+        let index = compiler.compile(NAME, &mut schemas).unwrap_or_else(|error| panic!("{error:#}"));
+        Self { schemas, index }
+    }
+
+    fn complaint(&self, text: &str) -> Option<String> {
+        let table: toml::Table = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+        let document = serde_json::to_value(table).expect("there are no dates in it");
+        self.schemas.validate(&document, self.index).err().map(|error| error.to_string())
+    }
+}
+
+#[test]
+fn the_keys_of_each_section_are_the_readers() {
+    fn keys(schema: &Value) -> BTreeSet<&str> {
+        schema["properties"].as_object().expect("it has properties").keys().map(String::as_str).collect()
+    }
+    let set = |keys: &[&'static str]| keys.iter().copied().collect::<BTreeSet<&str>>();
+    let schema = schema::schema();
+    let top = &schema["properties"];
+    for (section, known) in [
+        (&schema, config::TOP_KEYS),
+        (&top["interface"]["items"], config::INTERFACE_KEYS),
+        (&top["policy"], config::POLICY_KEYS),
+        (&top["api"], config::API_KEYS),
+        (&top["pins"], config::PINS_KEYS),
+        (&top["outputs"], config::OUTPUTS_KEYS),
+        (&top["outputs"]["properties"]["stdout"], config::STDOUT_KEYS),
+    ] {
+        assert_eq!(keys(section), set(known));
+        assert_eq!(section["additionalProperties"], false, "{known:?}");
+    }
+}
+
+#[test]
+fn the_schema_accepts_and_rejects_what_the_reader_does() {
+    let validator = Validator::new();
+    for (text, good) in [
+        ("", true),
+        ("edge = \"fra1-sbc2\"", true),
+        ("edge = \"\"", false),
+        ("edge = \"a b\"", false),
+        ("edge = 1", false),
+        ("[[interface]]\nname = \"eth0\"", true),
+        (
+            "[[interface]]\nname = \"eth0\"\nmode = \"native\"\n[[interface]]\nname = \"eth0.7\"\nmode = \"generic\"",
+            true,
+        ),
+        ("[[interface]]\nname = \"eth0\"\nmode = \"auto\"", true),
+        ("[[interface]]\nname = \"eth0\"\nmode = \"Native\"", false),
+        ("[[interface]]\nmode = \"native\"", false),
+        ("[[interface]]\nname = \"\"", false),
+        ("[[interface]]\nname = \"..\"", false),
+        ("[[interface]]\nname = \"eth0/1\"", false),
+        ("[[interface]]\nname = \"eth0:1\"", false),
+        ("[[interface]]\nname = \"an-interface-of-17\"", false),
+        ("[[interface]]\nname = \"eth0\"\nmtu = 1", false),
+        ("interface = \"eth0\"", false),
+        ("interface = [\"eth0\"]", false),
+        ("interfaces = [\"eth0\"]", false),
+        ("[policy]\ndirectory = \"/etc/ringfence/policy\"\nreport = true", true),
+        ("[policy]\ndirectory = \"\"", false),
+        ("[policy]\nreport = \"yes\"", false),
+        ("[policy]\ngit = \"ssh://git@git.example.net/policy.git\"", false),
+        ("policy = \"/etc/ringfence/policy\"", false),
+        ("[api]\nsocket = \"/run/x.sock\"", true),
+        ("[api]\nlisten = \"127.0.0.1:80\"", false),
+        ("[pins]\ndirectory = \"/sys/fs/bpf/x\"", true),
+        ("[pins]\npath = \"/sys/fs/bpf/x\"", false),
+        ("[outputs.stdout]\nformat = \"json\"\ninterval = \"10s\"", true),
+        ("[outputs.stdout]\ninterval = \"1m30s\"", true),
+        ("[outputs.stdout]\ninterval = 10", false),
+        ("[outputs.stdout]\ninterval = \"10\"", false),
+        ("[outputs.stdout]\nformat = \"xml\"", false),
+        ("[outputs.prometheus]\nlisten = \"127.0.0.1:9469\"", false),
+        ("[outputs]\nstdout = true", false),
+        ("[responder]\ntotal = \"500/s\"", false),
+    ] {
+        let text = format!("version = 1\n{text}\n");
+        assert_eq!(parses(&text), good, "{text}: the reader");
+        assert_eq!(validator.complaint(&text).is_none(), good, "{text}: {:?}", validator.complaint(&text));
+    }
+    for text in ["", "version = 2\n", "version = \"1\"\n"] {
+        assert!(!parses(text) && validator.complaint(text).is_some(), "{text}");
+    }
+    // What a schema cannot say.
+    for text in [
+        "[outputs.stdout]\ninterval = \"0s\"",
+        "[outputs.stdout]\ninterval = \"2h\"",
+        "[[interface]]\nname = \"a\"\n[[interface]]\nname = \"a\"",
+    ] {
+        assert!(!parses(&format!("version = 1\n{text}\n")), "{text}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_each_with_its_place_and_how_to_fix_it() {
+    let text = "vresion = 1\n[[interface]]\nname = \"eth0\"\nmode = \"nativ\"\n[[interface]]\nmode = \"native\"\n\
+                [policy]\ndirectroy = \"/etc/policy\"\nreport = \"true\"\n[outputs.stdout]\ninterval = \"2h\"\n";
+    let report = mistakes(text);
+    for expected in [
+        "error[missing-key]: the configuration has no `version`",
+        "start the file with `version = 1`",
+        "error[unknown-key]: unknown key `vresion` in the configuration",
+        "did you mean `version`?",
+        "error[bad-value]: `mode` cannot be `nativ`",
+        "/etc/ringfence/ringfence.toml:4:8",
+        "did you mean `native`?",
+        "error[missing-key]: this interface has no `name`",
+        "/etc/ringfence/ringfence.toml:5:1",
+        "error[unknown-key]: unknown key `directroy` in `[policy]`",
+        "did you mean `directory`?",
+        "error[wrong-type]: `report` must be `true` or `false`, not a string",
+        "error[bad-duration]: `interval` cannot be `2h`",
+    ] {
+        assert!(report.contains(expected), "{expected:?} is not in\n{report}");
+    }
+    assert_eq!(report.matches("error[").count(), 7, "{report}");
+}
+
+#[test]
+fn what_is_no_toml_or_no_text_is_reported_once() {
+    let report = mistakes("version = 1\nedge = fra1\n[policy]\ndirectory = \"x\"\n");
+    assert!(report.contains("error[syntax]: not valid TOML") && report.contains(":2:"), "{report}");
+    assert_eq!(report.matches("error[").count(), 1, "{report}");
+    let latin = Configuration::parse(Path::new(PATH), b"version = 1\nedge = \"\xe9\"\n").expect_err("it is not UTF-8");
+    assert!(latin.to_string().contains("the configuration is not valid UTF-8 from here on"), "{latin}");
+}
+
+#[test]
+fn more_interfaces_than_fit_are_an_error_and_not_left_out() {
+    let listed = |count: usize| {
+        let sections = (0..count).map(|index| format!("[[interface]]\nname = \"eth{index}\"\n"));
+        format!("version = 1\n{}", sections.collect::<String>())
+    };
+    let validator = Validator::new();
+    assert!(parses(&listed(16)) && validator.complaint(&listed(16)).is_none());
+    assert!(mistakes(&listed(17)).contains("more than 16 interfaces"));
+    assert!(validator.complaint(&listed(17)).is_some());
+}
+
+#[test]
+fn the_sample_is_valid_as_it_is_and_with_everything_in_it_that_is_commented_out() {
+    let validator = Validator::new();
+    let is_key = |line: &str| line.starts_with('#') && line[1..].split(" = ").count() == 2 && !line.starts_with("# ");
+    let shown: String =
+        SAMPLE.lines().map(|line| format!("{}\n", if is_key(line) { &line[1..] } else { line })).collect();
+    for text in [SAMPLE, &shown] {
+        assert!(parses(text), "{}", mistakes(text));
+        assert_eq!(validator.complaint(text), None);
+    }
+    let all =
+        Configuration::parse(Path::new(PATH), shown.as_bytes()).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    let Configuration { edge, interfaces, policy, report, socket, pins, json, interval } = &all;
+    assert!(edge.is_some() && !interfaces.is_empty() && policy.is_some() && socket.is_some() && pins.is_some());
+    assert!(json.is_some() && interval.is_some());
+    assert_eq!(*report, Some(true), "whoever installs the sample drops nothing at first");
+}
+
+#[test]
+fn every_key_is_in_the_reference_and_its_example_is_valid() {
+    let keys = [
+        config::TOP_KEYS,
+        config::INTERFACE_KEYS,
+        config::POLICY_KEYS,
+        config::API_KEYS,
+        config::PINS_KEYS,
+        config::OUTPUTS_KEYS,
+        config::STDOUT_KEYS,
+    ];
+    let missing: Vec<&&str> = keys.iter().copied().flatten().filter(|key| !REFERENCE.contains(**key)).collect();
+    assert!(missing.is_empty(), "docs/configuration.md does not mention {missing:?}");
+    let example = REFERENCE.split("```").find_map(|block| block.strip_prefix("toml\n")).expect("it has an example");
+    assert!(parses(example), "{}", mistakes(example));
+}
+
+/// Runs `ringfence run` where it must refuse before it changes anything.
+fn refused(arguments: &[&str]) -> String {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_ringfence")).arg("run").args(arguments).output().expect("the program runs");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(output.stdout.is_empty());
+    text
+}
+
+#[test]
+fn run_exits_with_2_and_says_what_is_missing_or_wrong() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let file = folder.path().join("ringfence.toml");
+    let path = file.to_str().expect("it is text");
+    fs::write(&file, "version = 1\n").expect("it is ours");
+    let text = refused(&["--config", path]);
+    assert!(text.contains("nothing to run: there is no policy (`--policy DIR`) and no interface"), "{text}");
+    assert!(text.contains("help: `ringfence init policies` writes") && text.contains("--report"), "{text}");
+    fs::write(&file, "version = 1\n[polcy]\n").expect("it is ours");
+    let text = refused(&["--config", path, "--interface", "lo", "--policy", "/nonexistent"]);
+    assert!(text.contains("did you mean `policy`?") && text.contains(&format!("{path}:2:2")), "{text}");
+    let text = refused(&["--json", "--config", path]);
+    let first: Value = serde_json::from_str(text.lines().next().unwrap_or_default()).expect("it is JSON");
+    assert_eq!((&first["code"], &first["line"]), (&"unknown-key".into(), &2.into()), "{text}");
+    let text = refused(&["--config", "/nonexistent/ringfence.toml"]);
+    assert!(text.contains("cannot read the configuration /nonexistent/ringfence.toml"), "{text}");
+}
