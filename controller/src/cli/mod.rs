@@ -8,6 +8,7 @@ pub mod detach;
 pub mod events;
 pub mod explain;
 pub mod import;
+pub mod init;
 pub mod inspect;
 pub mod man;
 pub mod replay;
@@ -61,6 +62,7 @@ Exit status:
   3  the system refused: no permission, no interface, a kernel too old, the verifier
 
 Examples:
+  ringfence init policies
   ringfence check policies
   ringfence replay --policy policies yesterday.pcap
   ringfence run --interface eth0 --policy policies
@@ -84,6 +86,7 @@ pub enum Command {
     Events(events::EventsArgs),
     Explain(explain::ExplainArgs),
     Import(import::ImportArgs),
+    Init(init::InitArgs),
     Inspect(inspect::InspectArgs),
     Man(man::ManArgs),
     Replay(replay::ReplayArgs),
@@ -126,6 +129,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Events(args) => events::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Import(args) => import::run(args),
+        Command::Init(args) => init::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Man(args) => man::run(args),
         Command::Replay(args) => replay::run(args),

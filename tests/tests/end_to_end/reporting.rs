@@ -1,6 +1,6 @@
 //! Report mode as a whole, on a real interface: nothing is dropped, and what would have been is counted apart. And the ways to ask for it.
 
-use std::{fs, time::Duration};
+use std::{fs, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use ringfence_tests::{
@@ -15,7 +15,7 @@ use ringfence_tests::{
 };
 use serde_json::Value;
 
-use crate::scene::{CALLER, POLICY, ROBOCALLER, SCANNER, Scene, address, await_another_policy};
+use crate::scene::{CALLER, POLICY, ROBOCALLER, SCANNER, Scene, address, await_another_policy, binary};
 
 const NOTICE: &str = "report mode: nothing is dropped";
 
@@ -134,6 +134,24 @@ fn what_would_have_been_dropped_and_what_was_dropped_stay_apart_when_a_policy_is
     send(&scene, &filter, SCANNER, "friendly-scanner", 1)?;
     let status = filter.status()?;
     assert_eq!((number(&status, "dropped")?, number(&status, "would_drop")?), (3, 5), "{status}");
+    Ok(())
+}
+
+#[test]
+fn a_policy_from_init_runs_at_once_and_only_counts() -> Result<()> {
+    let scene = Scene::new(&WireOptions::default())?;
+    fs::remove_dir_all(&scene.policy)?;
+    let output = Command::new(binary()?).arg("init").arg(&scene.policy).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for command in ["check", "test"] {
+        let output = Command::new(binary()?).arg(command).arg(&scene.policy).output()?;
+        ensure!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stdout));
+    }
+    let filter = scene.filter(Wire::SERVER_INTERFACE, &[])?;
+    send(&scene, &filter, SCANNER, "friendly-scanner", 3)?;
+    let status = filter.status()?;
+    assert_eq!((number(&status, "dropped")?, number(&status, "would_drop")?), (0, 3), "{status}");
+    assert_eq!(row(&status, "scanners")?["reported"], 3, "{status}");
     Ok(())
 }
 
