@@ -81,10 +81,14 @@ pub enum FunctionKind {
     ReadUri,
     /// [`crate::uri::ReadUser`].
     ReadUser,
+    /// [`crate::text::SearchLiterals`].
+    SearchLiterals,
     /// [`crate::numbers::SetNumber`].
     SetNumber,
     /// [`crate::uri::TrimTel`].
     TrimTel,
+    /// [`crate::text::TryPlaces`].
+    TryPlaces,
 }
 
 /// A host: BPF maps in the kernel, vectors in user space. It is a handle and copied freely; `'m` is how long the maps live.

@@ -186,6 +186,7 @@ fn begin_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) -> bool {
     let word = s.word(line);
     let byte = word as u8;
     if is_folded(byte) {
+        s.message.folded = 1;
         if wanted::anomalies(host.config().needs) {
             host.call::<NoteFold>(s, line, 0);
         }

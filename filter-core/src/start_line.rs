@@ -20,6 +20,10 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) {
     s.message.kind = Kind::NotSip;
     if !read_common(host, s, start) {
         host.call::<ReadStartLine>(s, start, 0);
+        // Others may hold line ends in the Request-URI.
+        if s.message.kind != Kind::Response {
+            s.message.folded = 1;
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 mod action;
 mod config;
 mod event;
+mod patterns;
 mod rule;
 mod state;
 mod trie;
@@ -13,7 +14,11 @@ mod values;
 pub use action::Action;
 pub use config::{Config, DIMENSIONS, Dimension, NamedHeader, Numbering, Port, need};
 pub use event::Event;
-pub use rule::{DFA_LEAVING, DFA_MATCHES, Dfa, NO_RULE, Per, Rule, RuleSet, address_flag, rule_flag};
+pub use patterns::{
+    DFA_GRAMS, DFA_LEAVING, DFA_LITERALS, DFA_MATCHES, DFA_PLACES, Dfa, GRAM_BYTES, GRAM_CHAIN, LITERAL_BYTES,
+    LITERAL_NEEDS_AUTOMATON, LITERAL_WORDS, Literal, Place, gram_hash, literal_flag,
+};
+pub use rule::{NO_RULE, Per, Rule, RuleSet, address_flag, rule_flag};
 pub use state::{Ban, BanKey, BanLengths, Counter, FlowKey, FragmentKey, RateCell, RateKey, Remembered};
 pub use trie::{IS_NODE, IS_PATH, MAX_PATH, Node, NumberClass, ROOT_PIECE_BITS, ROOT_PIECES, RootPiece, Roots, Trie};
 pub use values::{Attestation, Dialog, Method, NumberFormat, Payload, Transport, Verstat, anomaly, passport, privacy};
@@ -46,7 +51,8 @@ pub struct FieldLayout {
 }
 
 /// The layouts of all types of this module, for the test that compares them with those of earlier versions.
-pub const LAYOUTS: [&[TypeLayout]; 5] = [config::LAYOUTS, event::LAYOUTS, rule::LAYOUTS, state::LAYOUTS, trie::LAYOUTS];
+pub const LAYOUTS: [&[TypeLayout]; 6] =
+    [config::LAYOUTS, event::LAYOUTS, patterns::LAYOUTS, rule::LAYOUTS, state::LAYOUTS, trie::LAYOUTS];
 
 /// Defines `repr(C)` structs, and a constant of the given name that describes them field by field.
 #[macro_export]

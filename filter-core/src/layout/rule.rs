@@ -1,8 +1,8 @@
-//! Rules, and the automata of their patterns.
+//! Rules.
 
 use super::{Action, layout};
 use crate::{
-    limits::{DFA_TABLE, RULE_WORDS},
+    limits::RULE_WORDS,
     named::{named_bits, named_enum},
 };
 
@@ -82,12 +82,6 @@ named_enum! {
     }
 }
 
-/// Bytes that can be compared without a table.
-pub const DFA_LEAVING: usize = 4;
-
-/// Match states that a compiled pattern table may have.
-pub const DFA_MATCHES: usize = 4096;
-
 layout! {
     pub(super) const LAYOUTS;
 
@@ -118,45 +112,6 @@ layout! {
         pub ban_ipv6: u8,
         /// Padding, always zero.
         pub reserved: [u8; 4],
-    }
-
-    /// The patterns of one text, compiled: `table[(state << shift) | class[byte]]` is the next state.
-    ///
-    /// States from `first_match` on are those in which patterns have matched: `accept[state - first_match]` is the first
-    /// of two rows, the rules that ask for one of these patterns (hits) and the rules that exclude one of them (vetoes). They
-    /// count in the state reached after each byte and once more after `end_class`, which is walked at the end of a value
-    /// (present, even if empty). Carriage return and line feed leave the state as it is and a tab counts as a space, so that a
-    /// folded value reads as its unfolded form. White space around the value makes no difference.
-    pub struct Dfa {
-        /// Byte -> class.
-        pub class: [u8; 256],
-        /// Byte -> 0x80 if it leads out of `home`, else 0.
-        pub leaves_home: [u8; 256],
-        /// The bytes that lead out of `home`, if [`Self::few_leave`]. Each word repeats one of them eight times; a byte of the
-        /// text equals it once the bits of the same word of `folds`, which make a letter small, are set.
-        pub leaving: [u64; DFA_LEAVING],
-        /// See `leaving`.
-        pub folds: [u64; DFA_LEAVING],
-        /// The state before the first byte of the value.
-        pub start: u32,
-        /// log2 of the classes that a state's row has room for.
-        pub shift: u32,
-        /// States from this one on are match states.
-        pub first_match: u32,
-        /// The class of the end of the value.
-        pub end_class: u32,
-        /// The state in which nothing of a pattern has been seen, or none can match any more: few bytes lead out of it.
-        pub home: u32,
-        /// 1 if no byte leads out of `home`.
-        pub home_is_last: u32,
-        /// 1 if no more than [`DFA_LEAVING`] bytes lead out of `home`, counting both cases of a letter as one.
-        pub few_leave: u32,
-        /// 1 if a pattern matches a value that ends in `home`.
-        pub home_matches_at_end: u32,
-        /// Match state -> first row of its pair in the rows map (absolute).
-        pub accept: [u32; DFA_MATCHES],
-        /// `state << shift | class` -> next state.
-        pub table: [u16; DFA_TABLE],
     }
 }
 

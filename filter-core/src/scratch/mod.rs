@@ -133,8 +133,8 @@ layout! {
         pub passports: u32,
         /// Not 0 if To has a tag.
         pub to_tag: u32,
-        /// Padding, always zero.
-        pub reserved: u32,
+        /// 1 if a text may hold a line end, because a line is folded or the start line is not to the letter.
+        pub folded: u32,
         /// 1 if the source's asserted identity is believed.
         pub asserted_believed: u32,
         /// What the payload is: a request, a response or something else.
@@ -243,8 +243,16 @@ layout! {
         pub further_line: u32,
         /// Not 0 while this walk is within quotes.
         pub value_quoted: u32,
-        /// The end of the text that the automaton walks over.
+        /// The end of the text that the patterns run over.
         pub text_end: u32,
+        /// Its start, without white space.
+        pub text_start: u32,
+        /// The end of the part in which literals are looked for.
+        pub text_reach: u32,
+        /// The index of its patterns in the DFA map.
+        pub text_dfa: u32,
+        /// The index of the place of a literal that is compared next.
+        pub place: u32,
         /// The list that this walk is in, as a number of [`List`](crate::lists::List).
         pub list: u32,
     }
@@ -314,6 +322,7 @@ impl Message {
         self.privacy = 0;
         self.passports = 0;
         self.to_tag = 0;
+        self.folded = 0;
         self.further_lines = 0;
         self.asserted_believed = 0;
         self.content_length = u32::MAX;

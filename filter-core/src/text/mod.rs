@@ -1,7 +1,9 @@
 //! The texts that patterns run over: the one table of what they are and where they are in a message.
 
+mod literals;
 mod patterns;
 
+pub use literals::{SearchLiterals, TryPlaces};
 pub use patterns::{NarrowTexts, narrow};
 
 use crate::{

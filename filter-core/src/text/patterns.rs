@@ -1,6 +1,10 @@
 //! Patterns over a text: running a compiled automaton, and the effect of its matches on the candidates.
 
-use super::{TEXTS, Text, wanted_span};
+use super::{
+    TEXTS, Text,
+    literals::{DECIDED, SearchLiterals},
+    wanted_span,
+};
 use crate::{
     evaluate::{keep_hits, remove, unite},
     host::{Function, FunctionKind, Host, Step},
@@ -60,6 +64,7 @@ impl<'m, H: Host<'m>> Step for Texts<'_, H> {
         s.walk.hits = [0; RULE_WORDS];
         let text = host.masked::<{ TEXTS as u32 - 1 }>(s.cursors.register);
         if s.cursors.at <= s.cursors.text_end
+            && !by_literals(host, s, text)
             && let Some(dfa) = host.dfa(config.text_dfas[text])
         {
             let end = s.cursors.text_end;
@@ -69,7 +74,7 @@ impl<'m, H: Host<'m>> Step for Texts<'_, H> {
                 s.cursors.state = next(host, dfa, s.cursors.state, dfa.end_class);
                 host.fence();
                 if s.cursors.state >= dfa.first_match {
-                    collect(host, s, dfa);
+                    collect_state(host, s, dfa);
                 }
             }
         }
@@ -77,6 +82,17 @@ impl<'m, H: Host<'m>> Step for Texts<'_, H> {
         keep_hits(host, &mut s.walk, base);
         s.cursors.left == 0
     }
+}
+
+/// Collects the patterns that match a text by their literals. False if the automaton has to read it: then the cursors are where they
+/// were, but for white space around the text.
+#[inline(always)]
+fn by_literals<'m, H: Host<'m>>(host: H, s: &mut Scratch, text: usize) -> bool {
+    // A body may have any line ends.
+    if Text::IN_BODY >> text & 1 != 0 {
+        return false;
+    }
+    host.call::<SearchLiterals>(s, host.config().text_dfas[text], 0) == DECIDED
 }
 
 /// The automaton's walk over a text.
@@ -134,7 +150,7 @@ impl<'m, H: Host<'m>> Step for Run<'_, 'm, H> {
         s.cursors.state = state;
         host.fence();
         if s.cursors.state >= dfa.first_match {
-            collect(host, s, dfa);
+            collect_state(host, s, dfa);
         }
         s.cursors.at >= end
     }
@@ -163,9 +179,14 @@ fn next<'m, H: Host<'m>>(host: H, dfa: &'m Dfa, state: u32, class: u32) -> u32 {
 
 /// Collects the patterns that match in the state of the automaton.
 #[inline(always)]
-fn collect<'m, H: Host<'m>>(host: H, s: &mut Scratch, dfa: &'m Dfa) {
+fn collect_state<'m, H: Host<'m>>(host: H, s: &mut Scratch, dfa: &'m Dfa) {
     let state = s.cursors.state;
-    let row = dfa.accept[host.masked::<{ DFA_MATCHES as u32 - 1 }>(state - dfa.first_match)];
+    collect(host, s, dfa.accept[host.masked::<{ DFA_MATCHES as u32 - 1 }>(state - dfa.first_match)]);
+}
+
+/// Collects the patterns of a pair of rows, see [`Dfa::accept`].
+#[inline(always)]
+pub(super) fn collect<'m, H: Host<'m>>(host: H, s: &mut Scratch, row: u32) {
     if let Some(hits) = host.row(row) {
         unite(host, &mut s.walk.hits, hits);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use filter_core::layout::{Dfa, RuleSet, TEXTS, Text};
+use filter_core::layout::{Dfa, LITERAL_NEEDS_AUTOMATON, Literal, RuleSet, TEXTS, Text};
 
 use super::{
     dfa::{self, Compiled, DfaError},
@@ -49,6 +49,10 @@ pub(super) fn compile(policy: &Policy, rows: &mut Rows, errors: &mut Vec<Compile
             .collect();
         for accept in &mut compiled.dfa.accept {
             *accept = pairs[*accept as usize];
+        }
+        let decide = |literal: &&mut Literal| literal.length != 0 && literal.row != LITERAL_NEEDS_AUTOMATON;
+        for literal in compiled.dfa.literals.iter_mut().filter(decide) {
+            literal.row = pairs[literal.row as usize];
         }
         texts.dfas.push(compiled.dfa);
     }

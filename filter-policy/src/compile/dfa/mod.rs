@@ -1,6 +1,7 @@
 //! The patterns over one text: compiled to a table that reports which of them match, in one walk over the value.
 
 mod automaton;
+mod literals;
 mod table;
 
 use std::fmt;
@@ -53,7 +54,7 @@ impl fmt::Display for Size {
 
 /// The table of one text's patterns, and what its matching states mean.
 pub(super) struct Compiled {
-    /// The table; `accept` holds indices into `accepts`.
+    /// The table; `accept`, and the literals' rows, hold indices into `accepts`.
     pub(super) dfa: Box<Dfa>,
     /// Sets of groups with a match, ascending.
     pub(super) accepts: Vec<Vec<usize>>,
@@ -68,7 +69,9 @@ pub(super) fn compile(groups: &[Vec<&str>]) -> Result<Compiled, DfaError> {
         let alternatives = patterns.iter().map(|pattern| parse(pattern)).collect::<Result<_, _>>();
         alternations.push(Hir::alternation(alternatives.map_err(DfaError::Pattern)?));
     }
-    Automaton::build(&alternations)?.trimming().minimized().into_table()
+    let mut compiled = Automaton::build(&alternations)?.trimming().minimized().into_table()?;
+    literals::note(&mut compiled.dfa, &mut compiled.accepts, groups);
+    Ok(compiled)
 }
 
 #[cfg(test)]
