@@ -165,8 +165,8 @@ pub const STRIDE: u32 = 4 * WORD;
 /// The first of the four words at `at` that has marks: its offset, and its marks. No marks if none has any.
 #[inline(always)]
 pub fn mark(s: &Scratch, at: u32, marks: impl Fn(u64) -> u64) -> (u32, u64) {
-    let (a, b) = (marks(s.word(at)), marks(s.word(at + WORD)));
-    let (c, d) = (marks(s.word(at + 2 * WORD)), marks(s.word(at + 3 * WORD)));
+    let [a, b, c, d] = s.words(at);
+    let (a, b, c, d) = (marks(a), marks(b), marks(c), marks(d));
     if a != 0 {
         (0, a)
     } else if b != 0 {
@@ -188,10 +188,11 @@ pub fn find<'m, N: Needle, H: Host<'m>>(host: H, scratch: &mut Scratch, from: u3
 #[inline(always)]
 pub fn find_near<'m, N: Needle, H: Host<'m>>(host: H, scratch: &mut Scratch, from: u32, end: u32) -> u32 {
     let mut word = from;
-    let mut marks = N::marks(scratch.word(word));
+    let [near, next] = scratch.words(from);
+    let mut marks = N::marks(near);
     if marks == 0 {
         word = from + WORD;
-        marks = N::marks(scratch.word(word));
+        marks = N::marks(next);
     }
     let at = word + first(marks);
     if marks == 0 || at > end {

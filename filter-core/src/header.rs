@@ -5,9 +5,11 @@ use crate::{
     layout::NamedHeader,
     limits::{NAME_WORDS, NAMED_HEADERS},
     scratch::{Header, Scratch},
+    swar::LETTERS,
 };
 
 /// A header field's name, ready for comparison word by word.
+#[derive(Clone, Copy)]
 pub struct Name {
     /// For each word: the name in lower case, which of its bits are compared, and the case bits of its letters.
     words: [(u64, u64, u64); 3],
@@ -22,18 +24,22 @@ impl Name {
         Self { words: words(name), length: name.len() as u32, header }
     }
 
-    /// True if the line at `line` begins with this name, in any case (the colon is not checked).
+    /// True if a line that begins with these words begins with this name, in any case (the colon is not checked).
     #[inline(always)]
-    fn is_at(&self, scratch: &Scratch, line: u32) -> bool {
-        let mut index = 0;
+    fn is_in(&self, line: &[u64; 3]) -> bool {
+        let (mut differs, mut index) = (0, 0);
         while index < self.words.len() {
             let (value, used, case) = self.words[index];
-            if used != 0 && (scratch.word(line + 8 * index as u32) & used) | case != value {
-                return false;
-            }
+            differs |= ((line[index] & used) | case) ^ value;
             index += 1;
         }
-        true
+        differs == 0
+    }
+
+    /// The name as it is read.
+    #[inline(always)]
+    const fn read(&self) -> NameRead {
+        NameRead { header: self.header, length: self.length }
     }
 }
 
@@ -86,11 +92,85 @@ const TO: Name = Name::new(Header::To, b"to");
 const USER_AGENT: Name = Name::new(Header::UserAgent, b"user-agent");
 const VIA: Name = Name::new(Header::Via, b"via");
 
-/// The first four bytes of a name as a match key, with the case bits set so that both cases match. Other bytes can collide; the
-/// comparison of the whole name rules those out.
-const fn key(start: &[u8; 4]) -> u32 {
-    u32::from_le_bytes(*start)
+/// The names of eight bytes or more, and the shorter ones of four or more. Those that begin with `content-` are told apart by what
+/// follows.
+const LONG_NAMES: [Name; 15] = [
+    CALL_ID,
+    CONTACT,
+    CSEQ,
+    DIVERSION,
+    FROM,
+    HISTORY_INFO,
+    IDENTITY,
+    P_ASSERTED_IDENTITY,
+    P_PREFERRED_IDENTITY,
+    PRIVACY,
+    REMOTE_PARTY_ID,
+    SERVER,
+    SUBJECT,
+    USER_AGENT,
+    NO_NAME,
+];
+
+/// A name that no line begins with: with no bit compared, its word is not zero.
+const NO_NAME: Name = Name { words: [(1, 0, 0), (0, 0, 0), (0, 0, 0)], length: 0, header: Header::Other };
+
+/// Slots of [`TABLE`], a power of two.
+const SLOTS: usize = 64;
+
+/// The slot of a name that begins with these four bytes, of either case.
+#[inline(always)]
+const fn slot(start: u32, multiplier: u32) -> usize {
+    ((start | LETTERS as u32).wrapping_mul(multiplier) >> (32 - SLOTS.trailing_zeros())) as usize
 }
+
+/// A multiplier with which each name has a slot of its own.
+const MULTIPLIER: u32 = {
+    let mut multiplier = 0x9e37_79b1u32;
+    loop {
+        let (mut used, mut index, mut is_perfect) = (0u64, 0, true);
+        while index < LONG_NAMES.len() - 1 {
+            let bit = 1 << slot(LONG_NAMES[index].words[0].0 as u32, multiplier);
+            is_perfect &= used & bit == 0;
+            used |= bit;
+            index += 1;
+        }
+        if is_perfect {
+            break multiplier;
+        }
+        multiplier = multiplier.wrapping_mul(0x0019_660d).wrapping_add(0x3c6e_f35e) | 1;
+    }
+};
+
+/// The long names by their slots.
+static TABLE: [Name; SLOTS] = {
+    let mut table = [NO_NAME; SLOTS];
+    let mut index = 0;
+    while index < LONG_NAMES.len() - 1 {
+        table[slot(LONG_NAMES[index].words[0].0 as u32, MULTIPLIER)] = LONG_NAMES[index];
+        index += 1;
+    }
+    table
+};
+
+/// The headers of the compact forms (RFC 3261 section 7.3.3, RFC 8224 section 4, RFC 6665 and others), by the low bits of the letter, which both
+/// cases share.
+static COMPACT: [Header; 32] = {
+    const fn index(letter: u8) -> usize {
+        (letter & 31) as usize
+    }
+    let mut table = [Header::Other; 32];
+    table[index(b'c')] = Header::ContentType;
+    table[index(b'f')] = Header::From;
+    table[index(b'i')] = Header::CallId;
+    table[index(b'l')] = Header::ContentLength;
+    table[index(b'm')] = Header::Contact;
+    table[index(b's')] = Header::Subject;
+    table[index(b't')] = Header::To;
+    table[index(b'v')] = Header::Via;
+    table[index(b'y')] = Header::Identity;
+    table
+};
 
 /// The name at the start of a header line.
 pub struct NameRead {
@@ -106,71 +186,33 @@ pub const fn is_gap(byte: u8) -> bool {
     byte == b' ' || byte == b'\t' || byte == b'\r' || byte == b'\n'
 }
 
-/// Reads the name of the header line at `line`, of which `word` holds the first eight bytes.
+/// Reads the name of the header line at `line`. What follows it is not examined: it may be the beginning of a longer name.
 #[inline(always)]
-pub fn read_name(scratch: &Scratch, line: u32, word: u64) -> NameRead {
-    // Compact forms (RFC 3261 section 7.3.3, RFC 8224 section 4, RFC 6665 and others): a letter, then a colon or white space.
-    let second = (word >> 8) as u8;
+pub fn read_name(scratch: &Scratch, line: u32) -> NameRead {
+    let words: [u64; 3] = scratch.words(line);
+    // Compact forms: a letter, then a colon or white space.
+    let second = (words[0] >> 8) as u8;
     if second == b':' || is_gap(second) {
-        let header = match word as u8 | 0x20 {
-            b'c' => Header::ContentType,
-            b'f' => Header::From,
-            b'i' => Header::CallId,
-            b'l' => Header::ContentLength,
-            b'm' => Header::Contact,
-            b's' => Header::Subject,
-            b't' => Header::To,
-            b'v' => Header::Via,
-            b'y' => Header::Identity,
-            _ => Header::Other,
-        };
+        let header = COMPACT[words[0] as usize & (COMPACT.len() - 1)];
+        let header = if (words[0] as u8).is_ascii_alphabetic() { header } else { Header::Other };
         return NameRead { header, length: 1 };
     }
-    let start = word as u32 | 0x2020_2020;
-    if start & 0xffff == key(b"to\0\0") {
-        return check(&TO, scratch, line);
+    if TO.is_in(&words) {
+        return TO.read();
     }
-    const CALL: u32 = key(b"call");
-    const CONT: u32 = key(b"cont");
-    const CSEQ4: u32 = key(b"cseq");
-    const DIVE: u32 = key(b"dive");
-    const FROM4: u32 = key(b"from");
-    const HIST: u32 = key(b"hist");
-    const IDEN: u32 = key(b"iden");
-    const P_AS: u32 = key(b"p-as");
-    const P_PR: u32 = key(b"p-pr");
-    const PRIV: u32 = key(b"priv");
-    const REMO: u32 = key(b"remo");
-    const SERV: u32 = key(b"serv");
-    const SUBJ: u32 = key(b"subj");
-    const USER: u32 = key(b"user");
-    match start {
-        CALL => check(&CALL_ID, scratch, line),
-        CONT => {
-            // contact, content-length, content-type
-            if CONTACT.is_at(scratch, line) {
-                check(&CONTACT, scratch, line)
-            } else if CONTENT_LENGTH.is_at(scratch, line) {
-                check(&CONTENT_LENGTH, scratch, line)
-            } else {
-                check(&CONTENT_TYPE, scratch, line)
-            }
+    if VIA.is_in(&words) {
+        return VIA.read();
+    }
+    if (words[0] | LETTERS) == CONTENT_LENGTH.words[0].0 {
+        if CONTENT_LENGTH.is_in(&words) {
+            return CONTENT_LENGTH.read();
         }
-        CSEQ4 => check(&CSEQ, scratch, line),
-        DIVE => check(&DIVERSION, scratch, line),
-        FROM4 => check(&FROM, scratch, line),
-        HIST => check(&HISTORY_INFO, scratch, line),
-        IDEN => check(&IDENTITY, scratch, line),
-        P_AS => check(&P_ASSERTED_IDENTITY, scratch, line),
-        P_PR => check(&P_PREFERRED_IDENTITY, scratch, line),
-        PRIV => check(&PRIVACY, scratch, line),
-        REMO => check(&REMOTE_PARTY_ID, scratch, line),
-        SERV => check(&SERVER, scratch, line),
-        SUBJ => check(&SUBJECT, scratch, line),
-        USER => check(&USER_AGENT, scratch, line),
-        _ if start & 0xff_ffff == key(b"via\0") => check(&VIA, scratch, line),
-        _ => NameRead { header: Header::Other, length: 0 },
+        if CONTENT_TYPE.is_in(&words) {
+            return CONTENT_TYPE.read();
+        }
     }
+    let name = &TABLE[slot(words[0] as u32, MULTIPLIER) & (SLOTS - 1)];
+    if name.is_in(&words) { name.read() } else { NO_NAME.read() }
 }
 
 /// The function of the host that looks for the name of the header line at this position among those that the policy names. It
@@ -209,13 +251,4 @@ fn is_named(name: &NamedHeader, s: &Scratch, line: u32) -> bool {
     }
     let after = s.byte(line + name.length);
     differs == 0 && (after == b':' || is_gap(after))
-}
-
-#[inline(always)]
-fn check(name: &'static Name, scratch: &Scratch, line: u32) -> NameRead {
-    if name.is_at(scratch, line) {
-        NameRead { header: name.header, length: name.length }
-    } else {
-        NameRead { header: Header::Other, length: 0 }
-    }
 }

@@ -467,10 +467,25 @@ impl Scratch {
     #[inline(always)]
     #[must_use]
     pub fn word(&self, position: u32) -> u64 {
+        let [word] = self.words(position);
+        word
+    }
+
+    /// Words that follow each other from `position` on: one bound for all of them.
+    #[inline(always)]
+    #[must_use]
+    pub fn words<const N: usize>(&self, position: u32) -> [u64; N] {
+        const { assert!(8 * N <= PADDING) };
         let at = position as usize & MASK;
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&self.buffer[at..at + 8]);
-        u64::from_le_bytes(bytes)
+        let mut words = [0; N];
+        let mut index = 0;
+        while index < N {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&self.buffer[at + 8 * index..at + 8 * index + 8]);
+            words[index] = u64::from_le_bytes(bytes);
+            index += 1;
+        }
+        words
     }
 
     /// Zeroes what may be read after the message's end.

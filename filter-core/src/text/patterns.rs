@@ -106,7 +106,6 @@ struct Run<'s, 'm, H> {
 impl<'m, H: Host<'m>> Step for Run<'_, 'm, H> {
     // A step ends with a match: in the worst case after each byte.
     const TIMES: u32 = INSPECTED_LENGTH as u32;
-    const BATCH: u32 = 2;
 
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {

@@ -140,7 +140,7 @@ impl HeaderName {
         let mut scratch = Scratch::new_box_zeroed().expect("memory for the engine's scratch");
         scratch.buffer[..self.0.len()].copy_from_slice(self.0.as_bytes());
         scratch.buffer[self.0.len()] = b':';
-        let NameRead { header, length } = read_name(&scratch, 0, scratch.word(0));
+        let NameRead { header, length } = read_name(&scratch, 0);
         (header != Header::Other && length as usize == self.0.len()).then_some(header)
     }
 

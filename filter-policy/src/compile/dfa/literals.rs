@@ -44,12 +44,15 @@ pub(super) fn note(dfa: &mut Dfa, accepts: &mut Vec<Vec<usize>>, groups: &[Vec<&
     }
     all.sort_unstable();
     all.dedup();
-    if !Tables::build(&all).is_some_and(|tables| tables.write(dfa)) {
+    let tables = Tables::build(&all).or_else(|| {
         // Many are told apart by the automaton.
         all.iter_mut().for_each(Needed::shorten);
         all.sort_unstable();
         all.dedup();
-        Tables::build(&all).is_some_and(|tables| tables.write(dfa));
+        Tables::build(&all)
+    });
+    if let Some(tables) = tables {
+        tables.write(dfa);
     }
 }
 
@@ -262,14 +265,13 @@ impl Tables {
         Some(())
     }
 
-    fn write(self, dfa: &mut Dfa) -> bool {
+    fn write(self, dfa: &mut Dfa) {
         dfa.literal_reach = self.reach;
         dfa.literals[1..=self.literals.len()].copy_from_slice(&self.literals);
         dfa.places[1..=self.places.len()].copy_from_slice(&self.places);
         for (hash, chain) in &self.chains {
             dfa.grams[*hash] = *chain.last().expect("a chain has a place");
         }
-        true
     }
 }
 
