@@ -21,7 +21,11 @@ use filter_core::{
 use crate::host::Kernel;
 
 /// The entry point. It accepts multi-buffer packets, so it runs on interfaces with a large MTU.
+//
+// Inlined into the function that the macro makes: otherwise LLVM calls it once it is large, and the longest chain of calls would have more
+// than the eight frames that the verifier allows.
 #[xdp(frags)]
+#[inline(always)]
 pub fn ringfence(context: XdpContext) -> u32 {
     let host = Kernel::new(&context);
     let look = engine::look(host);
