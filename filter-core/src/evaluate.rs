@@ -170,10 +170,9 @@ impl<'m, H: Host<'m>> Step for Candidates<'_, H> {
             return false;
         }
         s.walk.rule = index;
-        let is_report = rule.flags & rule_flag::REPORT != 0;
-        s.walk.spared = (!is_report && is_spared(host, s, rule)) as u32;
+        s.walk.spared = is_spared(host, s, rule) as u32;
         event::matched(host, s, rule);
-        if is_report || s.walk.spared != 0 {
+        if rule.flags & rule_flag::REPORT != 0 || s.walk.spared != 0 {
             s.walk.rule = NO_RULE;
             return false;
         }

@@ -22,7 +22,7 @@ pub fn matched<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
     let limit = host.config().events_per_second as u64;
     let window = if is_event { s.now(host) >> WINDOW_SHIFT } else { 0 };
     let spared = s.walk.spared as u64;
-    let reported = is_report(host, rule) as u64 & (spared ^ 1);
+    let reported = report(host, rule, is_event) as u64 & (spared ^ 1);
     let mut emits = false;
     host.count_rule(s.walk.rule, rule.slot as u32, |counter| {
         counter.packets += 1;
@@ -67,21 +67,22 @@ pub fn is_due<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) -> bool {
 #[inline(never)]
 fn emit<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
     let now = s.now(host);
-    fill(s, rule, now, is_report(host, rule));
+    fill(s, rule, now, report(host, rule, true));
     if !host.emit(&s.event) {
         host.count_rule(s.walk.rule, rule.slot as u32, |counter| counter.events_lost += 1);
     }
 }
 
-/// True if the rule does not act: it is in report mode, or drops and the policy is. Pinholes of a policy in report mode act as always:
-/// otherwise rules after them would count what they let through.
+/// 1 if the rule does not act: it is in report mode, or drops and the policy is. Pinholes of a policy in report mode act as always:
+/// otherwise rules after them would count what they let through. A number: a branch would double the verifier's states.
 #[inline(always)]
-fn is_report<'m, H: Host<'m>>(host: H, rule: &Rule) -> bool {
-    rule.flags & rule_flag::REPORT != 0 || host.config().report != 0 && rule.action().drops()
+fn report<'m, H: Host<'m>>(host: H, rule: &Rule, drops: bool) -> u32 {
+    const _: () = assert!(rule_flag::REPORT == 1);
+    (rule.flags & rule_flag::REPORT) as u32 | host.config().report & drops as u32
 }
 
 #[inline(always)]
-fn fill(s: &mut Scratch, rule: &Rule, now: u64, report: bool) {
+fn fill(s: &mut Scratch, rule: &Rule, now: u64, report: u32) {
     let message = s.message.kind.is_message() && s.message.extent == Extent::Whole;
     s.event.time = now;
     s.event.calling = if message { s.message.number(NumberOf::Calling).key } else { 0 };
@@ -95,7 +96,7 @@ fn fill(s: &mut Scratch, rule: &Rule, now: u64, report: bool) {
     s.event.anomalies = s.message.anomalies;
     s.event.action = rule.action;
     s.event.reason = evaluate::reason(rule).number();
-    s.event.report = (report || s.walk.spared != 0) as u8;
+    s.event.report = (report | s.walk.spared) as u8;
     s.event.transport = s.packet.transport;
     s.event.method = s.message.method;
     s.event.attestation = s.message.attestation;
