@@ -39,6 +39,15 @@ fn number(status: &Value, field: &str) -> Result<u64> {
     status[field].as_u64().with_context(|| format!("no {field} in {status}"))
 }
 
+/// The first packet event of the daemon.
+fn event(filter: &Filter) -> Result<Value> {
+    wait_until("event", Duration::from_secs(5), || {
+        let output = filter.command("events", &["--last", "100", "--json"]).output()?;
+        let output = String::from_utf8(output.stdout)?;
+        Ok(output.lines().next().map(serde_json::from_str).transpose()?)
+    })
+}
+
 fn row<'s>(status: &'s Value, rule: &str) -> Result<&'s Value> {
     let rows = status["rules"].as_array().context("rules")?;
     rows.iter().find(|row| row["rule"] == rule).with_context(|| format!("no rule {rule} in {status}"))
@@ -71,12 +80,11 @@ fn run_report_drops_nothing_and_every_rule_counts_what_it_would_have_done() -> R
     let bans: Value = serde_json::from_slice(&filter.command("bans", &["--json"]).output()?.stdout)?;
     assert_eq!(bans["bans"][0]["packets"], 0, "the ban has dropped nothing: {bans}");
 
-    filter.process().wait_until("event", Duration::from_secs(5), |daemon| {
-        let output = daemon.stdout();
-        let mut lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let would = lines.find(|line| line["event"] == "packet" && line["rule"] == "scanners");
-        Ok(would.inspect(|event| assert_eq!((&event["mode"], &event["verdict"]), (&"report".into(), &"drop".into()))))
-    })?;
+    let event = event(&filter)?;
+    assert_eq!(
+        (&event["rule"], &event["mode"], &event["verdict"]),
+        (&"scanners".into(), &"report".into(), &"drop".into())
+    );
     let text = String::from_utf8(filter.command("status", &[]).output()?.stdout)?;
     assert!(
         text.contains(NOTICE) && text.contains("passed 6 (5 of them would have been dropped), dropped 0"),
@@ -168,12 +176,8 @@ fn the_configuration_names_the_host_and_asks_for_report_mode() -> Result<()> {
     send(&scene, &filter, SCANNER, "friendly-scanner", 1)?;
     let status = filter.status()?;
     assert_eq!((&status["edge"], &status["report"]), (&"fra1-sbc2".into(), &true.into()), "{status}");
-    filter.process().wait_until("event", Duration::from_secs(5), |daemon| {
-        let output = daemon.stdout();
-        let mut lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let event = lines.find(|line| line["event"] == "packet");
-        Ok(event.inspect(|event| assert_eq!(event["edge"], "fra1-sbc2", "{event}")))
-    })?;
+    let event = event(&filter)?;
+    assert_eq!(event["edge"], "fra1-sbc2", "{event}");
     Ok(())
 }
 
