@@ -172,7 +172,7 @@ fn the_configuration_names_the_host_and_asks_for_report_mode() -> Result<()> {
                 [outputs.stdout]\nformat = \"json\"\n";
     fs::write(&file, text)?;
     let arguments = ["--config", file.to_str().context("the path is no text")?];
-    let mut filter = scene.filter(Wire::SERVER_INTERFACE, &arguments)?;
+    let filter = scene.filter(Wire::SERVER_INTERFACE, &arguments)?;
     send(&scene, &filter, SCANNER, "friendly-scanner", 1)?;
     let status = filter.status()?;
     assert_eq!((&status["edge"], &status["report"]), (&"fra1-sbc2".into(), &true.into()), "{status}");
