@@ -69,10 +69,7 @@ fn index_of(accepts: &mut Vec<Vec<usize>>, group: usize) -> u32 {
 fn needed(pattern: &str) -> Option<Vec<Needed>> {
     // In this form a letter stands for both of its cases; with folding, each would be two literals.
     let hir = syntax::parse_with(pattern, &lists::syntax().case_insensitive(false)).ok()?;
-    let mut parts = match hir.kind() {
-        HirKind::Concat(parts) => parts.clone(),
-        _ => vec![hir.clone()],
-    };
+    let mut parts = if let HirKind::Concat(parts) = hir.kind() { parts.clone() } else { vec![hir.clone()] };
     let mut flags = 0;
     if parts.first().is_some_and(|part| *part.kind() == HirKind::Look(Look::Start)) {
         parts.remove(0);
@@ -114,7 +111,7 @@ fn is_choice(hir: &Hir) -> bool {
         HirKind::Empty | HirKind::Literal(_) => true,
         HirKind::Capture(capture) => is_choice(&capture.sub),
         HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().all(is_choice),
-        _ => false,
+        HirKind::Class(_) | HirKind::Look(_) | HirKind::Repetition(_) => false,
     }
 }
 

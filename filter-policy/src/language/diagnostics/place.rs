@@ -31,6 +31,7 @@ impl SourceFile {
     ///
     /// # Errors
     /// It is not UTF-8.
+    #[expect(clippy::result_large_err, reason = "a caller turns it into diagnostics at once")]
     pub fn decode(path: &Path, content: &[u8], kind: &str) -> Result<Self, Diagnostic> {
         const BYTE_ORDER_MARK: char = '\u{feff}';
         let text = std::str::from_utf8(content).map_err(|error| {
