@@ -121,6 +121,7 @@ pub fn decide(policy: &Policy, inspect: bool, memory: &mut Memory, frame: &[u8])
 }
 
 /// What a packet passes for under a policy in report mode, by what it would have been dropped for.
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others pass")]
 fn would(reason: Reason) -> Reason {
     match reason {
         Reason::Banned => Reason::WouldBanned,
