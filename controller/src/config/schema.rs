@@ -80,7 +80,7 @@ pub fn schema() -> Value {
                 "The filter's state in the kernel.",
                 json!({ "directory": path("A directory on a BPF file system.") }),
             ),
-            "outputs": section("Where events, notices and counters go.", json!({ "stdout": stdout })),
+            "outputs": section("Where notices and counters go.", json!({ "stdout": stdout })),
         },
         "required": ["version"],
         "additionalProperties": false,
