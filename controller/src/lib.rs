@@ -6,6 +6,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | [`cli`] | the command line, one file per subcommand |
+//! | [`doctor`] | what host, kernel and network cards can do, judged |
 //! | [`config`] | the daemon's configuration file |
 //! | [`daemon`] | the event loop: signals, timers, tasks; no logic of its own |
 //! | [`api`] | HTTP over a Unix socket: request and answer types, server, client |
@@ -41,6 +42,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod deploy;
+pub mod doctor;
 pub mod kernel;
 pub mod outputs;
 pub mod repository;

@@ -59,7 +59,7 @@ fn every_command_has_examples_and_each_of_them_parses() {
 
 #[test]
 fn every_ringfence_command_in_the_documents_parses() {
-    for name in ["README.md", "docs/bans.md", "docs/configuration.md", "docs/policy.md"] {
+    for name in ["README.md", "docs/bans.md", "docs/configuration.md", "docs/doctor.md", "docs/policy.md"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let lines = lines_of_blocks(&text);

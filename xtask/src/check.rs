@@ -22,10 +22,11 @@ const STAGES: &[Stage] = &[
 const EMBED_PROGRAM: [&str; 4] = ["ringfence", "ringfence-bench", "ringfence-hosts", "ringfence-tests"];
 
 /// Files in `tests/tests` that need root: they load programs into the kernel, or use network namespaces.
-const NEED_ROOT: [&str; 10] = [
+const NEED_ROOT: [&str; 11] = [
     "control",
     "corpus",
     "differential",
+    "doctor",
     "end_to_end",
     "evasions",
     "fixtures",

@@ -5,6 +5,7 @@ pub mod bans;
 pub mod check;
 pub mod completions;
 pub mod detach;
+pub mod doctor;
 pub mod events;
 pub mod explain;
 pub mod import;
@@ -15,6 +16,7 @@ pub mod replay;
 pub mod run;
 pub mod schema;
 pub mod status;
+pub mod support;
 pub mod test;
 pub mod unban;
 
@@ -83,6 +85,7 @@ pub enum Command {
     Check(check::CheckArgs),
     Completions(completions::CompletionsArgs),
     Detach(detach::DetachArgs),
+    Doctor(doctor::DoctorArgs),
     Events(events::EventsArgs),
     Explain(explain::ExplainArgs),
     Import(import::ImportArgs),
@@ -93,6 +96,7 @@ pub enum Command {
     Run(run::RunArgs),
     Schema(schema::SchemaArgs),
     Status(status::StatusArgs),
+    Support(support::SupportArgs),
     Test(test::TestArgs),
     Unban(unban::UnbanArgs),
 }
@@ -126,6 +130,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Detach(args) => detach::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Events(args) => events::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Import(args) => import::run(args),
@@ -136,6 +141,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Status(args) => status::run(args),
+        Command::Support(args) => support::run(args),
         Command::Test(args) => test::run(args),
         Command::Unban(args) => unban::run(args),
     }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::EXIT_USAGE;
+use super::{EXIT_USAGE, doctor};
 use crate::{
     api::DEFAULT_SOCKET,
     config::{self, Configuration},
@@ -123,11 +123,7 @@ impl Incomplete {
 /// # Errors
 /// The daemon could not start.
 pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let path = args.config.clone().or_else(|| {
-        let path = PathBuf::from(config::DEFAULT_PATH);
-        // Where it cannot be asked, reading it says why.
-        path.try_exists().unwrap_or(true).then_some(path)
-    });
+    let path = doctor::configuration(args.config.clone());
     let configuration = match path.as_deref().map(Configuration::read) {
         None => Configuration::default(),
         Some(Ok(configuration)) => configuration,

@@ -280,21 +280,10 @@ impl Filter {
             interface: interface.to_owned(),
             id: on.program,
             name: host::program_name(on.program),
-            off: match self.other_pins(interface, on.program) {
+            off: match other_pins(&self.pins, interface, on.program) {
                 Some(pins) => format!("ringfence detach --pin-dir {}", pins.root().display()),
                 None => host::detach_command(interface, on),
             },
-        })
-    }
-
-    /// The pins of another Ringfence filter whose program this is.
-    fn other_pins(&self, interface: &str, program: u32) -> Option<Pins> {
-        let parent = self.pins.root().parent()?;
-        let candidates =
-            [parent, Path::new(pins::BPFFS)].into_iter().filter_map(|folder| folder.read_dir().ok()).flatten();
-        candidates.flatten().map(|entry| Pins::new(entry.path())).find(|pins| {
-            let link = bpf::get(&pins.link(interface)).and_then(|link| bpf::link_info(link.as_fd()));
-            link.is_ok_and(|link| link.program == program)
         })
     }
 
@@ -509,6 +498,16 @@ pub fn detach(pins: &Pins) -> Result<Vec<String>, Error> {
     }
     pins.remove()?;
     Ok(interfaces)
+}
+
+/// The pins of another Ringfence filter whose program this is.
+pub(super) fn other_pins(own: &Pins, interface: &str, program: u32) -> Option<Pins> {
+    let parent = own.root().parent()?;
+    let candidates = [parent, Path::new(pins::BPFFS)].into_iter().filter_map(|folder| folder.read_dir().ok()).flatten();
+    candidates.flatten().map(|entry| Pins::new(entry.path())).find(|pins| {
+        let link = bpf::get(&pins.link(interface)).and_then(|link| bpf::link_info(link.as_fd()));
+        link.is_ok_and(|link| link.program == program)
+    })
 }
 
 /// Makes sure that one daemon at a time uses a pin directory. The kernel releases the lock when the process ends.

@@ -13,7 +13,9 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use super::{Error, Mode, error::Context as _};
 
 /// The oldest kernel that the program is tested on.
-const MINIMUM_KERNEL: (KernelVersion, &str) = (KernelVersion::new(6, 1, 0), "6.1");
+pub const OLDEST: (u8, u8) = (6, 1);
+/// Its name.
+pub const OLDEST_NAME: &str = "6.1";
 
 /// Bits of the capability set, `include/uapi/linux/capability.h`.
 const CAP_NET_ADMIN: u32 = 12;
@@ -25,10 +27,10 @@ const CAP_BPF: u32 = 39;
 /// # Errors
 /// The kernel is too old, or capabilities are missing.
 pub fn check() -> Result<(), Error> {
-    let (minimum, needed) = MINIMUM_KERNEL;
+    let minimum = KernelVersion::new(OLDEST.0, OLDEST.1, 0);
     let found = KernelVersion::current().context(|| "read the kernel's version".to_owned())?;
     if found < minimum {
-        return Err(Error::KernelTooOld { found: release(), needed });
+        return Err(Error::KernelTooOld { found: release(), needed: OLDEST_NAME });
     }
     let effective = effective_capabilities().unwrap_or(u64::MAX);
     let has = |capability: u32| effective & (1 << capability) != 0;
@@ -75,7 +77,7 @@ pub(super) fn ensure_ethernet(interface: &str, index: u32) -> Result<(), Error> 
 }
 
 /// What kind of link it is, if it is not Ethernet (`ARPHRD_*`, include/uapi/linux/if_arp.h). Loopback has an Ethernet header.
-fn link_type(link: &LinkMessage) -> Option<String> {
+pub(super) fn link_type(link: &LinkMessage) -> Option<String> {
     let layer = link.header.link_layer_type;
     if matches!(layer, LinkLayerType::Ether | LinkLayerType::Loopback) {
         return None;
@@ -130,7 +132,7 @@ pub(super) fn xdp_on(index: u32) -> Result<Option<OnInterface>, Error> {
 
 /// Asks rtnetlink about one interface.
 #[expect(clippy::wildcard_enum_match_arm, reason = "every other kind of answer is unexpected")]
-fn link(index: u32) -> io::Result<LinkMessage> {
+pub(super) fn link(index: u32) -> io::Result<LinkMessage> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;

@@ -7,10 +7,13 @@
 mod bans;
 mod bpf;
 mod error;
+mod ethtool;
 mod exempt;
 mod filter;
+mod genetlink;
 mod host;
 mod instance;
+mod interface;
 #[cfg(test)]
 mod layouts;
 mod object;
@@ -28,10 +31,12 @@ use serde::{Deserialize, Serialize};
 
 pub use bans::{Ban, BanError, Bans, Freed, FreedBecause};
 pub use error::{Error, Version};
+pub use ethtool::{Channels, Feature, XdpFeatures};
 pub use exempt::Exemption;
 pub use filter::{Attached, Filter, Installed, detach};
-pub use host::check;
+pub use host::{OLDEST, OLDEST_NAME, check};
 pub use instance::{Instance, Run};
+pub use interface::{InterfaceFacts, Occupant, Peer};
 pub use object::OBJECT;
 pub use pins::{DEFAULT_PIN_DIRECTORY, Pins};
 pub use prefix::{Prefix, PrefixError};

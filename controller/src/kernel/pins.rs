@@ -88,6 +88,12 @@ impl Pins {
         self.root.is_dir()
     }
 
+    /// True if the directory, or the first one above it that exists, is on a BPF file system.
+    #[must_use]
+    pub fn are_on_bpf_file_system(&self) -> bool {
+        self.root.ancestors().find(|path| path.exists()).is_some_and(is_bpffs)
+    }
+
     /// The pin of a shared map.
     pub(super) fn map(&self, name: &str) -> PathBuf {
         self.root.join(name)

@@ -1,0 +1,105 @@
+//! `ringfence doctor`: what this host, its kernel and its network cards can do, and how to fix what they cannot.
+//!
+//! Reading and judging are apart: a judgement takes what was read and gives a [`Finding`].
+
+mod daemon;
+mod finding;
+mod host;
+mod interfaces;
+mod pins;
+mod read;
+pub mod redact;
+pub mod support;
+
+use std::path::{Path, PathBuf};
+
+use filter_policy::files::Directory;
+
+pub use self::finding::{Finding, Level, Report};
+use crate::{
+    api::DEFAULT_SOCKET,
+    config::Configuration,
+    kernel::{DEFAULT_PIN_DIRECTORY, InterfaceFacts, ModeChoice, Pins, State},
+};
+
+/// What is to be examined.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The interfaces; those of the configuration if there are none.
+    pub interfaces: Vec<String>,
+    /// The daemon's configuration file; none if there is none.
+    pub configuration: Option<PathBuf>,
+    /// The pin directory; that of the configuration if none.
+    pub pins: Option<PathBuf>,
+    /// The daemon's socket; that of the configuration if none.
+    pub socket: Option<PathBuf>,
+}
+
+/// Makes every check.
+#[must_use]
+pub fn examine(options: &Options) -> Report {
+    let read = options.configuration.as_deref().map(Configuration::read).transpose();
+    let mut findings = host();
+    findings.push(daemon::configuration(options.configuration.as_deref(), read.as_ref().err()));
+    let configuration = read.ok().flatten().unwrap_or_default();
+
+    let policy = configuration.policy.as_ref().map(|directory| {
+        let built = tables(directory);
+        findings.push(daemon::policy(directory, &built));
+        built
+    });
+    let meminfo = read::text("/proc/meminfo").unwrap_or_default();
+    findings.push(host::memory(&meminfo, policy.and_then(Result::ok)));
+
+    let pins = options.pins.clone().or(configuration.pins).unwrap_or_else(|| DEFAULT_PIN_DIRECTORY.into());
+    let pins = Pins::new(pins);
+    findings.push(pins::file_system(&read::pins(&pins)));
+    findings.push(pins::mount_namespace(
+        pins.root(),
+        &read::text("/proc/self/mountinfo").unwrap_or_default(),
+        read::text("/proc/1/mountinfo").as_deref(),
+    ));
+    let filtering = State::read(&pins).is_ok_and(|state| state.is_some());
+    let socket = options.socket.clone().or(configuration.socket).unwrap_or_else(|| DEFAULT_SOCKET.into());
+    findings.push(daemon::daemon(&daemon::ask(&socket), &socket, filtering));
+
+    let mode_of = |name: &str| {
+        let known = configuration.interfaces.iter().find(|interface| interface.name == name);
+        known.map_or(ModeChoice::Auto, |interface| interface.mode)
+    };
+    let mut names = options.interfaces.clone();
+    if names.is_empty() {
+        names = configuration.interfaces.iter().map(|interface| interface.name.clone()).collect();
+    }
+    if names.is_empty() {
+        let fix = "`ringfence doctor eth0` looks at one; `ip -brief link` lists them";
+        findings.push(Finding::warn("interface", "none was named, so none was looked at", fix));
+    }
+    let cpus = read::cpus();
+    for name in &names {
+        findings.extend(interfaces::all(name, mode_of(name), &InterfaceFacts::read(name, &pins), cpus));
+    }
+    Report::new(findings)
+}
+
+/// The checks of the host itself.
+fn host() -> Vec<Finding> {
+    let kernel = |name: &str| read::text(format!("/proc/sys/kernel/{name}"));
+    vec![
+        host::kernel_version(&kernel("osrelease").unwrap_or_default()),
+        host::btf(Path::new("/sys/kernel/btf/vmlinux").exists()),
+        host::jit(read::network_setting("/proc/sys/net/core/bpf_jit_enable").as_deref()),
+        host::capabilities(&read::text("/proc/self/status").unwrap_or_default()),
+        host::unprivileged(kernel("unprivileged_bpf_disabled").as_deref()),
+        host::statistics(kernel("bpf_stats_enabled").as_deref()),
+        host::mitigations(&read::vulnerabilities()),
+        host::clock(read::clock()),
+    ]
+}
+
+/// The bytes of a policy's tables in the kernel, or what is wrong with it.
+fn tables(directory: &Path) -> Result<u64, String> {
+    let files = Directory::new(directory).map_err(|error| error.to_string())?;
+    let built = filter_policy::build(&files, filter_policy::today()).map_err(|mistakes| mistakes.totals())?;
+    Ok(built.image.kernel_memory().iter().map(|(_, bytes)| *bytes as u64).sum())
+}
