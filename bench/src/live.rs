@@ -29,6 +29,7 @@ use crate::{
     namespace::ip_packets,
     policies::{self, Lists},
     report::{Table, Target},
+    sample_policy,
 };
 
 /// Frames per batch. A driver takes as many from its queue at once.
@@ -95,7 +96,7 @@ fn scanner(receiver: &Rc<Receiver>, effort: Effort, scratch: &Path) -> Result<(T
     for kind in [Kind::Iptables, Kind::Nftables] {
         rows.push(Row::new(kind.name(), in_stack(kind)).remarked(remark(kind)));
     }
-    rows.push(Row::new(Kind::Sample.name(), ringfence(policies::sample()?, SAMPLE_RULE)));
+    rows.push(Row::new(Kind::Sample.name(), ringfence(sample_policy::sample()?, SAMPLE_RULE)));
     rows.push(Row::new(Kind::Large.name(), ringfence(large, policies::SCANNER_RULE)));
     measure(&mut rows, effort.rounds, |subject, round| subject.round(effort.frames, round));
     let title = "A scanner's INVITE of 900 bytes";

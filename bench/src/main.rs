@@ -20,6 +20,7 @@ mod policies;
 mod profile;
 mod report;
 mod results;
+mod sample_policy;
 mod swap;
 mod veth;
 

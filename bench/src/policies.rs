@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
 use filter_policy::{compile::compile, files::Table, image::Image, model::Policy};
 
 use crate::generate;
@@ -15,6 +15,14 @@ pub(crate) struct Repository {
 impl Repository {
     pub(crate) fn new(policy: String) -> Self {
         Self { files: vec![("policy.toml".to_owned(), policy)] }
+    }
+
+    pub(crate) fn empty() -> Self {
+        Self { files: Vec::new() }
+    }
+
+    pub(crate) fn files(&self) -> &[(String, String)] {
+        &self.files
     }
 
     #[must_use]
@@ -90,39 +98,6 @@ impl Lists {
             patterns: generate::pattern_list(50),
         }
     }
-}
-
-/// The sample policy, as the daemon starts with it.
-pub(crate) fn sample() -> Result<Image> {
-    let built = ringfence::repository::Source::Sample.build();
-    built.map(|built| built.image).map_err(|_| anyhow!("the sample policy does not compile"))
-}
-
-/// Scopes that were added after the sample policy was first measured.
-const NEWER_SCOPES: [&str; 7] =
-    ["any_identity", "calling_privacy", "dialog", "passport", "payload", "preferred_number", "to_number"];
-
-/// The sample policy as it was before it used [`NEWER_SCOPES`]: the rule about any identity is about the calling number.
-/// Compared with [`sample`], it shows what these scopes cost a policy that uses them.
-pub(crate) fn sample_without_newer_scopes() -> Result<Image> {
-    let mut repository = Repository { files: Vec::new() };
-    for (path, content) in filter_policy::sample_policy::FILES {
-        // What is in tests/ is not part of the policy, and need not be text.
-        if *path == "policy.toml" || path.starts_with("lists/") {
-            let content = String::from_utf8(content.to_vec()).with_context(|| format!("{path} is not UTF-8"))?;
-            repository = repository.with(path, content.replace("any_identity = ", "calling = "));
-        }
-    }
-    for scope in NEWER_SCOPES {
-        let used = repository.files.iter().any(|(path, text)| path == "policy.toml" && names(text, scope));
-        ensure!(!used, "the sample policy uses {scope}: say in bench/src/policies.rs what it was without");
-    }
-    repository.build()
-}
-
-/// Whether a policy has a condition on this scope.
-fn names(policy: &str, scope: &str) -> bool {
-    [format!(".{scope} ="), format!(" {scope} =")].iter().any(|key| policy.contains(key))
 }
 
 /// The trunks, whose asserted identity is believed: the network for benchmarks (RFC 2544).
@@ -288,25 +263,12 @@ pub(crate) fn some_rules(count: usize, lists: &Lists) -> Repository {
 #[cfg(test)]
 mod tests {
     use super::*;
+
     #[test]
     fn the_policies_have_as_many_rules_as_the_document_says() {
         assert_eq!(all_scopes(&Lists::generated(100, 100)).build().unwrap().rules.len(), 64);
         assert_eq!(some_rules(8, &Lists::generated(100, 100)).build().unwrap().rules.len(), 8);
         assert_eq!(some_rules(512, &Lists::generated(100, 100)).build().unwrap().rules.len(), 512);
-    }
-
-    #[test]
-    fn the_sample_policy_can_do_without_the_newer_scopes() {
-        let (old, new) = (sample_without_newer_scopes().unwrap(), sample().unwrap());
-        assert_eq!(old.rule_names, new.rule_names);
-        assert_ne!(old.hash, new.hash);
-    }
-
-    #[test]
-    fn newer_scopes_are_scopes() {
-        for scope in NEWER_SCOPES {
-            assert!(filter_policy::language::scope::SCOPES.iter().any(|(name, ..)| *name == scope), "{scope}");
-        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 #[expect(dead_code, unused_imports, reason = "part of it is used only by the kernel benchmarks and their tests")]
 mod generate;
 #[path = "../../bench/src/policies.rs"]
-#[expect(dead_code, reason = "likewise")]
+#[expect(dead_code, unused_imports, reason = "likewise")]
 mod policies;
 
 use std::{hint::black_box, path::PathBuf, sync::Arc};

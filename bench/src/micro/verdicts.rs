@@ -17,6 +17,7 @@ use crate::{
     messages::{SCANNER, scanner_message},
     policies::{self, Lists},
     report::Target,
+    sample_policy,
 };
 
 /// The baseline when runs are compared.
@@ -32,8 +33,8 @@ fn images() -> Result<[(&'static str, Image); 4]> {
     let lists = Lists::generated(100_000, 100_000);
     Ok([
         (SMALL, policies::small(&lists).build()?),
-        (OLDER, policies::sample_without_newer_scopes()?),
-        (SAMPLE, policies::sample()?),
+        (OLDER, sample_policy::without_newer_scopes()?),
+        (SAMPLE, sample_policy::sample()?),
         (LARGE, policies::all_scopes(&lists).build()?),
     ])
 }
@@ -46,7 +47,7 @@ type Prepare = fn() -> Result<Subject>;
 /// What can be profiled: the programs and packets of some of the tables.
 pub(crate) const SUBJECTS: [(&str, Prepare); 3] = [
     ("A scanner's INVITE, sample policy", || {
-        subject(&scanner_packet(), &[driver::record(0, ANY, ANY)], &policies::sample()?)
+        subject(&scanner_packet(), &[driver::record(0, ANY, ANY)], &sample_policy::sample()?)
     }),
     ("An INVITE, 64 rules, many calls", || invite(usize::MAX)),
     ("An INVITE, 64 rules, one call again and again", || invite(1)),
