@@ -7,7 +7,8 @@ use crate::policies::Repository;
 
 /// The sample policy, as the daemon starts with it.
 pub(crate) fn sample() -> Result<Image> {
-    let built = ringfence::repository::Source::Sample.build();
+    let built =
+        filter_policy::build(&filter_policy::files::Table(filter_policy::sample_policy::FILES), filter_policy::today());
     built.map(|built| built.image).map_err(|_| anyhow!("the sample policy does not compile"))
 }
 

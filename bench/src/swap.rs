@@ -172,8 +172,13 @@ fn measure(binary: &Path, entries: usize, changed: Changed, swaps: u32) -> Resul
 
     let wire = Wire::new(&WireOptions::default())?;
     CALLERS.iter().try_for_each(|caller| wire.add_sender(IpAddr::V4(*caller)))?;
-    let options =
-        FilterOptions { binary, interface: Wire::SERVER_INTERFACE, policy: &policy, arguments: &["--interval", "60"] };
+    let options = FilterOptions {
+        binary,
+        interface: Wire::SERVER_INTERFACE,
+        policy: &policy,
+        arguments: &["--interval", "60"],
+        environment: &[],
+    };
     let filter = Filter::start(&wire, folder.path(), &options)?;
     let link = filter.pins().join(Wire::SERVER_INTERFACE).join("link");
     let (policy_memory, shared_memory) = memory(filter.pins())?;

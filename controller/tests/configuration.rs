@@ -55,6 +55,7 @@ fn the_keys_of_each_section_are_the_readers() {
         (&schema, config::TOP_KEYS),
         (&top["interface"]["items"], config::INTERFACE_KEYS),
         (&top["policy"], config::POLICY_KEYS),
+        (&top["state"], config::STATE_KEYS),
         (&top["api"], config::API_KEYS),
         (&top["pins"], config::PINS_KEYS),
         (&top["outputs"], config::OUTPUTS_KEYS),
@@ -94,7 +95,23 @@ fn the_schema_accepts_and_rejects_what_the_reader_does() {
         ("[policy]\ndirectory = \"/etc/ringfence/policy\"\nreport = true", true),
         ("[policy]\ndirectory = \"\"", false),
         ("[policy]\nreport = \"yes\"", false),
-        ("[policy]\ngit = \"ssh://git@git.example.net/policy.git\"", false),
+        ("[policy]\ngit = \"ssh://git@git.example.net/policy.git\"", true),
+        (
+            "[policy]\ngit = \"/srv/p.git\"\nbranch = \"main\"\npath = \"edges/fra1\"\npoll = \"1m30s\"\nreport = true",
+            true,
+        ),
+        ("[policy]\ngit = \"git@h:p\"\ntag = \"v1\"\nallowed_signers = \"/etc/ringfence/signers\"", true),
+        ("[policy]\ngit = \"\"", false),
+        ("[policy]\ngit = 1", false),
+        ("[policy]\ngit = \"git@h:p\"\ndirectory = \"/etc/ringfence/policy\"", false),
+        ("[policy]\ngit = \"git@h:p\"\nbranch = \"a\"\ntag = \"b\"", false),
+        ("[policy]\ngit = \"git@h:p\"\nbranch = \"\"", false),
+        ("[policy]\ngit = \"git@h:p\"\npath = \"\"", false),
+        ("[policy]\ngit = \"git@h:p\"\npoll = \"soon\"", false),
+        ("[policy]\nbranch = \"main\"", false),
+        ("[policy]\ndirectory = \"/etc/ringfence/policy\"\nallowed_signers = \"x\"", false),
+        ("[state]\ndirectory = \"/var/lib/x\"", true),
+        ("[state]\npath = \"/var/lib/x\"", false),
         ("policy = \"/etc/ringfence/policy\"", false),
         ("[api]\nsocket = \"/run/x.sock\"", true),
         ("[api]\nlisten = \"127.0.0.1:80\"", false),
@@ -121,6 +138,11 @@ fn the_schema_accepts_and_rejects_what_the_reader_does() {
         "[outputs.stdout]\ninterval = \"0s\"",
         "[outputs.stdout]\ninterval = \"2h\"",
         "[[interface]]\nname = \"a\"\n[[interface]]\nname = \"a\"",
+        "[policy]\ngit = \"ext::sh -c id\"",
+        "[policy]\ngit = \"http://h/p.git\"",
+        "[policy]\ngit = \"git@h:p\"\nbranch = \"a..b\"",
+        "[policy]\ngit = \"git@h:p\"\npath = \"../x\"",
+        "[policy]\ngit = \"git@h:p\"\npoll = \"2d\"",
     ] {
         assert!(!parses(&format!("version = 1\n{text}\n")), "{text}");
     }
@@ -184,9 +206,9 @@ fn the_sample_is_valid_as_it_is_and_with_everything_in_it_that_is_commented_out(
     }
     let all =
         Configuration::parse(Path::new(PATH), shown.as_bytes()).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
-    let Configuration { edge, interfaces, policy, report, socket, pins, json, interval } = &all;
+    let Configuration { edge, interfaces, policy, report, state, socket, pins, json, interval } = &all;
     assert!(edge.is_some() && !interfaces.is_empty() && policy.is_some() && socket.is_some() && pins.is_some());
-    assert!(json.is_some() && interval.is_some());
+    assert!(json.is_some() && interval.is_some() && state.is_some());
     assert_eq!(*report, Some(true), "whoever installs the sample drops nothing at first");
 }
 
@@ -196,6 +218,7 @@ fn every_key_is_in_the_reference_and_its_example_is_valid() {
         config::TOP_KEYS,
         config::INTERFACE_KEYS,
         config::POLICY_KEYS,
+        config::STATE_KEYS,
         config::API_KEYS,
         config::PINS_KEYS,
         config::OUTPUTS_KEYS,

@@ -53,8 +53,10 @@ pub struct FilterOptions<'a> {
     pub interface: &'a str,
     /// The policy's folder.
     pub policy: &'a Path,
-    /// Further arguments of `run`.
+    /// Further arguments of `run`. With `--policy-git` or `--config` among them, the folder is not used.
     pub arguments: &'a [&'a str],
+    /// Variables of its environment.
+    pub environment: &'a [(&'a str, &'a str)],
 }
 
 /// A `ringfence run` in the server's namespace, with its own pins and socket. Dropping it detaches the filter.
@@ -113,7 +115,9 @@ impl Filter {
     pub fn status(&self) -> Result<Value> {
         let output = self.command("status", &["--json"]).output().context("failed to start ringfence status")?;
         let text = String::from_utf8_lossy(&output.stdout);
-        ensure!(output.status.success(), "ringfence status: {}{text}", String::from_utf8_lossy(&output.stderr));
+        // 1 says that all is not well, not that there is no status.
+        let answered = matches!(output.status.code(), Some(0 | 1));
+        ensure!(answered, "ringfence status: {}{text}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_str(text.trim()).with_context(|| format!("ringfence status printed {text:?}"))
     }
 
@@ -162,6 +166,12 @@ impl Filter {
         &self.pins
     }
 
+    /// The daemon's state directory.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        state(&self.socket)
+    }
+
     /// The daemon's process, to signal it or to read its output.
     pub fn process(&mut self) -> &mut Spawned {
         &mut self.process
@@ -201,7 +211,7 @@ impl Filter {
             let output = command.output().context("failed to start ringfence status")?;
             // The pins of an earlier daemon filter too: wait for this one to say that it is running.
             let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-            Ok((output.status.success() && status["daemon"] == "running").then_some(()))
+            Ok((status["filter"] == "attached" && status["daemon"] == "running").then_some(()))
         })
     }
 }
@@ -232,9 +242,19 @@ pub fn unique_pins() -> PathBuf {
 
 fn run_command(wire: &Wire, options: &FilterOptions<'_>, pins: &Path, socket: &Path) -> Command {
     let mut command = wire.server.command(&options.binary.to_string_lossy());
-    command.args(["run", "--interface", options.interface, "--policy"]).arg(options.policy);
-    command.arg("--pin-dir").arg(pins).arg("--socket").arg(socket).args(options.arguments);
+    command.args(["run", "--interface", options.interface]);
+    // Other arguments may name another source.
+    if !options.arguments.iter().any(|argument| matches!(*argument, "--policy-git" | "--config")) {
+        command.arg("--policy").arg(options.policy);
+    }
+    command.arg("--pin-dir").arg(pins).arg("--socket").arg(socket).arg("--state-dir").arg(state(socket));
+    command.args(options.arguments).envs(options.environment.iter().copied());
     command
+}
+
+/// The daemon's state directory, beside its socket.
+fn state(socket: &Path) -> PathBuf {
+    socket.with_extension("state")
 }
 
 fn log_name() -> String {

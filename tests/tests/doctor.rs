@@ -130,6 +130,7 @@ fn another_program_is_a_failure_and_the_advice_removes_it() -> Result<()> {
             interface: Wire::SERVER_INTERFACE,
             policy: &scene.policy(),
             arguments: &[],
+            environment: &[],
         },
     )?;
     // With the other filter's own pins, its program is the right one.

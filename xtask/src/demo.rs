@@ -106,6 +106,7 @@ impl Demo<'_> {
                     interface: Wire::SERVER_INTERFACE,
                     policy: &policy,
                     arguments: &["--detach-on-exit"],
+                    environment: &[],
                 };
                 Some(Filter::start_with_output(&wire, scratch, &options, self.screen.output()?)?)
             }

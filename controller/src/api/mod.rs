@@ -7,7 +7,7 @@
 //! | `POST /ban` | bans the `prefix` for this many `seconds`, with or without a `comment`: the notice `banned`, or with status 422 `error` |
 //! | `POST /unban` | lifts every ban that covers the `prefix`, or all bans if there is none: the notice `unbanned` |
 //! | `GET /events?last=N&follow=true` | packet events, one JSON object per line: the last ones, then each as it comes; a reader that is too slow gets a notice `missed` |
-//! | `POST /reload` | the outcome: the notice `reloaded`, or with status 422 `policy-error` |
+//! | `POST /reload` | looks for a newer policy: the notice `reloaded` or `unchanged`, with status 422 `policy-error`, or with status 502 `source-error` |
 //! | `POST /stop` | ends the daemon; the filter stays; the notice `stopped` |
 //!
 //! Any other failure is the notice `error`.

@@ -131,8 +131,9 @@ async fn events(State(shared): State<Arc<Shared>>, Query(query): Query<EventsQue
 
 async fn reload(State(shared): State<Arc<Shared>>) -> Response {
     match ask(&shared, Request::Reload).await {
-        Some(Ok(reloaded)) => Json(Notice::Reloaded(reloaded)).into_response(),
-        Some(Err(error)) => (StatusCode::UNPROCESSABLE_ENTITY, Json(Notice::PolicyError(error))).into_response(),
+        Some(notice @ Notice::PolicyError(_)) => (StatusCode::UNPROCESSABLE_ENTITY, Json(notice)).into_response(),
+        Some(notice @ Notice::SourceError(_)) => (StatusCode::BAD_GATEWAY, Json(notice)).into_response(),
+        Some(notice) => Json(notice).into_response(),
         None => failure(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned()),
     }
 }

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::telemetry::{PolicyError, Reloaded, Stopped};
+use crate::telemetry::{Notice, Stopped};
 
-/// What a reload came to.
-pub type ReloadAnswer = Result<Reloaded, PolicyError>;
+/// What a reload came to: `reloaded`, `unchanged`, or why no policy was put in force.
+pub type ReloadAnswer = Notice;
 
 /// A request to the daemon's loop, with the way to answer it. One that is dropped is answered with an error.
 #[derive(Debug)]

@@ -166,7 +166,8 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
                 daemon::Error::Deploy(deploy::Error::Kernel(_))
                 | daemon::Error::Kernel(_)
                 | daemon::Error::Runtime(_)
-                | daemon::Error::Socket(_) => EXIT_SYSTEM,
+                | daemon::Error::Socket(_)
+                | daemon::Error::State { .. } => EXIT_SYSTEM,
             };
         }
     }
@@ -183,6 +184,9 @@ pub fn help(error: &anyhow::Error) -> Option<String> {
         if let Some(error) = cause.downcast_ref::<run::Incomplete>() {
             return Some(error.help());
         }
+        if let Some(error) = cause.downcast_ref::<run::Unusable>() {
+            return Some(error.help.to_owned());
+        }
         if let Some(BanError::Kernel(error)) = cause.downcast_ref::<BanError>() {
             return error.help();
         }
@@ -195,6 +199,9 @@ pub fn help(error: &anyhow::Error) -> Option<String> {
         match cause.downcast_ref::<daemon::Error>()? {
             daemon::Error::Deploy(deploy::Error::Kernel(error)) | daemon::Error::Kernel(error) => error.help(),
             daemon::Error::Deploy(deploy::Error::Policy { .. }) | daemon::Error::Runtime(_) => None,
+            daemon::Error::State { .. } => {
+                Some("run as root, or choose another directory: `--state-dir DIR`".to_owned())
+            }
             daemon::Error::Socket(SocketError::Bind { .. }) => {
                 Some("run as root, or choose another socket: `--socket PATH`".to_owned())
             }

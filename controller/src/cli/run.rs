@@ -15,9 +15,12 @@ use crate::{
     daemon::{self, Options},
     deploy::Target,
     kernel::{DEFAULT_PIN_DIRECTORY, Interface, ModeChoice, Pins},
-    repository::Source,
+    repository::{
+        DEFAULT_POLL, DEFAULT_STATE, LONGEST_POLL, Reference, Remote, Source, path_mistake, reference_mistake,
+        url_mistake,
+    },
 };
-use filter_policy::language::{diagnostics::Diagnostics, printable::json_line};
+use filter_policy::language::{diagnostics::Diagnostics, printable::json_line, quantity};
 
 /// Seconds between two tables, unless something else is asked for.
 const INTERVAL: f64 = 1.0;
@@ -31,8 +34,11 @@ const INTERVAL: f64 = 1.0;
 /// last policy stays in force, and the next `ringfence run` takes over. `ringfence detach` removes the filter; with
 /// --detach-on-exit, it is removed when this process ends.
 ///
-/// When the policy's files change, or on SIGHUP, the new policy comes into force in one step. If it has errors, they are
-/// shown and nothing changes.
+/// When the policy's files change, when its git branch has a new commit, or on SIGHUP, the new policy comes into force in one
+/// step. If it has errors, they are shown and nothing changes.
+///
+/// A policy in a git repository is fetched by `git`, with the credentials that the user of this process has set up for it. While
+/// the repository cannot be reached, the last commit stays in force, also across a restart.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Exit status:
@@ -45,6 +51,7 @@ Examples:
   ringfence run --interface eth0 --policy /etc/ringfence/policy --report
   ringfence run --interface eth0 --policy /etc/ringfence/policy
   ringfence run --config /etc/ringfence/ringfence.toml
+  ringfence run --interface eth0 --policy-git ssh://git@git.example.net/policy.git --branch main --policy-path edges/fra1
   ringfence run --interface eth0 --interface eth1 --policy policies --json
   ringfence run --interface eth0 --policy policies --mode generic --detach-on-exit")]
 pub struct RunArgs {
@@ -57,6 +64,9 @@ pub struct RunArgs {
     /// The policy repository: a directory with a `policy.toml` in it
     #[arg(short, long, value_name = "DIR")]
     pub policy: Option<PathBuf>,
+    #[expect(missing_docs, reason = "each field has its own help")]
+    #[command(flatten)]
+    pub remote: RemoteArgs,
     /// Where the XDP program runs on all interfaces: in the driver (native), or in the network stack (generic) [default: auto]
     #[arg(long, value_enum)]
     pub mode: Option<ModeChoice>,
@@ -75,9 +85,85 @@ pub struct RunArgs {
     /// Directory on a BPF file system that holds the filter's state [default: /sys/fs/bpf/ringfence]
     #[arg(long, value_name = "DIR")]
     pub pin_dir: Option<PathBuf>,
+    /// Directory for what is needed across restarts, such as the copy of a git repository [default: /var/lib/ringfence]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
     /// Unix socket of the daemon [default: /run/ringfence.sock]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
+}
+
+/// A policy in a git repository.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct RemoteArgs {
+    /// A git repository with the policy, followed instead of a directory: ssh, https or file
+    #[arg(long, value_name = "URL", conflicts_with = "policy")]
+    pub policy_git: Option<String>,
+    /// The branch that is followed [default: main]
+    #[arg(long, value_name = "NAME", requires = "policy_git", conflicts_with = "tag")]
+    pub branch: Option<String>,
+    /// The tag that is followed, instead of a branch
+    #[arg(long, value_name = "NAME", requires = "policy_git")]
+    pub tag: Option<String>,
+    /// The policy's directory in the git repository
+    #[arg(long, value_name = "PATH", requires = "policy_git", value_parser = path_in_repository)]
+    pub policy_path: Option<PathBuf>,
+    /// Time between two looks at the git repository, such as 30s [default: 30s]
+    #[arg(long, value_name = "TIME", requires = "policy_git", value_parser = poll)]
+    pub poll: Option<Duration>,
+    /// Only commits signed by an SSH key in this file come in force
+    #[arg(long, value_name = "FILE", requires = "policy_git")]
+    pub allowed_signers: Option<PathBuf>,
+}
+
+impl RemoteArgs {
+    /// The repository, if one is named.
+    ///
+    /// # Errors
+    /// Git would understand its URL or its branch as something else.
+    fn remote(self) -> Result<Option<Remote>, Unusable> {
+        let Some(url) = self.policy_git else { return Ok(None) };
+        let reference = match (self.branch, self.tag) {
+            (_, Some(tag)) => Reference::Tag(tag),
+            (Some(branch), None) => Reference::Branch(branch),
+            (None, None) => Reference::default(),
+        };
+        let mistake = url_mistake(&url, self.allowed_signers.is_some()).or_else(|| reference_mistake(&reference));
+        if let Some((mistake, help)) = mistake {
+            return Err(Unusable { mistake, help });
+        }
+        Ok(Some(Remote {
+            url,
+            reference,
+            path: self.policy_path,
+            poll: self.poll.unwrap_or(DEFAULT_POLL),
+            allowed_signers: self.allowed_signers,
+        }))
+    }
+}
+
+fn path_in_repository(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path_mistake(&path) {
+        None => Ok(path),
+        Some((mistake, help)) => Err(format!("{mistake}: {help}")),
+    }
+}
+
+fn poll(text: &str) -> Result<Duration, String> {
+    match quantity::duration(text).filter(|seconds| *seconds <= LONGEST_POLL) {
+        Some(seconds) => Ok(Duration::from_secs(seconds)),
+        None => Err("give a time from 1s to 1d".to_owned()),
+    }
+}
+
+/// A git repository that cannot be followed.
+#[derive(Debug, thiserror::Error)]
+#[error("{mistake}")]
+pub struct Unusable {
+    mistake: String,
+    /// What to do instead.
+    pub help: &'static str,
 }
 
 /// What `ringfence run` has not been told.
@@ -146,7 +232,7 @@ fn show(diagnostics: &Diagnostics, json: bool) {
 }
 
 /// What the daemon is to do: as the options say, or else the file.
-fn options(args: RunArgs, file: Configuration, path: Option<&Path>) -> Result<Options, Incomplete> {
+fn options(args: RunArgs, file: Configuration, path: Option<&Path>) -> anyhow::Result<Options> {
     let mut interfaces = if args.interfaces.is_empty() {
         file.interfaces
     } else {
@@ -158,11 +244,12 @@ fn options(args: RunArgs, file: Configuration, path: Option<&Path>) -> Result<Op
         interfaces.iter_mut().for_each(|interface| interface.mode = mode);
     }
     let lacks_interface = interfaces.is_empty();
-    let source = match args.policy.or(file.policy) {
-        Some(directory) if !lacks_interface => Source::Directory(directory),
+    let named = args.remote.remote()?.map(Source::Git).or(args.policy.map(Source::Directory));
+    let source = match named.or(file.policy) {
+        Some(source) if !lacks_interface => absolute(source)?,
         policy => {
             let configuration = path.map(Path::to_owned);
-            return Err(Incomplete { lacks_policy: policy.is_none(), lacks_interface, configuration });
+            return Err(Incomplete { lacks_policy: policy.is_none(), lacks_interface, configuration }.into());
         }
     };
     let pins = args.pin_dir.or(file.pins).unwrap_or_else(|| DEFAULT_PIN_DIRECTORY.into());
@@ -170,6 +257,7 @@ fn options(args: RunArgs, file: Configuration, path: Option<&Path>) -> Result<Op
         edge: file.edge,
         target: Target { pins: Pins::new(&pins), interfaces, report: args.report.or(file.report).unwrap_or(false) },
         source,
+        state: args.state_dir.or(file.state).unwrap_or_else(|| DEFAULT_STATE.into()),
         socket: args.socket.or(file.socket).unwrap_or_else(|| DEFAULT_SOCKET.into()),
         interval: args
             .interval
@@ -179,6 +267,17 @@ fn options(args: RunArgs, file: Configuration, path: Option<&Path>) -> Result<Op
         json: args.json.or(file.json).unwrap_or(false),
         detach_on_exit: args.detach_on_exit,
     })
+}
+
+/// The source, so that git finds its files from any working directory.
+fn absolute(source: Source) -> io::Result<Source> {
+    let Source::Git(mut remote) = source else { return Ok(source) };
+    remote.allowed_signers = remote.allowed_signers.map(std::path::absolute).transpose()?;
+    let is_local = !remote.url.contains("://") && (remote.url.starts_with(['.', '/']) || !remote.url.contains(':'));
+    if is_local {
+        remote.url = std::path::absolute(&remote.url)?.display().to_string();
+    }
+    Ok(Source::Git(remote))
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -215,7 +314,7 @@ format = "json"
 interval = "1m30s"
 "#;
 
-    fn merged(arguments: &str, file: &str) -> Result<Options, Incomplete> {
+    fn merged(arguments: &str, file: &str) -> anyhow::Result<Options> {
         let command = Cli::parse_from(["ringfence", "run"].into_iter().chain(arguments.split_whitespace()));
         let Command::Run(args) = command.command else { panic!("it is `run`") };
         let path = Path::new("/etc/x/ringfence.toml");
@@ -264,6 +363,33 @@ interval = "1m30s"
     }
 
     #[test]
+    fn a_git_repository_is_named_by_the_file_or_by_options_that_replace_all_of_it() {
+        let file = "version = 1\n[policy]\ngit = \"ssh://git@h/p.git\"\ntag = \"v1\"\npath = \"edges/fra1\"\npoll = \"2m\"\n\
+                    allowed_signers = \"signers\"\n[state]\ndirectory = \"state\"\n";
+        let options = merged("--interface lo", file).expect("it is complete");
+        let remote = Remote {
+            url: "ssh://git@h/p.git".to_owned(),
+            reference: Reference::Tag("v1".to_owned()),
+            path: Some("edges/fra1".into()),
+            poll: Duration::from_secs(120),
+            allowed_signers: Some("/etc/x/signers".into()),
+        };
+        assert_eq!((options.source, options.state), (Source::Git(remote), PathBuf::from("/etc/x/state")));
+        let arguments = "--interface lo --policy-git https://h/q.git --branch next --poll 10s --state-dir s";
+        let options = merged(arguments, file).expect("it is complete");
+        let remote = Remote {
+            reference: Reference::Branch("next".to_owned()),
+            poll: Duration::from_secs(10),
+            ..Remote::new("https://h/q.git".to_owned())
+        };
+        assert_eq!((options.source, options.state), (Source::Git(remote), PathBuf::from("s")));
+        let options = merged("--interface lo --policy p", file).expect("it is complete");
+        assert_eq!((options.source, options.state), (Source::Directory("p".into()), PathBuf::from("/etc/x/state")));
+        let error = merged("--interface lo --policy-git ext::id", file).expect_err("git would run it");
+        assert!(crate::cli::help(&error).unwrap_or_default().contains("ssh://"), "{error}");
+    }
+
+    #[test]
     fn without_a_policy_or_an_interface_nothing_runs_and_the_error_names_what_helps() {
         for (arguments, missing) in [
             ("", "no policy (`--policy DIR`) and no interface (`--interface IF`)"),
@@ -275,7 +401,8 @@ interval = "1m30s"
                 error.to_string(),
                 format!("nothing to run: there is {missing}, and /etc/x/ringfence.toml names none")
             );
-            assert!(error.help().contains("--report"), "{}", error.help());
+            let help = crate::cli::help(&error).unwrap_or_default();
+            assert!(help.contains("--report"), "{help}");
         }
         let none = Incomplete { lacks_policy: true, lacks_interface: true, configuration: None };
         assert!(none.to_string().ends_with("and no configuration /etc/ringfence/ringfence.toml"), "{none}");
@@ -288,7 +415,7 @@ interval = "1m30s"
         // Lines are wrapped at the width of the terminal.
         let help = command.render_long_help().to_string();
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        for default in [DEFAULT_SOCKET, DEFAULT_PIN_DIRECTORY, config::DEFAULT_PATH] {
+        for default in [DEFAULT_SOCKET, DEFAULT_PIN_DIRECTORY, DEFAULT_STATE, config::DEFAULT_PATH] {
             assert!(help.contains(&format!("[default: {default}")), "{default}: {help}");
         }
     }

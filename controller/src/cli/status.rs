@@ -15,8 +15,8 @@ use filter_policy::language::printable;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Exit status:
-  0  packets are being filtered
-  1  packets are not being filtered
+  0  packets are being filtered, by the newest policy
+  1  packets are not being filtered; or the newest policy is not in force, because it has errors or cannot be fetched
   3  the system refused, or the daemon's answer cannot be read
 
 Examples:
@@ -50,7 +50,7 @@ pub fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
         Err(daemon) => Status { daemon, ..Status::read(&pins, None)? },
     };
     print(&if args.json { printable::json_line(&status) + "\n" } else { status.render() })?;
-    Ok(if status.is_filtering() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_NO) })
+    Ok(if status.is_filtering() && status.is_current() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_NO) })
 }
 
 /// The daemon's answer; none if no daemon runs.

@@ -2,6 +2,7 @@
 //!
 //! It is read like a policy: every mistake at once, each at its place, with what was probably meant.
 
+mod policy;
 pub mod schema;
 
 use std::{
@@ -21,7 +22,11 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::kernel::{Interface, MAX_INTERFACES, ModeChoice};
+pub use self::policy::GIT_KEYS;
+use crate::{
+    kernel::{Interface, MAX_INTERFACES, ModeChoice},
+    repository::Source,
+};
 
 /// Where the file is, unless `--config` names another one.
 pub const DEFAULT_PATH: &str = "/etc/ringfence/ringfence.toml";
@@ -30,11 +35,13 @@ pub const DEFAULT_PATH: &str = "/etc/ringfence/ringfence.toml";
 pub const VERSION: i64 = 1;
 
 /// Keys at the top of the file.
-pub const TOP_KEYS: &[&str] = &["version", "edge", "interface", "policy", "api", "pins", "outputs"];
+pub const TOP_KEYS: &[&str] = &["version", "edge", "interface", "policy", "state", "api", "pins", "outputs"];
 /// Keys of `[[interface]]`.
 pub const INTERFACE_KEYS: &[&str] = &["name", "mode"];
 /// Keys of `[policy]`.
-pub const POLICY_KEYS: &[&str] = &["directory", "report"];
+pub const POLICY_KEYS: &[&str] = &["directory", "git", "branch", "tag", "path", "poll", "allowed_signers", "report"];
+/// Keys of `[state]`.
+pub const STATE_KEYS: &[&str] = &["directory"];
 /// Keys of `[api]`.
 pub const API_KEYS: &[&str] = &["socket"];
 /// Keys of `[pins]`.
@@ -63,10 +70,12 @@ pub struct Configuration {
     pub edge: Option<String>,
     /// Where to filter.
     pub interfaces: Vec<Interface>,
-    /// The policy's directory. A relative one is below the file's own directory.
-    pub policy: Option<PathBuf>,
+    /// Where the policy comes from. A relative directory is below the file's own directory.
+    pub policy: Option<Source>,
     /// Report mode as a whole, whatever the policy says.
     pub report: Option<bool>,
+    /// The directory for what is needed across restarts; a relative path as above.
+    pub state: Option<PathBuf>,
     /// The API's socket; a relative path as above.
     pub socket: Option<PathBuf>,
     /// The directory of the filter's pins; a relative path as above.
@@ -134,9 +143,12 @@ impl File<'_, '_> {
                 }
                 "edge" => configuration.edge = self.edge(key, value),
                 "interface" => configuration.interfaces = self.interfaces(key, value),
-                "policy" => self.section(key, value, POLICY_KEYS, |file, key, value| match key {
-                    "directory" => configuration.policy = file.path(key, value),
-                    _ => configuration.report = file.reader.boolean(key, value),
+                "policy" => {
+                    let policy::Section { source, report } = self.policy(key, value);
+                    (configuration.policy, configuration.report) = (source, report);
+                }
+                "state" => self.section(key, value, STATE_KEYS, |file, key, value| {
+                    configuration.state = file.path(key, value);
                 }),
                 "api" => self.section(key, value, API_KEYS, |file, key, value| {
                     configuration.socket = file.path(key, value);
@@ -149,7 +161,10 @@ impl File<'_, '_> {
                         "format" => {
                             configuration.json = file.reader.word(key, value, FORMATS).map(|word| word.value == "json");
                         }
-                        _ => configuration.interval = file.interval(key, value),
+                        _ => {
+                            let help = "write a time from 1s to 1h, such as `interval = \"10s\"`";
+                            configuration.interval = file.time(key, value, LONGEST_INTERVAL, help);
+                        }
                     });
                 }),
                 "interfaces" => {
@@ -273,11 +288,12 @@ impl File<'_, '_> {
         Some(self.directory.join(path.value))
     }
 
-    fn interval(&mut self, key: &str, value: &Value<'_>) -> Option<Duration> {
+    /// A time of at most `longest` seconds.
+    fn time(&mut self, key: &str, value: &Value<'_>, longest: u64, help: &str) -> Option<Duration> {
         let text = self.reader.string(key, value)?;
-        let seconds = quantity::duration(&text.value).filter(|seconds| *seconds <= LONGEST_INTERVAL);
+        let seconds = quantity::duration(&text.value).filter(|seconds| *seconds <= longest);
         if seconds.is_none() {
-            let help = Some("write a time from 1s to 1h, such as `interval = \"10s\"`".to_owned());
+            let help = Some(help.to_owned());
             self.reader.error(Code::BadDuration, &text.span, format!("`{key}` cannot be `{}`", text.value), help);
         }
         seconds.map(Duration::from_secs)

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{FORMATS, LONGEST_EDGE, LONGEST_INTERFACE, VERSION, modes};
-use crate::kernel::MAX_INTERFACES;
+use super::{FORMATS, GIT_KEYS, LONGEST_EDGE, LONGEST_INTERFACE, VERSION, modes};
+use crate::{kernel::MAX_INTERFACES, repository::DEFAULT_BRANCH};
 
 /// The schema.
 #[must_use]
@@ -64,16 +64,10 @@ pub fn schema() -> Value {
                 "maxItems": MAX_INTERFACES,
                 "items": interface,
             },
-            "policy": section(
-                "The policy to enforce.",
-                json!({
-                    "directory": path("The policy repository: a directory with a `policy.toml` in it."),
-                    "report": {
-                        "description": "true: nothing is dropped, and every rule counts what it would have done, whatever the policy says.",
-                        "type": "boolean",
-                        "default": false,
-                    },
-                }),
+            "policy": policy(),
+            "state": section(
+                "What the daemon keeps across restarts.",
+                json!({ "directory": path("A directory that only the daemon's user can read.") }),
             ),
             "api": section("The daemon's API.", json!({ "socket": path("Its Unix socket.") })),
             "pins": section(
@@ -83,6 +77,43 @@ pub fn schema() -> Value {
             "outputs": section("Where notices and counters go.", json!({ "stdout": stdout })),
         },
         "required": ["version"],
+        "additionalProperties": false,
+    })
+}
+
+/// The section `[policy]`.
+fn policy() -> Value {
+    let text = |description: &str| json!({ "description": description, "type": "string", "minLength": 1 });
+    // What is about a git repository needs `git`.
+    let needs_git: serde_json::Map<String, Value> =
+        GIT_KEYS.iter().map(|key| ((*key).to_owned(), json!(["git"]))).collect();
+    json!({
+        "description": "The policy to enforce, from a directory or from a git repository.",
+        "type": "object",
+        "properties": {
+            "directory": text("The policy repository: a directory with a `policy.toml` in it."),
+            "git": text("The URL of a git repository that is followed instead: ssh, https or file."),
+            "branch": { "description": "The branch that is followed.", "type": "string", "minLength": 1, "default": DEFAULT_BRANCH },
+            "tag": text("The tag that is followed, instead of a branch."),
+            "path": text("The policy's directory in the git repository."),
+            "poll": {
+                "description": "The time between two looks at the git repository, 1s to 1d.",
+                "type": "string",
+                "pattern": "^([0-9]+[smhd])+$",
+                "default": "30s",
+            },
+            "allowed_signers": text("A file of SSH keys (ssh-keygen(1), ALLOWED SIGNERS): only commits signed by one of them come in force."),
+            "report": {
+                "description": "true: nothing is dropped, and every rule counts what it would have done, whatever the policy says.",
+                "type": "boolean",
+                "default": false,
+            },
+        },
+        "dependentRequired": needs_git,
+        "allOf": [
+            { "not": { "required": ["directory", "git"] } },
+            { "not": { "required": ["branch", "tag"] } },
+        ],
         "additionalProperties": false,
     })
 }

@@ -17,6 +17,7 @@ use crate::{
     deploy::{Deployer, Outcome},
     kernel::Ring,
     repository::LOOK_INTERVAL,
+    telemetry::SourceError,
 };
 
 /// Time between two sweeps of the bans that have ended.
@@ -33,10 +34,12 @@ pub(super) enum Event {
     Look,
     /// The program reports packets.
     Packets(Vec<layout::Event>),
+    /// A look for a newer commit has ended.
+    Refreshed(Result<(), SourceError>),
     /// A signal asks for a reload.
     Reload,
-    /// A reload has finished; the outcome is none where the source changed meanwhile.
-    Reloaded(Box<Deployer>, Option<Outcome>),
+    /// A reload has finished.
+    Reloaded(Box<Deployer>, Outcome),
     /// The API asks for something.
     Request(Request),
     /// Time to remove the bans that have ended.
@@ -45,8 +48,11 @@ pub(super) enum Event {
     Tick,
 }
 
-/// The task of a running reload. It returns the deployer; the outcome is none if the source changed meanwhile.
-pub(super) type Reload = JoinHandle<(Deployer, Option<Outcome>)>;
+/// The task of a running reload. It returns the deployer.
+pub(super) type Reload = JoinHandle<(Deployer, Outcome)>;
+
+/// The task of a look for a newer commit.
+pub(super) type Refresh = JoinHandle<Result<(), SourceError>>;
 
 /// Where events come from.
 pub(super) struct Inputs {
@@ -58,6 +64,8 @@ pub(super) struct Inputs {
     sweep: Interval,
     /// The reload at work, if there is one.
     pub(super) reload: Option<Reload>,
+    /// The look for a newer commit, if one is at work.
+    pub(super) refresh: Option<Refresh>,
 }
 
 impl Inputs {
@@ -69,7 +77,7 @@ impl Inputs {
         interval: Duration,
     ) -> io::Result<Self> {
         let (tick, look, sweep) = (every(interval), every(LOOK_INTERVAL), every(SWEEP_INTERVAL));
-        Ok(Self { signals, requests, ring: ring.into_async()?, tick, look, sweep, reload: None })
+        Ok(Self { signals, requests, ring: ring.into_async()?, tick, look, sweep, reload: None, refresh: None })
     }
 
     /// Waits for the next event.
@@ -85,6 +93,7 @@ impl Inputs {
                 let (deployer, outcome) = result?;
                 Event::Reloaded(Box::new(deployer), outcome)
             }
+            result = finished(&mut self.refresh) => Event::Refreshed(result?),
             _ = self.tick.tick() => Event::Tick,
             _ = self.look.tick() => Event::Look,
             _ = self.sweep.tick() => Event::Sweep,
@@ -93,16 +102,17 @@ impl Inputs {
     }
 
     /// Waits for the reload at work; forever if there is none.
-    pub(super) async fn reloaded(&mut self) -> Result<(Deployer, Option<Outcome>), Error> {
+    pub(super) async fn reloaded(&mut self) -> Result<(Deployer, Outcome), Error> {
         finished(&mut self.reload).await
     }
 }
 
-async fn finished(reload: &mut Option<Reload>) -> Result<(Deployer, Option<Outcome>), Error> {
-    let Some(running) = reload else { return std::future::pending().await };
+/// Waits for a task; forever if there is none.
+async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, Error> {
+    let Some(running) = task else { return std::future::pending().await };
     let result = running.await;
-    *reload = None;
-    // A panic in the reload leaves the filter as it was in the kernel, but this process has lost its hold on it.
+    *task = None;
+    // A panic in a reload leaves the filter as it was in the kernel, but this process has lost its hold on it.
     result.map_err(|error| Error::Runtime(io::Error::other(error)))
 }
 
@@ -136,6 +146,14 @@ pub(super) struct Signals {
 }
 
 impl Signals {
+    /// Waits for a signal that asks the daemon to end.
+    pub(super) async fn end(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,

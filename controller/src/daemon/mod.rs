@@ -13,13 +13,13 @@ use std::{io, ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
-use self::inputs::{Event, Inputs, Reload, Signals};
+use self::inputs::{Event, Inputs, Refresh, Reload, Signals};
 use crate::{
     api::{self, ReloadAnswer, Request, Socket, SocketError},
     deploy::{self, BanBook, Deployer, Occasion, Outcome, Target},
     kernel::{self, Ring},
     outputs::{self, Outputs},
-    repository::{Source, Watch},
+    repository::{Repository, Source, Watch},
     telemetry::{Bus, EventReader, Meter, Notice, Stopped},
 };
 
@@ -35,6 +35,8 @@ pub struct Options {
     pub target: Target,
     /// Where the policy comes from.
     pub source: Source,
+    /// The directory for what is needed across restarts.
+    pub state: PathBuf,
     /// Where the API answers.
     pub socket: PathBuf,
     /// Time between two tables.
@@ -60,6 +62,14 @@ pub enum Error {
     /// The socket could not be made.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// There is no place for what is needed across restarts.
+    #[error("failed to keep a copy of the policy's repository in {}: {error}", path.display())]
+    State {
+        /// The state directory.
+        path: PathBuf,
+        /// The error of the system call.
+        error: io::Error,
+    },
 }
 
 /// Runs the daemon until it is asked to end.
@@ -82,9 +92,22 @@ pub fn run(options: Options) -> Result<(), Error> {
     })
 }
 
-async fn run_on(bus: &Arc<Bus>, options: Options, socket: Socket, signals: Signals) -> Result<(), Error> {
-    let watch = Watch::new(options.source.clone());
-    let deployer = Deployer::start(options.source.clone(), options.target.clone(), &mut |notice| bus.publish(notice))?;
+async fn run_on(bus: &Arc<Bus>, options: Options, socket: Socket, mut signals: Signals) -> Result<(), Error> {
+    let state = |error| Error::State { path: options.state.clone(), error };
+    let repository = Repository::open(options.source.clone(), &options.state).map_err(state)?;
+    let waiting = repository.clone();
+    let first = tokio::task::spawn_blocking(move || waiting.await_first());
+    tokio::select! {
+        _ = first => {}
+        () = signals.end() => {
+            repository.stop();
+            return Ok(());
+        }
+    }
+    bus.set_source(repository.status());
+    repository.notices().into_iter().for_each(|notice| bus.publish(notice));
+    let watch = Watch::new(repository.clone());
+    let deployer = Deployer::start(repository.clone(), options.target.clone(), &mut |notice| bus.publish(notice))?;
     let (sender, requests) = mpsc::channel(8);
     let bans = Arc::new(BanBook::new(options.target.pins.clone()));
     let shared = api::Shared {
@@ -102,12 +125,14 @@ async fn run_on(bus: &Arc<Bus>, options: Options, socket: Socket, signals: Signa
     let daemon = Daemon {
         bus: Arc::clone(bus),
         bans,
+        repository,
         watch,
         meter: Meter::new(options.target.pins.clone()),
         events: EventReader::new(options.target.pins.clone(), options.edge.clone()),
         deployer: Some(deployer),
         due: None,
-        waiting: Vec::new(),
+        refresh_is_due: false,
+        waiting: Waiting::default(),
         options,
     };
     let result = daemon.run(inputs).await;
@@ -120,6 +145,7 @@ struct Daemon {
     options: Options,
     bus: Arc<Bus>,
     bans: Arc<BanBook>,
+    repository: Repository,
     watch: Watch,
     meter: Meter,
     events: EventReader,
@@ -127,8 +153,26 @@ struct Daemon {
     deployer: Option<Deployer>,
     /// A reload that is to begin, and why.
     due: Option<Occasion>,
-    /// Who waits for the answer of the next reload.
-    waiting: Vec<oneshot::Sender<ReloadAnswer>>,
+    /// Whether a look for a newer commit is to begin.
+    refresh_is_due: bool,
+    /// Who has asked for a reload.
+    waiting: Waiting,
+}
+
+/// Who has asked for a reload, by what each is waiting for. A look or a reload that had begun before answers nobody: it may
+/// have seen the state before.
+#[derive(Default)]
+struct Waiting {
+    for_look: Vec<oneshot::Sender<ReloadAnswer>>,
+    in_look: Vec<oneshot::Sender<ReloadAnswer>>,
+    for_reload: Vec<oneshot::Sender<ReloadAnswer>>,
+    in_reload: Vec<oneshot::Sender<ReloadAnswer>>,
+}
+
+fn answer(waiting: &mut Vec<oneshot::Sender<ReloadAnswer>>, answer: &ReloadAnswer) {
+    for waiting in waiting.drain(..) {
+        let _ = waiting.send(answer.clone());
+    }
 }
 
 /// Who asked the daemon to end, if it was the API.
@@ -141,10 +185,14 @@ impl Daemon {
             if let ControlFlow::Break(ending) = self.handle_event(event) {
                 break ending;
             }
+            if inputs.refresh.is_none() {
+                inputs.refresh = self.begin_refresh();
+            }
             if let Some(reload) = self.begin_reload() {
                 inputs.reload = Some(reload);
             }
         };
+        self.repository.stop();
         // Let a reload finish, rather than end with it half done.
         if inputs.reload.is_some() {
             let (deployer, outcome) = inputs.reloaded().await?;
@@ -162,6 +210,7 @@ impl Daemon {
                 if let Some(Err(error)) = self.deployer.as_mut().map(Deployer::keep_time) {
                     tracing::warn!("failed to turn rules on and off by their hours: {error}");
                 }
+                self.report_source();
                 if let Some(fingerprint) = self.watch.look() {
                     self.ask_for_reload(Occasion::Changed(fingerprint));
                 }
@@ -172,12 +221,22 @@ impl Daemon {
                 }
             }
             Event::Reloaded(deployer, outcome) => self.finish_reload(*deployer, outcome),
+            Event::Refreshed(result) => {
+                self.report_source();
+                match result {
+                    Ok(()) => {
+                        self.waiting.for_reload.append(&mut self.waiting.in_look);
+                        self.ask_for_reload(Occasion::Asked);
+                    }
+                    Err(error) => answer(&mut self.waiting.in_look, &Notice::SourceError(error)),
+                }
+            }
             Event::Request(Request::Reload(answer)) => {
-                self.waiting.push(answer);
-                self.ask_for_reload(Occasion::Asked);
+                self.waiting.for_look.push(answer);
+                self.refresh_is_due = true;
             }
             Event::Request(Request::Stop(answer)) => return ControlFlow::Break(Some(answer)),
-            Event::Reload => self.ask_for_reload(Occasion::Asked),
+            Event::Reload => self.refresh_is_due = true,
             Event::Sweep => {
                 // A full map takes a while.
                 let bans = Arc::clone(&self.bans);
@@ -198,6 +257,22 @@ impl Daemon {
         ControlFlow::Continue(())
     }
 
+    /// Reports what is new about where the policy comes from.
+    fn report_source(&self) {
+        self.repository.notices().into_iter().for_each(|notice| self.bus.publish(notice));
+        self.bus.set_source(self.repository.status());
+    }
+
+    /// Begins the look for a newer commit that is due. It gets a thread, since it waits for the network.
+    fn begin_refresh(&mut self) -> Option<Refresh> {
+        if !std::mem::take(&mut self.refresh_is_due) {
+            return None;
+        }
+        self.waiting.in_look.append(&mut self.waiting.for_look);
+        let repository = self.repository.clone();
+        Some(tokio::task::spawn_blocking(move || repository.refresh()))
+    }
+
     fn ask_for_reload(&mut self, occasion: Occasion) {
         self.due = Some(self.due.map_or(occasion, |due| due.and(occasion)));
     }
@@ -208,6 +283,9 @@ impl Daemon {
         let occasion = self.due?;
         let mut deployer = self.deployer.take()?;
         self.due = None;
+        if occasion == Occasion::Asked {
+            self.waiting.in_reload.append(&mut self.waiting.for_reload);
+        }
         self.watch.about_to_read(occasion.fingerprint());
         Some(tokio::task::spawn_blocking(move || {
             let outcome = deployer.reload(occasion);
@@ -215,16 +293,18 @@ impl Daemon {
         }))
     }
 
-    fn finish_reload(&mut self, deployer: Deployer, outcome: Option<Outcome>) {
+    fn finish_reload(&mut self, deployer: Deployer, outcome: Outcome) {
         self.deployer = Some(deployer);
-        // None: the source changed again meanwhile, and the next look notices it.
-        let Some(Outcome { answer, notices }) = outcome else { return };
-        for notice in notices {
-            self.bus.publish(notice);
-        }
-        self.events.read_rules();
-        for waiting in self.waiting.drain(..) {
-            let _ = waiting.send(answer.clone());
+        match outcome {
+            Outcome::Done { answer: result, notices } => {
+                for notice in notices {
+                    self.bus.publish(notice);
+                }
+                self.events.read_rules();
+                answer(&mut self.waiting.in_reload, &result);
+            }
+            // The next look notices the change.
+            Outcome::Same | Outcome::Superseded => {}
         }
     }
 

@@ -11,11 +11,11 @@ use filter_policy::{BuildCache, language::diagnostics::Diagnostics};
 use jiff::Timestamp;
 
 pub use self::bans::{BanBook, LONGEST_COMMENT};
-use self::report::{adopted, policy_error, reload_notices, reloaded, start_notices};
+use self::report::{adopted, policy_error, reload_notices, reloaded, start_notices, unchanged};
 use crate::{
     kernel::{self, Filter, Installed, Interface, Pins, State},
-    repository::{Fingerprint, Source},
-    telemetry::{FilterState, Notice, PolicyError, Reloaded, Stopped},
+    repository::{Contents, Fingerprint, Reading, Repository},
+    telemetry::{FilterState, Notice, Stopped},
 };
 
 /// Where the filter is to be.
@@ -73,26 +73,55 @@ impl Occasion {
 
 /// The outcome of a reload.
 #[derive(Debug)]
-pub struct Outcome {
-    /// The answer to whoever asked for it.
-    pub answer: Result<Reloaded, PolicyError>,
-    /// Everything there is to report, the answer included, in order.
-    pub notices: Vec<Notice>,
+pub enum Outcome {
+    /// There is something to report.
+    Done {
+        /// The answer to whoever asked for it: the policy in force, or why none was put in force.
+        answer: Notice,
+        /// Everything there is to report, the answer included, in order.
+        notices: Vec<Notice>,
+    },
+    /// No file that the policy uses has changed.
+    Same,
+    /// The source has changed since the occasion: what was read may be half the old and half the new policy. The change is
+    /// an occasion of its own.
+    Superseded,
 }
 
 /// Puts policies in force on one target. It alone works on the target's pins while it lives.
 pub struct Deployer {
-    source: Source,
+    repository: Repository,
     target: Target,
     filter: Filter,
     /// From the last policy, so that only what has changed is read and compiled again.
     cache: BuildCache,
+    /// What was read last; none if this process has read nothing.
+    last: Option<Last>,
+    /// True once this process has put a policy in force: only then are the hours of its rules kept.
+    has_installed: bool,
+}
+
+/// What was read last.
+struct Last {
+    contents: Contents,
+    /// Whether it is in force.
+    in_force: bool,
+}
+
+/// What became of a policy that has no errors.
+enum Deployed {
+    InForce(InForce),
+    /// The source changed meanwhile.
+    Superseded,
+    /// It is the one in force.
+    Unchanged,
 }
 
 /// A policy that came in force.
 struct InForce {
     installed: Installed,
     hash: String,
+    commit: Option<String>,
     rules: usize,
     report: bool,
     warnings: Diagnostics,
@@ -106,6 +135,12 @@ enum Refusal {
     Kernel(kernel::Error),
 }
 
+/// A policy that did not come in force, and the commit that it is from.
+struct Refused {
+    why: Refusal,
+    commit: Option<String>,
+}
+
 impl Deployer {
     /// Puts the policy in force. If it has errors and a filter is attached already, keeps that filter's policy.
     ///
@@ -114,32 +149,34 @@ impl Deployer {
     /// # Errors
     /// The kernel refused, or the policy has errors and there is none to keep. Nothing is attached then that was not
     /// attached before.
-    pub fn start(source: Source, target: Target, report: &mut dyn FnMut(Notice)) -> Result<Self, Error> {
+    pub fn start(repository: Repository, target: Target, report: &mut dyn FnMut(Notice)) -> Result<Self, Error> {
         let filter = Filter::open(target.pins.clone())?;
         let was_attached = filter.is_attached()?;
-        let mut deployer = Self { source, target, filter, cache: BuildCache::default() };
+        let mut deployer =
+            Self { repository, target, filter, cache: BuildCache::default(), last: None, has_installed: false };
+        let source = deployer.repository.source().clone();
         match deployer.put_in_force(None) {
-            Ok(Some(in_force)) => {
-                start_notices(&deployer.source, &in_force, was_attached).into_iter().for_each(report);
+            Ok(Deployed::InForce(in_force)) => {
+                start_notices(&source, &in_force, was_attached).into_iter().for_each(report);
                 Ok(deployer)
             }
-            // Without a fingerprint to compare with, it is always current.
-            Ok(None) => Ok(deployer),
-            Err(refusal @ Refusal::Policy(_)) if was_attached => {
+            // Neither happens to the first policy of a process, for which there is no fingerprint to compare with.
+            Ok(Deployed::Superseded | Deployed::Unchanged) => Ok(deployer),
+            Err(refused) if was_attached && matches!(refused.why, Refusal::Policy(_)) => {
                 if let Some(state) = State::read(&deployer.target.pins)? {
                     adopted(&state, deployer.target.report).into_iter().for_each(&mut *report);
                 }
-                report(Notice::PolicyError(policy_error(&deployer.source, &refusal)));
+                report(Notice::PolicyError(policy_error(&source, &refused)));
                 Ok(deployer)
             }
-            Err(refusal) => {
-                let error = match refusal {
+            Err(refused) => {
+                let refused_policy = policy_error(&source, &refused);
+                let error = match refused.why {
                     Refusal::Kernel(error) => error.into(),
                     Refusal::Policy(_) => {
-                        let error = policy_error(&deployer.source, &refusal);
-                        let totals = error.message.clone();
-                        report(Notice::PolicyError(error));
-                        Error::Policy { policy: deployer.source.to_string(), totals }
+                        let totals = refused_policy.message.clone();
+                        report(Notice::PolicyError(refused_policy));
+                        Error::Policy { policy: source.to_string(), totals }
                     }
                 };
                 let pins = deployer.target.pins.clone();
@@ -161,49 +198,92 @@ impl Deployer {
         self.filter.keep_time(Timestamp::now())
     }
 
-    /// Reads the policy again and puts it in force. If it is refused, the one in force stays.
-    ///
-    /// Returns nothing if the source has changed since the occasion: what was read may then be half the old and half the
-    /// new policy. The change is an occasion of its own.
-    pub fn reload(&mut self, occasion: Occasion) -> Option<Outcome> {
-        match self.put_in_force(occasion.fingerprint()) {
-            Ok(None) => None,
-            Ok(Some(in_force)) => {
-                let answer = reloaded(&self.source, &in_force);
-                let notices = reload_notices(&self.source, &in_force, answer.clone());
-                Some(Outcome { answer: Ok(answer), notices })
+    /// Reads the policy again, and puts it in force if it is another one. If it is refused, the one in force stays.
+    pub fn reload(&mut self, occasion: Occasion) -> Outcome {
+        if let Some(expected) = occasion.fingerprint()
+            && self.has_same_files(expected)
+        {
+            return Outcome::Same;
+        }
+        let result = self.put_in_force(occasion.fingerprint());
+        let source = self.repository.source();
+        match result {
+            Ok(Deployed::Superseded) => Outcome::Superseded,
+            Ok(Deployed::Unchanged) => {
+                let answer = Notice::Unchanged(unchanged(source, &self.filter));
+                Outcome::Done { notices: vec![answer.clone()], answer }
             }
-            Err(refusal) => {
-                let error = policy_error(&self.source, &refusal);
-                Some(Outcome { answer: Err(error.clone()), notices: vec![Notice::PolicyError(error)] })
+            Ok(Deployed::InForce(in_force)) => {
+                let reloaded = reloaded(source, &in_force);
+                let notices = reload_notices(source, &in_force, reloaded.clone());
+                Outcome::Done { answer: Notice::Reloaded(reloaded), notices }
+            }
+            Err(refused) => {
+                let answer = Notice::PolicyError(policy_error(source, &refused));
+                Outcome::Done { notices: vec![answer.clone()], answer }
             }
         }
     }
 
-    /// Reads, compiles and installs the policy; does nothing if the source no longer looks like `expected` once it has
-    /// been compiled. Then even an error may be one that neither the old nor the new policy has.
-    fn put_in_force(&mut self, expected: Option<Fingerprint>) -> Result<Option<InForce>, Refusal> {
-        let start = Instant::now();
-        let built = self.source.build_cached(&mut self.cache);
-        tracing::debug!(after = ?start.elapsed(), "policy built");
-        if expected.is_some_and(|expected| self.source.fingerprint() != expected) {
-            tracing::debug!("the policy's files changed while they were read");
-            return Ok(None);
+    /// True if the files that were read last have the same contents in the source as it looks now. The commit may be another
+    /// one.
+    fn has_same_files(&mut self, expected: Fingerprint) -> bool {
+        let Some(last) = &self.last else { return false };
+        let snapshot = self.repository.snapshot();
+        if !snapshot.has(&last.contents) || self.repository.fingerprint() != expected {
+            return false;
         }
-        let built = built.map_err(Refusal::Policy)?;
-        let commit = self.source.commit();
+        if last.in_force {
+            let commit = snapshot.commit(&last.contents);
+            if let Err(error) = self.filter.note_commit(commit.as_deref()) {
+                tracing::warn!("failed to note the commit of the policy in force: {error}");
+            }
+        }
+        true
+    }
+
+    /// Reads, compiles and installs the policy; does nothing if the source no longer looks like `expected` once it has
+    /// been compiled, for then even an error may be one that neither the old nor the new policy has; nor if it is the one
+    /// in force.
+    fn put_in_force(&mut self, expected: Option<Fingerprint>) -> Result<Deployed, Refused> {
+        let start = Instant::now();
+        let snapshot = self.repository.snapshot();
+        let Reading { built, contents } = snapshot.read(&mut self.cache);
+        tracing::debug!(after = ?start.elapsed(), "policy built");
+        if expected.is_some_and(|expected| self.repository.fingerprint() != expected) {
+            tracing::debug!("the policy's files changed while they were read");
+            return Ok(Deployed::Superseded);
+        }
+        let commit = snapshot.commit(&contents);
+        let last = self.last.insert(Last { contents, in_force: false });
+        let refused = |why| Refused { why, commit: commit.clone() };
+        let built = built.map_err(Refusal::Policy).map_err(refused)?;
         let mut image = built.image;
         if self.target.report {
             image.set_report(true);
         }
-        let installed =
-            self.filter.install(&mut image, &self.target.interfaces, commit.as_deref()).map_err(Refusal::Kernel)?;
+        if self.has_installed
+            && self.filter.policy_hash().as_ref() == Some(&image.hash)
+            && self.filter.is_on(&self.target.interfaces)
+        {
+            self.filter.note_commit(commit.as_deref()).map_err(Refusal::Kernel).map_err(refused)?;
+            last.in_force = true;
+            return Ok(Deployed::Unchanged);
+        }
+        let installed = self
+            .filter
+            .install(&mut image, &self.target.interfaces, commit.as_deref())
+            .map_err(Refusal::Kernel)
+            .map_err(refused)?;
+        last.in_force = true;
+        self.has_installed = true;
         tracing::debug!(after = ?start.elapsed(), "policy in force");
-        Ok(Some(InForce {
+        Ok(Deployed::InForce(InForce {
             installed,
             rules: image.rules.len(),
             report: image.is_report(),
             hash: image.hash,
+            commit,
             warnings: built.diagnostics,
         }))
     }
@@ -232,11 +312,15 @@ pub fn stop(target: &Target, detach: bool) -> Result<Stopped, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::repository::Source;
 
     #[test]
     fn a_request_outlasts_a_change_that_is_noticed_after_it() {
-        let changed = Occasion::Changed(Source::Sample.fingerprint());
+        let repository = Repository::open(Source::Sample, Path::new("/nonexistent")).unwrap();
+        let changed = Occasion::Changed(repository.fingerprint());
         assert_eq!(Occasion::Asked.and(changed), Occasion::Asked);
         assert_eq!(changed.and(Occasion::Asked), Occasion::Asked);
         assert_eq!(changed.and(changed), changed);

@@ -2,16 +2,18 @@
 
 use filter_policy::language::diagnostics::Diagnostics;
 
-use super::{InForce, Refusal};
+use super::{InForce, Refusal, Refused};
 use crate::{
-    kernel::{Installed, State},
+    kernel::{Filter, Installed, State},
     repository::Source,
-    telemetry::{Finding, Notice, PolicyError, PolicyWarning, Reattached, Reloaded, Removed, Started, Unbanned},
+    telemetry::{
+        Finding, Notice, PolicyError, PolicyWarning, Reattached, Reloaded, Removed, Started, Unbanned, Unchanged,
+    },
 };
 
 /// The first policy is in force.
 pub(super) fn start_notices(source: &Source, in_force: &InForce, adopted: bool) -> Vec<Notice> {
-    let InForce { installed, hash, rules, report, warnings } = in_force;
+    let InForce { installed, hash, commit, rules, report, warnings } = in_force;
     let started = installed.interfaces.iter().map(|attached| {
         Notice::Started(Started {
             interface: attached.interface.clone(),
@@ -20,6 +22,7 @@ pub(super) fn start_notices(source: &Source, in_force: &InForce, adopted: bool) 
             adopted,
             policy: Some(source.to_string()),
             policy_hash: hash.clone(),
+            commit: commit.clone(),
             generation: installed.generation,
             rules: Some(*rules),
             report: *report,
@@ -41,6 +44,7 @@ pub(super) fn adopted(state: &State, report: bool) -> Vec<Notice> {
             adopted: true,
             policy: None,
             policy_hash: state.policy_hash.clone(),
+            commit: state.commit.clone(),
             generation: state.generation,
             rules: None,
             report: state.report,
@@ -54,11 +58,22 @@ pub(super) fn adopted(state: &State, report: bool) -> Vec<Notice> {
 pub(super) fn reloaded(source: &Source, in_force: &InForce) -> Reloaded {
     Reloaded {
         policy_hash: in_force.hash.clone(),
+        commit: in_force.commit.clone(),
         generation: in_force.installed.generation,
         rules: in_force.rules,
         report: in_force.report,
         verified_instructions: in_force.installed.verified_instructions,
         milliseconds: in_force.installed.took.as_millis() as u64,
+        policy: source.to_string(),
+    }
+}
+
+/// The policy is the one in force.
+pub(super) fn unchanged(source: &Source, filter: &Filter) -> Unchanged {
+    Unchanged {
+        policy_hash: filter.policy_hash().unwrap_or_default(),
+        commit: filter.commit(),
+        generation: filter.generation(),
         policy: source.to_string(),
     }
 }
@@ -79,8 +94,8 @@ pub(super) fn reload_notices(source: &Source, in_force: &InForce, reloaded: Relo
 }
 
 /// The notice of a refused policy.
-pub(super) fn policy_error(source: &Source, refusal: &Refusal) -> PolicyError {
-    let (message, report, diagnostics) = match refusal {
+pub(super) fn policy_error(source: &Source, refused: &Refused) -> PolicyError {
+    let (message, report, diagnostics) = match &refused.why {
         Refusal::Kernel(error) => {
             let help = error.help().map_or_else(String::new, |help| format!("\n{help}"));
             (error.to_string(), format!("{error}{help}"), Vec::new())
@@ -89,7 +104,7 @@ pub(super) fn policy_error(source: &Source, refusal: &Refusal) -> PolicyError {
             (diagnostics.totals(), diagnostics.render(false, source.directory()), Finding::all(diagnostics))
         }
     };
-    PolicyError { message, diagnostics, report, policy: source.to_string() }
+    PolicyError { message, diagnostics, commit: refused.commit.clone(), report, policy: source.to_string() }
 }
 
 fn warning(source: &Source, warnings: &Diagnostics) -> Option<Notice> {

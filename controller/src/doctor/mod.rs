@@ -20,6 +20,7 @@ use crate::{
     api::DEFAULT_SOCKET,
     config::Configuration,
     kernel::{DEFAULT_PIN_DIRECTORY, InterfaceFacts, ModeChoice, Pins, State},
+    repository::Source,
 };
 
 /// What is to be examined.
@@ -43,7 +44,8 @@ pub fn examine(options: &Options) -> Report {
     findings.push(daemon::configuration(options.configuration.as_deref(), read.as_ref().err()));
     let configuration = read.ok().flatten().unwrap_or_default();
 
-    let policy = configuration.policy.as_ref().map(|directory| {
+    // A policy elsewhere is the daemon's to fetch: its state is in `ringfence status`.
+    let policy = configuration.policy.as_ref().and_then(Source::directory).map(|directory| {
         let built = tables(directory);
         findings.push(daemon::policy(directory, &built));
         built

@@ -16,6 +16,7 @@ use crate::{
     api::DEFAULT_SOCKET,
     config::Configuration,
     kernel::{DEFAULT_PIN_DIRECTORY, Pins},
+    repository::Source,
     telemetry::{DaemonState, Status},
 };
 
@@ -53,18 +54,32 @@ pub fn collect(options: &Options, with_numbers: bool) -> Vec<Part> {
     let path = options.configuration.as_deref();
     let configuration = path.and_then(|path| Configuration::read(path).ok()).unwrap_or_default();
     if let Some(path) = path {
-        let content = read_configuration(path).unwrap_or_else(|error| format!("cannot be read: {error}\n"));
+        let content = read_configuration(path).map(|content| without_passwords(&content));
+        let content = content.unwrap_or_else(|error| format!("cannot be read: {error}\n"));
         add("ringfence.toml", text(content));
     }
     let pins = options.pins.clone().or(configuration.pins).unwrap_or_else(|| DEFAULT_PIN_DIRECTORY.into());
     let socket = options.socket.clone().or(configuration.socket).unwrap_or_else(|| DEFAULT_SOCKET.into());
     add("status.json", line(value(status(&Pins::new(pins), &socket))));
-    if let Some(directory) = configuration.policy {
-        add("check.jsonl", check(&directory, with_numbers).into_iter().map(value).map(line).collect());
+    if let Some(directory) = configuration.policy.as_ref().and_then(Source::directory) {
+        add("check.jsonl", check(directory, with_numbers).into_iter().map(value).map(line).collect());
     }
     let log = kernel_log().unwrap_or_else(|error| format!("cannot be read: {error}\n"));
     add("kernel.log", log.split_inclusive('\n').map(|line| of_log(line, with_numbers)).collect());
     parts
+}
+
+/// A text without the users and passwords of URLs.
+fn without_passwords(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut redacted = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|character: char| character == '/' || character == '"' || character.is_whitespace());
+        let (authority, rest) = part.split_at(end.unwrap_or(part.len()));
+        let host = authority.rsplit_once('@').map_or_else(|| authority.to_owned(), |(_, host)| format!("***@{host}"));
+        redacted += &format!("://{host}{rest}");
+    }
+    redacted
 }
 
 fn introduction(with_numbers: bool) -> String {
@@ -197,6 +212,12 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn the_password_of_a_repository_is_left_out() {
+        let text = "git = \"https://x:secret@h/p.git\"\nlisten = \"tcp://h:1\" # a@b\n";
+        assert_eq!(without_passwords(text), "git = \"https://***@h/p.git\"\nlisten = \"tcp://h:1\" # a@b\n");
+    }
 
     #[test]
     fn the_kernels_log_is_reduced_to_lines_about_bpf_with_their_times() {

@@ -1,5 +1,7 @@
 //! The filter on its interfaces: starting, adopting, replacing and detaching it.
 
+mod in_force;
+
 use std::{
     fs::{File, TryLockError},
     io,

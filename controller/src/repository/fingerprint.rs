@@ -14,6 +14,13 @@ impl Fingerprint {
     /// Of a source that never changes.
     pub(super) const CONSTANT: Self = Self(0);
 
+    /// Of a commit, if there is one.
+    pub(super) fn of_commit(commit: Option<&str>) -> Self {
+        let mut hash = Fnv::default();
+        hash.add(commit.unwrap_or_default().as_bytes());
+        Self(hash.0)
+    }
+
     /// Of everything below a directory except hidden files (git's, an editor's).
     pub(super) fn of(directory: &Path) -> Self {
         let mut hash = Fnv::default();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Fingerprint, Source};
+use super::{Fingerprint, Repository};
 
 /// How often to look: a look at a dozen files takes some tens of microseconds.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -15,7 +15,7 @@ pub const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// look differs.
 #[derive(Debug)]
 pub struct Watch {
-    source: Source,
+    repository: Repository,
     /// What the source looked like when it was last read.
     read: Fingerprint,
     /// What it looked like at the last look.
@@ -25,14 +25,14 @@ pub struct Watch {
 impl Watch {
     /// Watches a source that is about to be read.
     #[must_use]
-    pub fn new(source: Source) -> Self {
-        let read = source.fingerprint();
-        Self { source, read, seen: None }
+    pub fn new(repository: Repository) -> Self {
+        let read = repository.fingerprint();
+        Self { repository, read, seen: None }
     }
 
     /// Looks once: the new fingerprint if the source has changed since it was read and has come to rest.
     pub fn look(&mut self) -> Option<Fingerprint> {
-        let now = self.source.fingerprint();
+        let now = self.repository.fingerprint();
         let at_rest = self.seen.replace(now) == Some(now);
         if now == self.read {
             return None;
@@ -45,7 +45,7 @@ impl Watch {
 
     /// Notes that the source is about to be read: as it looked when `look` returned `fingerprint`, or else as it is now.
     pub fn about_to_read(&mut self, fingerprint: Option<Fingerprint>) {
-        self.read = fingerprint.unwrap_or_else(|| self.source.fingerprint());
+        self.read = fingerprint.unwrap_or_else(|| self.repository.fingerprint());
     }
 }
 
@@ -54,11 +54,13 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::repository::Source;
 
     #[test]
     fn a_change_counts_when_it_has_come_to_rest_and_until_it_is_read() {
         let folder = tempfile::tempdir().unwrap();
-        let mut watch = Watch::new(Source::Directory(folder.path().to_owned()));
+        let source = Source::Directory(folder.path().to_owned());
+        let mut watch = Watch::new(Repository::open(source, &folder.path().join(".state")).unwrap());
         assert_eq!(watch.look(), None);
         assert_eq!(watch.look(), None);
         fs::write(folder.path().join("a.txt"), "1").unwrap();

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::sync::{broadcast, mpsc};
 
-use super::{DaemonFacts, Message, Notice, OutputStatus, PacketEvent};
+use super::{DaemonFacts, Message, Notice, OutputStatus, PacketEvent, SourceStatus};
 
 /// How many messages an output may be behind before it loses some.
 pub const QUEUE: usize = 1024;
@@ -157,6 +157,11 @@ impl Bus {
     pub fn listen(&self, last: usize) -> (Vec<Arc<PacketEvent>>, Listener) {
         let recent = lock(&self.recent);
         (recent.iter().skip(recent.len().saturating_sub(last)).cloned().collect(), self.packets.subscribe())
+    }
+
+    /// Notes how the policy's repository is.
+    pub fn set_source(&self, source: Option<SourceStatus>) {
+        lock(&self.facts).source = source;
     }
 
     /// What only the daemon knows, at this moment.

@@ -15,6 +15,7 @@ mod message;
 mod meter;
 mod notice;
 mod packet;
+mod source;
 mod status;
 mod table;
 
@@ -25,6 +26,7 @@ pub use self::{
     meter::{EventReader, Meter},
     notice::{Detached, Finding, Notice, PolicyError, PolicyWarning, Reattached, Reloaded, Removed, Started, Stopped},
     packet::PacketEvent,
+    source::{SourceError, SourceRestored, SourceRewritten, SourceStatus, Unchanged},
     status::{DaemonFacts, DaemonState, FilterState, InterfaceStatus, OutputStatus, Status},
     table::{Reasons, RuleMode, RuleRow, Table, Tables},
 };
@@ -32,4 +34,10 @@ pub use self::{
 /// The start of a hash, as much as people compare.
 fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
+}
+
+/// The start of a commit's ID, with the mark of files that are not as they are in the commit.
+fn short_commit(commit: &str) -> String {
+    let mark = if commit.ends_with("-dirty") { "-dirty" } else { "" };
+    format!("{}{mark}", short(commit))
 }

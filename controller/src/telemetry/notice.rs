@@ -14,7 +14,10 @@ use filter_policy::language::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Ban, FilterState, Table, Unbanned, short, table::REPORT_MODE};
+use super::{
+    Ban, FilterState, SourceError, SourceRestored, SourceRewritten, Table, Unbanned, Unchanged, short, short_commit,
+    table::REPORT_MODE,
+};
 use crate::kernel::Mode;
 
 /// Something that happened. Its JSON begins with `"event"`, the kind in kebab case.
@@ -45,6 +48,12 @@ pub enum Notice {
     Reloaded(Reloaded),
     /// The filter was removed from an interface that is no longer configured.
     Removed(Removed),
+    /// The policy cannot be fetched, or its newest commit may not come in force. What is in force stays.
+    SourceError(SourceError),
+    /// The policy can be fetched again.
+    SourceRestored(SourceRestored),
+    /// The history of the branch that is followed was rewritten.
+    SourceRewritten(SourceRewritten),
     /// The daemon filters on an interface.
     Started(Started),
     /// The daemon has ended.
@@ -53,6 +62,8 @@ pub enum Notice {
     Table(Table),
     /// Bans were lifted: by hand, or by a policy that exempts their sources.
     Unbanned(Unbanned),
+    /// The policy was read again, and is the one in force.
+    Unchanged(Unchanged),
 }
 
 /// See [`Notice::Detached`].
@@ -74,6 +85,9 @@ pub struct PolicyError {
     pub message: String,
     /// The errors and warnings in the policy's files; empty where the kernel refused.
     pub diagnostics: Vec<Finding>,
+    /// The commit that it is from.
+    #[serde(default)]
+    pub commit: Option<String>,
     /// The whole report: diagnostics with their source lines, or the kernel's error and how to fix it.
     #[serde(skip)]
     pub report: String,
@@ -110,6 +124,9 @@ pub struct Reattached {
 pub struct Reloaded {
     /// Hash of the policy.
     pub policy_hash: String,
+    /// The commit that it is from.
+    #[serde(default)]
+    pub commit: Option<String>,
     /// Number of the generation that is in force now.
     pub generation: u64,
     /// Rules of the policy.
@@ -148,6 +165,9 @@ pub struct Started {
     pub policy: Option<String>,
     /// Hash of the policy.
     pub policy_hash: String,
+    /// The commit that it is from.
+    #[serde(default)]
+    pub commit: Option<String>,
     /// Number of the generation in force.
     pub generation: u64,
     /// Rules of the policy; none where the daemon keeps the policy it found in force.
@@ -230,6 +250,7 @@ impl Notice {
         match self {
             Self::Error { message } => Some(message),
             Self::PolicyError(error) => Some(&error.message),
+            Self::SourceError(error) => Some(&error.message),
             Self::Banned(_)
             | Self::Detached(_)
             | Self::Missed { .. }
@@ -237,10 +258,13 @@ impl Notice {
             | Self::Reattached(_)
             | Self::Reloaded(_)
             | Self::Removed(_)
+            | Self::SourceRestored(_)
+            | Self::SourceRewritten(_)
             | Self::Started(_)
             | Self::Stopped(_)
             | Self::Table(_)
-            | Self::Unbanned(_) => None,
+            | Self::Unbanned(_)
+            | Self::Unchanged(_) => None,
         }
     }
 }
@@ -262,10 +286,14 @@ impl Display for Notice {
             Self::Removed(Removed { interface }) => {
                 write!(f, "{interface} is no longer among the interfaces: the filter was removed from it")
             }
+            Self::SourceError(notice) => notice.fmt(f),
+            Self::SourceRestored(notice) => notice.fmt(f),
+            Self::SourceRewritten(notice) => notice.fmt(f),
             Self::Started(notice) => notice.fmt(f),
             Self::Stopped(notice) => notice.fmt(f),
             Self::Table(table) => f.write_str(table.render(usize::MAX, usize::MAX).trim_end()),
             Self::Unbanned(notice) => notice.fmt(f),
+            Self::Unchanged(notice) => notice.fmt(f),
         }
     }
 }
@@ -282,8 +310,9 @@ impl Display for Detached {
 
 impl Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { message, report, policy, .. } = self;
-        write!(f, "{}\nthe policy {} cannot be used: {message}", report.trim_end(), printable::escaped(policy))
+        let Self { message, report, policy, commit, .. } = self;
+        let (policy, commit) = (printable::escaped(policy), at(commit.as_deref()));
+        write!(f, "{}\nthe policy {policy}{commit} cannot be used: {message}", report.trim_end())
     }
 }
 
@@ -291,8 +320,9 @@ impl Display for Reloaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "policy {} ({}, {}) in force, generation {}, {} instructions verified, {} ms",
+            "policy {}{} ({}, {}) in force, generation {}, {} instructions verified, {} ms",
             printable::escaped(&self.policy),
+            at(self.commit.as_deref()),
             rules(self.rules),
             short(&self.policy_hash),
             self.generation,
@@ -322,8 +352,9 @@ impl Display for Started {
         }
         write!(
             f,
-            "\npolicy {} ({}, {hash}), {} instructions verified",
+            "\npolicy {}{} ({}, {hash}), {} instructions verified",
             printable::escaped(policy),
+            at(self.commit.as_deref()),
             rules(count),
             self.verified_instructions
         )
@@ -345,6 +376,11 @@ impl Display for Stopped {
             FilterState::NotAttached => write!(f, "stopped; the filter was removed from {names}"),
         }
     }
+}
+
+/// The commit of a policy, after its name.
+fn at(commit: Option<&str>) -> String {
+    commit.map_or_else(String::new, |commit| format!(" at commit {}", short_commit(commit)))
 }
 
 fn rules(count: usize) -> String {
@@ -371,6 +407,8 @@ mod tests {
         }
     }
 
+    const COMMIT: &str = "cccccccccccccccccccccccccccccccccccccccc";
+
     const FINDING: &str = r#"{"severity":"error","code":"unknown-set","message":"there is no set `trunk`","file":"policy.toml","line":12,"column":42,"end_column":50,"help":"did you mean `trunks`?"}"#;
 
     fn started() -> Started {
@@ -381,6 +419,7 @@ mod tests {
             adopted: true,
             policy: Some("/etc/policy".to_owned()),
             policy_hash: "0123456789abcdef".to_owned(),
+            commit: None,
             generation: 3,
             rules: Some(2),
             report: false,
@@ -436,11 +475,12 @@ mod tests {
                 Notice::PolicyError(PolicyError {
                     message: "1 error".to_owned(),
                     diagnostics: vec![finding()],
+                    commit: Some("c".repeat(40)),
                     report: "error: there is no set `trunk`\n\n".to_owned(),
                     policy: "/etc/policy".to_owned(),
                 }),
-                format!(r#"{{"event":"policy-error","message":"1 error","diagnostics":[{FINDING}]}}"#),
-                "error: there is no set `trunk`\nthe policy /etc/policy cannot be used: 1 error",
+                format!(r#"{{"event":"policy-error","message":"1 error","diagnostics":[{FINDING}],"commit":"{COMMIT}"}}"#),
+                "error: there is no set `trunk`\nthe policy /etc/policy at commit cccccccccccc cannot be used: 1 error",
             ),
             (
                 Notice::PolicyWarning(PolicyWarning {
@@ -463,6 +503,7 @@ mod tests {
             (
                 Notice::Reloaded(Reloaded {
                     policy_hash: "0123456789abcdef".to_owned(),
+                    commit: Some(format!("{}-dirty", "c".repeat(40))),
                     generation: 4,
                     rules: 1,
                     report: true,
@@ -470,8 +511,8 @@ mod tests {
                     milliseconds: 51,
                     policy: "/etc/policy".to_owned(),
                 }),
-                r#"{"event":"reloaded","policy_hash":"0123456789abcdef","generation":4,"rules":1,"report":true,"verified_instructions":122000,"milliseconds":51}"#.to_owned(),
-                "policy /etc/policy (1 rule, 0123456789ab) in force, generation 4, 122000 instructions verified, 51 ms; \
+                format!(r#"{{"event":"reloaded","policy_hash":"0123456789abcdef","commit":"{COMMIT}-dirty","generation":4,"rules":1,"report":true,"verified_instructions":122000,"milliseconds":51}}"#),
+                "policy /etc/policy at commit cccccccccccc-dirty (1 rule, 0123456789ab) in force, generation 4, 122000 instructions verified, 51 ms; \
                  report mode: nothing is dropped",
             ),
             (
@@ -480,14 +521,49 @@ mod tests {
                 "eth1 is no longer among the interfaces: the filter was removed from it",
             ),
             (
+                Notice::SourceError(SourceError {
+                    source: "ssh://h/p (branch main)".to_owned(),
+                    message: "failed to fetch: no route".to_owned(),
+                    commit: Some("c".repeat(40)),
+                }),
+                format!(r#"{{"event":"source-error","source":"ssh://h/p (branch main)","message":"failed to fetch: no route","commit":"{COMMIT}"}}"#),
+                "the policy ssh://h/p (branch main): failed to fetch: no route; commit cccccccccccc stays",
+            ),
+            (
+                Notice::SourceRestored(SourceRestored { source: "ssh://h/p (branch main)".to_owned(), commit: Some("c".repeat(40)) }),
+                format!(r#"{{"event":"source-restored","source":"ssh://h/p (branch main)","commit":"{COMMIT}"}}"#),
+                "the policy ssh://h/p (branch main) can be fetched again, newest commit cccccccccccc",
+            ),
+            (
+                Notice::SourceRewritten(SourceRewritten {
+                    source: "ssh://h/p (branch main)".to_owned(),
+                    reference: "branch main".to_owned(),
+                    from: "d".repeat(40),
+                    to: "c".repeat(40),
+                }),
+                format!(r#"{{"event":"source-rewritten","source":"ssh://h/p (branch main)","reference":"branch main","from":"dddddddddddddddddddddddddddddddddddddddd","to":"{COMMIT}"}}"#),
+                "the policy ssh://h/p (branch main): branch main was rewritten: commit dddddddddddd is not among the ancestors of \
+                 cccccccccccc, which is taken",
+            ),
+            (
+                Notice::Unchanged(Unchanged {
+                    policy_hash: "0123456789abcdef".to_owned(),
+                    commit: Some("c".repeat(40)),
+                    generation: 4,
+                    policy: "/etc/policy".to_owned(),
+                }),
+                format!(r#"{{"event":"unchanged","policy_hash":"0123456789abcdef","commit":"{COMMIT}","generation":4}}"#),
+                "policy /etc/policy (0123456789ab, commit cccccccccccc) is in force already, generation 4",
+            ),
+            (
                 Notice::Started(started()),
-                r#"{"event":"started","interface":"eth0","mode":"native","note":"the link was made again","adopted":true,"policy":"/etc/policy","policy_hash":"0123456789abcdef","generation":3,"rules":2,"report":false,"verified_instructions":122000}"#.to_owned(),
+                r#"{"event":"started","interface":"eth0","mode":"native","note":"the link was made again","adopted":true,"policy":"/etc/policy","policy_hash":"0123456789abcdef","commit":null,"generation":3,"rules":2,"report":false,"verified_instructions":122000}"#.to_owned(),
                 "filtering on eth0 in native mode; the filter was attached already and was taken over; the link was made \
                  again\npolicy /etc/policy (2 rules, 0123456789ab), 122000 instructions verified",
             ),
             (
                 Notice::Started(Started { note: None, policy: None, rules: None, report: true, ..started() }),
-                r#"{"event":"started","interface":"eth0","mode":"native","note":null,"adopted":true,"policy":null,"policy_hash":"0123456789abcdef","generation":3,"rules":null,"report":true,"verified_instructions":122000}"#.to_owned(),
+                r#"{"event":"started","interface":"eth0","mode":"native","note":null,"adopted":true,"policy":null,"policy_hash":"0123456789abcdef","commit":null,"generation":3,"rules":null,"report":true,"verified_instructions":122000}"#.to_owned(),
                 "filtering on eth0 in native mode; report mode: nothing is dropped; the filter was attached already and keeps its \
                  policy (0123456789ab)",
             ),

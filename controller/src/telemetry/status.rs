@@ -8,9 +8,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Notice,
+    Notice, SourceStatus,
     clock::rfc3339,
-    short,
+    short, short_commit,
     table::{REPORT_MODE, Reasons, RuleRow, Table, Tables},
 };
 use crate::kernel::{Counts, Error, Mode, Pins, State};
@@ -38,7 +38,7 @@ pub struct Status {
     pub policy: Option<String>,
     /// Hash of the policy in force.
     pub policy_hash: Option<String>,
-    /// Commit of the policy's repository when it was loaded.
+    /// Commit of the policy in force; it ends with `-dirty` if the files are not as they are in the commit.
     pub commit: Option<String>,
     /// True if the policy in force is in report mode as a whole: nothing is dropped.
     #[serde(default)]
@@ -53,6 +53,9 @@ pub struct Status {
     pub policy_errors: u64,
     /// The error of the last attempt; none if it succeeded.
     pub policy_error: Option<String>,
+    /// The git repository that the policy is fetched from; none for a directory.
+    #[serde(default)]
+    pub source: Option<SourceStatus>,
     /// Rules in file order.
     pub rules: Vec<RuleRow>,
     /// Packets by reason.
@@ -151,6 +154,8 @@ pub struct DaemonFacts {
     pub policy_errors: u64,
     /// See [`Status::policy_error`].
     pub policy_error: Option<String>,
+    /// See [`Status::source`].
+    pub source: Option<SourceStatus>,
     /// Its last table, for the rates.
     pub table: Option<Table>,
     /// Each output, with what it has lost.
@@ -165,7 +170,7 @@ impl DaemonFacts {
                 self.policy_errors += 1;
                 self.policy_error = Some(error.message.clone());
             }
-            Notice::Reloaded(_) => self.policy_error = None,
+            Notice::Reloaded(_) | Notice::Unchanged(_) => self.policy_error = None,
             Notice::Table(table) => self.table = Some(table.clone()),
             Notice::Banned(_)
             | Notice::Detached(_)
@@ -174,6 +179,9 @@ impl DaemonFacts {
             | Notice::PolicyWarning(_)
             | Notice::Reattached(_)
             | Notice::Removed(_)
+            | Notice::SourceError(_)
+            | Notice::SourceRestored(_)
+            | Notice::SourceRewritten(_)
             | Notice::Started(_)
             | Notice::Stopped(_)
             | Notice::Unbanned(_) => {}
@@ -222,6 +230,7 @@ impl Status {
             verified_instructions: state.as_ref().map(|state| state.verified_instructions),
             policy_errors: daemon.map_or(0, |daemon| daemon.policy_errors),
             policy_error: daemon.and_then(|daemon| daemon.policy_error.clone()),
+            source: daemon.and_then(|daemon| daemon.source.clone()),
             rules: table.rules,
             reasons: table.reasons,
             passed: table.passed,
@@ -238,6 +247,14 @@ impl Status {
     #[must_use]
     pub fn is_filtering(&self) -> bool {
         self.filter == FilterState::Attached
+    }
+
+    /// True if the newest policy is the one in force, as far as is known: its last version has no errors, and a repository
+    /// elsewhere answers.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        let source = self.source.as_ref().is_none_or(|source| source.is_current(self.commit.as_deref()));
+        source && self.policy_error.is_none()
     }
 
     /// The status as text for people, in several lines.
@@ -260,7 +277,7 @@ impl Status {
             let from =
                 self.policy.as_deref().map_or_else(String::new, |policy| format!("{} ", printable::escaped(policy)));
             let commit =
-                self.commit.as_deref().map_or_else(String::new, |commit| format!(", commit {}", short(commit)));
+                self.commit.as_deref().map_or_else(String::new, |commit| format!(", commit {}", short_commit(commit)));
             let _ = writeln!(text, "policy: {from}{}{commit}", short(hash));
             let _ = writeln!(
                 text,
@@ -269,6 +286,9 @@ impl Status {
                 self.loaded.as_deref().unwrap_or("?"),
                 self.verified_instructions.unwrap_or(0)
             );
+        }
+        if let Some(source) = &self.source {
+            text += &source.render(self.commit.as_deref());
         }
         if let Some(error) = &self.policy_error {
             let _ = writeln!(text, "the policy has changed since, but the new one cannot be used: {error}");
@@ -318,6 +338,7 @@ mod tests {
             verified_instructions: Some(122_000),
             policy_errors: 1,
             policy_error: Some("1 error".to_owned()),
+            source: None,
             rules: Vec::new(),
             reasons: Reasons::new(),
             passed: 3,
@@ -330,7 +351,7 @@ mod tests {
         }
     }
 
-    const JSON: &str = r#"{"daemon":"running","pid":7,"version":"0.1.0","edge":"fra1-sbc2","pin_dir":"/sys/fs/bpf/ringfence","filter":"attached","interfaces":[{"interface":"eth0","mode":"native","attached":true}],"policy":"/etc/policy","policy_hash":"0123456789abcdef","commit":null,"report":true,"generation":2,"loaded":"2026-01-31T06:00:00.000Z","verified_instructions":122000,"policy_errors":1,"policy_error":"1 error","rules":[],"reasons":{},"passed":3,"dropped":0,"would_drop":2,"events_lost":0,"events_suppressed":0,"outputs":[{"output":"stdout","lost":4}],"bans":5}"#;
+    const JSON: &str = r#"{"daemon":"running","pid":7,"version":"0.1.0","edge":"fra1-sbc2","pin_dir":"/sys/fs/bpf/ringfence","filter":"attached","interfaces":[{"interface":"eth0","mode":"native","attached":true}],"policy":"/etc/policy","policy_hash":"0123456789abcdef","commit":null,"report":true,"generation":2,"loaded":"2026-01-31T06:00:00.000Z","verified_instructions":122000,"policy_errors":1,"policy_error":"1 error","source":null,"rules":[],"reasons":{},"passed":3,"dropped":0,"would_drop":2,"events_lost":0,"events_suppressed":0,"outputs":[{"output":"stdout","lost":4}],"bans":5}"#;
 
     #[test]
     fn the_json_of_a_status_is_as_documented() {
@@ -344,6 +365,7 @@ mod tests {
             .replace(r#","outputs":[{"output":"stdout","lost":4}],"bans":5"#, "")
             .replace(r#""report":true,"#, "")
             .replace(r#""edge":"fra1-sbc2","#, "")
+            .replace(r#""source":null,"#, "")
             .replace(r#""would_drop":2,"#, "");
         assert_eq!(
             serde_json::from_str::<Status>(&answer).unwrap(),
@@ -375,6 +397,7 @@ output stdout: 4 messages lost, its reader is too slow
         let refused = Notice::PolicyError(PolicyError {
             message: "1 error".to_owned(),
             diagnostics: Vec::new(),
+            commit: None,
             report: String::new(),
             policy: String::new(),
         });
@@ -382,6 +405,7 @@ output stdout: 4 messages lost, its reader is too slow
         assert_eq!((facts.policy_errors, facts.policy_error.as_deref()), (1, Some("1 error")));
         facts.record(&Notice::Reloaded(Reloaded {
             policy_hash: String::new(),
+            commit: None,
             generation: 1,
             rules: 0,
             report: false,

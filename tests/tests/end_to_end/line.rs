@@ -70,8 +70,13 @@ impl Line {
             wire.add_sender(address(sender))?;
         }
         let server = Inbox::open(&wire)?;
-        let options =
-            FilterOptions { binary: binary()?, interface: Wire::SERVER_INTERFACE, policy: &policy, arguments: &[] };
+        let options = FilterOptions {
+            binary: binary()?,
+            interface: Wire::SERVER_INTERFACE,
+            policy: &policy,
+            arguments: &[],
+            environment: &[],
+        };
         let filter = Filter::start(&wire, scratch.path(), &options)?;
         let watch = Watch::start(&wire.network, Wire::NETWORK_INTERFACE)?;
         Ok(Self { filter, server, watch, frames: Vec::new(), wire, policy, scratch })

@@ -371,7 +371,8 @@ fn an_unprivileged_user_is_refused() -> Result<()> {
     fs::write(public.path().join("policy.toml"), "version = 1\n")?;
     command.args(["run", "--interface", Wire::SERVER_INTERFACE, "--policy"]).arg(public.path());
     command.arg("--pin-dir").arg(unique_pins());
-    command.arg("--socket").arg(public.path().join("socket")).current_dir("/");
+    command.arg("--socket").arg(public.path().join("socket")).arg("--state-dir").arg(public.path().join("state"));
+    command.current_dir("/");
     let output = command.output()?;
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{text}");

@@ -90,7 +90,7 @@ impl Scene {
 
     pub(crate) fn options<'a>(&'a self, interface: &'a str, arguments: &'a [&'a str]) -> FilterOptions<'a> {
         let binary = binary().expect("the binary was built for the first filter");
-        FilterOptions { binary, interface, policy: &self.policy, arguments }
+        FilterOptions { binary, interface, policy: &self.policy, arguments, environment: &[] }
     }
 
     pub(crate) fn filter(&self, interface: &str, arguments: &[&str]) -> Result<Filter> {
@@ -127,6 +127,7 @@ pub(crate) fn refused(scene: &Scene, interface: &str) -> Result<(Option<i32>, St
     let pins = unique_pins();
     command.args(["run", "--interface", interface, "--policy"]).arg(&scene.policy).arg("--pin-dir").arg(&pins);
     command.arg("--socket").arg(scene.path().join("refused.sock"));
+    command.arg("--state-dir").arg(scene.path().join("refused.state"));
     let mut process = Spawned::start("refused", command, scene.path())?;
     let status = process.wait(Duration::from_secs(60))?;
     assert!(!pins.exists(), "{} was not removed", pins.display());

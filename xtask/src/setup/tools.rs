@@ -102,6 +102,9 @@ pub(super) const TOOLS: &[Tool] = &[
     program("kamailio", &["kamailio"], &[Group::Traffic], "the SIP server that the filter protects", || {
         has("kamailio")
     }),
+    program("git", &["git"], &[Group::Traffic], "following policies in git repositories", || has("git")),
+    program("ssh-keygen", &["openssh-client"], &[Group::Traffic], "signing commits", || has("ssh-keygen")),
+    program("sshd", &["openssh-server"], &[Group::Traffic], "serving git repositories over SSH", || has("sshd")),
     program("tshark", &["tshark"], &[Group::Traffic], "a second opinion on captures", || has("tshark")),
     Tool {
         name: "sipvicious",

@@ -1,0 +1,57 @@
+//! What is in force, asked and noted without another generation.
+
+use std::os::fd::AsFd as _;
+
+use super::{Error, Filter, Interface, bpf, host, state};
+
+impl Filter {
+    /// The hash of the policy in force; none before the first one.
+    #[must_use]
+    pub fn policy_hash(&self) -> Option<String> {
+        Some(self.meta.policy_hash()).filter(|hash| !hash.is_empty())
+    }
+
+    /// The commit of the policy in force.
+    #[must_use]
+    pub fn commit(&self) -> Option<String> {
+        self.meta.commit()
+    }
+
+    /// The number of the generation in force; 0 before the first one.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.meta.generation
+    }
+
+    /// Notes that the policy in force is also that of this commit.
+    ///
+    /// # Errors
+    /// The state in the kernel cannot be written.
+    pub fn note_commit(&mut self, commit: Option<&str>) -> Result<(), Error> {
+        let commit = state::padded(commit.unwrap_or_default());
+        if self.meta.commit == commit {
+            return Ok(());
+        }
+        self.meta.commit = commit;
+        self.meta_table.set(0, &self.meta)
+    }
+
+    /// True if the filter is on exactly these interfaces, in modes that are wanted there. Otherwise
+    /// [`install`](Filter::install) has something to do, whatever the policy.
+    #[must_use]
+    pub fn is_on(&self, interfaces: &[Interface]) -> bool {
+        let Ok(pinned) = self.pins.interfaces() else { return false };
+        let is_listed = |name: &String| interfaces.iter().any(|interface| interface.name == *name);
+        pinned.iter().all(is_listed)
+            && interfaces.iter().all(|interface| self.is_on_interface(interface).unwrap_or(false))
+    }
+
+    fn is_on_interface(&self, interface: &Interface) -> Option<bool> {
+        let index = host::interface_index(&interface.name).ok()?;
+        let link = bpf::get(&self.pins.link(&interface.name)).ok()?;
+        let info = bpf::link_info(link.as_fd()).ok()?;
+        let on = host::xdp_on(index).ok()??;
+        let mode = on.mode.is_none_or(|mode| !interface.mode.excludes(mode));
+        Some(info.kind == bpf::LINK_TYPE_XDP && info.interface == index && info.program == on.program && mode)
+    }
+}
