@@ -247,6 +247,47 @@ fn touching_a_file_or_saving_one_that_the_policy_does_not_use_loads_nothing_and_
     Ok(())
 }
 
+/// What `ringfence reload --json` says, and its exit status.
+fn reload(filter: &Filter) -> Result<(Option<i32>, Value)> {
+    let output = filter.command("reload", &["--json"]).output()?;
+    let notice = serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("no notice: {}", String::from_utf8_lossy(&output.stderr)))?;
+    Ok((output.status.code(), notice))
+}
+
+#[test]
+fn reload_looks_now_and_says_what_came_of_it() -> Result<()> {
+    let scene = Scene::new()?;
+    let url = scene.url();
+    let mut filter = scene.start(&["--policy-git", &url, "--policy-path", "edge", "--poll", "1h"], &[])?;
+    let (code, notice) = reload(&filter)?;
+    assert_eq!((code, &notice["event"], &notice["generation"]), (Some(0), &"unchanged".into(), &1.into()), "{notice}");
+
+    let commit = scene.push(&[("edge/bad.txt", "192.0.2.2\n")])?;
+    let (code, notice) = reload(&filter)?;
+    assert_eq!((code, &notice["event"], &notice["commit"]), (Some(0), &"reloaded".into(), &commit.as_str().into()));
+    assert_eq!(filter.status()?["commit"], commit.as_str(), "it is in force when the command ends");
+
+    let broken = scene.push(&[("edge/policy.toml", "version = 1\n[[rule]]\nnmae = \"x\"\n")])?;
+    let (code, notice) = reload(&filter)?;
+    assert_eq!((code, &notice["event"], &notice["commit"]), (Some(1), &"policy-error".into(), &broken.as_str().into()));
+    let output = filter.command("reload", &[]).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    assert!(text.contains("unknown key `nmae`") && text.contains("--> policy.toml:3:1"), "{text}");
+    assert!(text.contains("did you mean `name`?") && text.contains("the one before stays in force"), "{text}");
+
+    fs::remove_dir_all(scene.path().join("remote.git"))?;
+    let (code, notice) = reload(&filter)?;
+    assert_eq!((code, &notice["event"]), (Some(3), &"source-error".into()), "{notice}");
+    assert_eq!(filter.status()?["commit"], commit.as_str());
+
+    filter.kill()?;
+    let output = filter.command("reload", &[]).output()?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(3) && text.contains("no daemon of the filter in"), "{text}");
+    Ok(())
+}
+
 /// Makes a key pair.
 fn key(scene: &Scene, name: &str) -> Result<PathBuf> {
     let path = scene.path().join(name);

@@ -1,6 +1,10 @@
 //! The client of the daemon's API: one request for each connection.
 
-use std::{io, path::Path, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
@@ -18,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a daemon has to end: it finishes a reload first.
 const PATIENCE_TO_END: Duration = Duration::from_secs(30);
+
+/// How long a daemon has for a reload: the first fetch of a large repository, and a policy of millions of entries.
+const PATIENCE_TO_RELOAD: Duration = Duration::from_secs(1200);
 
 /// Why the daemon did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +49,14 @@ pub enum ClientError {
         /// The error of the connection attempt.
         #[source]
         error: io::Error,
+    },
+    /// No daemon of the filter in these pins listens at the socket.
+    #[error("no daemon of the filter in {} answers at {socket}", pins.display())]
+    NoFilter {
+        /// Path of the socket.
+        socket: String,
+        /// The pin directory.
+        pins: PathBuf,
     },
     /// The daemon answered with an error.
     #[error("the daemon says: {0}")]
@@ -125,6 +140,18 @@ impl Client {
         self.json(Method::POST, path::UNBAN, serde_json::to_vec(request)?.into(), PATIENCE).await
     }
 
+    /// Lets the daemon look for a newer policy; returns the notice `reloaded`, `unchanged`, `policy-error` or `source-error`.
+    ///
+    /// # Errors
+    /// The daemon did not answer, or answered with another error.
+    pub async fn reload(mut self) -> Result<Notice, ClientError> {
+        let (status, body) = self.answer(Method::POST, path::RELOAD, Full::default(), PATIENCE_TO_RELOAD).await?;
+        match serde_json::from_slice(&body) {
+            Ok(Notice::Error { .. }) | Err(_) if !status.is_success() => Err(refused(status, &body)),
+            notice => Ok(notice?),
+        }
+    }
+
     /// Ends the daemon; returns the notice `stopped`.
     ///
     /// # Errors
@@ -170,16 +197,26 @@ impl Client {
         body: Full<Bytes>,
         patience: Duration,
     ) -> Result<T, ClientError> {
+        let (status, body) = self.answer(method, path, body, patience).await?;
+        if status.is_success() { Ok(serde_json::from_slice(&body)?) } else { Err(refused(status, &body)) }
+    }
+
+    async fn answer(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Full<Bytes>,
+        patience: Duration,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
         let answer = async {
             let response = self.send(method, path, body).await?;
             let status = response.status();
-            Ok::<_, ClientError>((status, response.into_body().collect().await?.to_bytes()))
+            Ok((status, response.into_body().collect().await?.to_bytes()))
         };
-        let Ok(answer) = timeout(patience, answer).await else {
-            return Err(ClientError::NoAnswer { socket: self.socket });
-        };
-        let (status, body) = answer?;
-        if status.is_success() { Ok(serde_json::from_slice(&body)?) } else { Err(refused(status, &body)) }
+        match timeout(patience, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(ClientError::NoAnswer { socket: self.socket.clone() }),
+        }
     }
 
     async fn send(

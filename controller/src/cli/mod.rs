@@ -12,6 +12,7 @@ pub mod import;
 pub mod init;
 pub mod inspect;
 pub mod man;
+pub mod reload;
 pub mod replay;
 pub mod run;
 pub mod schema;
@@ -92,6 +93,7 @@ pub enum Command {
     Init(init::InitArgs),
     Inspect(inspect::InspectArgs),
     Man(man::ManArgs),
+    Reload(reload::ReloadArgs),
     Replay(replay::ReplayArgs),
     Run(run::RunArgs),
     Schema(schema::SchemaArgs),
@@ -137,6 +139,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Init(args) => init::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Man(args) => man::run(args),
+        Command::Reload(args) => reload::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Run(args) => run::run(args),
         Command::Schema(args) => schema::run(args),

@@ -44,7 +44,7 @@ impl File<'_, '_> {
             "tag" => keys.tag = file.reader.string(key, value),
             "path" => keys.path = file.reader.string(key, value),
             "poll" => {
-                keys.poll = file.time(key, value, LONGEST_POLL, "write a time from 1s to 1d, such as `poll = \"30s\"`")
+                keys.poll = file.time(key, value, LONGEST_POLL, "write a time from 1s to 1d, such as `poll = \"30s\"`");
             }
             "allowed_signers" => keys.allowed_signers = file.path(key, value),
             _ => report = file.reader.boolean(key, value),

@@ -110,7 +110,7 @@ struct Last {
 
 /// What became of a policy that has no errors.
 enum Deployed {
-    InForce(InForce),
+    InForce(Box<InForce>),
     /// The source changed meanwhile.
     Superseded,
     /// It is the one in force.
@@ -278,14 +278,14 @@ impl Deployer {
         last.in_force = true;
         self.has_installed = true;
         tracing::debug!(after = ?start.elapsed(), "policy in force");
-        Ok(Deployed::InForce(InForce {
+        Ok(Deployed::InForce(Box::new(InForce {
             installed,
             rules: image.rules.len(),
             report: image.is_report(),
             hash: image.hash,
             commit,
             warnings: built.diagnostics,
-        }))
+        })))
     }
 }
 

@@ -243,6 +243,16 @@ impl From<&Diagnostic> for Finding {
     }
 }
 
+impl Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]: {}", self.severity, self.code, printable::escaped(&self.message))?;
+        if let (Some(file), Some(line), Some(column)) = (&self.file, self.line, self.column) {
+            write!(f, "\n  --> {}:{line}:{column}", printable::escaped(file))?;
+        }
+        self.help.iter().try_for_each(|help| write!(f, "\n  help: {}", printable::escaped(help)))
+    }
+}
+
 impl Notice {
     /// What went wrong, if it reports a failure.
     #[must_use]

@@ -112,7 +112,7 @@ impl fmt::Display for Remote {
 pub fn url_mistake(url: &str, signed: bool) -> Option<(String, &'static str)> {
     const HELP: &str = "use `ssh://USER@HOST/PATH`, `USER@HOST:PATH`, `https://HOST/PATH`, or `file:///PATH`";
     let shown = without_password(url);
-    if url.is_empty() || url.starts_with('-') || url.chars().any(|character| character.is_control()) {
+    if url.is_empty() || url.starts_with('-') || url.contains(char::is_control) {
         return Some((format!("`{shown}` is not the URL of a git repository"), HELP));
     }
     let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
