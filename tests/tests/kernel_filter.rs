@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use filter_core::reason::Reason;
 use filter_policy::image::Image;
 use ringfence::kernel::{self, Counts, Error, Filter, Instance, Interface, Mode, ModeChoice, Pins, Ring, State};
 use ringfence_hosts::policy;
@@ -92,6 +93,51 @@ fn a_swap_under_traffic_lets_no_packet_through() -> Result<()> {
     assert_eq!(arrived, 0, "of {sent} packets that both policies drop");
     assert_eq!(packets(&scene.pins(), "scanners")?, sent, "and each was counted, wherever the rule was in the file");
     assert_eq!(State::read(&scene.pins())?.context("no state")?.generation, 11);
+    Ok(())
+}
+
+#[test]
+fn in_200_swaps_between_opposite_policies_every_packet_is_judged_by_one_of_them() -> Result<()> {
+    const SWAPS: u64 = 200;
+    let scene = Scene::new()?;
+    let mut filter = Filter::open(scene.pins())?;
+    let listed = interfaces(&[INTERFACE], ModeChoice::Auto);
+    // The same rule passes what it dropped before.
+    let passes = SCANNERS.replace("action = \"drop\"", "action = \"whitelist\"");
+    ensure!(passes != SCANNERS, "the rule drops");
+    let policies = [SCANNERS, passes.as_str()];
+    scene.inside(|| filter.install(&mut image(&policies[..1]), &listed, None))?;
+    let link = scene.link()?;
+    let done = AtomicBool::new(false);
+    let (arrived, sent) = thread::scope(|scope| -> Result<_> {
+        let traffic = scope.spawn(|| -> Result<_> {
+            let (mut arrived, mut sent) = (0, 0);
+            while !done.load(Ordering::Relaxed) {
+                arrived += scene.send("friendly-scanner", 100)?;
+                sent += 100;
+            }
+            Ok((arrived, sent))
+        });
+        let swaps = (1..=SWAPS).try_for_each(|round| -> Result<()> {
+            let rules = &policies[(round % 2) as usize..][..1];
+            scene.inside(|| filter.install(&mut image(rules), &listed, None))?;
+            ensure!(scene.link()? == link, "swap {round} made another link");
+            Ok(())
+        });
+        done.store(true, Ordering::Relaxed);
+        let traffic = traffic.join().expect("the sender panicked");
+        swaps?;
+        traffic
+    })?;
+    // What neither has judged would be missing here: it would have arrived without being counted.
+    let counts = Counts::read(&scene.pins())?;
+    let reason =
+        |reason: Reason| counts.reasons.iter().find(|count| count.reason == reason).map_or(0, |count| count.packets);
+    assert_eq!(packets(&scene.pins(), "scanners")?, sent, "the rule's counter goes on, whatever it does");
+    assert_eq!(reason(Reason::RuleDrop) + reason(Reason::RuleWhitelist), sent, "of {sent}");
+    assert_eq!(reason(Reason::RuleDrop), sent - arrived, "what did not arrive was dropped by the rule");
+    assert!(arrived > 0 && arrived < sent, "both policies had packets to judge: {arrived} of {sent}");
+    assert_eq!(State::read(&scene.pins())?.context("no state")?.generation, SWAPS + 1);
     Ok(())
 }
 
@@ -385,6 +431,12 @@ impl Scene {
 
     fn pins(&self) -> Pins {
         Pins::new(&self.pins)
+    }
+
+    /// The id of the filter's link.
+    fn link(&self) -> Result<u32> {
+        let state = State::read(&self.pins())?.context("no state")?;
+        state.deployments[0].link.context("no link")
     }
 
     /// Runs a function in the server's namespace.

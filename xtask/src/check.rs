@@ -22,7 +22,7 @@ const STAGES: &[Stage] = &[
 const EMBED_PROGRAM: [&str; 4] = ["ringfence", "ringfence-bench", "ringfence-hosts", "ringfence-tests"];
 
 /// Files in `tests/tests` that need root: they load programs into the kernel, or use network namespaces.
-const NEED_ROOT: [&str; 11] = [
+const NEED_ROOT: [&str; 13] = [
     "control",
     "corpus",
     "differential",
@@ -30,9 +30,11 @@ const NEED_ROOT: [&str; 11] = [
     "end_to_end",
     "evasions",
     "fixtures",
+    "history",
     "jumbo",
     "kernel_filter",
     "scopes",
+    "sources",
     "verifier",
 ];
 

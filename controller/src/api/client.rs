@@ -14,8 +14,8 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{net::UnixStream, time::timeout};
 
-use super::types::{BanRequest, UnbanRequest, path};
-use crate::telemetry::{BanList, Message, Notice, Status};
+use super::types::{BanRequest, RollbackRequest, UnbanRequest, path};
+use crate::telemetry::{BanList, HistoryList, Message, Notice, Status};
 
 /// How long a daemon has for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -140,12 +140,34 @@ impl Client {
         self.json(Method::POST, path::UNBAN, serde_json::to_vec(request)?.into(), PATIENCE).await
     }
 
-    /// Lets the daemon look for a newer policy; returns the notice `reloaded`, `unchanged`, `policy-error` or `source-error`.
+    /// The generations that were in force.
+    ///
+    /// # Errors
+    /// The daemon did not answer, or answered with an error.
+    pub async fn history(self) -> Result<HistoryList, ClientError> {
+        self.json(Method::GET, path::HISTORY, Full::default(), PATIENCE).await
+    }
+
+    /// Brings an earlier policy back, or releases it; returns the notice `rolled-back`, or those of [`Client::reload`].
+    ///
+    /// # Errors
+    /// The daemon did not answer, or [declined](ClientError::Declined).
+    pub async fn rollback(self, request: &RollbackRequest) -> Result<Notice, ClientError> {
+        let body = serde_json::to_vec(request)?.into();
+        self.change(path::ROLLBACK, body).await
+    }
+
+    /// Lets the daemon look for a newer policy; returns the notice `reloaded`, `unchanged`, `held`, `policy-error` or
+    /// `source-error`.
     ///
     /// # Errors
     /// The daemon did not answer, or answered with another error.
-    pub async fn reload(mut self) -> Result<Notice, ClientError> {
-        let (status, body) = self.answer(Method::POST, path::RELOAD, Full::default(), PATIENCE_TO_RELOAD).await?;
+    pub async fn reload(self) -> Result<Notice, ClientError> {
+        self.change(path::RELOAD, Full::default()).await
+    }
+
+    async fn change(mut self, path: &str, body: Full<Bytes>) -> Result<Notice, ClientError> {
+        let (status, body) = self.answer(Method::POST, path, body, PATIENCE_TO_RELOAD).await?;
         match serde_json::from_slice(&body) {
             Ok(Notice::Error { .. }) | Err(_) if !status.is_success() => Err(refused(status, &body)),
             notice => Ok(notice?),

@@ -1,23 +1,28 @@
 //! The HTTP server of the daemon's API.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, fmt, sync::Arc};
 
 use axum::{
     Json, Router,
     body::Body,
-    extract::{Query, State},
+    extract::{ConnectInfo, Query, State, connect_info::Connected},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
+    serve::IncomingStream,
 };
 use serde::Deserialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    net::UnixListener,
+    sync::{mpsc, oneshot},
+};
 use tokio_stream::{StreamExt as _, wrappers::BroadcastStream, wrappers::errors::BroadcastStreamRecvError};
 
-use super::{BanRequest, Request, Socket, UnbanRequest, types::path};
+use super::{BanRequest, Change, Request, RollbackRequest, Socket, UnbanRequest, types::path};
 use crate::{
-    deploy::{BanBook, LONGEST_COMMENT},
+    deploy::{self, BanBook, LONGEST_COMMENT},
     kernel::{BanError, Pins, Prefix},
+    repository::History,
     telemetry::{Bus, DEFAULT_RECENT, Message, Notice, Status},
 };
 
@@ -28,6 +33,8 @@ pub struct Shared {
     pub pins: Pins,
     /// The filter's bans.
     pub bans: Arc<BanBook>,
+    /// The filter's history.
+    pub history: History,
     /// The daemon's bus.
     pub bus: Arc<Bus>,
     /// Where requests to the daemon's loop go.
@@ -40,13 +47,15 @@ pub async fn serve(socket: Socket, shared: Shared) {
         .route(path::BAN, post(ban))
         .route(path::BANS, get(bans))
         .route(path::EVENTS, get(events))
+        .route(path::HISTORY, get(history))
         .route(path::RELOAD, post(reload))
+        .route(path::ROLLBACK, post(rollback))
         .route(path::STATUS, get(status))
         .route(path::STOP, post(stop))
         .route(path::UNBAN, post(unban))
         .with_state(Arc::new(shared));
     let Socket { listener, file: _file } = socket;
-    if let Err(error) = axum::serve(listener, router).await {
+    if let Err(error) = axum::serve(listener, router.into_make_service_with_connect_info::<Peer>()).await {
         tracing::error!("the API has ended: {error}");
     }
 }
@@ -129,9 +138,52 @@ async fn events(State(shared): State<Arc<Shared>>, Query(query): Query<EventsQue
     ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
 }
 
-async fn reload(State(shared): State<Arc<Shared>>) -> Response {
-    match ask(&shared, Request::Reload).await {
-        Some(notice @ Notice::PolicyError(_)) => (StatusCode::UNPROCESSABLE_ENTITY, Json(notice)).into_response(),
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+struct Peer(Option<u32>);
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        Self(stream.io().peer_cred().ok().map(|peer| peer.uid()))
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(user) => write!(f, "user {user}"),
+            None => f.write_str("an unknown user"),
+        }
+    }
+}
+
+async fn history(State(shared): State<Arc<Shared>>) -> Response {
+    match deploy::generations(&shared.history, &shared.pins) {
+        Ok(list) => Json(list).into_response(),
+        Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+async fn rollback(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Json(request): Json<RollbackRequest>,
+) -> Response {
+    let change = if request.release { Change::Release } else { Change::Rollback(request.generation) };
+    changed(ask(&shared, |answer| Request::Change(change, peer.to_string(), answer)).await)
+}
+
+async fn reload(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectInfo<Peer>) -> Response {
+    changed(ask(&shared, |answer| Request::Reload(peer.to_string(), answer)).await)
+}
+
+/// What came of a change of the policy.
+fn changed(answer: Option<Notice>) -> Response {
+    match answer {
+        Some(notice @ Notice::Held(_)) => (StatusCode::CONFLICT, Json(notice)).into_response(),
+        Some(notice @ (Notice::Error { .. } | Notice::PolicyError(_))) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, Json(notice)).into_response()
+        }
         Some(notice @ Notice::SourceError(_)) => (StatusCode::BAD_GATEWAY, Json(notice)).into_response(),
         Some(notice) => Json(notice).into_response(),
         None => failure(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned()),

@@ -5,16 +5,38 @@ use tokio::sync::oneshot;
 
 use crate::telemetry::{Notice, Stopped};
 
-/// What a reload came to: `reloaded`, `unchanged`, or why no policy was put in force.
+/// What a reload or a rollback came to: `reloaded`, `unchanged`, `rolled-back`, `held`, or why no policy was put in force.
 pub type ReloadAnswer = Notice;
 
 /// A request to the daemon's loop, with the way to answer it. One that is dropped is answered with an error.
 #[derive(Debug)]
 pub enum Request {
-    /// Read the policy again.
-    Reload(oneshot::Sender<ReloadAnswer>),
+    /// Bring an earlier policy back, or let the newest one in again; with who asks.
+    Change(Change, String, oneshot::Sender<ReloadAnswer>),
+    /// Read the policy again; with who asks.
+    Reload(String, oneshot::Sender<ReloadAnswer>),
     /// End the daemon.
     Stop(oneshot::Sender<Stopped>),
+}
+
+/// What is to be in force instead of the newest policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The newest policy again.
+    Release,
+    /// The policy of this generation; if none, of the last one that had another policy.
+    Rollback(Option<u64>),
+}
+
+/// See [`Change`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RollbackRequest {
+    /// The generation; none for the last one that had another policy.
+    #[serde(default)]
+    pub generation: Option<u64>,
+    /// Hold no generation any more.
+    #[serde(default)]
+    pub release: bool,
 }
 
 /// Which sources are to be banned.
@@ -40,7 +62,9 @@ pub(super) mod path {
     pub(in crate::api) const BAN: &str = "/ban";
     pub(in crate::api) const BANS: &str = "/bans";
     pub(in crate::api) const EVENTS: &str = "/events";
+    pub(in crate::api) const HISTORY: &str = "/history";
     pub(in crate::api) const RELOAD: &str = "/reload";
+    pub(in crate::api) const ROLLBACK: &str = "/rollback";
     pub(in crate::api) const STATUS: &str = "/status";
     pub(in crate::api) const STOP: &str = "/stop";
     pub(in crate::api) const UNBAN: &str = "/unban";

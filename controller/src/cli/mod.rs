@@ -8,12 +8,14 @@ pub mod detach;
 pub mod doctor;
 pub mod events;
 pub mod explain;
+pub mod history;
 pub mod import;
 pub mod init;
 pub mod inspect;
 pub mod man;
 pub mod reload;
 pub mod replay;
+pub mod rollback;
 pub mod run;
 pub mod schema;
 pub mod status;
@@ -89,12 +91,14 @@ pub enum Command {
     Doctor(doctor::DoctorArgs),
     Events(events::EventsArgs),
     Explain(explain::ExplainArgs),
+    History(history::HistoryArgs),
     Import(import::ImportArgs),
     Init(init::InitArgs),
     Inspect(inspect::InspectArgs),
     Man(man::ManArgs),
     Reload(reload::ReloadArgs),
     Replay(replay::ReplayArgs),
+    Rollback(rollback::RollbackArgs),
     Run(run::RunArgs),
     Schema(schema::SchemaArgs),
     Status(status::StatusArgs),
@@ -135,12 +139,14 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::run(args),
         Command::Events(args) => events::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::History(args) => history::run(args),
         Command::Import(args) => import::run(args),
         Command::Init(args) => init::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Man(args) => man::run(args),
         Command::Reload(args) => reload::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Rollback(args) => rollback::run(args),
         Command::Run(args) => run::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Status(args) => status::run(args),

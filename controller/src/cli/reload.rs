@@ -17,14 +17,14 @@ use filter_policy::language::printable::json_line;
 #[command(after_long_help = "\
 Exit status:
   0  the newest policy is in force, whether or not that is another one than before
-  1  the newest policy has errors: the one before stays in force
+  1  the newest policy has errors, or an earlier one is held by `ringfence rollback`: the one in force stays
   3  no daemon answers, or the policy cannot be fetched
 
 Examples:
   ringfence reload
   ringfence reload --json")]
 pub struct ReloadArgs {
-    /// Print one JSON object: the notice `reloaded`, `unchanged`, `policy-error` or `source-error`
+    /// Print one JSON object: the notice `reloaded`, `unchanged`, `held`, `policy-error` or `source-error`
     #[arg(long)]
     pub json: bool,
     #[expect(missing_docs, reason = "each field has its own help")]
@@ -43,12 +43,19 @@ pub fn run(args: ReloadArgs) -> anyhow::Result<ExitCode> {
         Asked::NoAnswer => return Err(ClientError::NoAnswer { socket }.into()),
         Asked::NoDaemon => return Err(ClientError::NoFilter { socket, pins: args.place.pin_dir }.into()),
     };
-    let text = if args.json { json_line(&notice) } else { text(&notice) };
+    shown(&notice, args.json)
+}
+
+/// Prints what came of a change of the policy, and returns its exit status.
+pub(super) fn shown(notice: &Notice, json: bool) -> anyhow::Result<ExitCode> {
+    let text = if json { json_line(notice) } else { text(notice) };
     print(&(text + "\n"))?;
-    Ok(match notice.failure() {
-        None => ExitCode::SUCCESS,
-        Some(_) if matches!(notice, Notice::SourceError(_)) => ExitCode::from(EXIT_SYSTEM),
-        Some(_) => ExitCode::from(EXIT_NO),
+    Ok(if matches!(notice, Notice::SourceError(_)) {
+        ExitCode::from(EXIT_SYSTEM)
+    } else if notice.failure().is_some() || matches!(notice, Notice::Held(_)) {
+        ExitCode::from(EXIT_NO)
+    } else {
+        ExitCode::SUCCESS
     })
 }
 
@@ -56,7 +63,7 @@ pub fn run(args: ReloadArgs) -> anyhow::Result<ExitCode> {
 fn text(notice: &Notice) -> String {
     let Notice::PolicyError(PolicyError { message, diagnostics, .. }) = notice else { return notice.to_string() };
     let findings: String = diagnostics.iter().map(|finding| format!("{finding}\n\n")).collect();
-    format!("{findings}the newest policy cannot be used: {message}; the one before stays in force")
+    format!("{findings}the policy cannot be used: {message}; the one before stays in force")
 }
 
 #[cfg(test)]
@@ -84,7 +91,7 @@ mod tests {
             policy: String::new(),
         };
         let expected = "error[unknown-set]: there is no set `tr\\u{1b}unk`\n  --> policy.toml:12:42\n  help: did you mean \
-                        `trunks`?\n\nthe newest policy cannot be used: 1 error; the one before stays in force";
+                        `trunks`?\n\nthe policy cannot be used: 1 error; the one before stays in force";
         assert_eq!(text(&Notice::PolicyError(error)), expected);
     }
 }

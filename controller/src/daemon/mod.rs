@@ -9,17 +9,17 @@
 
 mod inputs;
 
-use std::{io, ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
 use self::inputs::{Event, Inputs, Refresh, Reload, Signals};
 use crate::{
-    api::{self, ReloadAnswer, Request, Socket, SocketError},
+    api::{self, Change, ReloadAnswer, Request, Socket, SocketError},
     deploy::{self, BanBook, Deployer, Occasion, Outcome, Target},
     kernel::{self, Ring},
     outputs::{self, Outputs},
-    repository::{Repository, Source, Watch},
+    repository::{History, Repository, Source, Watch},
     telemetry::{Bus, EventReader, Meter, Notice, Stopped},
 };
 
@@ -106,13 +106,17 @@ async fn run_on(bus: &Arc<Bus>, options: Options, socket: Socket, mut signals: S
     }
     bus.set_source(repository.status());
     repository.notices().into_iter().for_each(|notice| bus.publish(notice));
+    let history = History::new(&options.state, options.target.pins.root());
     let watch = Watch::new(repository.clone());
-    let deployer = Deployer::start(repository.clone(), options.target.clone(), &mut |notice| bus.publish(notice))?;
+    let deployer = Deployer::start(repository.clone(), history.clone(), options.target.clone(), &mut |notice| {
+        bus.publish(notice);
+    })?;
     let (sender, requests) = mpsc::channel(8);
     let bans = Arc::new(BanBook::new(options.target.pins.clone()));
     let shared = api::Shared {
         pins: options.target.pins.clone(),
         bans: Arc::clone(&bans),
+        history,
         bus: Arc::clone(bus),
         requests: sender,
     };
@@ -131,6 +135,8 @@ async fn run_on(bus: &Arc<Bus>, options: Options, socket: Socket, mut signals: S
         events: EventReader::new(options.target.pins.clone(), options.edge.clone()),
         deployer: Some(deployer),
         due: None,
+        asked_by: String::new(),
+        changes: VecDeque::new(),
         refresh_is_due: false,
         waiting: Waiting::default(),
         options,
@@ -153,6 +159,10 @@ struct Daemon {
     deployer: Option<Deployer>,
     /// A reload that is to begin, and why.
     due: Option<Occasion>,
+    /// Who has asked for it, if someone has.
+    asked_by: String,
+    /// Rollbacks and releases that are to begin.
+    changes: VecDeque<(Change, String, oneshot::Sender<ReloadAnswer>)>,
     /// Whether a look for a newer commit is to begin.
     refresh_is_due: bool,
     /// Who has asked for a reload.
@@ -231,12 +241,17 @@ impl Daemon {
                     Err(error) => answer(&mut self.waiting.in_look, &Notice::SourceError(error)),
                 }
             }
-            Event::Request(Request::Reload(answer)) => {
+            Event::Request(Request::Change(change, by, answer)) => self.changes.push_back((change, by, answer)),
+            Event::Request(Request::Reload(by, answer)) => {
+                self.asked_by = format!("reload, {by}");
                 self.waiting.for_look.push(answer);
                 self.refresh_is_due = true;
             }
             Event::Request(Request::Stop(answer)) => return ControlFlow::Break(Some(answer)),
-            Event::Reload => self.refresh_is_due = true,
+            Event::Reload => {
+                self.asked_by = "SIGHUP".to_owned();
+                self.refresh_is_due = true;
+            }
             Event::Sweep => {
                 // A full map takes a while.
                 let bans = Arc::clone(&self.bans);
@@ -280,15 +295,29 @@ impl Daemon {
     /// Begins the reload that is due, unless one is at work. It gets a thread: a policy with a million entries takes
     /// seconds, and the loop continues meanwhile.
     fn begin_reload(&mut self) -> Option<Reload> {
+        if self.deployer.is_some()
+            && let Some((change, by, answer)) = self.changes.pop_front()
+        {
+            let mut deployer = self.deployer.take()?;
+            self.waiting.in_reload.push(answer);
+            return Some(tokio::task::spawn_blocking(move || {
+                let outcome = match change {
+                    Change::Release => deployer.release(&by),
+                    Change::Rollback(generation) => deployer.rollback(generation, &by),
+                };
+                (deployer, outcome)
+            }));
+        }
         let occasion = self.due?;
         let mut deployer = self.deployer.take()?;
+        let by = if occasion == Occasion::Asked { self.asked_by.clone() } else { "change".to_owned() };
         self.due = None;
         if occasion == Occasion::Asked {
             self.waiting.in_reload.append(&mut self.waiting.for_reload);
         }
         self.watch.about_to_read(occasion.fingerprint());
         Some(tokio::task::spawn_blocking(move || {
-            let outcome = deployer.reload(occasion);
+            let outcome = deployer.reload(occasion, &by);
             (deployer, outcome)
         }))
     }

@@ -3,6 +3,7 @@
 //! All of it blocks; whoever has an event loop calls it from a thread.
 
 mod bans;
+mod past;
 mod report;
 
 use std::time::Instant;
@@ -10,12 +11,15 @@ use std::time::Instant;
 use filter_policy::{BuildCache, language::diagnostics::Diagnostics};
 use jiff::Timestamp;
 
-pub use self::bans::{BanBook, LONGEST_COMMENT};
-use self::report::{adopted, policy_error, reload_notices, reloaded, start_notices, unchanged};
+use self::report::{Origin, adopted, policy_error, reload_notices, reloaded, start_notices, unchanged};
+pub use self::{
+    bans::{BanBook, LONGEST_COMMENT},
+    past::generations,
+};
 use crate::{
     kernel::{self, Filter, Installed, Interface, Pins, State},
-    repository::{Contents, Fingerprint, Reading, Repository},
-    telemetry::{FilterState, Notice, Stopped},
+    repository::{Contents, Entry, Fingerprint, History, Reading, Repository, Snapshot},
+    telemetry::{FilterState, Held, Hold, Notice, RolledBack, Stopped},
 };
 
 /// Where the filter is to be.
@@ -88,9 +92,19 @@ pub enum Outcome {
     Superseded,
 }
 
+impl Outcome {
+    /// An answer that is all there is to report.
+    fn only(answer: Notice) -> Self {
+        Self::Done { notices: vec![answer.clone()], answer }
+    }
+}
+
 /// Puts policies in force on one target. It alone works on the target's pins while it lives.
 pub struct Deployer {
     repository: Repository,
+    history: History,
+    /// The generation that is held.
+    held: Option<Hold>,
     target: Target,
     filter: Filter,
     /// From the last policy, so that only what has changed is read and compiled again.
@@ -141,53 +155,128 @@ struct Refused {
     commit: Option<String>,
 }
 
+/// What is to be put in force.
+struct Attempt {
+    snapshot: Snapshot,
+    origin: Origin,
+    /// What the source looked like; none if that does not matter.
+    expected: Option<Fingerprint>,
+    /// Who or what wants it.
+    by: String,
+    /// The generation that it was, if it was in force before.
+    generation: Option<u64>,
+}
+
 impl Deployer {
-    /// Puts the policy in force. If it has errors and a filter is attached already, keeps that filter's policy.
+    /// Puts the policy in force: the one that is held, or else the newest. If that has errors and a filter is attached
+    /// already, keeps that filter's policy; if none is attached, takes the last one that was in force.
     ///
     /// `report` gets the notices, also those about an error.
     ///
     /// # Errors
     /// The kernel refused, or the policy has errors and there is none to keep. Nothing is attached then that was not
     /// attached before.
-    pub fn start(repository: Repository, target: Target, report: &mut dyn FnMut(Notice)) -> Result<Self, Error> {
-        let filter = Filter::open(target.pins.clone())?;
+    pub fn start(
+        repository: Repository,
+        history: History,
+        target: Target,
+        report: &mut dyn FnMut(Notice),
+    ) -> Result<Self, Error> {
+        let mut filter = Filter::open(target.pins.clone())?;
         let was_attached = filter.is_attached()?;
-        let mut deployer =
-            Self { repository, target, filter, cache: BuildCache::default(), last: None, has_installed: false };
-        let source = deployer.repository.source().clone();
-        match deployer.put_in_force(None) {
-            Ok(Deployed::InForce(in_force)) => {
-                start_notices(&source, &in_force, was_attached).into_iter().for_each(report);
-                Ok(deployer)
-            }
-            // Neither happens to the first policy of a process, for which there is no fingerprint to compare with.
-            Ok(Deployed::Superseded | Deployed::Unchanged) => Ok(deployer),
-            Err(refused) if was_attached && matches!(refused.why, Refusal::Policy(_)) => {
-                if let Some(state) = State::read(&deployer.target.pins)? {
-                    adopted(&state, deployer.target.report).into_iter().for_each(&mut *report);
+        let entries = history.entries();
+        filter.continue_after(entries.last().map_or(0, |entry| entry.generation));
+        let held = history.hold();
+        let mut deployer = Self {
+            repository,
+            history,
+            held: held.clone(),
+            target,
+            filter,
+            cache: BuildCache::default(),
+            last: None,
+            has_installed: false,
+        };
+        if let Some(hold) = held {
+            let entry = entries.iter().find(|entry| entry.generation == hold.generation);
+            match entry.map(|entry| deployer.start_with(deployer.earlier(entry, "start"), was_attached, report)) {
+                Some(Ok(())) => {
+                    report(Notice::Held(deployer.held_notice(&hold)));
+                    return Ok(deployer);
                 }
-                report(Notice::PolicyError(policy_error(&source, &refused)));
-                Ok(deployer)
-            }
-            Err(refused) => {
-                let refused_policy = policy_error(&source, &refused);
-                let error = match refused.why {
-                    Refusal::Kernel(error) => error.into(),
-                    Refusal::Policy(_) => {
-                        let totals = refused_policy.message.clone();
-                        report(Notice::PolicyError(refused_policy));
-                        Error::Policy { policy: source.to_string(), totals }
-                    }
-                };
-                let pins = deployer.target.pins.clone();
-                drop(deployer);
-                if !was_attached {
-                    // Nothing is attached: leave no pins behind.
-                    kernel::detach(&pins)?;
+                Some(Err(refused)) if was_attached && matches!(refused.why, Refusal::Policy(_)) => {
+                    deployer.adopt(report)?;
+                    report(Notice::PolicyError(policy_error(&Origin::of(entry, &deployer.repository), &refused)));
+                    report(Notice::Held(deployer.held_notice(&hold)));
+                    return Ok(deployer);
                 }
-                Err(error)
+                Some(Err(refused)) => {
+                    report(Notice::PolicyError(policy_error(&Origin::of(entry, &deployer.repository), &refused)));
+                }
+                None => {
+                    report(Notice::Error { message: format!("generation {} is not kept any more", hold.generation) });
+                }
             }
+            // The newest policy is better than no filter.
+            deployer.held = None;
+            let _ = deployer.history.set_hold(None);
         }
+        let newest = deployer.newest(None, "start");
+        let origin = newest.origin.clone();
+        let refused = match deployer.start_with(newest, was_attached, report) {
+            Ok(()) => return Ok(deployer),
+            Err(refused) => refused,
+        };
+        let error = policy_error(&origin, &refused);
+        let totals = error.message.clone();
+        match refused.why {
+            Refusal::Policy(_) if was_attached => {
+                deployer.adopt(report)?;
+                report(Notice::PolicyError(error));
+                return Ok(deployer);
+            }
+            Refusal::Policy(_) => {
+                report(Notice::PolicyError(error));
+                // The last one that was in force, as if the daemon had run on.
+                if let Some(entry) = entries.iter().rev().find(|entry| entry.files.is_some()) {
+                    let earlier = deployer.earlier(entry, "start, in place of the newest");
+                    if deployer.start_with(earlier, false, report).is_ok() {
+                        return Ok(deployer);
+                    }
+                }
+            }
+            Refusal::Kernel(_) => {}
+        }
+        let error = match refused.why {
+            Refusal::Kernel(error) => error.into(),
+            Refusal::Policy(_) => Error::Policy { policy: origin.name, totals },
+        };
+        let pins = deployer.target.pins.clone();
+        drop(deployer);
+        if !was_attached {
+            // Nothing is attached: leave no pins behind.
+            kernel::detach(&pins)?;
+        }
+        Err(error)
+    }
+
+    /// Puts the first policy in force.
+    fn start_with(&mut self, first: Attempt, adopted: bool, report: &mut dyn FnMut(Notice)) -> Result<(), Refused> {
+        let origin = first.origin.clone();
+        match self.deploy(first)? {
+            Deployed::InForce(in_force) => start_notices(&origin, &in_force, adopted).into_iter().for_each(report),
+            // Neither happens to the first policy of a process, for which there is no fingerprint to compare with.
+            Deployed::Superseded | Deployed::Unchanged => {}
+        }
+        Ok(())
+    }
+
+    /// Keeps the filter that was found, with its policy.
+    fn adopt(&self, report: &mut dyn FnMut(Notice)) -> Result<(), Error> {
+        if let Some(state) = State::read(&self.target.pins)? {
+            adopted(&state, self.target.report).into_iter().for_each(report);
+        }
+        Ok(())
     }
 
     /// Turns rules on and off whose hours have begun or ended.
@@ -198,30 +287,126 @@ impl Deployer {
         self.filter.keep_time(Timestamp::now())
     }
 
-    /// Reads the policy again, and puts it in force if it is another one. If it is refused, the one in force stays.
-    pub fn reload(&mut self, occasion: Occasion) -> Outcome {
+    /// Reads the policy again, and puts it in force if it is another one and none is held. If it is refused, the one in force
+    /// stays. `by` is who or what asked.
+    pub fn reload(&mut self, occasion: Occasion, by: &str) -> Outcome {
         if let Some(expected) = occasion.fingerprint()
             && self.has_same_files(expected)
         {
             return Outcome::Same;
         }
-        let result = self.put_in_force(occasion.fingerprint());
-        let source = self.repository.source();
-        match result {
+        if let Some(hold) = &self.held {
+            return Outcome::only(Notice::Held(self.held_notice(hold)));
+        }
+        let attempt = self.newest(occasion.fingerprint(), by);
+        let origin = attempt.origin.clone();
+        match self.deploy(attempt) {
             Ok(Deployed::Superseded) => Outcome::Superseded,
-            Ok(Deployed::Unchanged) => {
-                let answer = Notice::Unchanged(unchanged(source, &self.filter));
-                Outcome::Done { notices: vec![answer.clone()], answer }
-            }
+            Ok(Deployed::Unchanged) => Outcome::only(Notice::Unchanged(unchanged(&origin, &self.filter))),
             Ok(Deployed::InForce(in_force)) => {
-                let reloaded = reloaded(source, &in_force);
-                let notices = reload_notices(source, &in_force, reloaded.clone());
-                Outcome::Done { answer: Notice::Reloaded(reloaded), notices }
+                let answer = Notice::Reloaded(reloaded(&origin, &in_force));
+                Outcome::Done { notices: reload_notices(&origin, &in_force, answer.clone()), answer }
+            }
+            Err(refused) => Outcome::only(Notice::PolicyError(policy_error(&origin, &refused))),
+        }
+    }
+
+    /// Brings the policy of a generation back and holds it: of the last one that had another policy, if none is named. `by`
+    /// is who asked.
+    pub fn rollback(&mut self, generation: Option<u64>, by: &str) -> Outcome {
+        let entry = match self.choose(generation, self.history.entries()) {
+            Ok(entry) => entry,
+            Err(message) => return Outcome::only(Notice::Error { message }),
+        };
+        // First of all: whatever happens to this process, the newest policy does not come back.
+        let since = format!("{:.3}", Timestamp::now());
+        let hold = Hold { generation: entry.generation, since, by: by.to_owned() };
+        let note = self.history.set_hold(Some(&hold)).err().map(|error| {
+            format!("that could not be noted ({error}), so the next start of the daemon loads the newest policy")
+        });
+        let before = self.held.replace(hold.clone());
+        let attempt = self.earlier(&entry, &format!("rollback to generation {}, {by}", entry.generation));
+        let origin = attempt.origin.clone();
+        let rolled_back = |generation, policy_hash| {
+            let Hold { generation: to, since, by } = hold.clone();
+            let commit = entry.commit.clone();
+            Notice::RolledBack(RolledBack { to, generation, policy_hash, commit, since, by, note: note.clone() })
+        };
+        match self.deploy(attempt) {
+            Ok(Deployed::InForce(in_force)) => {
+                let answer = rolled_back(in_force.installed.generation, in_force.hash.clone());
+                Outcome::Done { notices: reload_notices(&origin, &in_force, answer.clone()), answer }
+            }
+            Ok(Deployed::Superseded | Deployed::Unchanged) => {
+                Outcome::only(rolled_back(self.filter.generation(), self.filter.policy_hash().unwrap_or_default()))
             }
             Err(refused) => {
-                let answer = Notice::PolicyError(policy_error(source, &refused));
-                Outcome::Done { notices: vec![answer.clone()], answer }
+                let _ = self.history.set_hold(before.as_ref());
+                self.held = before;
+                // About another policy than the newest, so none of the daemon's errors: whoever asked is told.
+                let answer = Notice::PolicyError(policy_error(&origin, &refused));
+                Outcome::Done { answer, notices: Vec::new() }
             }
+        }
+    }
+
+    /// Holds no generation any more, and puts the newest policy in force.
+    pub fn release(&mut self, by: &str) -> Outcome {
+        if let Err(error) = self.history.set_hold(None) {
+            let message = format!("failed to release the generation that is held: {error}");
+            return Outcome::only(Notice::Error { message });
+        }
+        let released = self.held.take().map(Notice::Released);
+        match self.reload(Occasion::Asked, &format!("release, {by}")) {
+            Outcome::Done { answer, notices } => {
+                Outcome::Done { answer, notices: released.into_iter().chain(notices).collect() }
+            }
+            outcome @ (Outcome::Same | Outcome::Superseded) => outcome,
+        }
+    }
+
+    /// The generation to bring back.
+    fn choose(&self, generation: Option<u64>, entries: Vec<Entry>) -> Result<Entry, String> {
+        let Some(generation) = generation else {
+            let base = self.held.as_ref().map_or(self.filter.generation(), |hold| hold.generation);
+            let in_force = self.filter.policy_hash().unwrap_or_default();
+            let is_earlier =
+                |entry: &Entry| entry.generation < base && entry.policy_hash != in_force && entry.files.is_some();
+            return entries
+                .into_iter()
+                .rev()
+                .find(is_earlier)
+                .ok_or_else(|| "no earlier generation with another policy is kept".to_owned());
+        };
+        match entries.into_iter().find(|entry| entry.generation == generation) {
+            Some(entry) if entry.files.is_some() => Ok(entry),
+            Some(_) => Err(format!("the files of generation {generation} could not be kept when it came in force")),
+            None => Err(format!("generation {generation} is not kept: `ringfence history` lists those that are")),
+        }
+    }
+
+    fn held_notice(&self, hold: &Hold) -> Held {
+        let Hold { generation, since, by } = hold.clone();
+        Held { generation, since, by, newest: self.repository.newest() }
+    }
+
+    fn newest(&self, expected: Option<Fingerprint>, by: &str) -> Attempt {
+        Attempt {
+            snapshot: self.repository.snapshot(),
+            origin: Origin::of(None, &self.repository),
+            expected,
+            by: by.to_owned(),
+            generation: None,
+        }
+    }
+
+    fn earlier(&self, entry: &Entry, by: &str) -> Attempt {
+        Attempt {
+            snapshot: Snapshot::of_generation(entry, &self.history),
+            origin: Origin::of(Some(entry), &self.repository),
+            expected: None,
+            by: by.to_owned(),
+            generation: Some(entry.generation),
         }
     }
 
@@ -242,32 +427,34 @@ impl Deployer {
         true
     }
 
-    /// Reads, compiles and installs the policy; does nothing if the source no longer looks like `expected` once it has
-    /// been compiled, for then even an error may be one that neither the old nor the new policy has; nor if it is the one
-    /// in force.
-    fn put_in_force(&mut self, expected: Option<Fingerprint>) -> Result<Deployed, Refused> {
+    /// Reads, compiles and installs a policy; does nothing if the source no longer looks as expected once it has been
+    /// compiled, for then even an error may be one that neither the old nor the new policy has; nor if it is the one in force.
+    fn deploy(&mut self, attempt: Attempt) -> Result<Deployed, Refused> {
+        let Attempt { snapshot, origin, expected, by, generation: rollback_of } = attempt;
         let start = Instant::now();
-        let snapshot = self.repository.snapshot();
-        let Reading { built, contents } = snapshot.read(&mut self.cache);
+        let Reading { built, contents, kept } = snapshot.read(&mut self.cache, Some(&self.history));
         tracing::debug!(after = ?start.elapsed(), "policy built");
         if expected.is_some_and(|expected| self.repository.fingerprint() != expected) {
             tracing::debug!("the policy's files changed while they were read");
             return Ok(Deployed::Superseded);
         }
         let commit = snapshot.commit(&contents);
-        let last = self.last.insert(Last { contents, in_force: false });
+        let is_newest = rollback_of.is_none();
+        if is_newest {
+            self.last = Some(Last { contents, in_force: false });
+        }
         let refused = |why| Refused { why, commit: commit.clone() };
         let built = built.map_err(Refusal::Policy).map_err(refused)?;
         let mut image = built.image;
         if self.target.report {
             image.set_report(true);
         }
-        if self.has_installed
+        let is_in_force = self.has_installed
             && self.filter.policy_hash().as_ref() == Some(&image.hash)
-            && self.filter.is_on(&self.target.interfaces)
-        {
+            && self.filter.is_on(&self.target.interfaces);
+        if is_in_force {
             self.filter.note_commit(commit.as_deref()).map_err(Refusal::Kernel).map_err(refused)?;
-            last.in_force = true;
+            self.note_newest(is_newest);
             return Ok(Deployed::Unchanged);
         }
         let installed = self
@@ -275,9 +462,23 @@ impl Deployer {
             .install(&mut image, &self.target.interfaces, commit.as_deref())
             .map_err(Refusal::Kernel)
             .map_err(refused)?;
-        last.in_force = true;
+        self.note_newest(is_newest);
         self.has_installed = true;
         tracing::debug!(after = ?start.elapsed(), "policy in force");
+        let entry = Entry {
+            generation: installed.generation,
+            policy: origin.policy,
+            policy_hash: image.hash.clone(),
+            commit: commit.clone(),
+            report: image.is_report(),
+            by,
+            since: format!("{:.3}", Timestamp::now()),
+            rollback_of,
+            files: kept,
+        };
+        if let Err(error) = self.history.record(&entry) {
+            tracing::warn!("generation {} cannot be brought back later: failed to note it: {error}", entry.generation);
+        }
         Ok(Deployed::InForce(Box::new(InForce {
             installed,
             rules: image.rules.len(),
@@ -286,6 +487,13 @@ impl Deployer {
             commit,
             warnings: built.diagnostics,
         })))
+    }
+
+    /// Notes whether what was read last from the source is what is in force.
+    fn note_newest(&mut self, is_newest: bool) {
+        if let Some(last) = &mut self.last {
+            last.in_force = is_newest;
+        }
     }
 }
 

@@ -1,18 +1,49 @@
 //! What there is to report about a deployment.
 
+use std::path::{Path, PathBuf};
+
 use filter_policy::language::diagnostics::Diagnostics;
 
 use super::{InForce, Refusal, Refused};
 use crate::{
     kernel::{Filter, Installed, State},
-    repository::Source,
+    repository::{Entry, Repository},
     telemetry::{
         Finding, Notice, PolicyError, PolicyWarning, Reattached, Reloaded, Removed, Started, Unbanned, Unchanged,
     },
 };
 
+/// Where a policy comes from, for people.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    /// In notices.
+    pub(super) name: String,
+    /// The source alone.
+    pub(super) policy: String,
+    /// The directory of its files, if that is where they are.
+    directory: Option<PathBuf>,
+}
+
+impl Origin {
+    /// The source's newest policy, or that of an earlier generation.
+    pub(super) fn of(entry: Option<&Entry>, repository: &Repository) -> Self {
+        match entry {
+            None => Self {
+                name: repository.source().to_string(),
+                policy: repository.source().to_string(),
+                directory: repository.source().directory().map(Path::to_owned),
+            },
+            Some(entry) => Self {
+                name: format!("of generation {} ({})", entry.generation, entry.policy),
+                policy: entry.policy.clone(),
+                directory: None,
+            },
+        }
+    }
+}
+
 /// The first policy is in force.
-pub(super) fn start_notices(source: &Source, in_force: &InForce, adopted: bool) -> Vec<Notice> {
+pub(super) fn start_notices(origin: &Origin, in_force: &InForce, adopted: bool) -> Vec<Notice> {
     let InForce { installed, hash, commit, rules, report, warnings } = in_force;
     let started = installed.interfaces.iter().map(|attached| {
         Notice::Started(Started {
@@ -20,7 +51,7 @@ pub(super) fn start_notices(source: &Source, in_force: &InForce, adopted: bool) 
             mode: attached.mode,
             note: attached.note.clone(),
             adopted,
-            policy: Some(source.to_string()),
+            policy: Some(origin.name.clone()),
             policy_hash: hash.clone(),
             commit: commit.clone(),
             generation: installed.generation,
@@ -29,7 +60,7 @@ pub(super) fn start_notices(source: &Source, in_force: &InForce, adopted: bool) 
             verified_instructions: installed.verified_instructions,
         })
     });
-    warning(source, warnings).into_iter().chain(started).chain(removed(installed)).chain(freed(installed)).collect()
+    warning(origin, warnings).into_iter().chain(started).chain(removed(installed)).chain(freed(installed)).collect()
 }
 
 /// The daemon begins with the filter it found, and its policy. `report` says that it was to drop nothing.
@@ -55,7 +86,7 @@ pub(super) fn adopted(state: &State, report: bool) -> Vec<Notice> {
 }
 
 /// Another policy is in force.
-pub(super) fn reloaded(source: &Source, in_force: &InForce) -> Reloaded {
+pub(super) fn reloaded(origin: &Origin, in_force: &InForce) -> Reloaded {
     Reloaded {
         policy_hash: in_force.hash.clone(),
         commit: in_force.commit.clone(),
@@ -64,29 +95,29 @@ pub(super) fn reloaded(source: &Source, in_force: &InForce) -> Reloaded {
         report: in_force.report,
         verified_instructions: in_force.installed.verified_instructions,
         milliseconds: in_force.installed.took.as_millis() as u64,
-        policy: source.to_string(),
+        policy: origin.name.clone(),
     }
 }
 
 /// The policy is the one in force.
-pub(super) fn unchanged(source: &Source, filter: &Filter) -> Unchanged {
+pub(super) fn unchanged(origin: &Origin, filter: &Filter) -> Unchanged {
     Unchanged {
         policy_hash: filter.policy_hash().unwrap_or_default(),
         commit: filter.commit(),
         generation: filter.generation(),
-        policy: source.to_string(),
+        policy: origin.name.clone(),
     }
 }
 
 /// All there is to report about another policy.
-pub(super) fn reload_notices(source: &Source, in_force: &InForce, reloaded: Reloaded) -> Vec<Notice> {
+pub(super) fn reload_notices(origin: &Origin, in_force: &InForce, answer: Notice) -> Vec<Notice> {
     let reattached = in_force.installed.interfaces.iter().filter_map(|attached| {
         let note = attached.note.clone()?;
         Some(Notice::Reattached(Reattached { interface: attached.interface.clone(), mode: attached.mode, note }))
     });
-    warning(source, &in_force.warnings)
+    warning(origin, &in_force.warnings)
         .into_iter()
-        .chain([Notice::Reloaded(reloaded)])
+        .chain([answer])
         .chain(reattached)
         .chain(removed(&in_force.installed))
         .chain(freed(&in_force.installed))
@@ -94,25 +125,25 @@ pub(super) fn reload_notices(source: &Source, in_force: &InForce, reloaded: Relo
 }
 
 /// The notice of a refused policy.
-pub(super) fn policy_error(source: &Source, refused: &Refused) -> PolicyError {
+pub(super) fn policy_error(origin: &Origin, refused: &Refused) -> PolicyError {
     let (message, report, diagnostics) = match &refused.why {
         Refusal::Kernel(error) => {
             let help = error.help().map_or_else(String::new, |help| format!("\n{help}"));
             (error.to_string(), format!("{error}{help}"), Vec::new())
         }
         Refusal::Policy(diagnostics) => {
-            (diagnostics.totals(), diagnostics.render(false, source.directory()), Finding::all(diagnostics))
+            (diagnostics.totals(), diagnostics.render(false, origin.directory.as_deref()), Finding::all(diagnostics))
         }
     };
-    PolicyError { message, diagnostics, commit: refused.commit.clone(), report, policy: source.to_string() }
+    PolicyError { message, diagnostics, commit: refused.commit.clone(), report, policy: origin.name.clone() }
 }
 
-fn warning(source: &Source, warnings: &Diagnostics) -> Option<Notice> {
+fn warning(origin: &Origin, warnings: &Diagnostics) -> Option<Notice> {
     let notice = || {
         Notice::PolicyWarning(PolicyWarning {
             message: warnings.totals(),
             diagnostics: Finding::all(warnings),
-            report: warnings.render(false, source.directory()),
+            report: warnings.render(false, origin.directory.as_deref()),
         })
     };
     (!warnings.is_empty()).then(notice)

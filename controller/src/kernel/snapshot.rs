@@ -47,6 +47,8 @@ pub struct Deployment {
     pub mode: Mode,
     /// True if the program is attached to the interface; false if the interface is gone.
     pub attached: bool,
+    /// The id of its link, which stays the same when another policy comes in force.
+    pub link: Option<u32>,
 }
 
 impl State {
@@ -66,9 +68,14 @@ impl State {
         let mut deployments = Vec::new();
         for entry in meta.interfaces.iter().filter(|entry| entry.name[0] != 0) {
             let interface = state::text(&entry.name);
-            let attached = is_attached(pins, &interface)?;
+            let link = link(pins, &interface)?;
             let mode = if entry.mode == Mode::Native.number() { Mode::Native } else { Mode::Generic };
-            deployments.push(Deployment { interface, mode, attached });
+            deployments.push(Deployment {
+                interface,
+                mode,
+                attached: link.is_some_and(|link| link.interface != 0),
+                link: link.map(|link| link.id),
+            });
         }
         Ok(Some(Self {
             generation: meta.generation,
@@ -83,15 +90,14 @@ impl State {
     }
 }
 
-/// Whether an interface's link is still attached to an interface, in any network namespace.
-fn is_attached(pins: &Pins, interface: &str) -> Result<bool, Error> {
+/// The link of an interface, which may be attached to an interface in any network namespace, or to none any more.
+fn link(pins: &Pins, interface: &str) -> Result<Option<bpf::LinkInfo>, Error> {
     let pin = pins.link(interface);
     if !pin.exists() {
-        return Ok(false);
+        return Ok(None);
     }
     let link = bpf::get(&pin).context(|| format!("open {}", pin.display()))?;
-    let info = bpf::link_info(link.as_fd()).context(|| format!("ask about {}", pin.display()))?;
-    Ok(info.interface != 0)
+    bpf::link_info(link.as_fd()).context(|| format!("ask about {}", pin.display())).map(Some)
 }
 
 /// The counters of a rule of the policy in force, since its name first appeared.

@@ -3,6 +3,7 @@
 mod commit;
 mod fingerprint;
 mod git;
+mod history;
 mod snapshot;
 mod watch;
 
@@ -18,6 +19,7 @@ pub use self::{
     git::{
         DEFAULT_BRANCH, DEFAULT_POLL, LONGEST_POLL, Reference, Remote, path_mistake, reference_mistake, url_mistake,
     },
+    history::{Entry, History, KEPT, Kept},
     snapshot::{Contents, Reading, Snapshot},
     watch::{LOOK_INTERVAL, Watch},
 };
@@ -128,6 +130,16 @@ impl Repository {
         }
     }
 
+    /// The newest commit that may come in force, as far as is known without reading anything.
+    #[must_use]
+    pub fn newest(&self) -> Option<String> {
+        match (&self.source, &self.follower) {
+            (_, Some(follower)) => follower.id(),
+            (Source::Directory(directory), None) => Head::of(directory, None).map(|head| head.commit),
+            (Source::Git(_) | Source::Sample, None) => None,
+        }
+    }
+
     /// What there is to report since the last call.
     #[must_use]
     pub fn notices(&self) -> Vec<Notice> {
@@ -225,7 +237,7 @@ mod tests {
         let folder = folder();
         policy(folder.path());
         let repository = repository(folder.path());
-        let Reading { built, contents } = repository.snapshot().read(&mut BuildCache::default());
+        let Reading { built, contents, .. } = repository.snapshot().read(&mut BuildCache::default(), None);
         assert!(built.is_ok());
         assert!(repository.snapshot().has(&contents));
         fs::write(folder.path().join("README.md"), "y\n").unwrap();
@@ -234,7 +246,7 @@ mod tests {
         fs::write(folder.path().join("bad.txt"), "192.0.2.2\n").unwrap();
         assert!(!repository.snapshot().has(&contents));
         fs::remove_file(folder.path().join("bad.txt")).unwrap();
-        let missing = repository.snapshot().read(&mut BuildCache::default()).contents;
+        let missing = repository.snapshot().read(&mut BuildCache::default(), None).contents;
         assert!(repository.snapshot().has(&missing), "still missing");
         fs::write(folder.path().join("bad.txt"), "192.0.2.1\n").unwrap();
         assert!(!repository.snapshot().has(&missing) && repository.snapshot().has(&contents));
@@ -261,7 +273,7 @@ mod tests {
         let repository = repository(&directory);
         let commit = || {
             let snapshot = repository.snapshot();
-            let contents = snapshot.read(&mut BuildCache::default()).contents;
+            let contents = snapshot.read(&mut BuildCache::default(), None).contents;
             snapshot.commit(&contents).unwrap()
         };
         let clean = commit();
@@ -280,7 +292,7 @@ mod tests {
     fn a_missing_directory_is_a_diagnostic() {
         let source = Source::Directory(PathBuf::from("/nonexistent/policy"));
         let repository = Repository::open(source, Path::new("/nonexistent/state")).unwrap();
-        let diagnostics = repository.snapshot().read(&mut BuildCache::default()).built.map(|_| ()).unwrap_err();
+        let diagnostics = repository.snapshot().read(&mut BuildCache::default(), None).built.map(|_| ()).unwrap_err();
         assert!(diagnostics.has_errors());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::BTreeMap,
     io,
     path::{Path, PathBuf},
@@ -11,12 +11,15 @@ use std::{
 use filter_policy::{
     BuildCache, Built,
     files::{Directory, Files, Table},
-    language::diagnostics::{Code, Diagnostic, Diagnostics},
+    language::{
+        diagnostics::{Code, Diagnostic, Diagnostics},
+        printable,
+    },
     sample_policy,
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{commit::Head, git::Tree};
+use super::{Entry, History, Kept, commit::Head, git::Tree, history};
 
 /// One state of a source. The files of a commit never change; those of a directory are as they are when they are read.
 #[derive(Debug)]
@@ -29,6 +32,7 @@ pub struct Snapshot {
 #[derive(Debug)]
 enum Content {
     Directory(Directory),
+    Kept(Kept),
     /// It cannot be opened, for this reason.
     Missing(String),
     Sample,
@@ -41,11 +45,13 @@ pub struct Reading {
     pub built: Result<Built, Diagnostics>,
     /// The files that it is made of.
     pub contents: Contents,
+    /// The same as a history notes them; none if they could not be kept.
+    pub kept: Option<BTreeMap<String, String>>,
 }
 
 /// The content of each file that a policy is made of, as a hash; none for a file that could not be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Contents(BTreeMap<PathBuf, Option<[u8; 32]>>);
+pub struct Contents(pub(super) BTreeMap<PathBuf, Option<[u8; 32]>>);
 
 impl Snapshot {
     pub(super) fn of_directory(directory: &Path, head: Option<Head>) -> Self {
@@ -67,25 +73,37 @@ impl Snapshot {
         Self { files: Content::Tree(tree), head: None, commit: Some(commit) }
     }
 
+    /// A policy that was in force.
+    #[must_use]
+    pub fn of_generation(entry: &Entry, history: &History) -> Self {
+        let Some(kept) = history.kept(entry) else {
+            return Self::missing(format!("the files of generation {} could not be kept", entry.generation));
+        };
+        Self { files: Content::Kept(kept), head: None, commit: entry.commit.clone() }
+    }
+
     pub(super) fn missing(reason: String) -> Self {
         Self { files: Content::Missing(reason), head: None, commit: None }
     }
 
-    /// Reads and compiles the policy, reusing what the last build left in `cache`.
+    /// Reads and compiles the policy, reusing what the last build left in `cache`. Its files are kept in `history`.
     #[must_use]
-    pub fn read(&self, cache: &mut BuildCache) -> Reading {
-        let recorder = Recorder { files: self, contents: RefCell::default() };
+    pub fn read(&self, cache: &mut BuildCache, history: Option<&History>) -> Reading {
+        let recorder =
+            Recorder { files: self, contents: RefCell::default(), history, lacks: Cell::new(history.is_none()) };
         let built = match &self.files {
             Content::Missing(reason) => {
                 let mut diagnostics = Diagnostics::default();
                 diagnostics.push(Diagnostic::error(Code::MissingFile, reason.clone()));
                 Err(diagnostics)
             }
-            Content::Directory(_) | Content::Sample | Content::Tree(_) => {
+            Content::Directory(_) | Content::Kept(_) | Content::Sample | Content::Tree(_) => {
                 filter_policy::build_cached(&recorder, filter_policy::today(), cache)
             }
         };
-        Reading { built, contents: recorder.contents.into_inner() }
+        let contents = recorder.contents.into_inner();
+        let kept = if recorder.lacks.get() { None } else { history::noted(&contents) };
+        Reading { built, contents, kept }
     }
 
     /// True if the files still have these contents.
@@ -112,6 +130,7 @@ impl Snapshot {
     fn read_file(&self, path: &Path) -> io::Result<Cow<'_, [u8]>> {
         match &self.files {
             Content::Directory(directory) => directory.read(path),
+            Content::Kept(kept) => kept.read(path),
             Content::Missing(reason) => Err(io::Error::other(reason.clone())),
             Content::Sample => Table(sample_policy::FILES).read(path).map(|content| Cow::Owned(content.into_owned())),
             Content::Tree(tree) => tree.read(path),
@@ -127,6 +146,7 @@ impl Files for Snapshot {
     fn names(&self) -> Vec<String> {
         match &self.files {
             Content::Directory(directory) => directory.names(),
+            Content::Kept(kept) => kept.names(),
             Content::Missing(_) => Vec::new(),
             Content::Sample => Table(sample_policy::FILES).names(),
             Content::Tree(tree) => tree.names(),
@@ -134,16 +154,28 @@ impl Files for Snapshot {
     }
 }
 
-/// Notes what is read.
+/// Notes and keeps what is read.
 struct Recorder<'a> {
     files: &'a Snapshot,
     contents: RefCell<Contents>,
+    history: Option<&'a History>,
+    /// Whether something could not be kept.
+    lacks: Cell<bool>,
 }
 
 impl Files for Recorder<'_> {
     fn read(&self, path: &Path) -> io::Result<Cow<'_, [u8]>> {
         let content = self.files.read_file(path);
-        self.contents.borrow_mut().0.insert(path.to_owned(), hash_of(&content));
+        let hash = hash_of(&content);
+        if let (Some(history), Some(hash), Ok(content)) = (self.history, &hash, &content)
+            && let Err(error) = history.keep(hash, content)
+        {
+            // The filter matters more than its history.
+            if !self.lacks.replace(true) {
+                tracing::warn!("failed to keep {} for a rollback: {error}", printable::path(path));
+            }
+        }
+        self.contents.borrow_mut().0.insert(path.to_owned(), hash);
         content
     }
 

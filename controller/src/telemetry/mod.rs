@@ -11,6 +11,7 @@
 mod bans;
 mod bus;
 mod clock;
+mod history;
 mod message;
 mod meter;
 mod notice;
@@ -22,6 +23,7 @@ mod table;
 pub use self::{
     bans::{Ban, BanList, Lifted, Unbanned},
     bus::{Bus, DEFAULT_RECENT, Delivery, Interest, Listener, QUEUE, Subscription},
+    history::{Generation, Held, HistoryList, Hold, RolledBack},
     message::Message,
     meter::{EventReader, Meter},
     notice::{Detached, Finding, Notice, PolicyError, PolicyWarning, Reattached, Reloaded, Removed, Started, Stopped},

@@ -15,8 +15,8 @@ use filter_policy::language::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Ban, FilterState, SourceError, SourceRestored, SourceRewritten, Table, Unbanned, Unchanged, short, short_commit,
-    table::REPORT_MODE,
+    Ban, FilterState, Held, Hold, RolledBack, SourceError, SourceRestored, SourceRewritten, Table, Unbanned, Unchanged,
+    short, short_commit, table::REPORT_MODE,
 };
 use crate::kernel::Mode;
 
@@ -33,6 +33,8 @@ pub enum Notice {
         /// Why it failed, in a line.
         message: String,
     },
+    /// A generation is held: the newest policy is not loaded.
+    Held(Held),
     /// A reader of the API was too slow.
     Missed {
         /// How many events it did not get.
@@ -42,6 +44,8 @@ pub enum Notice {
     PolicyError(PolicyError),
     /// A policy came in force, with warnings.
     PolicyWarning(PolicyWarning),
+    /// The generation that was held is not held any more.
+    Released(Hold),
     /// A reload had to attach the filter to an interface again.
     Reattached(Reattached),
     /// Another policy is in force.
@@ -54,6 +58,8 @@ pub enum Notice {
     SourceRestored(SourceRestored),
     /// The history of the branch that is followed was rewritten.
     SourceRewritten(SourceRewritten),
+    /// The policy of an earlier generation is in force again, and is held.
+    RolledBack(RolledBack),
     /// The daemon filters on an interface.
     Started(Started),
     /// The daemon has ended.
@@ -263,11 +269,14 @@ impl Notice {
             Self::SourceError(error) => Some(&error.message),
             Self::Banned(_)
             | Self::Detached(_)
+            | Self::Held(_)
             | Self::Missed { .. }
             | Self::PolicyWarning(_)
             | Self::Reattached(_)
+            | Self::Released(_)
             | Self::Reloaded(_)
             | Self::Removed(_)
+            | Self::RolledBack(_)
             | Self::SourceRestored(_)
             | Self::SourceRewritten(_)
             | Self::Started(_)
@@ -286,16 +295,19 @@ impl Display for Notice {
             Self::Banned(ban) => ban.fmt(f),
             Self::Detached(notice) => notice.fmt(f),
             Self::Error { message } => f.write_str(message),
+            Self::Held(notice) => notice.fmt(f),
             Self::Missed { events } => {
                 write!(f, "missed {events} {}: this reader was too slow", plural(*events, "event", "events"))
             }
             Self::PolicyError(notice) => notice.fmt(f),
             Self::PolicyWarning(notice) => f.write_str(notice.report.trim_end()),
             Self::Reattached(notice) => write!(f, "{}: {}", notice.interface, notice.note),
+            Self::Released(Hold { generation, .. }) => write!(f, "generation {generation} is not held any more"),
             Self::Reloaded(notice) => notice.fmt(f),
             Self::Removed(Removed { interface }) => {
                 write!(f, "{interface} is no longer among the interfaces: the filter was removed from it")
             }
+            Self::RolledBack(notice) => notice.fmt(f),
             Self::SourceError(notice) => notice.fmt(f),
             Self::SourceRestored(notice) => notice.fmt(f),
             Self::SourceRewritten(notice) => notice.fmt(f),
@@ -477,6 +489,31 @@ mod tests {
                 "the daemon is ending",
             ),
             (
+                Notice::Held(Held {
+                    generation: 2,
+                    since: "2026-01-31T06:00:00.000Z".to_owned(),
+                    by: "user 0".to_owned(),
+                    newest: Some("c".repeat(40)),
+                }),
+                format!(r#"{{"event":"held","generation":2,"since":"2026-01-31T06:00:00.000Z","by":"user 0","newest":"{COMMIT}"}}"#),
+                "held at generation 2 since 2026-01-31T06:00:00.000Z, by user 0; the newest is commit cccccccccccc; the policy is not \
+                 loaded until `ringfence rollback --release`",
+            ),
+            (
+                Notice::RolledBack(RolledBack {
+                    to: 2,
+                    generation: 4,
+                    policy_hash: "0123456789abcdef".to_owned(),
+                    commit: None,
+                    since: "2026-01-31T06:00:00.000Z".to_owned(),
+                    by: "user 0".to_owned(),
+                    note: None,
+                }),
+                r#"{"event":"rolled-back","to":2,"generation":4,"policy_hash":"0123456789abcdef","commit":null,"since":"2026-01-31T06:00:00.000Z","by":"user 0","note":null}"#.to_owned(),
+                "the policy of generation 2 (0123456789ab) is in force as generation 4, and held since 2026-01-31T06:00:00.000Z, by \
+                 user 0; `ringfence rollback --release` loads the newest one",
+            ),
+            (
                 Notice::Missed { events: 2 },
                 r#"{"event":"missed","events":2}"#.to_owned(),
                 "missed 2 events: this reader was too slow",
@@ -509,6 +546,11 @@ mod tests {
                 }),
                 r#"{"event":"reattached","interface":"eth0","mode":"generic","note":"the link was made again"}"#.to_owned(),
                 "eth0: the link was made again",
+            ),
+            (
+                Notice::Released(Hold { generation: 2, since: "2026-01-31T06:00:00.000Z".to_owned(), by: "user 0".to_owned() }),
+                r#"{"event":"released","generation":2,"since":"2026-01-31T06:00:00.000Z","by":"user 0"}"#.to_owned(),
+                "generation 2 is not held any more",
             ),
             (
                 Notice::Reloaded(Reloaded {

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Notice, SourceStatus,
+    Held, Notice, RolledBack, SourceStatus,
     clock::rfc3339,
     short, short_commit,
     table::{REPORT_MODE, Reasons, RuleRow, Table, Tables},
@@ -56,6 +56,9 @@ pub struct Status {
     /// The git repository that the policy is fetched from; none for a directory.
     #[serde(default)]
     pub source: Option<SourceStatus>,
+    /// The generation that is held by `ringfence rollback`; none if the newest policy is loaded when it changes.
+    #[serde(default)]
+    pub held: Option<Held>,
     /// Rules in file order.
     pub rules: Vec<RuleRow>,
     /// Packets by reason.
@@ -156,6 +159,8 @@ pub struct DaemonFacts {
     pub policy_error: Option<String>,
     /// See [`Status::source`].
     pub source: Option<SourceStatus>,
+    /// See [`Status::held`].
+    pub held: Option<Held>,
     /// Its last table, for the rates.
     pub table: Option<Table>,
     /// Each output, with what it has lost.
@@ -170,7 +175,13 @@ impl DaemonFacts {
                 self.policy_errors += 1;
                 self.policy_error = Some(error.message.clone());
             }
+            Notice::Released(_) => self.held = None,
             Notice::Reloaded(_) | Notice::Unchanged(_) => self.policy_error = None,
+            Notice::Held(held) => self.held = Some(held.clone()),
+            Notice::RolledBack(RolledBack { to, since, by, .. }) => {
+                self.policy_error = None;
+                self.held = Some(Held { generation: *to, since: since.clone(), by: by.clone(), newest: None });
+            }
             Notice::Table(table) => self.table = Some(table.clone()),
             Notice::Banned(_)
             | Notice::Detached(_)
@@ -231,6 +242,7 @@ impl Status {
             policy_errors: daemon.map_or(0, |daemon| daemon.policy_errors),
             policy_error: daemon.and_then(|daemon| daemon.policy_error.clone()),
             source: daemon.and_then(|daemon| daemon.source.clone()),
+            held: daemon.and_then(|daemon| daemon.held.clone()),
             rules: table.rules,
             reasons: table.reasons,
             passed: table.passed,
@@ -254,7 +266,7 @@ impl Status {
     #[must_use]
     pub fn is_current(&self) -> bool {
         let source = self.source.as_ref().is_none_or(|source| source.is_current(self.commit.as_deref()));
-        source && self.policy_error.is_none()
+        source && self.policy_error.is_none() && self.held.is_none()
     }
 
     /// The status as text for people, in several lines.
@@ -286,6 +298,9 @@ impl Status {
                 self.loaded.as_deref().unwrap_or("?"),
                 self.verified_instructions.unwrap_or(0)
             );
+        }
+        if let Some(held) = &self.held {
+            let _ = writeln!(text, "{held}");
         }
         if let Some(source) = &self.source {
             text += &source.render(self.commit.as_deref());
@@ -339,6 +354,7 @@ mod tests {
             policy_errors: 1,
             policy_error: Some("1 error".to_owned()),
             source: None,
+            held: None,
             rules: Vec::new(),
             reasons: Reasons::new(),
             passed: 3,
@@ -351,7 +367,7 @@ mod tests {
         }
     }
 
-    const JSON: &str = r#"{"daemon":"running","pid":7,"version":"0.1.0","edge":"fra1-sbc2","pin_dir":"/sys/fs/bpf/ringfence","filter":"attached","interfaces":[{"interface":"eth0","mode":"native","attached":true}],"policy":"/etc/policy","policy_hash":"0123456789abcdef","commit":null,"report":true,"generation":2,"loaded":"2026-01-31T06:00:00.000Z","verified_instructions":122000,"policy_errors":1,"policy_error":"1 error","source":null,"rules":[],"reasons":{},"passed":3,"dropped":0,"would_drop":2,"events_lost":0,"events_suppressed":0,"outputs":[{"output":"stdout","lost":4}],"bans":5}"#;
+    const JSON: &str = r#"{"daemon":"running","pid":7,"version":"0.1.0","edge":"fra1-sbc2","pin_dir":"/sys/fs/bpf/ringfence","filter":"attached","interfaces":[{"interface":"eth0","mode":"native","attached":true}],"policy":"/etc/policy","policy_hash":"0123456789abcdef","commit":null,"report":true,"generation":2,"loaded":"2026-01-31T06:00:00.000Z","verified_instructions":122000,"policy_errors":1,"policy_error":"1 error","source":null,"held":null,"rules":[],"reasons":{},"passed":3,"dropped":0,"would_drop":2,"events_lost":0,"events_suppressed":0,"outputs":[{"output":"stdout","lost":4}],"bans":5}"#;
 
     #[test]
     fn the_json_of_a_status_is_as_documented() {
@@ -365,7 +381,7 @@ mod tests {
             .replace(r#","outputs":[{"output":"stdout","lost":4}],"bans":5"#, "")
             .replace(r#""report":true,"#, "")
             .replace(r#""edge":"fra1-sbc2","#, "")
-            .replace(r#""source":null,"#, "")
+            .replace(r#""source":null,"held":null,"#, "")
             .replace(r#""would_drop":2,"#, "");
         assert_eq!(
             serde_json::from_str::<Status>(&answer).unwrap(),

@@ -23,6 +23,14 @@ impl Filter {
         self.meta.generation
     }
 
+    /// Numbers the next generation after `last`, if it were not anyway: the pins may be newer than what is known of earlier
+    /// generations.
+    pub fn continue_after(&mut self, last: u64) {
+        if self.meta.generation == 0 {
+            self.meta.generation = last;
+        }
+    }
+
     /// Notes that the policy in force is also that of this commit.
     ///
     /// # Errors
