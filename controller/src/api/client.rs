@@ -14,7 +14,10 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{net::UnixStream, time::timeout};
 
-use super::types::{BanRequest, RollbackRequest, UnbanRequest, path};
+use super::{
+    group::GROUP,
+    types::{BanRequest, RollbackRequest, UnbanRequest, path},
+};
 use crate::telemetry::{BanList, HistoryList, Message, Notice, Status};
 
 /// How long a daemon has for an answer.
@@ -72,6 +75,26 @@ pub enum ClientError {
     /// The answer is not what was asked for.
     #[error("the daemon's answer is not the expected JSON, the daemon may be of another version: {0}")]
     Json(#[from] serde_json::Error),
+}
+
+impl ClientError {
+    /// What the operator can do about it, if that is known.
+    #[must_use]
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::NoDaemon { .. } => {
+                Some("`ringfence run` starts one; `--config FILE` or `--socket PATH` says where another is".to_owned())
+            }
+            Self::NoAnswer { .. } => {
+                Some("the filter works without it: end it and start it again; `ss -xlp` shows its process".to_owned())
+            }
+            Self::Socket { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => Some(format!(
+                "root, the daemon's user and the members of the group {GROUP} may use the socket: `sudo ringfence ...`, or \
+                 `usermod --append --groups {GROUP} USER` as root, and log in again"
+            )),
+            Self::Declined(_) | Self::Http(_) | Self::Refused(_) | Self::Socket { .. } | Self::Json(_) => None,
+        }
+    }
 }
 
 /// A connection for one request.

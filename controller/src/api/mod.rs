@@ -15,12 +15,14 @@
 //! Any other failure is the notice `error`.
 
 mod client;
+mod group;
 mod server;
 mod socket;
 mod types;
 
 pub use self::{
     client::{Client, ClientError, EventLine},
+    group::GROUP,
     server::{Shared, serve},
     socket::{DEFAULT_SOCKET, Socket, SocketError},
     types::{BanRequest, Change, ReloadAnswer, Request, RollbackRequest, UnbanRequest},

@@ -53,12 +53,13 @@ pub struct BanArgs {
 pub fn run(args: BanArgs) -> anyhow::Result<ExitCode> {
     let BanArgs { prefix, seconds, comment, json, place } = args;
     let request = BanRequest { prefix: prefix.to_string(), seconds, comment };
-    let asked = super::ask(&place, async |client| client.ban(&request).await)?;
-    let notice = asked.or_without(&place, || {
+    let found = place.find()?;
+    let asked = super::ask(&found, async |client| client.ban(&request).await)?;
+    let notice = asked.or_without(&found, || {
         if request.comment.is_some() {
             eprintln!("the comment is not kept: it would be in the memory of a daemon");
         }
-        BanBook::new(place.pins()).ban(prefix, seconds, None).map(Notice::Banned)
+        BanBook::new(found.pins.clone()).ban(prefix, seconds, None).map(Notice::Banned)
     })?;
     print(&(if json { Message::from(notice).json_line() } else { notice.to_string() } + "\n"))?;
     Ok(ExitCode::SUCCESS)

@@ -33,8 +33,9 @@ pub struct BansArgs {
 /// # Errors
 /// The daemon's answer cannot be read, or the pins cannot.
 pub fn run(args: BansArgs) -> anyhow::Result<ExitCode> {
-    let asked = super::ask(&args.place, async |client| client.bans().await)?;
-    let bans = asked.or_without(&args.place, || BanBook::new(args.place.pins()).list())?;
+    let found = args.place.find()?;
+    let asked = super::ask(&found, async |client| client.bans().await)?;
+    let bans = asked.or_without(&found, || BanBook::new(found.pins.clone()).list())?;
     print(&if args.json { printable::json_line(&bans) + "\n" } else { bans.render() })?;
     Ok(ExitCode::SUCCESS)
 }

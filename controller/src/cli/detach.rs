@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Place, print, status};
+use super::{Place, place::Found, print, status};
 use crate::{
     api::Client,
     kernel::{self, Error},
@@ -42,8 +42,8 @@ pub struct DetachArgs {
 /// # Errors
 /// The daemon does not end, or the system refuses.
 pub fn run(args: DetachArgs) -> anyhow::Result<ExitCode> {
-    let pins = args.place.pins();
-    let stopped = match super::block_on(stop(&args.place, pins.root())) {
+    let Found { pins, socket, .. } = args.place.find()?;
+    let stopped = match super::block_on(stop(&socket, pins.root())) {
         Ok(stopped) => stopped,
         // A daemon that does not answer must not keep the filter attached. If it is alive, its lock on the pins shows it.
         Err(error) => {
@@ -66,10 +66,10 @@ pub fn run(args: DetachArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Stops the daemon of these pins. True if there was one.
-async fn stop(place: &Place, pins: &Path) -> anyhow::Result<bool> {
-    match status::ask(place).await? {
+async fn stop(socket: &Path, pins: &Path) -> anyhow::Result<bool> {
+    match status::ask(socket).await? {
         Some(status) if status.pin_dir == pins => {
-            Client::connect(&place.socket).await?.stop().await?;
+            Client::connect(socket).await?.stop().await?;
             Ok(true)
         }
         _ => Ok(false),

@@ -1,15 +1,9 @@
 //! `ringfence doctor`: can this host filter, and what does it cost?
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
-use super::{EXIT_NO, print};
-use crate::{
-    config,
-    doctor::{self, Level, Options},
-};
+use super::{EXIT_NO, place::configuration, print};
+use crate::doctor::{self, Level, Options};
 use filter_policy::language::printable;
 
 /// Check whether this host, its kernel and its network cards can run the filter, and what would make it cheaper
@@ -58,13 +52,4 @@ pub fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     });
     print(&if args.json { printable::json_line(&report) + "\n" } else { report.render() })?;
     Ok(if report.result == Level::Fail { ExitCode::from(EXIT_NO) } else { ExitCode::SUCCESS })
-}
-
-/// The configuration: the one that was named, or the default one, if it exists.
-pub(super) fn configuration(named: Option<PathBuf>) -> Option<PathBuf> {
-    named.or_else(|| {
-        let path = Path::new(config::DEFAULT_PATH);
-        // Where it cannot be asked, reading it says why.
-        path.try_exists().unwrap_or(true).then(|| path.to_path_buf())
-    })
 }

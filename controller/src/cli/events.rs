@@ -47,8 +47,9 @@ pub struct EventsArgs {
 /// No daemon answers.
 pub fn run(args: EventsArgs) -> anyhow::Result<ExitCode> {
     let last = args.last.or(args.follow.then_some(10));
+    let found = args.place.find()?;
     super::block_on(async {
-        let client = Client::connect(&args.place.socket).await?;
+        let client = Client::connect(&found.socket).await?;
         client.events(last, args.follow, |line| show(line, args.json)).await
     })?;
     Ok(ExitCode::SUCCESS)

@@ -13,6 +13,7 @@ pub mod import;
 pub mod init;
 pub mod inspect;
 pub mod man;
+pub mod place;
 pub mod reload;
 pub mod replay;
 pub mod rollback;
@@ -25,7 +26,7 @@ pub mod unban;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
 };
 
@@ -33,10 +34,12 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use filter_core::layout::Transport;
 
+use self::place::Found;
+pub use self::place::Place;
 use crate::{
-    api::{Client, ClientError, DEFAULT_SOCKET, SocketError},
+    api::{Client, ClientError},
     daemon, deploy,
-    kernel::{self, BanError, DEFAULT_PIN_DIRECTORY, Pins},
+    kernel::{self, BanError},
 };
 use filter_policy::{
     Built,
@@ -107,23 +110,6 @@ pub enum Command {
     Unban(unban::UnbanArgs),
 }
 
-/// Where the daemon and its filter are found.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Place {
-    /// Directory on a BPF file system that holds the filter's state
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIRECTORY)]
-    pub pin_dir: PathBuf,
-    /// Unix socket of the daemon
-    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
-    pub socket: PathBuf,
-}
-
-impl Place {
-    fn pins(&self) -> Pins {
-        Pins::new(&self.pin_dir)
-    }
-}
-
 /// Runs the command line.
 ///
 /// # Errors
@@ -190,6 +176,9 @@ pub fn help(error: &anyhow::Error) -> Option<String> {
         if let Some(error) = cause.downcast_ref::<kernel::Error>() {
             return error.help();
         }
+        if let Some(error) = cause.downcast_ref::<ClientError>() {
+            return error.help();
+        }
         if let Some(error) = cause.downcast_ref::<run::Incomplete>() {
             return Some(error.help());
         }
@@ -211,12 +200,7 @@ pub fn help(error: &anyhow::Error) -> Option<String> {
             daemon::Error::State { .. } => {
                 Some("run as root, or choose another directory: `--state-dir DIR`".to_owned())
             }
-            daemon::Error::Socket(SocketError::Bind { .. }) => {
-                Some("run as root, or choose another socket: `--socket PATH`".to_owned())
-            }
-            daemon::Error::Socket(SocketError::Taken(_)) => {
-                Some("`ringfence status` shows it; a second daemon needs its own `--socket` and `--pin-dir`".to_owned())
-            }
+            daemon::Error::Socket(error) => Some(error.help()),
         }
     })
 }
@@ -295,12 +279,12 @@ enum Asked<T> {
 
 impl<T> Asked<T> {
     /// The answer, or else what is read or done without a daemon. That it does not answer goes to standard error.
-    fn or_without<E>(self, place: &Place, without: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    fn or_without<E>(self, found: &Found, without: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         match self {
             Self::Answer(answer) => Ok(answer),
             Self::NoDaemon => without(),
             Self::NoAnswer => {
-                eprintln!("the daemon at {} does not answer: doing without it", place.socket.display());
+                eprintln!("the daemon at {} does not answer: doing without it", found.socket.display());
                 without()
             }
         }
@@ -308,13 +292,13 @@ impl<T> Asked<T> {
 }
 
 /// Asks the daemon of these pins, if there is one. A daemon with other pins would answer about another filter.
-fn ask<T>(place: &Place, ask: impl AsyncFnOnce(Client) -> Result<T, ClientError>) -> anyhow::Result<Asked<T>> {
+fn ask<T>(found: &Found, ask: impl AsyncFnOnce(Client) -> Result<T, ClientError>) -> anyhow::Result<Asked<T>> {
     let asked = async {
-        match status::ask(place).await? {
-            Some(status) if status.pin_dir == place.pin_dir => {}
+        match status::ask(&found.socket).await? {
+            Some(status) if status.pin_dir == found.pins.root() => {}
             _ => return Ok(Asked::NoDaemon),
         }
-        ask(Client::connect(&place.socket).await?).await.map(Asked::Answer)
+        ask(Client::connect(&found.socket).await?).await.map(Asked::Answer)
     };
     block_on(async {
         match asked.await {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{EXIT_USAGE, doctor};
+use super::{EXIT_USAGE, place};
 use crate::{
     api::DEFAULT_SOCKET,
     config::{self, Configuration},
@@ -88,7 +88,7 @@ pub struct RunArgs {
     /// Directory for what is needed across restarts, such as the copy of a git repository [default: /var/lib/ringfence]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Unix socket of the daemon [default: /run/ringfence.sock]
+    /// Unix socket of the daemon [default: /run/ringfence/ringfence.sock]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 }
@@ -209,7 +209,7 @@ impl Incomplete {
 /// # Errors
 /// The daemon could not start.
 pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let path = doctor::configuration(args.config.clone());
+    let path = place::configuration(args.config.clone());
     let configuration = match path.as_deref().map(Configuration::read) {
         None => Configuration::default(),
         Some(Ok(configuration)) => configuration,

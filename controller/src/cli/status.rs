@@ -1,8 +1,8 @@
 //! `ringfence status`: what runs where, and what it has done.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
-use super::{EXIT_NO, Place, print};
+use super::{EXIT_NO, Place, place::Found, print};
 use crate::{
     api::{Client, ClientError},
     telemetry::{DaemonState, Status},
@@ -36,9 +36,9 @@ pub struct StatusArgs {
 /// # Errors
 /// The daemon's answer cannot be read, or the pins cannot.
 pub fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
-    let pins = args.place.pins();
+    let Found { pins, socket, .. } = args.place.find()?;
     let answer = super::block_on(async {
-        match ask(&args.place).await {
+        match ask(&socket).await {
             // A daemon with other pins would answer about another filter.
             Ok(status) => Ok(status.filter(|status| status.pin_dir == pins.root()).ok_or(DaemonState::NotRunning)),
             Err(ClientError::NoAnswer { .. }) => Ok(Err(DaemonState::NotAnswering)),
@@ -54,8 +54,8 @@ pub fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The daemon's answer; none if no daemon runs.
-pub(super) async fn ask(place: &Place) -> Result<Option<Status>, ClientError> {
-    match Client::connect(&place.socket).await {
+pub(super) async fn ask(socket: &Path) -> Result<Option<Status>, ClientError> {
+    match Client::connect(socket).await {
         Ok(client) => client.status().await.map(Some),
         Err(ClientError::NoDaemon { .. }) => Ok(None),
         Err(error) => Err(error),

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{doctor::configuration, print};
+use super::{place::configuration, print};
 use crate::doctor::{
     Options,
     support::{self, Part},

@@ -57,8 +57,9 @@ pub fn run(args: UnbanArgs) -> anyhow::Result<ExitCode> {
         Sources::In(prefix) => Some(prefix),
     };
     let request = UnbanRequest { prefix: prefix.map(|prefix| prefix.to_string()) };
-    let asked = super::ask(&place, async |client| client.unban(&request).await)?;
-    let notice = asked.or_without(&place, || BanBook::new(place.pins()).unban(prefix).map(Notice::Unbanned))?;
+    let found = place.find()?;
+    let asked = super::ask(&found, async |client| client.unban(&request).await)?;
+    let notice = asked.or_without(&found, || BanBook::new(found.pins.clone()).unban(prefix).map(Notice::Unbanned))?;
     let is_nothing = matches!(&notice, Notice::Unbanned(unbanned) if unbanned.count == 0);
     print(&(if json { Message::from(notice).json_line() } else { notice.to_string() } + "\n"))?;
     Ok(if is_nothing { ExitCode::from(EXIT_NO) } else { ExitCode::SUCCESS })

@@ -14,7 +14,7 @@ use std::{
 use clap::ValueEnum as _;
 use filter_policy::language::{
     diagnostics::{Code, Diagnostic, Diagnostics, SourceFile},
-    quantity,
+    printable, quantity,
     source::{Located, Reader, fields},
 };
 use toml::{
@@ -92,11 +92,20 @@ impl Configuration {
     /// # Errors
     /// It cannot be read, or has mistakes: all of them.
     pub fn read(path: &Path) -> Result<Self, Diagnostics> {
-        let content = fs::read(path).map_err(|error| {
-            let message = format!("cannot read the configuration {}: {error}", path.display());
-            only(Diagnostic::error(Code::MissingFile, message))
-        })?;
-        Self::parse(path, &content)
+        let (configuration, diagnostics) = Self::read_partly(path);
+        if diagnostics.has_errors() { Err(diagnostics) } else { Ok(configuration) }
+    }
+
+    /// Reads what a file says in spite of its mistakes, and the mistakes.
+    #[must_use]
+    pub fn read_partly(path: &Path) -> (Self, Diagnostics) {
+        match fs::read(path) {
+            Ok(content) => Self::parse_partly(path, &content),
+            Err(error) => {
+                let message = format!("cannot read the configuration {}: {error}", printable::path(path));
+                (Self::default(), only(Diagnostic::error(Code::MissingFile, message)))
+            }
+        }
     }
 
     /// Reads the content of the file at `path`.
@@ -104,14 +113,22 @@ impl Configuration {
     /// # Errors
     /// It has mistakes: all of them.
     pub fn parse(path: &Path, content: &[u8]) -> Result<Self, Diagnostics> {
-        let file = SourceFile::decode(path, content, "configuration").map_err(only)?;
+        let (configuration, diagnostics) = Self::parse_partly(path, content);
+        if diagnostics.has_errors() { Err(diagnostics) } else { Ok(configuration) }
+    }
+
+    fn parse_partly(path: &Path, content: &[u8]) -> (Self, Diagnostics) {
+        let file = match SourceFile::decode(path, content, "configuration") {
+            Ok(file) => file,
+            Err(mistake) => return (Self::default(), only(mistake)),
+        };
         let mut diagnostics = Diagnostics::default();
         let directory = path.parent().unwrap_or(Path::new(""));
         let (configuration, _) = Reader::read(&file, &mut diagnostics, |reader, document| {
             File { reader, directory }.configuration(document)
         });
         diagnostics.sort(path);
-        if diagnostics.has_errors() { Err(diagnostics) } else { Ok(configuration) }
+        (configuration, diagnostics)
     }
 }
 

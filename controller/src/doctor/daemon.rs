@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use crate::{config::Configuration, doctor::Level, kernel::Pins};
 
-    const SOCKET: &str = "/run/ringfence.sock";
+    const SOCKET: &str = "/run/ringfence/ringfence.sock";
 
     fn judged(answer: &Answer, filtering: bool) -> Finding {
         daemon(answer, Path::new(SOCKET), filtering)
