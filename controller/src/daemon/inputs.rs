@@ -23,11 +23,16 @@ use crate::{
 /// Time between two sweeps of the bans that have ended.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
+/// The shortest limit of a watchdog that is kept.
+const SHORTEST_WATCHDOG: Duration = Duration::from_millis(20);
+
 /// Packet events taken from the ring at a time, before the loop turns to something else.
 const PACKETS_AT_ONCE: usize = 256;
 
 /// Something that happened.
 pub(super) enum Event {
+    /// Time to tell the service manager that the loop is alive.
+    Alive,
     /// A signal asks the daemon to end.
     End,
     /// Time to look for a change of the policy.
@@ -62,6 +67,8 @@ pub(super) struct Inputs {
     tick: Interval,
     look: Interval,
     sweep: Interval,
+    /// None without a service manager that wants to know.
+    watchdog: Option<Interval>,
     /// The reload at work, if there is one.
     pub(super) reload: Option<Reload>,
     /// The look for a newer commit, if one is at work.
@@ -77,7 +84,9 @@ impl Inputs {
         interval: Duration,
     ) -> io::Result<Self> {
         let (tick, look, sweep) = (every(interval), every(LOOK_INTERVAL), every(SWEEP_INTERVAL));
-        Ok(Self { signals, requests, ring: ring.into_async()?, tick, look, sweep, reload: None, refresh: None })
+        // As sd_watchdog_enabled(3) advises: twice as often as it has to be.
+        let watchdog = sd_notify::watchdog_enabled().map(|limit| every(limit.max(SHORTEST_WATCHDOG) / 2));
+        Ok(Self { signals, requests, ring: ring.into_async()?, tick, look, sweep, watchdog, reload: None, refresh: None })
     }
 
     /// Waits for the next event.
@@ -94,6 +103,7 @@ impl Inputs {
                 Event::Reloaded(Box::new(deployer), outcome)
             }
             result = finished(&mut self.refresh) => Event::Refreshed(result?),
+            () = next_of(&mut self.watchdog) => Event::Alive,
             _ = self.tick.tick() => Event::Tick,
             _ = self.look.tick() => Event::Look,
             _ = self.sweep.tick() => Event::Sweep,
@@ -104,6 +114,16 @@ impl Inputs {
     /// Waits for the reload at work; forever if there is none.
     pub(super) async fn reloaded(&mut self) -> Result<(Deployer, Outcome), Error> {
         finished(&mut self.reload).await
+    }
+}
+
+/// Waits for the next time; forever if there is none.
+async fn next_of(interval: &mut Option<Interval>) {
+    match interval {
+        Some(interval) => {
+            interval.tick().await;
+        }
+        None => std::future::pending().await,
     }
 }
 

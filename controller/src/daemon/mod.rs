@@ -214,6 +214,11 @@ impl Daemon {
     /// Hands an event on to the room that deals with it.
     fn handle_event(&mut self, event: Event) -> ControlFlow<Ending> {
         match event {
+            Event::Alive => {
+                if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]) {
+                    tracing::warn!("failed to notify systemd that the daemon is alive: {error}");
+                }
+            }
             Event::End => return ControlFlow::Break(None),
             Event::Look => {
                 // During a reload, the new policy's rules are set for the time at which it comes in force.
