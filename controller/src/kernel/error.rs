@@ -1,11 +1,20 @@
 //! Errors of the kernel room, and how to fix them.
 
-use std::{error::Error as StdError, fmt, io, path::PathBuf};
+use std::{
+    error::Error as StdError,
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError, sys::SyscallError};
 
+use super::pins;
+
 /// The number of lines of the verifier's log that are shown, from its end: that is where the reason is.
 const LOG_LINES: usize = 12;
+
+/// Where the BPF file system of a user other than root goes; that of the package's service is there.
+const OWN_BPFFS: &str = "/run/ringfence/bpf";
 
 /// An error of the kernel room. Each text is complete; [`Error::help`] says how to fix it, where that is known.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +109,16 @@ pub enum Error {
         /// The cause. Its own causes are printed after it.
         source: Box<dyn StdError + Send + Sync>,
     },
+    /// The pin directory cannot be made: the file system belongs to another user.
+    #[error("failed to create {}: {error}", path.display())]
+    PinDirectory {
+        /// Path of the pin directory.
+        path: PathBuf,
+        /// The directory above it that exists.
+        existing: PathBuf,
+        /// The error of the system call.
+        error: io::Error,
+    },
     /// More interfaces than fit into the meta map.
     #[error("at most {0} interfaces can share one set of pins")]
     TooManyInterfaces(usize),
@@ -147,9 +166,7 @@ impl Error {
             Self::AnotherProgram { off, .. } => {
                 format!("two XDP programs cannot share an interface; detach the other one first: `{off}`")
             }
-            Self::Bpffs { mount, .. } => {
-                format!("run `mount -t bpf -o mode=0700 bpf {}` as root", mount.display())
-            }
+            Self::Bpffs { mount, .. } => mount_help(mount, &Ids::own()),
             Self::Busy(_) => {
                 "`ringfence status` shows it; stop it, or run `ringfence detach`; one daemon can filter several \
                               interfaces: `--interface eth0 --interface eth1`"
@@ -171,10 +188,18 @@ impl Error {
                  such as the host at its other end"
                     .to_owned()
             }
-            Self::NotPermitted(_) => "run as root, or in a systemd unit with `AmbientCapabilities=CAP_BPF \
-                                      CAP_NET_ADMIN CAP_PERFMON`"
+            Self::NotPermitted(_) => "run as root (`sudo ringfence ...`), or in a systemd unit with \
+                                      `AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON`"
                 .to_owned(),
             Self::NoFilter(_) => "`ringfence run` starts one; `--pin-dir` names the pins of another".to_owned(),
+            Self::PinDirectory { path, existing, .. } => {
+                let ids = Ids::own();
+                if path.starts_with(pins::BPFFS) {
+                    own_file_system(&ids)
+                } else {
+                    format!("give the file system to this user, as root: `chown {ids} {}`", existing.display())
+                }
+            }
             Self::RuleName(_) => "give the rule a shorter name".to_owned(),
             Self::Schema { pins, .. } | Self::Shape { path: pins, .. } => format!(
                 "another version of ringfence created them; detach its filter and start again: `ringfence detach \
@@ -201,6 +226,11 @@ fn help_for(errno: i32) -> Option<String> {
                 "the kernel is locked down ({mode}), which can forbid BPF; /sys/kernel/security/lockdown shows the \
                  mode, and Secure Boot or the boot option `lockdown=` sets it"
             ),
+            None if errno == libc::EACCES && !rustix::process::geteuid().is_root() => format!(
+                "pins of another user can only be used by root: run as root, or give the pin directory DIR to this user: \
+                 `chown -R {} DIR`",
+                Ids::own()
+            ),
             None => "run as root; in a container it needs CAP_BPF and CAP_NET_ADMIN, and a seccomp profile that \
                      allows bpf()"
                 .to_owned(),
@@ -211,6 +241,46 @@ fn help_for(errno: i32) -> Option<String> {
         libc::ENOSYS => "this kernel was built without CONFIG_BPF_SYSCALL; use a distribution's kernel".to_owned(),
         _ => return None,
     })
+}
+
+/// A user and its group, as `chown` takes them.
+struct Ids {
+    user: u32,
+    group: u32,
+}
+
+impl Ids {
+    fn own() -> Self {
+        Self { user: rustix::process::geteuid().as_raw(), group: rustix::process::getegid().as_raw() }
+    }
+}
+
+impl fmt::Display for Ids {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.user, self.group)
+    }
+}
+
+/// How root mounts the BPF file system for this user.
+fn mount_help(mount: &Path, ids: &Ids) -> String {
+    let at = mount.display();
+    match ids.user {
+        0 => format!("run `mount -t bpf -o mode=0700 bpf {at}` as root"),
+        // Everyone's pins are in that one: it stays root's.
+        _ if mount == Path::new(pins::BPFFS) => own_file_system(ids),
+        _ => format!("run `install -d {at} && mount -t bpf -o mode=0700 bpf {at} && chown {ids} {at}` as root"),
+    }
+}
+
+/// How a user other than root gets a BPF file system.
+fn own_file_system(ids: &Ids) -> String {
+    let at = OWN_BPFFS;
+    format!(
+        "the BPF file system at {} is root's. Give this user one of its own, as root: `install -d {at} && mount -t bpf -o \
+         mode=0700 bpf {at} && chown {ids} {at}`. Then use `--pin-dir {at}/filter`, or the same as `directory` of `[pins]` in the \
+         configuration",
+        pins::BPFFS
+    )
 }
 
 /// The lockdown mode, unless it is `none`.
@@ -327,9 +397,20 @@ mod tests {
 
     #[test]
     fn the_suggested_mount_is_open_to_root_alone() {
-        let error = Error::Bpffs { mount: "/sys/fs/bpf".into(), error: io::Error::from_raw_os_error(libc::EPERM) };
-        let help = error.help();
-        assert_eq!(help.as_deref(), Some("run `mount -t bpf -o mode=0700 bpf /sys/fs/bpf` as root"));
+        let help = mount_help(Path::new("/sys/fs/bpf"), &Ids { user: 0, group: 0 });
+        assert_eq!(help, "run `mount -t bpf -o mode=0700 bpf /sys/fs/bpf` as root");
+    }
+
+    #[test]
+    fn another_user_gets_a_file_system_of_its_own() {
+        let ids = Ids { user: 997, group: 996 };
+        let help = mount_help(Path::new(pins::BPFFS), &ids);
+        assert!(
+            help.contains("chown 997:996 /run/ringfence/bpf`") && help.contains("/run/ringfence/bpf/filter"),
+            "{help}"
+        );
+        let help = mount_help(Path::new("/run/bpf"), &ids);
+        assert!(help.ends_with("bpf /run/bpf && chown 997:996 /run/bpf` as root"), "{help}");
     }
 
     #[test]

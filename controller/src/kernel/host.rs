@@ -20,6 +20,7 @@ pub const OLDEST_NAME: &str = "6.1";
 /// Bits of the capability set, `include/uapi/linux/capability.h`.
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
 /// Checks the requirements of every command that loads programs: kernel version and capabilities.
@@ -40,6 +41,10 @@ pub fn check() -> Result<(), Error> {
     }
     if !has(CAP_NET_ADMIN) {
         missing.push("CAP_NET_ADMIN");
+    }
+    // The verifier would refuse the program's arithmetic on pointers.
+    if !has(CAP_PERFMON) && !has(CAP_SYS_ADMIN) {
+        missing.push("CAP_PERFMON");
     }
     if missing.is_empty() { Ok(()) } else { Err(Error::NotPermitted(missing)) }
 }

@@ -79,7 +79,13 @@ impl Pins {
             }
             ensure_bpffs(mount).map_err(|error| Error::Bpffs { mount: mount.to_path_buf(), error })?;
         }
-        create_directory(&self.root)
+        fs::create_dir_all(&self.root).map_err(|error| {
+            if error.kind() == io::ErrorKind::PermissionDenied {
+                Error::PinDirectory { path: self.root.clone(), existing: existing.to_path_buf(), error }
+            } else {
+                Error::System { doing: format!("create {}", self.root.display()), source: error.into() }
+            }
+        })
     }
 
     /// True if the directory exists.
