@@ -12,6 +12,7 @@ mod demo;
 mod fuzz;
 mod lint;
 mod numbering;
+mod package;
 mod servers;
 mod setup;
 mod stages;
@@ -57,6 +58,8 @@ enum Task {
     Lint(StageArguments),
     /// Regenerate the built-in numbering tables from libphonenumber's metadata.
     Numbering,
+    /// Make a Debian package, and the file system of a container image, in target/package.
+    Package(package::Arguments),
     /// Compare what SIP servers read in generated messages with what the engine reads.
     Servers(servers::Arguments),
     /// Install what is missing to build, test and lint.
@@ -96,6 +99,7 @@ fn run(task: Task) -> Result<()> {
         Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Lint(arguments) => lint::run(&arguments.only),
         Task::Numbering => numbering::run_generator(),
+        Task::Package(arguments) => package::run(&arguments),
         Task::Servers(arguments) => servers::run(&arguments),
         Task::Setup(arguments) => setup::run(&arguments),
         Task::Test(arguments) => test::run(&arguments.only),

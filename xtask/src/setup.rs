@@ -41,6 +41,8 @@ pub(crate) enum Group {
     Kernels,
     /// To lint.
     Lint,
+    /// To make packages, and to install them in a root of their own.
+    Package,
     /// To find out which lines a packet's time goes into.
     Profile,
     /// To compare what SIP servers read with what the engine reads: SIP libraries.

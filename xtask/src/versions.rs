@@ -9,6 +9,8 @@ pub(crate) const BPF_LINKER: &str = "0.10.3";
 pub(crate) const BPF_LINKER_WITH_LLVM: &str = "LLVM_PREFIX=/usr/lib/llvm-22 cargo install bpf-linker --version 0.10.3 --locked \
      --no-default-features --features llvm-22   # needs LLVM 22 (Debian: llvm-22-dev)";
 /// From crates.io.
+pub(crate) const CARGO_DEB: &str = "3.8.0";
+/// From crates.io.
 pub(crate) const CARGO_DENY: &str = "0.20.2";
 /// From Debian. `rustc-web` follows security updates, so the patch version changes. The packages of the library source and
 /// of clippy need the same version as the compiler.

@@ -136,6 +136,22 @@ pub(super) const TOOLS: &[Tool] = &[
     program("nft", &["nftables"], &[Group::Bench], "a filter to compare with", || has("nft")),
     program("xdp-filter", &["xdp-tools"], &[Group::Bench], "a filter to compare with", || has("xdp-filter")),
     program("perf", &["linux-perf"], &[Group::Profile], "sampling where time goes", || has("perf")),
+    Tool {
+        name: "cargo-deb",
+        groups: &[Group::Package],
+        needed_for: "making the Debian package",
+        is_there: || run_silently(&mut workspace::cargo(["deb", "--version"])).is_ok(),
+        source: Cargo { package: "cargo-deb", version: versions::CARGO_DEB, minutes: 3 },
+        optional: false,
+    },
+    program("dpkg-shlibdeps", &["dpkg-dev"], &[Group::Package], "finding the package's dependencies", || {
+        has("dpkg-shlibdeps")
+    }),
+    program("objdump", &["binutils"], &[Group::Package], "finding which C library the binary needs", || has("objdump")),
+    program("lintian", &["lintian"], &[Group::Package], "checking the package", || has("lintian")),
+    program("debootstrap", &["debootstrap"], &[Group::Package], "making a root to install the package in", || {
+        has("debootstrap")
+    }),
     program("qemu", &["qemu-system-x86"], &[Group::Kernels], "booting kernels", || has("qemu-system-x86_64")),
     program("busybox", &["busybox-static"], &[Group::Kernels], "the guests' user space", || is_static("busybox")),
     program("cpio", &["cpio"], &[Group::Kernels], "packing the guests' initramfs", || has("cpio")),
