@@ -51,9 +51,9 @@ pub struct FilterOptions<'a> {
     pub binary: &'a Path,
     /// The interface in the server's namespace.
     pub interface: &'a str,
-    /// The policy's folder.
+    /// The policy's folder; an empty path if the arguments say where the policy comes from.
     pub policy: &'a Path,
-    /// Further arguments of `run`. With `--policy-git` or `--config` among them, the folder is not used.
+    /// Further arguments of `run`.
     pub arguments: &'a [&'a str],
     /// Variables of its environment.
     pub environment: &'a [(&'a str, &'a str)],
@@ -243,8 +243,7 @@ pub fn unique_pins() -> PathBuf {
 fn run_command(wire: &Wire, options: &FilterOptions<'_>, pins: &Path, socket: &Path) -> Command {
     let mut command = wire.server.command(&options.binary.to_string_lossy());
     command.args(["run", "--interface", options.interface]);
-    // Other arguments may name another source.
-    if !options.arguments.iter().any(|argument| matches!(*argument, "--policy-git" | "--config")) {
+    if !options.policy.as_os_str().is_empty() {
         command.arg("--policy").arg(options.policy);
     }
     command.arg("--pin-dir").arg(pins).arg("--socket").arg(socket).arg("--state-dir").arg(state(socket));

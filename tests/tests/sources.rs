@@ -69,7 +69,7 @@ impl Scene {
     }
 
     fn options<'a>(&'a self, arguments: &'a [&'a str], environment: &'a [(&'a str, &'a str)]) -> FilterOptions<'a> {
-        let (binary, policy) = (&self.binary, self.path());
+        let (binary, policy) = (&self.binary, Path::new(""));
         FilterOptions { binary, interface: Wire::SERVER_INTERFACE, policy, arguments, environment }
     }
 }
@@ -83,7 +83,9 @@ fn git(directory: &Path, arguments: &[&str]) -> Result<String> {
 fn await_commit(filter: &Filter, commit: &str) -> Result<Value> {
     wait_until(&format!("commit {commit} in force"), LIMIT, || {
         let status = filter.status()?;
-        Ok((status["commit"] == commit && status["source"]["error"].is_null()).then_some(status))
+        // The daemon notes it a moment after the kernel.
+        let is_well = status["source"]["error"].is_null() && status["policy_error"].is_null();
+        Ok((status["commit"] == commit && is_well).then_some(status))
     })
 }
 

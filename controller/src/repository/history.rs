@@ -190,11 +190,19 @@ impl History {
         };
         loop {
             let is_too_much = entries.len() > KEPT || used(&entries).iter().map(size).sum::<u64>() > LARGEST;
-            let droppable = |entry: &Entry| entry.generation != in_force && Some(entry.generation) != held;
-            let Some(oldest) = entries.iter().position(droppable).filter(|_| is_too_much && entries.len() > LEAST)
-            else {
+            if !is_too_much || entries.len() <= LEAST {
                 break;
+            }
+            let is_droppable = |entry: &Entry| entry.generation != in_force && Some(entry.generation) != held;
+            // First those whose policy came back later: a daemon that is started again and again must not push out the
+            // policies that differ.
+            let came_back = |index: usize| {
+                let is_same = |later: &Entry| later.policy_hash == entries[index].policy_hash && later.files.is_some();
+                entries[index + 1..].iter().any(is_same)
             };
+            let droppable: Vec<usize> = (0..entries.len()).filter(|&index| is_droppable(&entries[index])).collect();
+            let first = droppable.iter().copied().find(|&index| came_back(index));
+            let Some(oldest) = first.or(droppable.first().copied()) else { break };
             let entry = entries.remove(oldest);
             if fs::remove_file(self.path_of(entry.generation)).is_err() {
                 break;
@@ -264,7 +272,7 @@ mod tests {
         let entry = Entry {
             generation,
             policy: "/etc/policy".to_owned(),
-            policy_hash: "ab".to_owned(),
+            policy_hash: format!("hash of {content}"),
             commit: None,
             report: false,
             by: "start".to_owned(),
@@ -306,15 +314,27 @@ mod tests {
         let hold = Hold { generation: 1, since: "x".to_owned(), by: "y".to_owned() };
         history.set_hold(Some(&hold)).unwrap();
         for generation in 2..=KEPT as u64 + 3 {
-            // Every second one has the files of the one before.
-            record(&history, generation, &format!("{}", generation / 2));
+            record(&history, generation, &generation.to_string());
         }
         let kept: Vec<u64> = history.entries().iter().map(|entry| entry.generation).collect();
         assert_eq!((kept.len(), kept[0], kept[1]), (KEPT, 1, 5));
         assert_eq!(text(&history, &held).unwrap(), "held");
         assert!(history.entries().iter().all(|entry| text(&history, entry).is_ok()));
         let files = fs::read_dir(history.files()).unwrap().count();
-        assert_eq!(files, history.entries().iter().map(|entry| &entry.files).collect::<BTreeSet<_>>().len());
+        assert_eq!(files, KEPT, "one for each");
+    }
+
+    #[test]
+    fn a_policy_that_is_put_in_force_again_and_again_pushes_out_no_other_one() {
+        let (_folder, history) = history();
+        let other = record(&history, 1, "other");
+        for generation in 2..50 {
+            record(&history, generation, "same");
+        }
+        let entries = history.entries();
+        assert_eq!((entries.len(), &entries[0]), (KEPT, &other));
+        assert_eq!(text(&history, &other).unwrap(), "other");
+        assert_eq!(fs::read_dir(history.files()).unwrap().count(), 2, "the same file is there once");
     }
 
     #[test]

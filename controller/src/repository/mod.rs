@@ -76,8 +76,10 @@ impl Repository {
     /// # Errors
     /// There is no place for a copy of the repository.
     pub fn open(source: Source, state: &Path) -> io::Result<Self> {
+        // Git works in a directory of its own.
+        let state = std::path::absolute(state)?;
         let follower = match &source {
-            Source::Git(remote) => Some(Arc::new(Follower::start(remote.clone(), state)?)),
+            Source::Git(remote) => Some(Arc::new(Follower::start(remote.clone(), &state)?)),
             Source::Directory(_) | Source::Sample => None,
         };
         Ok(Self { source, follower, views: state.join("policy") })

@@ -143,8 +143,10 @@ impl Mirror {
             let (signers, commit) = (printable::path(signers), &commit[..12]);
             GitError::Failed(format!("commit {commit} is not signed by a key in {signers}: {reason}"))
         };
-        if let Err(error) = File::open(signers) {
-            return Err(unsigned(format!("the file cannot be read: {error}")));
+        match fs::metadata(signers) {
+            Ok(facts) if facts.is_file() => {}
+            Ok(_) => return Err(unsigned("that is not a regular file".to_owned())),
+            Err(error) => return Err(unsigned(format!("the file cannot be read: {error}"))),
         }
         let file = format!("gpg.ssh.allowedSignersFile={}", signers.display());
         let verify = [
