@@ -43,6 +43,16 @@ pub(super) fn daemon(answer: &Answer, socket: &Path, filtering: bool) -> Finding
             "stop it and start this one: the filter stays in force meanwhile, `ringfence run` takes it over",
         ),
         Answer::Status(status) => match (&status.policy_error, status.pid) {
+            _ if let Some(error) = status.source.as_ref().and_then(|source| source.error.as_ref()) => Finding::warn(
+                "daemon",
+                format!("it runs, but cannot follow the policy's repository ({error}): the last commit stays in force"),
+                "`git ls-remote URL`, as the user that it runs as; `ringfence status` says since when",
+            ),
+            (Some(error), _) if status.source.is_some() => Finding::warn(
+                "daemon",
+                format!("it runs, but the newest commit has errors ({error}): the one before is in force"),
+                "`ringfence reload` lists them; fix them in the repository",
+            ),
             (Some(error), _) => Finding::warn(
                 "daemon",
                 format!("it runs, but its last policy has errors ({error}): the one before is in force"),
@@ -86,6 +96,18 @@ pub(super) fn configuration(path: Option<&Path>, mistakes: Option<&Diagnostics>)
     }
 }
 
+/// Whether git is there, which fetches the policy.
+pub(super) fn git(version: &Result<String, String>) -> Finding {
+    match version {
+        Ok(version) => Finding::ok("git", version.clone()),
+        Err(error) => Finding::fail(
+            "git",
+            format!("the policy is in a git repository, and git cannot be started: {error}"),
+            "`apt install git`",
+        ),
+    }
+}
+
 /// The policy that the configuration names: the bytes of its tables, or its mistakes.
 pub(super) fn policy(directory: &Path, built: &Result<u64, String>) -> Finding {
     let shown = printable::path(directory);
@@ -102,7 +124,7 @@ mod tests {
     use std::io;
 
     use super::*;
-    use crate::{config::Configuration, doctor::Level, kernel::Pins};
+    use crate::{config::Configuration, doctor::Level, kernel::Pins, telemetry::SourceStatus};
 
     const SOCKET: &str = "/run/ringfence/ringfence.sock";
 
@@ -121,6 +143,36 @@ mod tests {
         assert_eq!(judged(&Answer::Status(Box::new(other)), true).level, Level::Warn);
         let broken = Status { policy_error: Some("1 error".to_owned()), policy: Some("/p".to_owned()), ..status() };
         assert_eq!(judged(&Answer::Status(Box::new(broken)), true).fix.as_deref(), Some("`ringfence check /p`"));
+    }
+
+    #[test]
+    fn a_repository_that_cannot_be_followed_is_a_warning_and_one_without_git_a_failure() {
+        let source = SourceStatus {
+            url: "ssh://h/p".to_owned(),
+            reference: "branch main".to_owned(),
+            path: None,
+            commit: None,
+            committed: None,
+            fetched: None,
+            age: None,
+            error: Some("no route".to_owned()),
+            failing_since: None,
+        };
+        let failing = judged(&Answer::Status(Box::new(Status { source: Some(source.clone()), ..status() })), true);
+        assert!(failing.level == Level::Warn && failing.found.contains("no route"), "{}", failing.found);
+        let well = Status {
+            source: Some(SourceStatus { error: None, ..source }),
+            policy_error: Some("1 error".to_owned()),
+            ..status()
+        };
+        let broken = judged(&Answer::Status(Box::new(well)), true);
+        assert!(
+            broken.level == Level::Warn && broken.found.contains("the newest commit has errors"),
+            "{}",
+            broken.found
+        );
+        assert_eq!(git(&Ok("git version 2.39.5".to_owned())).level, Level::Ok);
+        assert_eq!(git(&Err("No such file or directory".to_owned())).fix.as_deref(), Some("`apt install git`"));
     }
 
     #[test]

@@ -50,6 +50,9 @@ pub fn examine(options: &Options) -> Report {
         findings.push(daemon::policy(directory, &built));
         built
     });
+    if let Some(Source::Git(_)) = configuration.policy {
+        findings.push(daemon::git(&read::git_version()));
+    }
     let meminfo = read::text("/proc/meminfo").unwrap_or_default();
     findings.push(host::memory(&meminfo, policy.and_then(Result::ok)));
 

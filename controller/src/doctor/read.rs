@@ -89,6 +89,12 @@ pub(super) fn pins(pins: &Pins) -> PinFacts {
     PinFacts { existing: existing.to_path_buf(), on_bpffs, error, modes, directory }
 }
 
+/// What `git --version` prints.
+pub(super) fn git_version() -> Result<String, String> {
+    let output = std::process::Command::new("git").arg("--version").output().map_err(|error| error.to_string())?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
