@@ -8,6 +8,7 @@
 pub mod capture;
 pub mod cases;
 pub mod compile;
+pub mod difference;
 pub mod engine;
 pub mod files;
 pub mod image;

@@ -85,7 +85,8 @@ fn ask(filter: &Filter, command: &str, arguments: &[&str]) -> Result<(Option<i32
 fn await_generation(filter: &Filter, generation: u64) -> Result<Value> {
     wait_until(&format!("generation {generation}"), LIMIT, || {
         let status = filter.status()?;
-        Ok((status["generation"] == generation).then_some(status))
+        // The daemon notes it a moment after the kernel.
+        Ok((status["generation"] == generation && status["policy_error"].is_null()).then_some(status))
     })
 }
 
@@ -229,5 +230,24 @@ fn where_no_history_can_be_kept_the_filter_works_without_one() -> Result<()> {
     let output = filter.command("rollback", &[]).output()?;
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.code() == Some(1) && text.contains("no earlier generation"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn the_next_policy_is_compared_with_the_one_in_force() -> Result<()> {
+    let scene = Scene::new()?;
+    let filter = scene.start()?;
+    let state = filter.state().display().to_string();
+    let directory = scene.policy.display().to_string();
+    let diff = || -> Result<(Option<i32>, String)> {
+        let output = filter.command("diff", &["--state-dir", &state, &directory]).output()?;
+        ensure!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok((output.status.code(), String::from_utf8(output.stdout)?))
+    };
+    assert_eq!(diff()?, (Some(0), "nothing changes\n".to_owned()));
+    // Held, so that the change below does not come in force.
+    ask(&filter, "rollback", &["1"])?;
+    fs::write(scene.policy.join("bad.txt"), format!("{SENDER}\n192.0.2.1\n"))?;
+    assert_eq!(diff()?, (Some(1), "~ @bad: 1 new, 0 gone\n    + 192.0.2.1\n".to_owned()));
     Ok(())
 }

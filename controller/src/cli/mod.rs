@@ -5,6 +5,7 @@ pub mod bans;
 pub mod check;
 pub mod completions;
 pub mod detach;
+pub mod diff;
 pub mod doctor;
 pub mod events;
 pub mod explain;
@@ -46,7 +47,7 @@ use filter_policy::{
     capture::CaptureError,
     files::{Directory, Table},
     import::ImportError,
-    language::printable::json_line,
+    language::{diagnostics::Diagnostics, printable::json_line},
     sample_policy,
 };
 
@@ -91,6 +92,7 @@ pub enum Command {
     Check(check::CheckArgs),
     Completions(completions::CompletionsArgs),
     Detach(detach::DetachArgs),
+    Diff(diff::DiffArgs),
     Doctor(doctor::DoctorArgs),
     Events(events::EventsArgs),
     Explain(explain::ExplainArgs),
@@ -122,6 +124,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Detach(args) => detach::run(args),
+        Command::Diff(args) => diff::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Events(args) => events::run(args),
         Command::Explain(args) => explain::run(args),
@@ -244,13 +247,18 @@ pub(crate) fn policy_or_sample(directory: Option<&Path>, json: bool) -> anyhow::
         None => filter_policy::build(&Table(sample_policy::FILES), today),
     };
     Ok(result.map_err(|diagnostics| {
-        if json {
-            diagnostics.iter().for_each(|diagnostic| eprintln!("{}", json_line(&diagnostic.to_json())));
-        } else {
-            eprint!("{}", diagnostics.render(io::stderr().is_terminal(), directory));
-        }
+        shown_diagnostics(&diagnostics, directory, json);
         ExitCode::from(EXIT_NO)
     }))
+}
+
+/// Shows the errors of a policy.
+fn shown_diagnostics(diagnostics: &Diagnostics, directory: Option<&Path>, json: bool) {
+    if json {
+        diagnostics.iter().for_each(|diagnostic| eprintln!("{}", json_line(&diagnostic.to_json())));
+    } else {
+        eprint!("{}", diagnostics.render(io::stderr().is_terminal(), directory));
+    }
 }
 
 /// As [`policy_or_sample`], for commands that judge packets: a policy in report mode as a whole is judged as if it were enforced. The last

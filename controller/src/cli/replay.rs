@@ -156,7 +156,7 @@ struct Totals {
 /// # Errors
 /// The capture cannot be read, a policy has errors, or the kernel refuses.
 pub fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
-    let mut built = match enforced_policy(args.policy.as_deref(), args.json)? {
+    let built = match enforced_policy(args.policy.as_deref(), args.json)? {
         Ok((built, _)) => built,
         Err(code) => return Ok(code),
     };
@@ -167,6 +167,15 @@ pub fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
             Err(code) => return Ok(code),
         },
     };
+    replay(built, other, &args)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Replays the capture against policies that are enforced.
+///
+/// # Errors
+/// The capture cannot be read, or the kernel refuses.
+pub(super) fn replay(mut built: Built, other: Option<Built>, args: &ReplayArgs) -> anyhow::Result<()> {
     let kernel = in_kernel(&built, args.engine)?;
     if args.json {
         // JSON shows all scopes, whether or not a rule needs them.
@@ -178,7 +187,7 @@ pub fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let mut totals = Totals::default();
     let mut output = BufWriter::new(io::stdout().lock());
     let mut failed = None;
-    let mut progress = Progress::new(&args);
+    let mut progress = Progress::new(args);
     let read = capture::for_each_packet(&args.capture, |captured| {
         totals.packets += 1;
         progress.show(&captured);
@@ -224,7 +233,7 @@ pub fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     progress.end();
     if let Some(error) = failed {
         return match error.downcast_ref::<io::Error>() {
-            Some(io) if io.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+            Some(io) if io.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             _ => Err(error),
         };
     }
@@ -237,7 +246,7 @@ pub fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     output.flush().context("failed to write the result")?;
     // The totals of what could be read have been printed, whatever comes of the rest.
     read?.check(&args.capture)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn print(

@@ -121,7 +121,7 @@ impl RemoteArgs {
     ///
     /// # Errors
     /// Git would understand its URL or its branch as something else.
-    fn remote(self) -> Result<Option<Remote>, Unusable> {
+    pub(super) fn remote(self) -> Result<Option<Remote>, Unusable> {
         let Some(url) = self.policy_git else { return Ok(None) };
         let reference = match (self.branch, self.tag) {
             (_, Some(tag)) => Reference::Tag(tag),
@@ -270,7 +270,7 @@ fn options(args: RunArgs, file: Configuration, path: Option<&Path>) -> anyhow::R
 }
 
 /// The source, so that git finds its files from any working directory.
-fn absolute(source: Source) -> io::Result<Source> {
+pub(super) fn absolute(source: Source) -> io::Result<Source> {
     let Source::Git(mut remote) = source else { return Ok(source) };
     remote.allowed_signers = remote.allowed_signers.map(std::path::absolute).transpose()?;
     let is_local = !remote.url.contains("://") && (remote.url.starts_with(['.', '/']) || !remote.url.contains(':'));
