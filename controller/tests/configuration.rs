@@ -258,3 +258,23 @@ fn run_exits_with_2_and_says_what_is_missing_or_wrong() {
     let text = refused(&["--config", "/nonexistent/ringfence.toml"]);
     assert!(text.contains("cannot read the configuration /nonexistent/ringfence.toml"), "{text}");
 }
+
+#[test]
+fn what_the_ansible_example_writes_is_a_configuration() {
+    let template = include_str!("../../docs/ansible/roles/ringfence/templates/ringfence.toml.j2");
+    let values = [
+        ("ringfence_edge", "fra1-sbc1"),
+        ("interface.name", "eth0"),
+        ("interface.mode | default('auto')", "native"),
+        ("ringfence_report | lower", "true"),
+    ];
+    let mut text: String =
+        template.lines().filter(|line| !line.starts_with("{%")).map(|line| format!("{line}\n")).collect();
+    for (name, value) in values {
+        text = text.replace(&format!("{{{{ {name} }}}}"), value);
+    }
+    assert!(!text.contains("{{"), "a variable without a value: {text}");
+    let read = Configuration::parse(Path::new(PATH), text.as_bytes()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!((read.interfaces.len(), read.report), (1, Some(true)));
+    assert_eq!(read.pins.as_deref(), Some(Path::new("/run/ringfence/bpf/filter")), "where the service has its pins");
+}

@@ -75,6 +75,15 @@ fn the_service_has_the_capabilities_that_the_program_asks_for_and_no_others() {
 }
 
 #[test]
+fn the_filter_of_system_calls_allows_bpf_in_the_end() {
+    // systemd applies the lines in order, and counts bpf() among the privileged calls.
+    let lines = values(SERVICE, "SystemCallFilter");
+    let last = |is: &dyn Fn(&str) -> bool| lines.iter().rposition(|line| is(line));
+    let allowed = last(&|line| !line.starts_with('~') && line.split(' ').any(|call| call == "bpf"));
+    assert!(allowed > last(&|line| line.starts_with('~')), "{lines:?}");
+}
+
+#[test]
 fn the_configuration_puts_its_pins_where_the_mount_is_and_its_socket_where_the_service_may_write() {
     let [at] = values(MOUNT, "Where")[..] else { panic!("the mount is somewhere") };
     assert_eq!(values(SERVICE, "RequiresMountsFor"), [at]);
@@ -106,7 +115,7 @@ fn installing_neither_starts_nor_enables_anything() {
 
 #[test]
 fn the_scripts_are_ones_that_a_shell_can_read() {
-    for name in ["postinst", "prerm", "postrm", "test-install"] {
+    for name in ["postinst", "prerm", "postrm", "test-boot", "test-install"] {
         let path = root().join("packaging/deb").join(name);
         let output = Command::new("sh").arg("-n").arg(&path).output().expect("there is a shell");
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
@@ -153,4 +162,38 @@ fn the_list_of_the_packages_contents_is_that_of_its_assets() {
 fn the_packages_version_is_the_programs() {
     let changelog = fs::read_to_string(root().join("packaging/deb/changelog")).expect("it is there");
     assert!(changelog.starts_with(&format!("ringfence ({}-1) ", env!("CARGO_PKG_VERSION"))), "{changelog}");
+}
+
+/// Every file of the example whose name ends so.
+fn of_ansible(extension: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join("docs/ansible")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("it is there").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|known| known == extension) {
+                let text = fs::read_to_string(&path).expect("it is text");
+                found.push((path, text));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_ansible_example_is_yaml_and_its_tasks_have_names() {
+    use saphyr::{LoadableYamlNode as _, Yaml};
+
+    let files = of_ansible("yml");
+    assert!(files.len() >= 5, "{files:?}");
+    for (path, text) in &files {
+        let documents = Yaml::load_from_str(text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(documents.len(), 1, "{}", path.display());
+        if path.ends_with("tasks/main.yml") || path.ends_with("handlers/main.yml") {
+            let tasks = documents[0].as_sequence().unwrap_or_else(|| panic!("{}: no list", path.display()));
+            assert!(tasks.iter().all(|task| task.as_mapping_get("name").is_some()), "{}", path.display());
+        }
+    }
 }

@@ -1,9 +1,9 @@
 //! The package installed, upgraded and purged in a root that debootstrap has made.
 
 use std::{
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -69,16 +69,24 @@ fn base(suite: &str) -> Result<PathBuf> {
     Ok(archive)
 }
 
-/// Runs the steps in a fresh copy. The namespaces, with every mount and interface in them, end with the script.
+/// Runs the scripts, each in a fresh copy. The namespaces, with every mount and interface in them, end with the scripts.
 fn test(archive: &Path, old: &Path, new: &Path) -> Result<()> {
+    let scripts = workspace::root().join("packaging/deb");
     let scratch = tempfile::tempdir()?;
-    let root = scratch.path().join("root");
-    fs::create_dir(&root)?;
-    let mut tar = Command::new("tar");
-    run_silently(tar.args(["--extract", "--numeric-owner", "--file"]).arg(archive).arg("--directory").arg(&root))?;
+    let root = fresh(archive, &scratch.path().join("chroot"))?;
     let mut unshare = Command::new("unshare");
     unshare.args(["--mount", "--net", "--pid", "--fork", "--kill-child", "--propagation", "private"]);
-    unshare.arg(workspace::root().join("packaging/deb/test-install")).arg(&root).arg(old).arg(new);
-    unshare.stdin(File::open("/dev/null")?);
-    workspace::run(&mut unshare)
+    unshare.arg(scripts.join("test-install")).arg(&root).arg(old).arg(new);
+    workspace::run(unshare.stdin(Stdio::null()))?;
+    let root = fresh(archive, &scratch.path().join("boot"))?;
+    let mut boot = Command::new(scripts.join("test-boot"));
+    workspace::run(boot.arg(&root).arg(old).arg(new).stdin(Stdio::null()))
+}
+
+/// A root as debootstrap made it.
+fn fresh(archive: &Path, root: &Path) -> Result<PathBuf> {
+    fs::create_dir(root)?;
+    let mut tar = Command::new("tar");
+    run_silently(tar.args(["--extract", "--numeric-owner", "--file"]).arg(archive).arg("--directory").arg(root))?;
+    Ok(root.to_owned())
 }
