@@ -82,7 +82,7 @@ impl ClientError {
     #[must_use]
     pub fn help(&self) -> Option<String> {
         match self {
-            Self::NoDaemon { .. } => {
+            Self::NoDaemon { .. } | Self::NoFilter { .. } => {
                 Some("`ringfence run` starts one; `--config FILE` or `--socket PATH` says where another is".to_owned())
             }
             Self::NoAnswer { .. } => {

@@ -8,9 +8,9 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use super::{
-    EXIT_NO, EXIT_USAGE, Place, doctor,
+    EXIT_NO, EXIT_USAGE, Found, Place,
     inspect::EngineChoice,
-    print,
+    place, print,
     replay::{self, ReplayArgs},
     run::RemoteArgs,
     shown_diagnostics,
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     config::Configuration,
     kernel::State,
-    repository::{DEFAULT_STATE, History, Repository, Snapshot, Source},
+    repository::{History, Repository, Snapshot, Source},
 };
 use filter_policy::{
     BuildCache, Built,
@@ -62,12 +62,9 @@ pub struct DiffArgs {
     /// Print JSON: one object, and with a capture one for each packet whose verdict changes and one with the totals
     #[arg(long)]
     pub json: bool,
-    /// The configuration file, if it is to name the next policy [default: /etc/ringfence/ringfence.toml, if it exists]
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// The daemon's state directory
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE)]
-    pub state_dir: PathBuf,
+    /// The daemon's state directory [default: that of the configuration]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
     #[expect(missing_docs, reason = "each field has its own help")]
     #[command(flatten)]
     pub place: Place,
@@ -79,11 +76,13 @@ pub struct DiffArgs {
 /// A policy or the capture cannot be read.
 pub fn run(mut args: DiffArgs) -> anyhow::Result<ExitCode> {
     let next = next(&mut args)?;
+    let found = args.place.find()?;
+    let state = args.state_dir.clone().unwrap_or_else(|| found.state.clone());
     let (from, before) = match &args.from {
-        Some(directory) => snapshot(&Source::Directory(directory.clone()), &args.state_dir)?,
-        None => in_force(&args)?,
+        Some(directory) => snapshot(&Source::Directory(directory.clone()), &state)?,
+        None => in_force(&found, &state)?,
     };
-    let (to, after) = snapshot(&next, &args.state_dir)?;
+    let (to, after) = snapshot(&next, &state)?;
     let (Some(from), Some(to)) = (built(&from, &before, args.json), built(&to, &after, args.json)) else {
         return Ok(ExitCode::from(EXIT_USAGE));
     };
@@ -115,7 +114,7 @@ fn next(args: &mut DiffArgs) -> anyhow::Result<Source> {
     if let Some(directory) = &args.policy {
         return Ok(Source::Directory(directory.clone()));
     }
-    let Some(path) = doctor::configuration(args.config.clone()) else {
+    let Some(path) = place::configuration(args.place.config.clone()) else {
         bail!("no next policy: name a directory, or a git repository with `--policy-git`");
     };
     let configuration = Configuration::read(&path).map_err(|mistakes| {
@@ -141,18 +140,18 @@ fn snapshot(source: &Source, state: &Path) -> anyhow::Result<(String, Snapshot)>
 }
 
 /// The policy in force, from the files that the daemon has kept.
-fn in_force(args: &DiffArgs) -> anyhow::Result<(String, Snapshot)> {
-    let pins = args.place.pins();
-    let Some(state) = State::read(&pins)? else {
+fn in_force(found: &Found, directory: &Path) -> anyhow::Result<(String, Snapshot)> {
+    let pins = &found.pins;
+    let Some(state) = State::read(pins)? else {
         bail!("no policy is in force in {}: name one to compare with, `--from DIR`", pins.root().display());
     };
-    let history = History::new(&args.state_dir, pins.root());
+    let history = History::new(directory, pins.root());
     let entry = history.entries().into_iter().find(|entry| entry.generation == state.generation);
     let Some(entry) = entry.filter(|entry| entry.files.is_some()) else {
         bail!(
             "the files of generation {}, which is in force, are not in {}: name the daemon's `--state-dir`, or `--from DIR`",
             state.generation,
-            args.state_dir.display()
+            directory.display()
         );
     };
     Ok((format!("generation {}", entry.generation), Snapshot::of_generation(&entry, &history)))

@@ -3,10 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use super::{Place, ask, print};
-use crate::{
-    deploy,
-    repository::{DEFAULT_STATE, History},
-};
+use crate::{deploy, repository::History};
 use filter_policy::language::printable;
 
 /// List the policies that were in force: each generation with its commit, and who or what put it in force, when and for how long
@@ -26,9 +23,9 @@ pub struct HistoryArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-    /// The daemon's state directory, if no daemon runs
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE)]
-    pub state_dir: PathBuf,
+    /// The daemon's state directory, if no daemon runs [default: that of the configuration]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
     #[expect(missing_docs, reason = "each field has its own help")]
     #[command(flatten)]
     pub place: Place,
@@ -39,10 +36,11 @@ pub struct HistoryArgs {
 /// # Errors
 /// The daemon's answer cannot be read, or the pins cannot.
 pub fn run(args: HistoryArgs) -> anyhow::Result<ExitCode> {
-    let pins = args.place.pins();
-    let asked = ask(&args.place, async |client| client.history().await)?;
+    let found = args.place.find()?;
+    let state = args.state_dir.as_ref().unwrap_or(&found.state);
+    let asked = ask(&found, async |client| client.history().await)?;
     let list =
-        asked.or_without(&args.place, || deploy::generations(&History::new(&args.state_dir, pins.root()), &pins))?;
+        asked.or_without(&found, || deploy::generations(&History::new(state, found.pins.root()), &found.pins))?;
     print(&if args.json { printable::json_line(&list) + "\n" } else { list.render() })?;
     Ok(ExitCode::SUCCESS)
 }

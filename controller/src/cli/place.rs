@@ -8,6 +8,7 @@ use crate::{
     api::DEFAULT_SOCKET,
     config::{self, Configuration},
     kernel::{DEFAULT_PIN_DIRECTORY, Interface, Pins},
+    repository::DEFAULT_STATE,
 };
 
 /// Where the daemon and its filter are found.
@@ -31,6 +32,8 @@ pub struct Found {
     pub pins: Pins,
     /// The daemon's socket.
     pub socket: PathBuf,
+    /// The daemon's state directory.
+    pub state: PathBuf,
     /// The interfaces that the configuration names; none if they are not those of this filter.
     pub interfaces: Vec<Interface>,
 }
@@ -73,6 +76,7 @@ impl Place {
         Found {
             pins: Pins::new(self.pin_dir.clone().unwrap_or(own)),
             socket: self.socket.clone().or(file.socket).unwrap_or_else(|| DEFAULT_SOCKET.into()),
+            state: file.state.unwrap_or_else(|| DEFAULT_STATE.into()),
             interfaces: if others { Vec::new() } else { file.interfaces },
         }
     }

@@ -37,11 +37,12 @@ pub struct ReloadArgs {
 /// # Errors
 /// No daemon answers.
 pub fn run(args: ReloadArgs) -> anyhow::Result<ExitCode> {
-    let socket = args.place.socket.display().to_string();
-    let notice = match ask(&args.place, async |client| client.reload().await)? {
+    let found = args.place.find()?;
+    let socket = found.socket.display().to_string();
+    let notice = match ask(&found, async |client| client.reload().await)? {
         Asked::Answer(notice) => notice,
         Asked::NoAnswer => return Err(ClientError::NoAnswer { socket }.into()),
-        Asked::NoDaemon => return Err(ClientError::NoFilter { socket, pins: args.place.pin_dir }.into()),
+        Asked::NoDaemon => return Err(ClientError::NoFilter { socket, pins: found.pins.root().to_owned() }.into()),
     };
     shown(&notice, args.json)
 }

@@ -41,11 +41,12 @@ pub struct RollbackArgs {
 /// # Errors
 /// No daemon answers, or it declines.
 pub fn run(args: RollbackArgs) -> anyhow::Result<ExitCode> {
-    let socket = args.place.socket.display().to_string();
+    let found = args.place.find()?;
+    let socket = found.socket.display().to_string();
     let request = RollbackRequest { generation: args.generation, release: args.release };
-    match ask(&args.place, async |client| client.rollback(&request).await)? {
+    match ask(&found, async |client| client.rollback(&request).await)? {
         Asked::Answer(notice) => reload::shown(&notice, args.json),
         Asked::NoAnswer => Err(ClientError::NoAnswer { socket }.into()),
-        Asked::NoDaemon => Err(ClientError::NoFilter { socket, pins: args.place.pin_dir }.into()),
+        Asked::NoDaemon => Err(ClientError::NoFilter { socket, pins: found.pins.root().to_owned() }.into()),
     }
 }

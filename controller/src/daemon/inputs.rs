@@ -86,7 +86,17 @@ impl Inputs {
         let (tick, look, sweep) = (every(interval), every(LOOK_INTERVAL), every(SWEEP_INTERVAL));
         // As sd_watchdog_enabled(3) advises: twice as often as it has to be.
         let watchdog = sd_notify::watchdog_enabled().map(|limit| every(limit.max(SHORTEST_WATCHDOG) / 2));
-        Ok(Self { signals, requests, ring: ring.into_async()?, tick, look, sweep, watchdog, reload: None, refresh: None })
+        Ok(Self {
+            signals,
+            requests,
+            ring: ring.into_async()?,
+            tick,
+            look,
+            sweep,
+            watchdog,
+            reload: None,
+            refresh: None,
+        })
     }
 
     /// Waits for the next event.
