@@ -177,6 +177,8 @@ impl Compiler {
         }
         let flags = [
             format!("--cfg=bpf_target_arch=\"{arch}\""),
+            // 32-bit arithmetic and comparisons (Linux 5.1): without them, each needs two shifts to clear the upper half.
+            "-Ctarget-cpu=v3".into(),
             // BTF is generated from debug information.
             "-Cdebuginfo=2".into(),
             "-Clink-arg=--btf".into(),
