@@ -174,8 +174,11 @@ fn message_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
         return remembered::banned(host, s);
     }
     let is_message = s.message.kind.is_message();
+    if is_tcp && s.packet.urgent != 0 {
+        s.message.anomalies |= anomaly::URGENT_DATA;
+    }
     if is_tcp && !is_message && s.message.kind != Kind::KeepAlive {
-        s.message.anomalies &= anomaly::TINY_FIRST_FRAGMENT | anomaly::CUT_START_LINE;
+        s.message.anomalies &= anomaly::TINY_FIRST_FRAGMENT | anomaly::CUT_START_LINE | anomaly::URGENT_DATA;
         remembered::note_split(s);
         return unreadable(host, s, Reason::MidMessage);
     }

@@ -7,6 +7,7 @@ use crate::{
     limits::INSPECTED_LENGTH,
     lists,
     scratch::{Header, Scratch, Span},
+    start_line::find_mark,
     swar::{LETTERS, filled_after, text},
     text::BODY_LENGTH,
 };
@@ -74,12 +75,15 @@ pub fn note_anomalies<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if s.message.body != 0 && s.message.seen & MANDATORY != MANDATORY {
         s.message.anomalies |= anomaly::MISSING_HEADER;
     }
-    if s.message.has(Header::ContentLength) {
+    let has_length = s.message.has(Header::ContentLength);
+    if has_length {
         read_content_length(host, s);
-        // A fragment's datagram continues in the next packet.
-        if s.message.body != 0 && s.packet.fragment == 0 {
-            compare_content_length(host, s);
-        }
+    }
+    // In a stream, a message without it has no body for those that accept it (RFC 3261 section 20.14). A fragment's datagram continues
+    // in the next packet.
+    if (has_length || s.packet.transport != Transport::Udp) && s.message.body != 0 && s.packet.fragment == 0 {
+        let claimed = if has_length { s.message.content_length } else { 0 };
+        compare_content_length(host, s, claimed);
     }
 }
 
@@ -125,22 +129,25 @@ impl Step for ContentLength<'_> {
 
 /// Compares Content-Length with what the packet has after the headers (RFC 3261 section 18.3).
 #[inline(always)]
-fn compare_content_length<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+fn compare_content_length<'m, H: Host<'m>>(host: H, s: &mut Scratch, claimed: u32) {
     let available = s.packet.payload_length.wrapping_sub(s.message.body);
-    let claimed = s.message.content_length;
     if claimed == available {
         return;
     }
+    let mut after = s.message.body.wrapping_add(claimed);
     if claimed > available {
         // In a stream, the rest comes with the next segment.
         if claimed == u32::MAX || s.packet.transport == Transport::Udp {
             s.message.anomalies |= anomaly::CONTENT_LENGTH_MISMATCH;
         }
-        return;
+        if claimed != u32::MAX {
+            return;
+        }
+        // To a server that makes some number of it, the body may end anywhere.
+        after = s.message.body;
     }
-    // Something follows the message: line ends are padding, a start line is another message.
-    let body = s.message.body;
-    let extra = find::<NotLineEnd, H>(host, s, body + claimed, s.message.length);
+    // Something follows the message: line ends are padding, and where a version is, another message.
+    let extra = find::<NotLineEnd, H>(host, s, after, s.message.length);
     if extra >= s.message.length {
         if s.message.length == s.packet.payload_length {
             return;
@@ -148,16 +155,11 @@ fn compare_content_length<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         s.message.anomalies |= anomaly::CONTENT_LENGTH_MISMATCH;
         return;
     }
-    let line_end = find::<LineFeed, H>(host, s, extra, s.message.length);
-    let is_response = s.word(extra) as u32 == text(b"SIP/\0\0\0\0") as u32;
-    // "... SIP/2.0\r\n": the version ends eight bytes, or nine with a carriage return, before the next line.
-    let back = if s.byte(line_end.wrapping_sub(1)) == b'\r' { 8 } else { 7 };
-    let version = line_end.wrapping_sub(back);
-    let is_request = line_end < s.message.length
-        && line_end > extra + back
-        && s.word(version) & 0x00ff_ffff_ffff_ffff == text(b"SIP/2.0\0");
-    s.message.anomalies |=
-        if is_response || is_request { anomaly::SEVERAL_MESSAGES } else { anomaly::CONTENT_LENGTH_MISMATCH };
+    s.message.anomalies |= if find_mark(host, s, extra, s.message.length) < s.message.length {
+        anomaly::SEVERAL_MESSAGES
+    } else {
+        anomaly::CONTENT_LENGTH_MISMATCH
+    };
 }
 
 /// Lines that a body can have.

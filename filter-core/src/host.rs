@@ -47,6 +47,8 @@ pub enum FunctionKind {
     Find(NeedleKind),
     /// [`crate::start_line::FindMark`].
     FindMark,
+    /// [`crate::start_line::FindRequest`].
+    FindRequest,
     /// [`crate::uri::FindParameter`].
     FindParameter,
     /// [`crate::uri::JoinContext`].

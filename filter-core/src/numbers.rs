@@ -64,13 +64,21 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     }
 }
 
-/// True if the called number is that of To: if the policy says so, or if the Request-URI has no user part, as FreeSWITCH does. To of a
-/// REGISTER is the address that is registered: nobody calls it.
+/// True if the called number may be that of To: if the policy says so, or if the Request-URI has no user part, as FreeSWITCH does. A URN
+/// has none, but that of an emergency service says itself who is called. To of a REGISTER is the address that is registered: nobody
+/// calls it.
 #[inline(always)]
 pub fn may_be_called_from_to<'m, H: Host<'m>>(host: H, s: &Scratch) -> bool {
     let is_call = s.message.kind == Kind::Request && s.message.method != Method::Register;
     let from_to = host.config().needs & need::CALLED_FROM_TO != 0;
-    is_call && (from_to || s.message.uri(UriOf::Request).user.is_empty())
+    is_call && (from_to || !names_called(s))
+}
+
+/// True if the Request-URI says who is called.
+#[inline(always)]
+fn names_called(s: &Scratch) -> bool {
+    let request = s.message.uri(UriOf::Request);
+    !request.user.is_empty() && (request.scheme != Scheme::Urn || number::names_emergency(s, request.user))
 }
 
 /// Reads the called number. The place of To is known.
@@ -81,6 +89,12 @@ pub fn read_called<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         uri::read(host, s, UriOf::To.bit());
         if !s.message.uri(UriOf::To).user.is_empty() {
             of = UriOf::To;
+        } else if s.message.method == Method::Invite && !names_called(s) {
+            // The last that FreeSWITCH asks.
+            uri::read(host, s, UriOf::From.bit());
+            if !s.message.uri(UriOf::From).user.is_empty() {
+                of = UriOf::From;
+            }
         }
     }
     set(host, s, NumberOf::Called, of);

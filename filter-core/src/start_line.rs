@@ -62,8 +62,8 @@ fn note_request(s: &mut Scratch, method: Method, name: Span, uri: Span) {
 /// The function of the host that reads any start line, at this position.
 pub struct ReadStartLine;
 
-/// Lines in which a start line is looked for: some servers skip a line of junk before it.
-const MAX_START_LINES: u32 = 2;
+/// Lines that are read as a datagram's start line, if the ones before are none: the first two, and the one that [`FindRequest`] finds.
+const MAX_START_LINES: u32 = 3;
 
 impl Function for ReadStartLine {
     const KIND: FunctionKind = FunctionKind::ReadStartLine;
@@ -71,34 +71,89 @@ impl Function for ReadStartLine {
     #[inline(always)]
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, _: u32) -> u32 {
         let mut start = start;
-        for _ in 0..host.bound(MAX_START_LINES) {
+        for index in 0..host.bound(MAX_START_LINES) {
             let end = line_end(host, s, start);
             read_line(host, s, start, end);
-            s.cursors.register = end;
-            if s.message.kind != Kind::NotSip || s.packet.transport != Transport::Udp || end == s.message.length {
+            if s.message.kind != Kind::NotSip || end == s.message.length {
                 break;
             }
-            // Whatever is found in the second line has junk before it.
-            s.message.anomalies |= anomaly::MALFORMED_START_LINE;
-            start = skip_blank(host, s, end, s.message.length);
-        }
-        if s.message.kind == Kind::NotSip && s.packet.transport != Transport::Udp {
-            read_after_junk(host, s);
+            let is_datagram = s.packet.transport == Transport::Udp;
+            start = if is_datagram && index == 0 {
+                skip_blank(host, s, end, s.message.length)
+            } else {
+                host.call::<FindRequest>(s, end, 0)
+            };
+            if start == s.message.length {
+                break;
+            }
+            // Whatever is found there has junk before it. But a segment can begin anywhere: that may be the end of another message.
+            s.message.anomalies |= if is_datagram { anomaly::MALFORMED_START_LINE } else { anomaly::SEVERAL_MESSAGES };
         }
         0
     }
 }
 
-/// Reads a request line to the letter in a segment's second line. oSIP and belle-sip skip a line of junk at the beginning of a stream,
-/// too; but a segment can begin anywhere, so nothing less than that is taken for a start line.
-#[inline(always)]
-fn read_after_junk<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
-    let line = s.cursors.register;
-    if line < s.message.length {
-        let start = skip_blank(host, s, line, s.message.length);
-        if read_common(host, s, start) {
-            s.message.anomalies |= anomaly::MALFORMED_START_LINE;
+/// The function of the host that looks for a request's start line from this line end on: a known method, another word, and a version
+/// behind its first byte. It returns the line's position, or the message's end.
+///
+/// Servers that find no message at the beginning of a datagram or stream go on looking; and a segment may hold the end of one message
+/// and the beginning of the next.
+pub struct FindRequest;
+
+impl Function for FindRequest {
+    const KIND: FunctionKind = FunctionKind::FindRequest;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, from: u32, _: u32) -> u32 {
+        s.cursors.line = from;
+        s.cursors.value_line_end = 0;
+        host.repeat(&mut JunkLines { host, s });
+        s.cursors.line
+    }
+}
+
+/// Goes from line to line; the cursor is at the end of the one before. In a line that begins with a method, it goes from one `SIP` to the
+/// next: then `value_line_end` is the line's end. One loop, not one in another, for the kernel allows eight frames.
+struct JunkLines<'s, H> {
+    host: H,
+    s: &'s mut Scratch,
+}
+
+impl<'m, H: Host<'m>> Step for JunkLines<'_, H> {
+    // A step goes on by a byte at least, or begins a line.
+    const TIMES: u32 = 2 * INSPECTED_LENGTH as u32;
+
+    #[inline(always)]
+    fn step(&mut self, _index: u32) -> bool {
+        let (host, s) = (self.host, &mut *self.s);
+        let end = s.cursors.value_line_end;
+        if end != 0 {
+            if (Marks { host, s, end }).step(0) {
+                if s.cursors.register < end {
+                    return true;
+                }
+                s.cursors.line = end;
+                s.cursors.value_line_end = 0;
+            }
+            return false;
         }
+        let from = s.cursors.line;
+        let start = skip_blank(host, s, from, s.message.length);
+        s.cursors.line = start;
+        if start == s.message.length {
+            return true;
+        }
+        let end = find::<LineEnd, H>(host, s, start, s.message.length);
+        let start = s.cursors.line;
+        let method_end = find_near::<Blank, H>(host, s, start, end);
+        let start = s.cursors.line;
+        if method(s, start, method_end.wrapping_sub(start)) == Method::Other {
+            s.cursors.line = end;
+        } else {
+            s.cursors.register = skip_blank(host, s, method_end, end) + 1;
+            s.cursors.value_line_end = end;
+        }
+        false
     }
 }
 
@@ -339,7 +394,7 @@ fn is_beginning(s: &Scratch, start: u32) -> bool {
 
 /// The position of the first `SIP`, blanks, `/` in `from..end`, or `end`.
 #[inline(always)]
-fn find_mark<'m, H: Host<'m>>(host: H, s: &mut Scratch, from: u32, end: u32) -> u32 {
+pub(crate) fn find_mark<'m, H: Host<'m>>(host: H, s: &mut Scratch, from: u32, end: u32) -> u32 {
     host.call::<FindMark>(s, from, end)
 }
 

@@ -10,6 +10,7 @@ use crate::{
 };
 
 const TCP_SYN: u8 = 0x02;
+const TCP_URG: u8 = 0x20;
 
 /// Reads the transport header, at the packet's `offset`.
 #[inline(always)]
@@ -88,6 +89,7 @@ fn read_tcp<'m, H: Host<'m>>(host: H, p: &mut Packet, offset: u32) -> Read {
     p.payload_offset = offset + header_length;
     p.payload_length = available - header_length;
     p.opens = (tcp[13] & TCP_SYN) as u16;
+    p.urgent = (tcp[13] & TCP_URG) as u32;
     Read::Payload
 }
 
@@ -102,6 +104,7 @@ fn read_tcp_fragment<'m, H: Host<'m>>(host: H, p: &mut Packet, offset: u32) -> R
     p.payload_offset = offset;
     p.payload_length = 0;
     p.opens = 0;
+    p.urgent = 0;
     Read::Payload
 }
 

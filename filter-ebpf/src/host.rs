@@ -24,7 +24,7 @@ use filter_core::{
     packet::MAX_HEADER_OFFSET,
     reason::Reason,
     scratch::Scratch,
-    start_line::{FindMark, ReadOverLineEnds, ReadStartLine, ReadStatusLine},
+    start_line::{FindMark, FindRequest, ReadOverLineEnds, ReadStartLine, ReadStatusLine},
     text::{NarrowTexts, SearchLiterals, TryPlaces},
     trie::Tables,
     uri::{FindParameter, JoinContext, NoteEnd, ReadName, ReadNumber, ReadScheme, ReadUri, ReadUser, TrimTel},
@@ -358,6 +358,7 @@ macro_rules! functions {
 
 functions! {
     find_mark: FunctionKind::FindMark => FindMark,
+    find_request: FunctionKind::FindRequest => FindRequest,
     find_parameter: FunctionKind::FindParameter => FindParameter,
     join_context: FunctionKind::JoinContext => JoinContext,
     narrow_texts: FunctionKind::NarrowTexts => NarrowTexts,

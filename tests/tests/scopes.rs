@@ -296,7 +296,7 @@ fn formats() -> Vec<Row> {
         (
             "called_format",
             r#""missing""#,
-            vec![Packet::udp(call().request_uri("sip:h").set("To", "<sip:h>"))],
+            vec![Packet::udp(call().request_uri("sip:h").set("To", "<sip:h>").set("From", "<sip:h>;tag=1"))],
             vec![to("+14155552671"), Packet::udp(call().request_uri("sip:h"))],
         ),
     ];

@@ -154,7 +154,7 @@ named_bits! {
         CONTENT_LENGTH_MISMATCH = 7, "content-length-mismatch";
         /// A first fragment too short to hold the start line.
         TINY_FIRST_FRAGMENT = 8, "tiny-first-fragment";
-        /// A second message follows the first one in the datagram.
+        /// A second message follows the first one in the datagram, or a message follows something else in a TCP segment.
         SEVERAL_MESSAGES = 9, "several-messages";
         /// A header line without a colon, or with a folded name.
         MALFORMED_HEADER = 10, "malformed-header";
@@ -165,5 +165,7 @@ named_bits! {
         /// The first segment of a TCP connection that begins a message, does not hold all its headers, and is shorter than it need
         /// be.
         SPLIT_MESSAGE = 13, "split-message";
+        /// A TCP segment with urgent data, of which the receiver takes a byte out of the stream (RFC 6093 section 3.1).
+        URGENT_DATA = 14, "urgent-data";
     }
 }

@@ -200,8 +200,8 @@ layout! {
         /// The length of the prefix in the ban map that the source is in, see
         /// [`BanKey::length`](crate::layout::BanKey::length); 0 if it is not banned.
         pub banned: u32,
-        /// Padding, always zero.
-        pub reserved: u32,
+        /// Not 0 for a TCP segment with urgent data.
+        pub urgent: u32,
     }
 
     /// Positions of the loops, which have no meaning once these have ended.

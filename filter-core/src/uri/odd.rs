@@ -125,6 +125,10 @@ impl Function for ReadUser {
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, _: u32, _: u32) -> u32 {
         let (user, end) = (s.cursors.uri_at, s.cursors.uri_limit);
         if s.uri().scheme == Scheme::Urn || s.uri().scheme == Scheme::Other && is_opaque(host, s) {
+            if s.uri().scheme == Scheme::Other {
+                // To Sofia-SIP it has no user part.
+                s.flag_uri();
+            }
             let user_end = find::<UrnDelimiter, H>(host, s, user, end);
             let is_at = s.byte(user_end) == b'@' && user_end < end;
             if is_at {

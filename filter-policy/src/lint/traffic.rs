@@ -2,16 +2,18 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use filter_core::layout::{Method, anomaly};
+
 use super::cover::{covers_addresses, covers_number};
 use crate::{
     language::stage::Stage,
-    model::{AddressList, Condition, Identity, NumberEntry, Rule, Test},
+    model::{AddressList, Condition, Identity, MethodName, NumberEntry, Rule, Test},
 };
 
 /// Traffic that a question is about, whatever else may be true of it.
 #[derive(Clone, Copy)]
 pub(super) enum Traffic<'a> {
-    /// Calls to exactly this number.
+    /// Calls to exactly this number, and INVITE is their method.
     CallsTo(NumberEntry),
     /// Packets from this address.
     From(IpAddr),
@@ -30,12 +32,17 @@ impl Traffic<'_> {
                 lists.iter().any(|list| list.entries.iter().any(|entry| entry.network().contains(address)))
             }
             (Self::FromEach(peers), Test::Source(lists)) => covers_addresses(lists, std::slice::from_ref(*peers)),
+            (Self::CallsTo(_), Test::Method(methods)) => methods.contains(&MethodName(Method::Invite)),
             (Self::CallsTo(_) | Self::From(_) | Self::FromEach(_), _) => false,
         }
     }
 
     /// True if a condition certainly holds for all of this traffic.
     fn always_meets(&self, condition: &Condition) -> bool {
+        if let (Self::CallsTo(_), Test::Anomaly(anomalies)) = (self, &condition.test) {
+            // No telephone sends these. Others may come from honest ones.
+            return condition.negated && anomalies & !DISGUISES == 0;
+        }
         if !condition.negated {
             return self.has_value(&condition.test);
         }
@@ -58,6 +65,14 @@ impl Traffic<'_> {
         })
     }
 }
+
+/// Anomalies with which one message passes for another.
+const DISGUISES: u32 = anomaly::SEVERAL_MESSAGES
+    | anomaly::UNSUPPORTED_VERSION
+    | anomaly::URGENT_DATA
+    | anomaly::NOT_SIP
+    | anomaly::SPLIT_MESSAGE
+    | anomaly::CUT_START_LINE;
 
 /// True if a rule acts whenever its conditions hold: a rule in report mode never does, one with a rate only above that, and one
 /// with hours or a last day only then.

@@ -166,6 +166,9 @@ fn decide_enforced(policy: &Policy, inspect: bool, memory: &mut Memory, frame: &
         // This may be the rest of a message from an earlier segment: its anomalies mean nothing.
         message.anomalies &= anomaly::TINY_FIRST_FRAGMENT | anomaly::CUT_START_LINE;
     }
+    if packet.urgent && !packet.is_closed() && !packet.payload.is_empty() {
+        message.anomalies |= anomaly::URGENT_DATA;
+    }
     let is_incomplete =
         if message.is_sip() { anomaly::HEADERS_BEYOND_INSPECTED_LENGTH } else { anomaly::CUT_START_LINE };
     if is_first && message.anomalies & is_incomplete != 0 && packet.payload.len() < FULL_SEGMENT {

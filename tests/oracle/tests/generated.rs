@@ -32,6 +32,7 @@ fn every_value_is_generated() {
             transport: if number % 4 == 0 { Transport::Tcp } else { Transport::Udp },
             fragment: (number % 50 == 1).then_some((address, address, 1)),
             opens: false,
+            urgent: false,
             sequence: 1,
             payload: generate::payload(&mut Random(number)).concat(),
         };
@@ -43,9 +44,9 @@ fn every_value_is_generated() {
                 see(name, set >> bit & 1 != 0);
             }
         };
-        // A split message is a matter of its connection.
-        let of_payload = anomaly::NAMES.iter().copied().filter(|name| *name != "split-message").collect::<Vec<_>>();
-        bits(&of_payload, message.anomalies, &mut see);
+        // The connection and its segments are not generated here.
+        let of_payload = anomaly::NAMES.iter().copied().filter(|name| !["split-message", "urgent-data"].contains(name));
+        bits(&of_payload.collect::<Vec<_>>(), message.anomalies, &mut see);
         bits(&privacy::NAMES, message.privacy, &mut see);
         bits(&passport::NAMES, message.passports, &mut see);
         see("within a dialog", message.to_tag);
@@ -67,7 +68,8 @@ fn every_value_is_generated() {
         see("format anonymous", message.calling_format == NumberFormat::Anonymous);
         see("no anomalies", message.is_sip() && message.anomalies == 0);
         // These never come alone, or seldom.
-        let with_others = anomaly::CUT_START_LINE | anomaly::SEVERAL_MESSAGES | anomaly::SPLIT_MESSAGE;
+        let with_others =
+            anomaly::CUT_START_LINE | anomaly::SEVERAL_MESSAGES | anomaly::SPLIT_MESSAGE | anomaly::URGENT_DATA;
         for (bit, name) in anomaly::NAMES.iter().enumerate().filter(|(bit, _)| with_others >> bit & 1 == 0) {
             see(&format!("only {name}"), message.anomalies == 1 << bit);
         }

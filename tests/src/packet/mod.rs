@@ -35,6 +35,8 @@ pub mod flag {
     pub const PSH: u8 = 0x08;
     /// The acknowledgement number is valid.
     pub const ACK: u8 = 0x10;
+    /// There is urgent data.
+    pub const URG: u8 = 0x20;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use ringfence_tests::{
     packet::{Extension, Packet},
 };
 
-use crate::{blocked_call, blocks_packet, has_anomaly, passes};
+use crate::{blocked_call, blocks_packet, decide, has_anomaly, passes};
 
 #[test]
 fn content_length_that_lies() {
@@ -21,6 +21,30 @@ fn second_message_in_the_datagram() {
     let two = [Message::request("OPTIONS").bytes(), blocked_call().bytes()].concat();
     let outcome = has_anomaly(two, "several-messages");
     assert_eq!(outcome.rule.as_deref(), Some("unreadable"));
+}
+
+#[test]
+fn second_message_with_an_odd_version() {
+    let invite = String::from_utf8(blocked_call().bytes()).expect("it is ASCII");
+    for version in ["sip/2.0", "SIP/2.0 ", "SIP/2.0x", "SIP/2.00", "SIP/2.0\r", "SIP /2.0", "SIP/2.0\t"] {
+        let second = invite.replacen("SIP/2.0", version, 1);
+        let two = [&Message::request("OPTIONS").bytes(), second.as_bytes()].concat();
+        has_anomaly(two, "several-messages");
+    }
+}
+
+#[test]
+fn second_message_after_an_odd_length() {
+    for length in ["4294967296", "18446744073709551616", "00000000000", "0 285", "x", "-1"] {
+        let first = Message::request("OPTIONS").add("Content-Length", length).bytes();
+        let two = [&first[..], &blocked_call().bytes()].concat();
+        has_anomaly(two, "several-messages");
+    }
+    // In a stream, a message without it has no body.
+    let first = String::from_utf8(Message::request("OPTIONS").bytes()).expect("it is ASCII");
+    let two = [first.replace("Content-Length: 0\r\n", "").as_bytes(), &blocked_call().bytes()].concat();
+    let outcome = decide(&Packet::tcp(two).from_port(42_114));
+    assert!(outcome.field("anomalies").contains("several-messages"), "{outcome:?}");
 }
 
 #[test]

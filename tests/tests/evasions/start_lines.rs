@@ -116,6 +116,26 @@ fn junk_before_the_start_line() {
 }
 
 #[test]
+fn lines_of_junk_before_the_start_line() {
+    for junk in ["X\r\nY\r\n", "one\ntwo\nthree\n\n", "GET / HTTP/1.1\r\nHost: h\r\n\r\n"] {
+        let outcome = has_anomaly([junk.as_bytes(), &blocked_call().bytes()].concat(), "malformed-start-line");
+        assert_eq!(outcome.field("calling"), "16055620123", "{junk:?}");
+    }
+    blocks(["X\r\n".repeat(500).as_bytes(), &blocked_call().bytes()].concat());
+}
+
+#[test]
+fn stun_before_the_start_line() {
+    let header = b"\x00\x01\x00\x00\x21\x12\xa4\x42abcdefghijkl";
+    for between in ["", "\r\n"] {
+        let packet = [&header[..], between.as_bytes(), &blocked_call().bytes()].concat();
+        let outcome = has_anomaly(packet, "malformed-start-line");
+        assert_eq!(outcome.field("calling"), "16055620123", "{between:?}");
+    }
+    assert_eq!(decide(&Packet::udp(&header[..])).field("kind"), "stun");
+}
+
+#[test]
 fn status_code_that_is_none() {
     for line in ["SIP/2.0 -200 OK", "SIP/2.0 20000 OK", "SIP/2.0x 200 OK"] {
         let outcome = decide(&Packet::udp(blocked_call().start_line(line)));

@@ -126,3 +126,37 @@ fn second_message_in_the_segment() {
 fn keep_alive_in_front_of_the_message_in_a_segment() {
     blocks_packet(&Packet::tcp([&b"\r\n\r\n"[..], &blocked_call().bytes()].concat()).from_port(42_007));
 }
+
+#[test]
+fn request_after_something_else_in_the_segment() {
+    let invite = blocked_call().bytes();
+    for (port, before) in [
+        "GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+        "RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n",
+        "a b c/1\r\nContent-Length: 4\r\n\r\nbody\r\n",
+        "a=rtpmap:0 PCMU/8000\r\na=sendrecv\r\n",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let bytes = [before.as_bytes(), &invite].concat();
+        let outcome = decide(&Packet::tcp(bytes).from_port(42_100 + port as u16));
+        assert!(outcome.is_drop(), "{before:?}: {outcome:?}");
+        assert_eq!(outcome.field("calling"), "16055620123", "{before:?}");
+        assert!(outcome.field("anomalies").contains("several-messages"), "{before:?}");
+    }
+    // The rest of an ordinary body is no message.
+    passes(&Packet::tcp("a=rtpmap:0 PCMU/8000\r\na=sendrecv\r\n").from_port(42_110), Reason::MidMessage);
+}
+
+#[test]
+fn urgent_byte_in_a_number() {
+    let urgent = flag::ACK | flag::PSH | flag::URG;
+    let outcome = decide(&Packet::tcp(call().calling("+160556x20123")).from_port(42_111).flags(urgent));
+    assert!(outcome.field("anomalies").contains("urgent-data"), "{outcome:?}");
+    // It may be anywhere in the message.
+    let outcome = decide(&Packet::tcp("om: <sip:+160556x20123@h>\r\n").from_port(42_112).flags(urgent));
+    assert_eq!(outcome.field("anomalies"), "urgent-data", "{outcome:?}");
+    let outcome = decide(&Packet::tcp(call()).from_port(42_113));
+    assert!(!outcome.field("anomalies").contains("urgent-data"), "{outcome:?}");
+}

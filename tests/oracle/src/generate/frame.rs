@@ -137,7 +137,7 @@ pub fn packet(random: &mut Random, flow: u64) -> Packet {
     if source.is_ipv4() != destination.is_ipv4() {
         destination = source;
     }
-    let tcp = random.chance(20).then(|| random.pick(&[0x18, 0x18, 0x18, 0x10, 0x02]));
+    let tcp = random.chance(20).then(|| random.pick(&[0x18, 0x18, 0x18, 0x10, 0x02, 0x38]));
     let port = match random.below(20) {
         0 => 5059,
         1..4 => 5080,

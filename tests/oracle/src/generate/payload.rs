@@ -38,6 +38,18 @@ pub fn payload(random: &mut Random) -> Vec<Vec<u8>> {
             start.truncate(if random.chance(50) { random.below(12) } else { random.below(80) });
             vec![start]
         }
+        5 => {
+            // Something else before a message, or a second message after it.
+            let mut pieces: Vec<_> = (0..=random.below(3)).map(|_| random.pick(BEFORE).to_vec()).collect();
+            if random.chance(30) {
+                pieces = message(random);
+            }
+            pieces.extend(message(random));
+            if random.chance(20) {
+                mutate(random, &mut pieces);
+            }
+            pieces
+        }
         _ => {
             let mut pieces = message(random);
             if random.chance(30) {
@@ -47,6 +59,21 @@ pub fn payload(random: &mut Random) -> Vec<Vec<u8>> {
         }
     }
 }
+
+/// What servers skip before a message, in datagrams or in streams.
+const BEFORE: &[&[u8]] = &[
+    b"GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+    b"RTSP/1.0 200 OK\r\n\r\n",
+    b"a=sendrecv\r\n",
+    b"junk\n",
+    b"INVITE\n",
+    b"OPTIONS sip:a/b@c\r\n",
+    b"INVITE SIP/2.0 SI\r\n",
+    b"BYE x y/SIP z\r\n",
+    b"\x00\x01\x00\x00\x21\x12\xa4\x42abcdefghijkl",
+    b"Via: SIP/2.0/UDP 192.0.2.1\r\n",
+    b"\r\n",
+];
 
 /// Changes a few bytes or pieces.
 fn mutate(random: &mut Random, pieces: &mut Vec<Vec<u8>>) {

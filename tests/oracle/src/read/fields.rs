@@ -122,7 +122,7 @@ impl<'a> Fields<'a> {
             !is_further || further <= FURTHER_LINES
         });
         if self.fields.len() < before {
-            self.anomalies |= anomaly::DUPLICATE_HEADER;
+            self.anomalies |= anomaly::DUPLICATE_HEADER | anomaly::MALFORMED_HEADER;
         }
     }
 

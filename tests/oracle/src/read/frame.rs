@@ -42,6 +42,8 @@ pub struct Packet {
     pub fragment: Option<FragmentKey>,
     /// True for a TCP segment that opens a connection.
     pub opens: bool,
+    /// True for a TCP segment with urgent data.
+    pub urgent: bool,
     /// Sequence number of a TCP segment.
     pub sequence: u32,
     pub payload: Vec<u8>,
@@ -49,7 +51,7 @@ pub struct Packet {
 
 impl Packet {
     /// True if there is no message to read.
-    pub(super) fn is_closed(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         self.transport == Transport::Tls || (self.transport == Transport::Tcp && self.payload.is_empty())
     }
 }
@@ -273,6 +275,7 @@ fn read_transport(datagram: &Datagram<'_>, ports: &[(u16, Transport)]) -> Result
             transport,
             fragment: datagram.fragment,
             opens: false,
+            urgent: false,
             sequence: be32(&datagram.rest[4..]),
             payload: Vec::new(),
         });
@@ -318,6 +321,7 @@ fn read_transport(datagram: &Datagram<'_>, ports: &[(u16, Transport)]) -> Result
         transport,
         fragment: datagram.fragment,
         opens: !is_udp && bytes[13] & 2 != 0,
+        urgent: !is_udp && bytes[13] & 0x20 != 0,
         sequence: be32(&bytes[4..]),
         payload: payload.to_vec(),
     })

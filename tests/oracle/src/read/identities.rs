@@ -11,7 +11,7 @@ use super::{
     fields::Fields,
     frame::Packet,
     message::Message,
-    number::number,
+    number::{emergency_urn, number},
     parameters::{parameters, value},
     plan::plan_of,
     start_line::StartLine,
@@ -122,10 +122,18 @@ pub(super) fn read_identities(policy: &Policy, packet: &Packet, message: &mut Me
     let number = |uri: &Uri| number(policy, plan, uri, false);
     let first_number = |uris: &[Uri]| with_number(uris).and_then(|uri| number(uri).0);
 
-    // A request without a user part is for the number in To, as FreeSWITCH takes it.
+    // A request without a user part is for the number in To, then for that in From, as FreeSWITCH takes it. Of URNs, only those of
+    // emergency services say who is called.
     let is_request = message.kind == Kind::Request && message.method != Method::Register;
-    let is_in_to = uris.request.user.is_empty() || (policy.numbering.called_from_to && !uris.to.user.is_empty());
-    let called = if is_request && is_in_to { &uris.to } else { &uris.request };
+    let is_named =
+        !uris.request.user.is_empty() && (!uris.request.is_urn || emergency_urn(&uris.request.user).is_some());
+    let called = if is_request && (!is_named || policy.numbering.called_from_to) && !uris.to.user.is_empty() {
+        &uris.to
+    } else if message.method == Method::Invite && !is_named && !uris.from.user.is_empty() {
+        &uris.from
+    } else {
+        &uris.request
+    };
     (message.numbers.called, message.called_format) = dialled(called);
     const EMERGENCY: [&str; 9] = ["000", "110", "112", "118", "119", "911", "933", "988", "999"];
     let is_emergency = |number: &str| number.starts_with("aa") || EMERGENCY.contains(&number);

@@ -11,7 +11,7 @@ use super::{
     find,
     frame::Packet,
     is_blank, is_line_end,
-    start_line::{is_cut, method, read_start_line},
+    start_line::{has_version, is_cut, method, read_start_line},
     values::read_fields,
 };
 use crate::evaluate::Numbers;
@@ -101,7 +101,9 @@ fn read_whole_payload(policy: &Policy, packet: &Packet) -> Message {
     }
     if visible != start {
         // RFC 8489 section 5: two zero bits and the magic cookie.
-        if inspected.len() >= 20 && inspected[0] < 0x40 && inspected[4..8] == [0x21, 0x12, 0xa4, 0x42] {
+        let is_stun = inspected.len() >= 20 && inspected[0] < 0x40 && inspected[4..8] == [0x21, 0x12, 0xa4, 0x42];
+        // Servers look for a message behind it.
+        if is_stun && !has_version(inspected) {
             message.kind = Kind::Stun;
             return message;
         }

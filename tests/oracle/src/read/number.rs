@@ -12,7 +12,7 @@ const EMERGENCY_SERVICES: [&[u8]; 9] =
 
 /// The key of `urn:service:sos` and its services, from what follows `urn:`. Its digits are no decimal ones: lists name it by
 /// the URN.
-fn emergency_urn(user: &[u8]) -> Option<String> {
+pub(super) fn emergency_urn(user: &[u8]) -> Option<String> {
     let user = user.to_ascii_lowercase();
     // Some phones write a full stop for the second colon.
     let service = user.strip_prefix(b"service:sos").or(user.strip_prefix(b"service.sos"))?;

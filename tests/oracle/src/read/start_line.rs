@@ -39,25 +39,53 @@ pub(super) struct StartLine {
     pub(super) anomalies: u32,
 }
 
-/// Reads the line that begins at `start`. If a datagram's first line is not one, then its second one.
+/// Reads the line that begins at `start`. If a datagram's first line is not one, then its second one. Then the first later line that
+/// looks like a request.
 pub(super) fn read_start_line(packet: &Packet, message: &[u8], start: usize) -> Option<StartLine> {
     let mut anomalies = 0;
     let end = line_end(message, start, &mut anomalies);
     let mut read = read_line(packet, message, start, end.map(|end| end.0));
+    let mut rest = end.map(|(_, next)| next);
     if read.is_none()
-        && let Some((_, next)) = end
+        && packet.transport == Transport::Udp
+        && let Some(next) = rest
     {
         let start = find(message, next, |byte| !is_blank(byte));
-        // In a stream, the lines of a body may look like requests.
-        if start < message.len() && (packet.transport == Transport::Udp || is_exact_request(&message[start..])) {
-            let end = line_end(message, start, &mut anomalies).map(|end| end.0);
-            read = read_line(packet, message, start, end);
-            anomalies |= anomaly::MALFORMED_START_LINE;
-        }
+        let end = line_end(message, start, &mut anomalies);
+        read = read_line(packet, message, start, end.map(|end| end.0));
+        anomalies |= anomaly::MALFORMED_START_LINE;
+        rest = end.map(|(_, next)| next);
+    }
+    if read.is_none()
+        && let Some(start) = rest.and_then(|next| find_request(message, next))
+    {
+        let end = line_end(message, start, &mut anomalies);
+        read = read_line(packet, message, start, end.map(|end| end.0));
+        // What is before it in a segment may be the end of another message.
+        let is_datagram = packet.transport == Transport::Udp;
+        anomalies |= if is_datagram { anomaly::MALFORMED_START_LINE } else { anomaly::SEVERAL_MESSAGES };
     }
     let mut read = read?;
     read.anomalies |= anomalies;
     Some(read)
+}
+
+/// The first line that begins with a method and has a version after the first byte of its second word.
+fn find_request(message: &[u8], from: usize) -> Option<usize> {
+    let mut start = find(message, from, |byte| !is_blank(byte));
+    while start < message.len() {
+        let end = find(message, start, is_line_end);
+        let line = &message[start..end];
+        let method_end = find(line, 0, is_blank);
+        let second = find(line, method_end, |byte| !is_blank(byte));
+        let has_version =
+            (0..line.len()).any(|at| line[at] == b'/' && mark(line, at).is_some_and(|mark| mark > second));
+        if method(&line[..method_end]) != Method::Other && has_version {
+            return Some(start);
+        }
+        start = find(message, end, |byte| !is_blank(byte));
+    }
+    None
 }
 
 /// The first line end that is not a fold, and where the next line begins.
@@ -175,6 +203,11 @@ fn read_over_line_ends(text: &[u8]) -> Option<StartLine> {
         version: begin + target.len() + 1,
         anomalies: anomaly::MALFORMED_START_LINE | if is_supported { 0 } else { anomaly::UNSUPPORTED_VERSION },
     })
+}
+
+/// True if there is a version anywhere.
+pub(super) fn has_version(text: &[u8]) -> bool {
+    (0..text.len()).any(|at| text[at] == b'/' && mark(text, at).is_some())
 }
 
 /// The position of `SIP`, any white space, and this slash.

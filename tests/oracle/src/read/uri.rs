@@ -154,9 +154,17 @@ pub(super) fn uri(text: &[u8], form: Form<'_>) -> Uri {
             None => {}
         }
         join_context(&mut read, form.plan);
+        // On a keypad: anonymous, restricted, blocked, unknown, unavailable.
+        const WITHHELD: [&str; 5] = ["266696687", "7378742833", "2562533", "8656696", "86282452253"];
+        if read.number.as_ref().is_some_and(|number| number.plus && WITHHELD.contains(&number.digits.as_str())) {
+            read.number = None;
+            read.is_anonymous = true;
+        }
     }
     // Some servers take all of it for the user part.
     read.is_malformed |= scheme == Scheme::Other && read.user.is_empty();
+    // To Sofia-SIP, it has no user part.
+    read.is_malformed |= scheme == Scheme::Other && rest.starts_with(b"+") && !rest.contains(&b'@');
     read
 }
 

@@ -16,7 +16,7 @@ use super::{
     message::Message,
     parameters::{self, parameters},
     plan::plan_of,
-    start_line::StartLine,
+    start_line::{StartLine, has_version},
     words,
 };
 
@@ -74,7 +74,7 @@ fn read_passports(packet: &Packet, message: &mut Message, fields: &Fields<'_>, b
         let claim = match attestation(value) {
             _ if is_cut && packet.fragment.is_some() => Attestation::Truncated,
             // A verifier needs the certificate (RFC 8224 section 4).
-            _ if is_cut || parameters(value, "info").next().is_none() => Attestation::Unknown,
+            _ if is_cut || !parameters(value, "info").next().is_some_and(names_something) => Attestation::Unknown,
             claim => claim,
         };
         if !matches!(message.attestation, Attestation::A | Attestation::B | Attestation::C) {
@@ -91,13 +91,19 @@ fn read_passports(packet: &Packet, message: &mut Message, fields: &Fields<'_>, b
     }
 }
 
+fn names_something(info: &[u8]) -> bool {
+    info.first().is_some_and(|byte| !b";,".contains(byte)) && !info.starts_with(b"<>")
+}
+
 /// The attestation that an Identity claims. A SHAKEN PASSporT's payload begins with it (RFC 8225 section 9): in base64url,
 /// the sixteen characters after the first full stop. Nothing else is a claim.
 fn attestation(value: &[u8]) -> Attestation {
     let Some((_, token)) = words(value).into_iter().next() else { return Attestation::Unknown };
     let Some(dot) = token.iter().position(|&byte| byte == b'.') else { return Attestation::Unknown };
     let payload = &token[dot + 1..];
-    if payload.len() <= 16 || !payload.starts_with(b"eyJhdHRlc3QiOiJ") {
+    let signed = &payload[..find(payload, 0, |byte| b";,".contains(&byte))];
+    let signature = signed.splitn(2, |&byte| byte == b'.').nth(1).unwrap_or_default();
+    if payload.len() <= 16 || signature.is_empty() || !payload.starts_with(b"eyJhdHRlc3QiOiJ") {
         return Attestation::Unknown;
     }
     match payload[15] {
@@ -149,19 +155,29 @@ fn read_body(message: &mut Message, fields: &Fields<'_>, bytes: &[u8]) {
 
 /// Compares Content-Length with the bytes that follow the headers (RFC 3261 section 18.3).
 fn read_content_length(packet: &Packet, message: &mut Message, fields: &Fields<'_>, bytes: &[u8]) {
-    let Some(value) = fields.first(Header::ContentLength) else { return };
-    let words = words(value);
+    let value = fields.first(Header::ContentLength);
+    if value.is_none() && packet.transport == Transport::Udp {
+        return;
+    }
+    let words = words(value.unwrap_or(b"0"));
     let is_number = |word: &[u8]| word.len() <= 9 && word.iter().all(u8::is_ascii_digit);
+    let mut length: Option<u32> = None;
     if let [(_, word)] = words[..]
         && is_number(word)
     {
-        message.content_length = std::str::from_utf8(word).ok().and_then(|word| word.parse().ok());
+        length = std::str::from_utf8(word).ok().and_then(|word| word.parse().ok());
     }
+    // In a stream, a message without the header has no body.
+    message.content_length = length.filter(|_| value.is_some());
     // The rest of a fragmented datagram is in other packets.
     let Some(body) = fields.body.filter(|_| packet.fragment.is_none()) else { return };
     let available = packet.payload.len() - body;
-    let Some(claimed) = message.content_length.map(|length| length as usize) else {
+    let Some(claimed) = length.map(|length| length as usize) else {
         message.anomalies |= anomaly::CONTENT_LENGTH_MISMATCH;
+        // It may be some number to a server.
+        if has_version(&bytes[body..]) {
+            message.anomalies |= anomaly::SEVERAL_MESSAGES;
+        }
         return;
     };
     if claimed > available {
@@ -183,11 +199,5 @@ fn read_content_length(packet: &Packet, message: &mut Message, fields: &Fields<'
         }
         return;
     }
-    let line = lines(extra)[0];
-    let is_request = line.strip_suffix(b"\n").is_some_and(|line| {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        line.len() > 7 && line.ends_with(b"SIP/2.0")
-    });
-    let is_message = line.starts_with(b"SIP/") || is_request;
-    message.anomalies |= if is_message { anomaly::SEVERAL_MESSAGES } else { anomaly::CONTENT_LENGTH_MISMATCH };
+    message.anomalies |= if has_version(extra) { anomaly::SEVERAL_MESSAGES } else { anomaly::CONTENT_LENGTH_MISMATCH };
 }

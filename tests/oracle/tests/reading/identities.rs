@@ -96,7 +96,7 @@ fn further_lines_are_kept_up_to_a_limit() {
     let last = ("P-Preferred-Identity", "<sip:+12025551201@h>");
     let reading = message(lines(31).add(last.0, last.1)).has(&[]);
     assert_eq!(number(&reading.0.numbers.preferred), "12025551201");
-    let reading = message(lines(32).add(last.0, last.1)).has(&["duplicate-header"]);
+    let reading = message(lines(32).add(last.0, last.1)).has(&["duplicate-header", "malformed-header"]);
     assert_eq!(number(&reading.0.numbers.preferred), "");
     // A first line is always kept.
     let reading = message(lines(32).add("Remote-Party-ID", "<sip:+12025551203@h>")).has(&[]);
@@ -113,7 +113,11 @@ fn the_called_number_is_to_s_if_the_request_uri_has_no_user_part() {
     assert_eq!(called("INVITE sip:h:5060 SIP/2.0", to), ("12025551201".to_owned(), "valid"));
     assert_eq!(called("INVITE sip:+12025551202@h SIP/2.0", to), ("12025551202".to_owned(), "valid"));
     assert_eq!(called("INVITE sip:alice@h SIP/2.0", to), (String::new(), "not-a-number"));
-    assert_eq!(called("INVITE sip:h SIP/2.0", "<sip:h>"), (String::new(), "missing"));
+    // Of URNs, those of emergency services say who is called.
+    assert_eq!(called("INVITE urn:uuid:1 SIP/2.0", to), ("12025551201".to_owned(), "valid"));
+    // FreeSWITCH calls the caller if nobody else is named.
+    assert_eq!(called("INVITE sip:h SIP/2.0", "<sip:h>"), (CALLER[1..].to_owned(), "valid"));
+    assert_eq!(called("OPTIONS sip:h SIP/2.0", "<sip:h>"), (String::new(), "missing"));
     assert_eq!(called("INVITE urn:service:sos SIP/2.0", to), ("aa".to_owned(), "valid"));
     assert_eq!(called("INVITE sip:h SIP/2.0", "<urn:service:sos>"), ("aa".to_owned(), "valid"));
     // To is the registered address.

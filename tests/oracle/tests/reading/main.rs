@@ -84,6 +84,7 @@ fn packet(transport: Transport, source: &str, payload: &[u8]) -> Packet {
         transport,
         fragment: None,
         opens: false,
+        urgent: false,
         sequence: 1,
         payload: payload.to_vec(),
     }

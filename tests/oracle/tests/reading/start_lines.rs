@@ -334,18 +334,26 @@ fn a_junk_line_before_the_start_line_of_a_datagram() {
     let call = |junk: &str| format!("{junk}INVITE sip:1@h SIP/2.0\r\nFrom: <sip:+14155552671@h>\r\n\r\n");
     for junk in ["junk\r\n", "junk\n", "GET / HTTP/1.1\r\n", "junk\r\n folded\r\n", "junk\r\n\r\n\t \r\n"] {
         is_call(&udp(call(junk)).has(&[MALFORMED, "missing-header"]), "1");
-        // In a stream, only a request line to the letter.
-        is_call(&tcp(call(junk)).has(&[MALFORMED, "missing-header"]), "1");
-        is_not_sip(&tcp(call(junk).replace("SIP/2.0\r", "SIP/2.0x\r")));
+        // In a stream, that may be the end of another message.
+        is_call(&tcp(call(junk)).has(&["missing-header", "several-messages"]), "1");
+        let versions = &["unsupported-version", "missing-header", "several-messages"];
+        is_call(&tcp(call(junk).replace("SIP/2.0\r", "SIP/2.0x\r")).has(versions), "1");
+        is_call(&tcp(call(junk).replace("SIP/2.0\r", "SIP/2.0")).has(&["missing-header", "several-messages"]), "1");
+        // Text, as far as anyone can tell.
         is_not_sip(&tcp(call(junk).replace("INVITE", "INVITES")));
-        is_not_sip(&tcp(call(junk).replace("INVITE ", "INVITE  ")));
-        is_not_sip(&tcp(call(junk).replace("SIP/2.0\r", "SIP/2.0")));
+        is_not_sip(&tcp(call(junk).replace("SIP/2.0", "SIP")));
     }
     // A carriage return alone does not end the first line.
     let reading = udp(call("two words\r")).has(&[MALFORMED, "missing-header", "control-character", "malformed-uri"]);
     assert_eq!(reading.method(), "two");
-    // Only one line.
-    is_not_sip(&udp(call("junk\r\njunk\r\n")));
+    // More lines than one, if the request has a known method.
+    is_call(&udp(call("junk\r\njunk\r\n")).has(&[MALFORMED, "missing-header"]), "1");
+    is_call(&udp(call(&"junk\r\n".repeat(1000))).has(&[MALFORMED, "missing-header"]), "1");
+    is_call(&tcp(call(&"junk\r\n".repeat(1000))).has(&["missing-header", "several-messages"]), "1");
+    is_not_sip(&udp(call("junk\r\njunk\r\n").replace("INVITE", "X")));
+    // Lines that look a little like a request hide none.
+    let decoys = "INVITE\r\nINVITE SIP/2.0\r\nBYE a/b c/d\r\nINVITE sip:1@h SIP\r\n".repeat(9);
+    is_call(&tcp(call(&decoys)).has(&["missing-header", "several-messages"]), "1");
     // The line that is folded belongs to the junk.
     is_not_sip(&udp("junk\r\n INVITE sip:1@h\r\n\r\n"));
     let reading = udp("junk\r\nSIP/2.0 200 OK\r\n\r\n").has(&[MALFORMED, "missing-header"]);

@@ -1,7 +1,7 @@
 //! URIs: schemes, user parts, numbers.
 
 use filter_core::{layout::Text, scratch::UriOf};
-use ringfence_tests::message::Message;
+use ringfence_tests::message::{CALLED, Message};
 
 use crate::{from, message, number, start};
 
@@ -36,8 +36,8 @@ fn known_schemes() {
 fn another_scheme_is_read_like_sip() {
     for scheme in ["im", "pres", "mailto", "tels", "x-y"] {
         reads(&format!("{scheme}:+12025550100@h;x"), "+12025550100", "12025550100", &[]);
-        // Without an @, it is made in another way.
-        reads(&format!("{scheme}:+12025550100;x"), "+12025550100", "12025550100", &[]);
+        // Without an @, it is a user part to some servers only.
+        reads(&format!("{scheme}:+12025550100;x"), "+12025550100", "12025550100", MALFORMED);
         reads(&format!("{scheme}:alice?x"), "", "", MALFORMED);
     }
     reads("URL:sip:h", "", "", MALFORMED);
@@ -100,7 +100,8 @@ fn urns() {
     let reading = start("INVITE urn:service:sos.fire SIP/2.0").has(&[]);
     assert_eq!((number(&reading.0.numbers.called), reading.0.called_format.name()), ("aa3", "valid"));
     let reading = start("INVITE urn:service:counseling SIP/2.0").has(&[]);
-    assert_eq!((number(&reading.0.numbers.called), reading.0.called_format.name()), ("", "not-a-number"));
+    // Who is called is in To.
+    assert_eq!((number(&reading.0.numbers.called), reading.0.called_format.name()), (&CALLED[1..], "valid"));
 }
 
 #[test]
