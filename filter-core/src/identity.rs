@@ -1,7 +1,7 @@
 //! What Identity headers claim, unverified: the kinds of PASSporT, and the attestation of the SHAKEN one.
 
 use crate::{
-    find::{Blank, Dot, find, skip_blank},
+    find::{Blank, Dot, SemicolonComma, find, skip_blank},
     host::{Function, FunctionKind, Host, Step},
     layout::{Attestation, passport},
     lists,
@@ -17,7 +17,7 @@ const CLAIM: [u64; 2] = [text(b"eyJhdHRl"), text(b"c3QiOiJ\0")];
 /// Reads the Identity headers. The first one with a claim counts.
 ///
 /// Every other claim is unknown: a `div` PASSporT (RFC 8946), whose payload begins with `dest`; the compact form, whose payload
-/// is empty; a value without `info`, which every verifier rejects (RFC 8224 section 4); garbage. So is a value that is cut off,
+/// is empty; a value without `info` or without a signature, which every verifier rejects (RFC 8224 section 4); garbage. So is a value that is cut off,
 /// unless the rest of it is in another fragment.
 #[inline(always)]
 pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
@@ -90,7 +90,18 @@ fn claim<'m, H: Host<'m>>(host: H, s: &mut Scratch, token: u32, token_end: u32, 
         b'D' => Attestation::C,
         _ => return Attestation::Unknown,
     };
-    if find_parameter(host, s, Parameter::Info, token, end) == 0 { Attestation::Unknown } else { claim }
+    // A PASSporT ends with its signature.
+    let payload = dot + 1;
+    let token_end = find::<SemicolonComma, H>(host, s, payload, token_end);
+    let signature = find::<Dot, H>(host, s, payload, token_end) + 1;
+    let info = find_parameter(host, s, Parameter::Info, token, end);
+    if signature >= token_end || info == 0 || info >= end || is_empty(s, info) { Attestation::Unknown } else { claim }
+}
+
+/// True if no certificate is named at `info`: `info=;` or `info=<>`.
+#[inline(always)]
+fn is_empty(s: &Scratch, info: u32) -> bool {
+    matches!(s.byte(info), b';' | b',') || s.byte(info) == b'<' && s.byte(info + 1) == b'>'
 }
 
 /// The kind of PASSporT: its `ppt`. Without it, a readable claim shows a SHAKEN one.

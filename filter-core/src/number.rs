@@ -87,11 +87,20 @@ impl Digits {
     }
 }
 
+/// True for a plan of the North American Numbering Plan.
+#[inline(always)]
+const fn is_nanp(numbering: &Numbering) -> bool {
+    numbering.country_code_digits == 1 && numbering.country_code >> 60 == 1
+}
+
 /// Takes the technical prefix off the number that was read for a URI. False if symbols remain: it is no number.
 #[inline(always)]
 pub(crate) fn strip(numbering: &Numbering, uri: &mut Uri) -> bool {
     let mut digits = Digits { first: uri.digits, more: uri.more_digits, count: uri.digit_count as u32 };
-    if uri.flags & uri_flag::PLUS == 0 && digits.count <= KEPT {
+    let nanp = is_nanp(numbering);
+    // Ten digits are a North American number: 888 is an area code.
+    let is_national = nanp && digits.count == 10 && digits.first >> 60 >= 2 && !digits.have_symbols();
+    if uri.flags & uri_flag::PLUS == 0 && digits.count <= KEPT && !is_national {
         digits.take_first(&numbering.strip, &numbering.strip_digits);
         uri.digits = digits.first;
         uri.more_digits = digits.more;
@@ -139,7 +148,7 @@ pub fn normalise_prefix(numbering: &Numbering, uri: &Uri) -> Number {
 fn normal_form(numbering: &Numbering, uri: &Uri, form: Form) -> Number {
     let mut number = Number { format: NumberFormat::Valid, ..Number::default() };
     let mut digits = Digits { first: uri.digits, more: uri.more_digits, count: uri.digit_count as u32 };
-    let nanp = numbering.country_code_digits == 1 && numbering.country_code >> 60 == 1;
+    let nanp = is_nanp(numbering);
     if form.dialled && !form.plus && digits.count <= KEPT {
         take_outside_prefix(numbering, &mut digits, nanp);
     }
@@ -212,12 +221,22 @@ fn to_e164(numbering: &Numbering, digits: &mut Digits, nanp: bool) {
         digits.put_country_code(numbering);
     } else if nanp && digits.count == 11 && first == 1 {
         // Already E.164.
-    } else if digits.begin_with(numbering.national_prefix, national) {
+    } else if digits.begin_with(numbering.national_prefix, national) && !is_whole(numbering, digits) {
         digits.take(national);
         digits.put_country_code(numbering);
     } else if numbering.bare_national != 0 && !has_country_code(numbering, digits, nanp) {
         digits.put_country_code(numbering);
     }
+}
+
+/// True if digits that begin like the national prefix are a national number without it: 812 5550102 in Russia, whose prefix is 8. No
+/// number of a country with the prefix 0 begins with it.
+#[inline(always)]
+fn is_whole(numbering: &Numbering, digits: &Digits) -> bool {
+    let code = numbering.country_code_digits as u32;
+    numbering.bare_national != 0
+        && numbering.national_prefix >> 60 != 0
+        && digits.count + code <= numbering.most_digits as u32
 }
 
 /// True if digits that are national otherwise already begin with the country code: a national number of this country begins with its
@@ -279,6 +298,19 @@ const fn service(name: &[u8]) -> [u64; 2] {
     words
 }
 
+/// True if `user` is the rest of an emergency service's URN, see [`emergency_urn`].
+#[inline(always)]
+pub(crate) fn names_emergency(s: &Scratch, user: Span) -> bool {
+    let start = user.start as u32;
+    let length = user.len();
+    let separator = s.byte(start + 7);
+    length >= SERVICE_SOS_LENGTH
+        && (s.word(start) | SERVICE_CASE) & 0x00ff_ffff_ffff_ffff == service(b"service")[0]
+        && (separator == b':' || separator == b'.')
+        && (s.word(start + 8) | 0x20_2020) & 0xff_ffff == service(b"sos")[0]
+        && (length == SERVICE_SOS_LENGTH || s.byte(start + SERVICE_SOS_LENGTH) == b'.')
+}
+
 /// The number that stands for an emergency service, if `user` is the rest of such a URN after `urn:` (RFC 5031): `service:sos`, or
 /// with a service, such as `service:sos.police`, in any case. Some phones write `service.sos`.
 ///
@@ -286,23 +318,15 @@ const fn service(name: &[u8]) -> [u64; 2] {
 #[inline(always)]
 #[must_use]
 pub fn emergency_urn(s: &Scratch, user: Span) -> Option<Number> {
-    let start = user.start as u32;
-    let length = user.len();
-    let separator = s.byte(start + 7);
-    let begins = length >= SERVICE_SOS_LENGTH
-        && (s.word(start) | SERVICE_CASE) & 0x00ff_ffff_ffff_ffff == service(b"service")[0]
-        && (separator == b':' || separator == b'.')
-        && (s.word(start + 8) | 0x20_2020) & 0xff_ffff == service(b"sos")[0];
-    if !begins {
+    if !names_emergency(s, user) {
         return None;
     }
+    let start = user.start as u32;
+    let length = user.len();
     let mut number = Number { format: NumberFormat::Valid, short_code: 1, digits: 2, ..Number::default() };
     if length == SERVICE_SOS_LENGTH {
         number.key = EMERGENCY << 56 | TERMINATOR << 52;
         return Some(number);
-    }
-    if s.byte(start + SERVICE_SOS_LENGTH) != b'.' {
-        return None;
     }
     let name = start + SERVICE_SOS_LENGTH + 1;
     let rest = length - SERVICE_SOS_LENGTH - 1;
@@ -320,6 +344,20 @@ pub fn emergency_urn(s: &Scratch, user: Span) -> Option<Number> {
     number.digits = 3;
     number.key = EMERGENCY << 56 | digit << 52 | TERMINATOR << 48;
     Some(number)
+}
+
+/// True for what large providers send in place of a number that is withheld or unknown: after a plus, `ANONYMOUS`, `RESTRICTED`,
+/// `BLOCKED`, `UNKNOWN` or `UNAVAILABLE` on a keypad. `digits` are the first sixteen.
+#[inline(always)]
+pub(crate) const fn spells_withheld(digits: u64, count: u16) -> bool {
+    matches!(
+        (digits, count),
+        (0x2666_9668_7000_0000, 9)
+            | (0x7378_7428_3300_0000, 10)
+            | (0x2562_5330_0000_0000, 7)
+            | (0x8656_6960_0000_0000, 7)
+            | (0x8628_2452_2530_0000, 11)
+    )
 }
 
 /// True for the number of an emergency service, as it is dialled where it is one, or as a URN names it. 933, by which emergency calling

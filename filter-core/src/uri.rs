@@ -21,6 +21,7 @@ use crate::{
     layout::anomaly,
     limits::INSPECTED_LENGTH,
     named::named_number,
+    number,
     scratch::{Header, Scheme, Scratch, Span, Uri, UriOf, uri_flag},
     swar::{LETTERS, text},
     wanted,
@@ -468,6 +469,14 @@ impl Function for ReadNumber {
         let user = odd::after_slashes(s, user);
         if s.uri().scheme != Scheme::Urn {
             digits::read(host, s, of, user, number_end);
+        }
+        let uri = s.uri_mut();
+        if uri.flags & uri_flag::NUMBER != 0
+            && uri.flags & uri_flag::PLUS != 0
+            && number::spells_withheld(uri.digits, uri.digit_count)
+        {
+            uri.flags = uri.flags & !(uri_flag::NUMBER | uri_flag::PLUS) | uri_flag::ANONYMOUS;
+            return 0;
         }
         let uri = s.uri();
         let (number_end, uri_end) = (uri.number_end as u32, uri.host.end as u32);

@@ -33,7 +33,12 @@ fn longest<'a>(prefixes: &'a [String], number: &str) -> Option<&'a str> {
 
 /// The digits without their technical prefix. None if symbols remain.
 pub(super) fn without_technical_prefix(plan: &NumberingPlan, plus: bool, digits: &str) -> Option<String> {
-    let prefix = longest(&plan.strip, digits).filter(|_| !plus && digits.len() <= 32);
+    // Ten digits are a whole North American number.
+    let is_national = plan.country_code == "1"
+        && digits.len() == 10
+        && digits.starts_with(['2', '3', '4', '5', '6', '7', '8', '9'])
+        && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let prefix = longest(&plan.strip, digits).filter(|_| !plus && digits.len() <= 32 && !is_national);
     let digits = &digits[prefix.map_or(0, str::len)..];
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.to_owned())
 }
@@ -95,6 +100,8 @@ fn e164(plan: &NumberingPlan, digits: &str) -> String {
     }
     if !plan.national_prefix.is_empty()
         && let Some(national) = digits.strip_prefix(&plan.national_prefix)
+        // Where it is no 0, national numbers may begin with it.
+        && (plan.national_prefix.starts_with('0') || !plan.bare_national || code.len() + digits.len() > most_digits(code))
     {
         return format!("{code}{national}");
     }
