@@ -6,7 +6,7 @@ use std::{borrow::Cow, net::IpAddr, path::PathBuf, sync::Arc};
 
 use filter_core::layout::{Attestation, Dialog, Method, NumberFormat, Payload, Per, Text, Transport, Verstat};
 use ipnet::IpNet;
-use jiff::civil::Date;
+use jiff::Timestamp;
 
 use crate::{
     language::{action::Action, header::HeaderName, scope::Scope, stage::Stage, tcp::OnTcp},
@@ -120,8 +120,8 @@ pub struct Rule {
     pub over: Option<Over>,
     /// When the rule is on: in any of these windows; always, if there are none.
     pub hours: Vec<Window>,
-    /// The last day (UTC) on which it is on.
-    pub until: Option<Date>,
+    /// When it ends: from this time on, it is off.
+    pub until: Option<Timestamp>,
     /// The legal basis, which is part of its events and metrics.
     pub basis: Option<String>,
     /// What becomes of a message over TCP that it drops.

@@ -1,4 +1,4 @@
-//! When rules are off: outside their hours, and after their last day.
+//! When rules are off: outside their hours, and after their end.
 //!
 //! The engine has no calendar. A row of the image holds the rules that are on, and whoever runs the engine rewrites it: the daemon
 //! each minute, user space for the time that it is asked about.
@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use filter_core::{layout::RuleSet, limits::RULE_WORDS};
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
 
 use crate::model::{Policy, Rule};
 
@@ -53,12 +53,12 @@ pub struct Timetable {
 struct Entry {
     rule: usize,
     hours: Vec<Window>,
-    until: Option<Date>,
+    until: Option<Timestamp>,
 }
 
 impl Entry {
     fn is_on(&self, at: Timestamp) -> bool {
-        let is_past = self.until.is_some_and(|last| at.to_zoned(TimeZone::UTC).date() > last);
+        let is_past = self.until.is_some_and(|end| at >= end);
         !is_past && (self.hours.is_empty() || self.hours.iter().any(|window| window.is_open(at)))
     }
 }
@@ -157,6 +157,7 @@ mod tests {
              [[rule]]\nname = \"by-day\"\nmatch.source = \"192.0.2.1\"\naction = \"drop\"\n\
              hours = { from = \"08:00\", to = \"18:00\", timezone = \"UTC\" }\n\
              [[rule]]\nname = \"this-year\"\nmatch.source = \"192.0.2.1\"\naction = \"whitelist\"\nuntil = 2026-12-31\n\
+             [[rule]]\nname = \"this-morning\"\nmatch.source = \"192.0.2.2\"\naction = \"whitelist\"\nuntil = 2026-11-27T09:30:00+02:00\n\
              [[rule]]\nname = \"always\"\nmatch.source = \"192.0.2.1\"\naction = { ban = \"1s\" }\n"
                 .as_bytes(),
         )];
@@ -167,6 +168,14 @@ mod tests {
             engine.set_clock(at.parse().expect("a time"));
             engine.decide(&datagram(&Endpoints::default(), b"")).rule.map(|rule| image.rule_names[rule].as_str())
         };
+        let other = |at: &str| {
+            let mut engine = Engine::new(&image);
+            engine.set_clock(at.parse().expect("a time"));
+            let endpoints = Endpoints::from_source([192, 0, 2, 2].into(), 5060);
+            engine.decide(&datagram(&endpoints, b"")).rule.map(|rule| image.rule_names[rule].as_str())
+        };
+        assert_eq!(other("2026-11-27T07:29:59Z"), Some("this-morning"));
+        assert_eq!(other("2026-11-27T07:30:00Z"), None);
         assert_eq!(decide("2026-11-27T08:00:00Z"), Some("by-day"));
         assert_eq!(decide("2026-11-27T18:00:00Z"), Some("this-year"));
         assert_eq!(decide("2026-12-31T23:59:59Z"), Some("this-year"));

@@ -341,9 +341,9 @@ fn rule() -> Value {
                 "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}",
             },
             "until": {
-                "description": "The last day (UTC) on which the rule acts. After it, the rule is left out, and `check` warns of it.",
+                "description": "The last day (UTC) on which the rule acts, or a time with its offset from UTC at which it ends. After that, the rule is off, and `check` warns of it.",
                 "type": "string",
-                "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
+                "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2}))?$",
             },
             "tcp": described(words(&OnTcp::NAMES), "What becomes of a message over TCP that the rule drops. If absent, the connection is dropped, unless the policy trusts its source."),
             "hours": {

@@ -3,6 +3,8 @@
 use std::{collections::HashMap, mem};
 
 use filter_core::{layout::Per, limits::MAX_RULES};
+use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
+use toml::value::Datetime;
 
 use super::Resolver;
 use crate::{
@@ -15,10 +17,13 @@ use crate::{
     model::{Numbering, Over, Rule},
 };
 
-/// A date of the file. TOML's are valid already.
-fn day(date: toml::value::Date) -> Option<jiff::civil::Date> {
-    let year = i16::try_from(date.year).ok()?;
-    jiff::civil::Date::new(year, i8::try_from(date.month).ok()?, i8::try_from(date.day).ok()?).ok()
+/// When a rule ends with this `until`: at that time, or when that day is over.
+fn end(until: Datetime) -> Option<Timestamp> {
+    if until.time.is_some() {
+        return until.to_string().parse().ok();
+    }
+    let last: Date = until.to_string().parse().ok()?;
+    Some(last.tomorrow().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
 impl Resolver<'_> {
@@ -46,15 +51,21 @@ impl Resolver<'_> {
     pub(super) fn without_expired(&mut self, source: &mut Source, rules: Vec<Rule>) -> Vec<Rule> {
         let written = mem::take(&mut source.rules);
         let mut kept = Vec::with_capacity(rules.len());
+        let (year, month, day) = self.today;
+        // A rule that ends in the course of this day is turned off then.
+        let today = end(Datetime { date: Some(toml::value::Date { year, month, day }), time: None, offset: None });
+        let today =
+            today.and_then(|end| end.checked_sub(SignedDuration::from_hours(24)).ok()).unwrap_or(Timestamp::MIN);
         for (rule, written) in rules.into_iter().zip(written) {
-            let until = written.until.as_ref().map(|until| (until.value, until.span.clone()));
-            let Some((date, span)) = until.filter(|(date, _)| (date.year, date.month, date.day) < self.today) else {
+            let is_over = rule.until.is_some_and(|end| end <= today);
+            let Some(until) = written.until.as_ref().filter(|_| is_over) else {
                 kept.push(rule);
                 source.rules.push(written);
                 continue;
             };
-            let message = format!("the rule `{}` is off: its last day was {date}", rule.name);
-            let place = self.file.place(span);
+            let last = if until.value.time.is_some() { "it ended at" } else { "its last day was" };
+            let message = format!("the rule `{}` is off: {last} {}", rule.name, until.value);
+            let place = self.file.place(until.span.clone());
             let help = "remove the rule, or set a new date";
             self.diagnostics.push(Diagnostic::warning(Code::ExpiredRule, message).at(place).help(help));
         }
@@ -72,7 +83,7 @@ impl Resolver<'_> {
             report: rule.report,
             over: rule.over.as_ref().and_then(|over| self.over(over)),
             hours: rule.hours.iter().filter_map(|hours| self.window(hours)).collect(),
-            until: rule.until.as_ref().and_then(|until| day(until.value)),
+            until: rule.until.as_ref().and_then(|until| end(until.value)),
             basis: rule.basis.as_ref().map(|basis| basis.value.clone()),
             tcp: rule.tcp.as_ref().map(|tcp| tcp.value).unwrap_or_default(),
             origin: self.origin(&rule.name.span),

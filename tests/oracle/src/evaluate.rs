@@ -15,7 +15,6 @@ use filter_policy::timetable::Window;
 use jiff::{
     Timestamp, ToSpan as _,
     civil::{Time, Weekday},
-    tz::TimeZone,
 };
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -171,7 +170,7 @@ pub fn evaluate(policy: &Policy, readings: &Readings) -> Outcome {
 
 /// True if a rule is on at this time: if it is in a window that begins today or began yesterday, by the clock on the wall.
 pub fn is_on(rule: &Rule, at: Timestamp) -> bool {
-    if rule.until.is_some_and(|last| at.to_zoned(TimeZone::UTC).date() > last) {
+    if rule.until.is_some_and(|end| end <= at) {
         return false;
     }
     let is_in = |window: &Window| {

@@ -275,8 +275,8 @@ pub(crate) struct Rule {
     pub(crate) basis: Option<Located<String>>,
     /// The day after which a rule that is still in report mode gets a warning.
     pub(crate) review: Option<Located<toml::value::Date>>,
-    /// The last day on which the rule acts.
-    pub(crate) until: Option<Located<toml::value::Date>>,
+    /// The last day on which the rule acts, or the time when it ends.
+    pub(crate) until: Option<Located<toml::value::Datetime>>,
     /// `tcp`; none if it is absent or could not be read.
     pub(crate) tcp: Option<Located<OnTcp>>,
     /// When the rule is on; empty for always.

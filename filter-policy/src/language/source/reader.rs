@@ -184,18 +184,28 @@ impl Reader<'_> {
         Vec::new()
     }
 
-    /// A date without a time, bare or as a string.
-    pub(super) fn day(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Located<toml::value::Date>> {
+    /// A date, or a date with a time and an offset; bare or as a string.
+    pub(super) fn day_or_time(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Located<Datetime>> {
         let datetime = if let DeValue::Datetime(datetime) = value.get_ref() {
             Some(*datetime)
         } else {
             value.get_ref().as_str().and_then(|text| text.parse().ok())
         };
-        if let Some(Datetime { date: Some(date), time: None, offset: None }) = datetime {
-            return Some(Located { value: date, span: value.span() });
+        if let Some(datetime) = datetime
+            && datetime.date.is_some()
+            && datetime.time.is_some() == datetime.offset.is_some()
+        {
+            return Some(Located { value: datetime, span: value.span() });
         }
-        let help = Some(format!("write the last day, in UTC: `{key} = 2027-01-31`"));
-        self.error(Code::BadDate, &value.span(), format!("`{key}` must be a date without a time"), help);
+        let help = Some(format!(
+            "write the last day, in UTC, `{key} = 2027-01-31`, or a time with its offset from UTC, `{key} = 2027-01-31T06:00:00Z`"
+        ));
+        self.error(
+            Code::BadDate,
+            &value.span(),
+            format!("`{key}` must be a date, or a date and time with an offset"),
+            help,
+        );
         None
     }
 

@@ -77,7 +77,7 @@ impl Reader<'_> {
                 "over" => rule.over = self.over(&span, value),
                 "basis" => rule.basis = self.string(key, value),
                 "review" => rule.review = self.date(key, value),
-                "until" => rule.until = self.day(key, value),
+                "until" => rule.until = self.day_or_time(key, value),
                 "tcp" => {
                     rule.tcp = self
                         .word(key, value, &OnTcp::NAMES)

@@ -10,7 +10,7 @@ use filter_policy::{
     language::{action::Action, tcp::OnTcp},
     model::{AddressEntry, AddressList, Condition, Identity, MethodName, NumberingPlan, Policy, Test},
 };
-use jiff::{Timestamp, civil::date, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
 use proptest::{
     strategy::{Strategy, ValueTree},
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
@@ -59,7 +59,8 @@ fn vary(random: &mut Random, policy: &mut Policy) {
             rule.hours = (0..=random.below(2)).map(|_| window(random)).collect();
         }
         if random.chance(5) {
-            rule.until = Some(random.pick(&[date(2026, 11, 26), date(2026, 11, 27), date(2027, 1, 1)]));
+            let ends = ["2026-11-26T00:00:00Z", "2026-11-27T12:34:00Z", "2026-11-28T00:00:00Z", "2027-01-01T00:00:00Z"];
+            rule.until = random.pick(&ends).parse().ok();
         }
         if let Action::Ban { seconds, prefix4, prefix6 } = &mut rule.action {
             *seconds = if bans { 3600 } else { 0 };
