@@ -16,7 +16,7 @@ use tokio::{net::UnixStream, time::timeout};
 
 use super::{
     group::GROUP,
-    types::{BanRequest, RollbackRequest, UnbanRequest, path},
+    types::{BanRequest, DetachRequest, RollbackRequest, UnbanRequest, path},
 };
 use crate::telemetry::{BanList, HistoryList, Message, Notice, Status};
 
@@ -197,12 +197,22 @@ impl Client {
         }
     }
 
-    /// Ends the daemon; returns the notice `stopped`.
+    /// Takes the filter off one interface; returns the notice `removed`.
+    ///
+    /// # Errors
+    /// The daemon did not answer, or [declined](ClientError::Declined).
+    pub async fn take_off(self, request: &DetachRequest) -> Result<Notice, ClientError> {
+        // A reload that is at work is finished first.
+        self.json(Method::POST, path::DETACH, serde_json::to_vec(request)?.into(), PATIENCE_TO_END).await
+    }
+
+    /// Ends the daemon, which removes the filter at its end if `detach`; returns the notice `stopped`.
     ///
     /// # Errors
     /// The daemon did not answer, or answered with an error.
-    pub async fn stop(self) -> Result<Notice, ClientError> {
-        self.json(Method::POST, path::STOP, Full::default(), PATIENCE_TO_END).await
+    pub async fn stop(self, detach: bool) -> Result<Notice, ClientError> {
+        let path = format!("{}?detach={detach}", path::STOP);
+        self.json(Method::POST, &path, Full::default(), PATIENCE_TO_END).await
     }
 
     /// Calls `each` with every event: the `last` past ones, all that are kept if none, and if `follow` is set each new one

@@ -7,10 +7,11 @@
 //! | `POST /ban` | bans the `prefix` for this many `seconds`, with or without a `comment`: the notice `banned`, or with status 422 `error` |
 //! | `POST /unban` | lifts every ban that covers the `prefix`, or all bans if there is none: the notice `unbanned` |
 //! | `GET /events?last=N&follow=true` | packet events, one JSON object per line: the last ones, then each as it comes; a reader that is too slow gets a notice `missed` |
+//! | `POST /detach` | takes the filter off the `interface`: the notice `removed`, or with status 422 `error` |
 //! | `POST /reload` | looks for a newer policy: the notice `reloaded` or `unchanged`, with status 422 `policy-error`, or with status 502 `source-error`; if a generation is held, with status 409 `held` |
 //! | `GET /history` | a [`HistoryList`](crate::telemetry::HistoryList) |
 //! | `POST /rollback` | brings the policy of `generation` back, or of the last one that had another, and holds it: the notice `rolled-back`, or with status 422 `policy-error` or `error`; with `release`, lets the newest one in again, and answers as `/reload` does |
-//! | `POST /stop` | ends the daemon; the filter stays; the notice `stopped` |
+//! | `POST /stop?detach=true` | ends the daemon; the filter stays, or is removed; the notice `stopped` |
 //!
 //! Any other failure is the notice `error`.
 
@@ -25,5 +26,5 @@ pub use self::{
     group::GROUP,
     server::{Shared, serve},
     socket::{DEFAULT_SOCKET, Socket, SocketError},
-    types::{BanRequest, Change, ReloadAnswer, Request, RollbackRequest, UnbanRequest},
+    types::{BanRequest, Change, DetachRequest, ReloadAnswer, Request, RollbackRequest, TakeOffAnswer, UnbanRequest},
 };

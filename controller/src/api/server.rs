@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_stream::{StreamExt as _, wrappers::BroadcastStream, wrappers::errors::BroadcastStreamRecvError};
 
-use super::{BanRequest, Change, Request, RollbackRequest, Socket, UnbanRequest, types::path};
+use super::{BanRequest, Change, DetachRequest, Request, RollbackRequest, Socket, UnbanRequest, types::path};
 use crate::{
     deploy::{self, BanBook, LONGEST_COMMENT},
     kernel::{BanError, Pins, Prefix},
@@ -46,6 +46,7 @@ pub async fn serve(socket: Socket, shared: Shared) {
     let router = Router::new()
         .route(path::BAN, post(ban))
         .route(path::BANS, get(bans))
+        .route(path::DETACH, post(detach))
         .route(path::EVENTS, get(events))
         .route(path::HISTORY, get(history))
         .route(path::RELOAD, post(reload))
@@ -190,8 +191,24 @@ fn changed(answer: Option<Notice>) -> Response {
     }
 }
 
-async fn stop(State(shared): State<Arc<Shared>>) -> Response {
-    match ask(&shared, Request::Stop).await {
+async fn detach(State(shared): State<Arc<Shared>>, Json(request): Json<DetachRequest>) -> Response {
+    let DetachRequest { interface } = request;
+    match ask(&shared, |answer| Request::TakeOff { interface, answer }).await {
+        Some(Ok(removed)) => Json(Notice::Removed(removed)).into_response(),
+        Some(Err(message)) => failure(StatusCode::UNPROCESSABLE_ENTITY, message),
+        None => failure(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned()),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct StopQuery {
+    /// Remove the filter, too.
+    #[serde(default)]
+    detach: bool,
+}
+
+async fn stop(State(shared): State<Arc<Shared>>, Query(StopQuery { detach }): Query<StopQuery>) -> Response {
+    match ask(&shared, |answer| Request::Stop { detach, answer }).await {
         Some(stopped) => Json(Notice::Stopped(stopped)).into_response(),
         None => failure(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending already".to_owned()),
     }

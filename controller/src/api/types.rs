@@ -3,10 +3,13 @@
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::telemetry::{Notice, Stopped};
+use crate::telemetry::{Notice, Removed, Stopped};
 
 /// What a reload or a rollback came to: `reloaded`, `unchanged`, `rolled-back`, `held`, or why no policy was put in force.
 pub type ReloadAnswer = Notice;
+
+/// What taking the filter off an interface came to; an error is a line for people.
+pub type TakeOffAnswer = Result<Removed, String>;
 
 /// A request to the daemon's loop, with the way to answer it. One that is dropped is answered with an error.
 #[derive(Debug)]
@@ -16,7 +19,19 @@ pub enum Request {
     /// Read the policy again; with who asks.
     Reload(String, oneshot::Sender<ReloadAnswer>),
     /// End the daemon.
-    Stop(oneshot::Sender<Stopped>),
+    Stop {
+        /// Whether the filter is to be removed at the end.
+        detach: bool,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Stopped>,
+    },
+    /// Take the filter off one interface.
+    TakeOff {
+        /// Its name.
+        interface: String,
+        /// Where the answer goes.
+        answer: oneshot::Sender<TakeOffAnswer>,
+    },
 }
 
 /// What is to be in force instead of the newest policy.
@@ -50,6 +65,13 @@ pub struct BanRequest {
     pub comment: Option<String>,
 }
 
+/// Which interface the filter is to be taken off.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DetachRequest {
+    /// Its name.
+    pub interface: String,
+}
+
 /// Which sources are to be freed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct UnbanRequest {
@@ -61,6 +83,7 @@ pub struct UnbanRequest {
 pub(super) mod path {
     pub(in crate::api) const BAN: &str = "/ban";
     pub(in crate::api) const BANS: &str = "/bans";
+    pub(in crate::api) const DETACH: &str = "/detach";
     pub(in crate::api) const EVENTS: &str = "/events";
     pub(in crate::api) const HISTORY: &str = "/history";
     pub(in crate::api) const RELOAD: &str = "/reload";

@@ -152,6 +152,9 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
         if matches!(cause.downcast_ref(), Some(ClientError::Declined(_))) {
             return EXIT_NO;
         }
+        if matches!(cause.downcast_ref(), Some(kernel::Error::LastInterface(_) | kernel::Error::NotThere { .. })) {
+            return EXIT_NO;
+        }
         if cause.is::<kernel::Error>() || cause.is::<ClientError>() {
             return EXIT_SYSTEM;
         }

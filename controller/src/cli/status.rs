@@ -15,8 +15,9 @@ use filter_policy::language::printable;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Exit status:
-  0  packets are being filtered, by the newest policy
-  1  packets are not being filtered; or the newest policy is not in force, because it has errors or cannot be fetched
+  0  packets are being filtered on every interface, by the newest policy
+  1  packets are not being filtered, or not on every interface that the configuration names; or the newest policy is not in
+     force, because it has errors, cannot be fetched, or an earlier one is held
   3  the system refused, or the daemon's answer cannot be read
 
 Examples:
@@ -36,7 +37,7 @@ pub struct StatusArgs {
 /// # Errors
 /// The daemon's answer cannot be read, or the pins cannot.
 pub fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
-    let Found { pins, socket, .. } = args.place.find()?;
+    let Found { pins, socket, interfaces, .. } = args.place.find()?;
     let answer = super::block_on(async {
         match ask(&socket).await {
             // A daemon with other pins would answer about another filter.
@@ -49,6 +50,7 @@ pub fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
         Ok(status) => status,
         Err(daemon) => Status { daemon, ..Status::read(&pins, None)? },
     };
+    let status = status.with_wanted(interfaces.iter().map(|interface| interface.name.as_str()));
     print(&if args.json { printable::json_line(&status) + "\n" } else { status.render() })?;
     Ok(if status.is_filtering() && status.is_current() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_NO) })
 }

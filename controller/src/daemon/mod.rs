@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::inputs::{Event, Inputs, Refresh, Reload, Signals};
 use crate::{
-    api::{self, Change, ReloadAnswer, Request, Socket, SocketError},
+    api::{self, Change, ReloadAnswer, Request, Socket, SocketError, TakeOffAnswer},
     deploy::{self, BanBook, Deployer, Occasion, Outcome, Target},
     kernel::{self, Ring},
     outputs::{self, Outputs},
@@ -82,6 +82,9 @@ pub fn run(options: Options) -> Result<(), Error> {
         let signals = Signals::new()?;
         // Before anything else, so that a second daemon fails before it has changed anything.
         let socket = Socket::bind(&options.socket)?;
+        if !options.detach_on_exit {
+            options.target.pins.ensure_lasting()?;
+        }
         let bus = Arc::new(Bus::new(options.source.to_string(), options.edge.clone()));
         let outputs = Outputs::start(&bus, vec![outputs::stdout(options.json)])?;
         let result = run_on(&bus, options, socket, signals).await;
@@ -139,6 +142,7 @@ async fn run_on(bus: &Arc<Bus>, options: Options, socket: Socket, mut signals: S
         changes: VecDeque::new(),
         refresh_is_due: false,
         waiting: Waiting::default(),
+        to_take_off: Vec::new(),
         options,
     };
     let result = daemon.run(inputs).await;
@@ -167,6 +171,8 @@ struct Daemon {
     refresh_is_due: bool,
     /// Who has asked for a reload.
     waiting: Waiting,
+    /// Interfaces that the filter is to be taken off, and who asked for it.
+    to_take_off: Vec<(String, oneshot::Sender<TakeOffAnswer>)>,
 }
 
 /// Who has asked for a reload, by what each is waiting for. A look or a reload that had begun before answers nobody: it may
@@ -225,6 +231,9 @@ impl Daemon {
                 if let Some(Err(error)) = self.deployer.as_mut().map(Deployer::keep_time) {
                     tracing::warn!("failed to turn rules on and off by their hours: {error}");
                 }
+                for notice in self.deployer.as_mut().map(Deployer::keep_interfaces).unwrap_or_default() {
+                    self.bus.publish(notice);
+                }
                 self.report_source();
                 if let Some(fingerprint) = self.watch.look() {
                     self.ask_for_reload(Occasion::Changed(fingerprint));
@@ -252,7 +261,14 @@ impl Daemon {
                 self.waiting.for_look.push(answer);
                 self.refresh_is_due = true;
             }
-            Event::Request(Request::Stop(answer)) => return ControlFlow::Break(Some(answer)),
+            Event::Request(Request::Stop { detach, answer }) => {
+                self.options.detach_on_exit |= detach;
+                return ControlFlow::Break(Some(answer));
+            }
+            Event::Request(Request::TakeOff { interface, answer }) => {
+                self.to_take_off.push((interface, answer));
+                self.take_off();
+            }
             Event::Reload => {
                 self.asked_by = "SIGHUP".to_owned();
                 self.refresh_is_due = true;
@@ -293,6 +309,19 @@ impl Daemon {
         Some(tokio::task::spawn_blocking(move || repository.refresh()))
     }
 
+    /// Takes the filter off interfaces, unless a reload is at work: then afterwards.
+    fn take_off(&mut self) {
+        let Some(deployer) = &mut self.deployer else { return };
+        for (interface, answer) in self.to_take_off.drain(..) {
+            let result = deployer.take_off(&interface);
+            if let Ok(removed) = &result {
+                self.options.target.interfaces.retain(|known| known.name != interface);
+                self.bus.publish(Notice::Removed(removed.clone()));
+            }
+            let _ = answer.send(result.map_err(|error| error.to_string()));
+        }
+    }
+
     fn ask_for_reload(&mut self, occasion: Occasion) {
         self.due = Some(self.due.map_or(occasion, |due| due.and(occasion)));
     }
@@ -329,6 +358,7 @@ impl Daemon {
 
     fn finish_reload(&mut self, deployer: Deployer, outcome: Outcome) {
         self.deployer = Some(deployer);
+        self.take_off();
         match outcome {
             Outcome::Done { answer: result, notices } => {
                 for notice in notices {

@@ -3,6 +3,7 @@
 //! All of it blocks; whoever has an event loop calls it from a thread.
 
 mod bans;
+mod interfaces;
 mod past;
 mod report;
 
@@ -11,6 +12,7 @@ use std::time::Instant;
 use filter_policy::{BuildCache, language::diagnostics::Diagnostics};
 use jiff::Timestamp;
 
+use self::interfaces::Interfaces;
 use self::report::{Origin, adopted, policy_error, reload_notices, reloaded, start_notices, unchanged};
 pub use self::{
     bans::{BanBook, LONGEST_COMMENT},
@@ -19,7 +21,7 @@ pub use self::{
 use crate::{
     kernel::{self, Filter, Installed, Interface, Pins, State},
     repository::{Contents, Entry, Fingerprint, History, Reading, Repository, Snapshot},
-    telemetry::{FilterState, Held, Hold, Notice, RolledBack, Stopped},
+    telemetry::{FilterState, Held, Hold, Notice, Removed, RolledBack, Stopped},
 };
 
 /// Where the filter is to be.
@@ -109,6 +111,7 @@ pub struct Deployer {
     filter: Filter,
     /// From the last policy, so that only what has changed is read and compiled again.
     cache: BuildCache,
+    interfaces: Interfaces,
     /// What was read last; none if this process has read nothing.
     last: Option<Last>,
     /// True once this process has put a policy in force: only then are the hours of its rules kept.
@@ -194,12 +197,13 @@ impl Deployer {
             target,
             filter,
             cache: BuildCache::default(),
+            interfaces: Interfaces::default(),
             last: None,
             has_installed: false,
         };
         if let Some(hold) = held {
             let entry = entries.iter().find(|entry| entry.generation == hold.generation);
-            match entry.map(|entry| deployer.start_with(deployer.earlier(entry, "start"), was_attached, report)) {
+            match entry.map(|entry| deployer.start_with(deployer.earlier(entry, "start"), report)) {
                 Some(Ok(())) => {
                     report(Notice::Held(deployer.held_notice(&hold)));
                     return Ok(deployer);
@@ -223,7 +227,7 @@ impl Deployer {
         }
         let newest = deployer.newest(None, "start");
         let origin = newest.origin.clone();
-        let refused = match deployer.start_with(newest, was_attached, report) {
+        let refused = match deployer.start_with(newest, report) {
             Ok(()) => return Ok(deployer),
             Err(refused) => refused,
         };
@@ -240,7 +244,7 @@ impl Deployer {
                 // The last one that was in force, as if the daemon had run on.
                 if let Some(entry) = entries.iter().rev().find(|entry| entry.files.is_some()) {
                     let earlier = deployer.earlier(entry, "start, in place of the newest");
-                    if deployer.start_with(earlier, false, report).is_ok() {
+                    if deployer.start_with(earlier, report).is_ok() {
                         return Ok(deployer);
                     }
                 }
@@ -261,10 +265,13 @@ impl Deployer {
     }
 
     /// Puts the first policy in force.
-    fn start_with(&mut self, first: Attempt, adopted: bool, report: &mut dyn FnMut(Notice)) -> Result<(), Refused> {
+    fn start_with(&mut self, first: Attempt, report: &mut dyn FnMut(Notice)) -> Result<(), Refused> {
         let origin = first.origin.clone();
         match self.deploy(first)? {
-            Deployed::InForce(in_force) => start_notices(&origin, &in_force, adopted).into_iter().for_each(report),
+            Deployed::InForce(in_force) => {
+                start_notices(&origin, &in_force).into_iter().for_each(&mut *report);
+                self.interfaces.absent(&in_force.installed.absent).into_iter().for_each(report);
+            }
             // Neither happens to the first policy of a process, for which there is no fingerprint to compare with.
             Deployed::Superseded | Deployed::Unchanged => {}
         }
@@ -287,6 +294,23 @@ impl Deployer {
         self.filter.keep_time(Timestamp::now())
     }
 
+    /// Attaches the filter again to interfaces that were gone and are back. Returns what has changed.
+    pub fn keep_interfaces(&mut self) -> Vec<Notice> {
+        let Self { target, filter, interfaces, .. } = self;
+        let kept = target.interfaces.iter().map(|interface| (interface, filter.keep(interface)));
+        kept.filter_map(|(interface, kept)| interfaces.note(&interface.name, kept)).collect()
+    }
+
+    /// Takes the filter off an interface, for as long as this deployer lives.
+    ///
+    /// # Errors
+    /// The filter is not on it, or on no other, or the system refuses.
+    pub fn take_off(&mut self, interface: &str) -> Result<Removed, kernel::Error> {
+        self.filter.take_off(interface)?;
+        self.target.interfaces.retain(|known| known.name != interface);
+        Ok(Removed { interface: interface.to_owned() })
+    }
+
     /// Reads the policy again, and puts it in force if it is another one and none is held. If it is refused, the one in force
     /// stays. `by` is who or what asked.
     pub fn reload(&mut self, occasion: Occasion, by: &str) -> Outcome {
@@ -305,7 +329,7 @@ impl Deployer {
             Ok(Deployed::Unchanged) => Outcome::only(Notice::Unchanged(unchanged(&origin, &self.filter))),
             Ok(Deployed::InForce(in_force)) => {
                 let answer = Notice::Reloaded(reloaded(&origin, &in_force));
-                Outcome::Done { notices: reload_notices(&origin, &in_force, answer.clone()), answer }
+                Outcome::Done { notices: self.notices(&origin, &in_force, answer.clone()), answer }
             }
             Err(refused) => Outcome::only(Notice::PolicyError(policy_error(&origin, &refused))),
         }
@@ -335,7 +359,7 @@ impl Deployer {
         match self.deploy(attempt) {
             Ok(Deployed::InForce(in_force)) => {
                 let answer = rolled_back(in_force.installed.generation, in_force.hash.clone());
-                Outcome::Done { notices: reload_notices(&origin, &in_force, answer.clone()), answer }
+                Outcome::Done { notices: self.notices(&origin, &in_force, answer.clone()), answer }
             }
             Ok(Deployed::Superseded | Deployed::Unchanged) => {
                 Outcome::only(rolled_back(self.filter.generation(), self.filter.policy_hash().unwrap_or_default()))
@@ -363,6 +387,13 @@ impl Deployer {
             }
             outcome @ (Outcome::Same | Outcome::Superseded) => outcome,
         }
+    }
+
+    /// All there is to report about another policy, and about the interfaces that it could not be attached to.
+    fn notices(&mut self, origin: &Origin, in_force: &InForce, answer: Notice) -> Vec<Notice> {
+        let mut notices = reload_notices(origin, in_force, answer);
+        notices.extend(self.interfaces.absent(&in_force.installed.absent));
+        notices
     }
 
     /// The generation to bring back.

@@ -43,14 +43,14 @@ impl Origin {
 }
 
 /// The first policy is in force.
-pub(super) fn start_notices(origin: &Origin, in_force: &InForce, adopted: bool) -> Vec<Notice> {
+pub(super) fn start_notices(origin: &Origin, in_force: &InForce) -> Vec<Notice> {
     let InForce { installed, hash, commit, rules, report, warnings } = in_force;
     let started = installed.interfaces.iter().map(|attached| {
         Notice::Started(Started {
             interface: attached.interface.clone(),
             mode: attached.mode,
             note: attached.note.clone(),
-            adopted,
+            adopted: !attached.created,
             policy: Some(origin.name.clone()),
             policy_hash: hash.clone(),
             commit: commit.clone(),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Finding;
+use crate::kernel::{self, Outlives};
 
 /// What is known about the pin directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub(super) struct PinFacts {
     pub(super) existing: PathBuf,
     /// Whether that one is on a BPF file system.
     pub(super) on_bpffs: bool,
+    /// Whether the package's unit that mounts one is installed.
+    pub(super) by_service: bool,
     /// Why it cannot be looked at, if so.
     pub(super) error: Option<String>,
     /// Directories of the BPF file system on the way, with their permissions.
@@ -36,6 +39,10 @@ pub(super) fn file_system(facts: &PinFacts) -> Finding {
         };
         let found = format!("no BPF file system is mounted for {shown}");
         let fix = format!("`mount -t bpf -o mode=0700 bpf {}` as root", mounted.display());
+        if mounted == Path::new(kernel::OWN_BPFFS) && facts.by_service {
+            let found = format!("{found}; ringfence.service mounts it before it starts");
+            return Finding::warn("bpffs", found, "`systemctl start ringfence`");
+        }
         return if mounted == Path::new(MOUNTED_BY_ITSELF) {
             Finding::warn("bpffs", format!("{found}; as root, `ringfence run` mounts it"), fix)
         } else {
@@ -54,55 +61,26 @@ pub(super) fn file_system(facts: &PinFacts) -> Finding {
     }
 }
 
-/// A line of /proc/PID/mountinfo.
-#[derive(Debug, PartialEq, Eq)]
-struct Mount<'a> {
-    id: &'a str,
-    device: &'a str,
-    at: &'a str,
-    kind: &'a str,
-}
-
-/// The lines; in the format, optional fields end with a dash.
-fn mounts(mountinfo: &str) -> impl Iterator<Item = Mount<'_>> {
-    mountinfo.lines().filter_map(|line| {
-        let (head, tail) = line.split_once(" - ")?;
-        let mut head = head.split(' ');
-        Some(Mount { id: head.next()?, device: head.nth(1)?, at: head.nth(1)?, kind: tail.split(' ').next()? })
-    })
-}
-
 /// Whether the pins outlive the processes of this mount namespace. `own` and `first` are /proc/self/mountinfo and /proc/1/mountinfo; the
 /// latter is none if it may not be read.
 pub(super) fn mount_namespace(directory: &Path, own: &str, first: Option<&str>) -> Finding {
-    const FIX: &str = "enter only the network namespace: `nsenter --net=/run/netns/NAME ringfence run ...` instead of `ip netns \
-                       exec`; give a container the host's file system: `docker run -v /sys/fs/bpf:/sys/fs/bpf ...`";
-    let Some(first) = first else {
-        let found = "whether the pins outlive this mount namespace cannot be seen: /proc/1/mountinfo may not be read";
-        return Finding::warn("mount namespace", found, "`sudo ringfence doctor`");
-    };
-    // No two mount namespaces have a mount in common: a copy of one has another id.
-    if mounts(own).any(|mount| mounts(first).any(|other| other.id == mount.id)) {
-        return Finding::ok("mount namespace", "that of the host's first process: the pins outlive the daemon");
-    }
-    // Mounts are in the order in which they were made: a later one hides what earlier ones have put at its place and below.
-    let mount = mounts(own).filter(|mount| directory.starts_with(mount.at)).last();
-    let shared = |mount: &Mount<'_>| mounts(first).any(|other| other.kind == "bpf" && other.device == mount.device);
-    match mount.filter(|mount| mount.kind == "bpf") {
-        Some(mount) if shared(&mount) => Finding::ok(
+    let help = || kernel::Error::Vanishing { mount: None }.help().unwrap_or_default();
+    match kernel::outlives(directory, own, first) {
+        Outlives::Unknown => {
+            let found =
+                "whether the pins outlive this mount namespace cannot be seen: /proc/1/mountinfo may not be read";
+            Finding::warn("mount namespace", found, "`sudo ringfence doctor`")
+        }
+        Outlives::Daemon => {
+            Finding::ok("mount namespace", "that of the host's first process: the pins outlive the daemon")
+        }
+        Outlives::Namespace => Finding::ok(
             "mount namespace",
             "one of its own, but the BPF file system is also mounted outside: the pins outlive the daemon",
         ),
-        Some(mount) => Finding::fail(
-            "mount namespace",
-            format!("the BPF file system at {} exists in this mount namespace only: the filter ends with it", mount.at),
-            FIX,
-        ),
-        None => Finding::fail(
-            "mount namespace",
-            "one of its own: a BPF file system that is mounted here vanishes with it, and so does the filter",
-            FIX,
-        ),
+        Outlives::Nothing(mount) => {
+            Finding::fail("mount namespace", kernel::Error::Vanishing { mount }.to_string(), help())
+        }
     }
 }
 
@@ -117,6 +95,7 @@ mod tests {
             directory: mount.join("ringfence"),
             existing: mount.clone(),
             on_bpffs: true,
+            by_service: false,
             error: None,
             modes: vec![(mount, 0o40700)],
         }
@@ -147,6 +126,10 @@ mod tests {
         let found = file_system(&elsewhere);
         assert_eq!(found.level, Level::Fail);
         assert_eq!(found.fix.as_deref(), Some("`mount -t bpf -o mode=0700 bpf /run/bpf` as root"));
+        let service = PinFacts { directory: "/run/ringfence/bpf/filter".into(), by_service: true, ..elsewhere.clone() };
+        let found = file_system(&service);
+        assert_eq!((found.level, found.fix.as_deref()), (Level::Warn, Some("`systemctl start ringfence`")));
+        assert_eq!(file_system(&PinFacts { by_service: false, ..service }).level, Level::Fail);
         let hidden = PinFacts { error: Some("permission denied".to_owned()), ..facts() };
         assert_eq!(file_system(&hidden).level, Level::Fail);
     }

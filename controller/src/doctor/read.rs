@@ -67,6 +67,10 @@ pub(super) fn clock() -> Option<bool> {
     (result >= 0).then_some(result != libc::TIME_ERROR && status & libc::STA_UNSYNC == 0)
 }
 
+/// The package's unit that mounts the BPF file system of its service, and where units are.
+const MOUNT_UNIT: &str = "run-ringfence-bpf.mount";
+const UNIT_DIRECTORIES: &[&str] = &["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+
 /// What the pin directory is.
 pub(super) fn pins(pins: &Pins) -> PinFacts {
     let directory = pins.root().to_path_buf();
@@ -86,7 +90,8 @@ pub(super) fn pins(pins: &Pins) -> PinFacts {
     let modes = existing.ancestors().take_while(|path| Pins::new(*path).are_on_bpf_file_system());
     let modes = modes.filter_map(|path| Some((path.to_path_buf(), fs::metadata(path).ok()?.permissions().mode())));
     let modes = modes.collect();
-    PinFacts { existing: existing.to_path_buf(), on_bpffs, error, modes, directory }
+    let by_service = UNIT_DIRECTORIES.iter().any(|units| Path::new(units).join(MOUNT_UNIT).exists());
+    PinFacts { existing: existing.to_path_buf(), on_bpffs, by_service, error, modes, directory }
 }
 
 /// What `git --version` prints.

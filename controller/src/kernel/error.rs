@@ -14,13 +14,13 @@ use super::pins;
 const LOG_LINES: usize = 12;
 
 /// Where the BPF file system of a user other than root goes; that of the package's service is there.
-const OWN_BPFFS: &str = "/run/ringfence/bpf";
+pub const OWN_BPFFS: &str = "/run/ringfence/bpf";
 
 /// An error of the kernel room. Each text is complete; [`Error::help`] says how to fix it, where that is known.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another XDP program is attached to the interface.
-    #[error("interface {interface} already has an XDP program: id {id}, name {name}")]
+    #[error("interface {interface} already has an XDP program: id {id}, name {name}{}", held_by(owners))]
     AnotherProgram {
         /// Name of the interface, such as `eth0`.
         interface: String,
@@ -28,6 +28,8 @@ pub enum Error {
         id: u32,
         /// Name of that program; `unknown` if the kernel reports none.
         name: String,
+        /// What keeps it there: another filter's pins, processes such as `katran (process 12)`.
+        owners: Vec<String>,
         /// The command that detaches it.
         off: String,
     },
@@ -56,6 +58,9 @@ pub enum Error {
         /// The oldest supported release.
         needed: &'static str,
     },
+    /// The filter is on no other interface.
+    #[error("{0} is the only interface that the filter is on")]
+    LastInterface(String),
     /// Native mode was requested, but the driver does not support it.
     #[error("interface {interface}: its driver cannot run XDP programs (native mode): {reason}")]
     NoNativeMode {
@@ -75,6 +80,14 @@ pub enum Error {
     /// The process lacks these capabilities.
     #[error("not permitted: {} missing", .0.join(" and "))]
     NotPermitted(Vec<&'static str>),
+    /// The filter is not on the interface that it was to be taken off.
+    #[error("the filter is not on {interface}, but on {}", on.join(", "))]
+    NotThere {
+        /// Name of the interface.
+        interface: String,
+        /// The interfaces that it is on.
+        on: Vec<String>,
+    },
     /// No filter uses these pins.
     #[error("no filter uses the pins in {}", .0.display())]
     NoFilter(PathBuf),
@@ -125,6 +138,12 @@ pub enum Error {
     /// There is no such interface.
     #[error("no interface named {0}")]
     UnknownInterface(String),
+    /// The pins would end with the mount namespace of the process.
+    #[error("the BPF file system {} exists in this mount namespace only: the filter ends with it", at(mount.as_ref()))]
+    Vanishing {
+        /// Where it is mounted; none if it would be mounted now.
+        mount: Option<PathBuf>,
+    },
     /// The verifier rejected the program.
     #[error("the kernel's verifier rejected the program ({error}); its log ends with:\n{log}")]
     Verifier {
@@ -179,6 +198,8 @@ impl Error {
                  `uname -r` shows the running one"
                     .to_owned()
             }
+            Self::LastInterface(_) => "`ringfence detach` removes the whole filter".to_owned(),
+            Self::NotThere { .. } => "`ringfence status` shows where it is".to_owned(),
             Self::NoNativeMode { .. } => {
                 "use `--mode generic`, which works on every interface and costs more per packet".to_owned()
             }
@@ -212,6 +233,12 @@ impl Error {
             Self::UnknownInterface(_) => "`ip -brief link` lists them; in a network namespace, run ringfence there: \
                                           `nsenter --net=/run/netns/NAME ringfence ...`"
                 .to_owned(),
+            Self::Vanishing { .. } => {
+                "enter only the network namespace: `nsenter --net=/run/netns/NAME ringfence run ...` instead of `ip netns exec`; give \
+                 a container the host's file system: `docker run -v /sys/fs/bpf:/sys/fs/bpf ...`; or let the filter end with the \
+                 daemon: `--detach-on-exit`"
+                    .to_owned()
+            }
             Self::Verifier { error, .. } => return error.raw_os_error().and_then(help_for),
             Self::WrongVerdict { .. } => return None,
         })
@@ -281,6 +308,14 @@ fn own_file_system(ids: &Ids) -> String {
          configuration",
         pins::BPFFS
     )
+}
+
+fn at(mount: Option<&PathBuf>) -> String {
+    mount.map_or_else(|| "that would be mounted here".to_owned(), |mount| format!("at {}", mount.display()))
+}
+
+fn held_by(owners: &[String]) -> String {
+    if owners.is_empty() { String::new() } else { format!(", held by {}", owners.join(", ")) }
 }
 
 /// The lockdown mode, unless it is `none`.

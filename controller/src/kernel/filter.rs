@@ -4,9 +4,6 @@ mod in_force;
 
 use std::{
     fs::{File, TryLockError},
-    io,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-    path::Path,
     thread::{self, ScopedJoinHandle},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -19,9 +16,9 @@ use jiff::Timestamp;
 use zerocopy::FromBytes as _;
 
 use super::{
-    Error, Instance, Interface, Mode, ModeChoice, Pins,
+    Error, Instance, Interface, Mode, Pins,
+    attach::detach_from,
     bans::{self, Bans, Freed},
-    bpf,
     error::{Context as _, Version},
     host,
     instance::{Live, PolicyMaps, load_live},
@@ -39,10 +36,10 @@ const SLOTS: &str = "SLOTS";
 /// Dropping it has no effect on the filter: the pins keep it in the kernel, not this process.
 #[derive(Debug)]
 pub struct Filter {
-    pins: Pins,
-    meta_table: Table,
+    pub(super) pins: Pins,
+    pub(super) meta_table: Table,
     slots_table: Table,
-    meta: Meta,
+    pub(super) meta: Meta,
     /// Of the policy that this process has put in force.
     clock: Option<Clock>,
     /// Held while this value exists. The kernel releases it when the process ends, in whatever way.
@@ -72,6 +69,8 @@ pub struct Installed {
     pub verified_instructions: u32,
     /// The interfaces that it is attached to.
     pub interfaces: Vec<Attached>,
+    /// Interfaces that do not exist now. [`Filter::keep`] attaches the policy to them when they do.
+    pub absent: Vec<String>,
     /// Interfaces from which the filter was detached, because they were not named any more.
     pub removed: Vec<String>,
     /// Bans that the policy has lifted.
@@ -87,6 +86,8 @@ pub struct Attached {
     pub interface: String,
     /// The mode in which the program runs there.
     pub mode: Mode,
+    /// True if the filter was not on it before.
+    pub created: bool,
     /// A remark for the operator, such as why it is not in native mode.
     pub note: Option<String>,
 }
@@ -139,7 +140,8 @@ impl Filter {
     /// Puts a policy in force on exactly these interfaces.
     ///
     /// Loads a new instance of the program with its own policy maps, tests it with a few packets, then replaces the program
-    /// of each link atomically. Interfaces without a link get one. If anything fails, everything stays as it was before.
+    /// of each link atomically. Interfaces without a link get one. If anything fails, everything stays as it was before. Interfaces that do
+    /// not exist are left out, unless that is all of them at the first start.
     ///
     /// # Errors
     /// There is no such interface, it is not Ethernet, another program is attached to it, native mode is not supported, memory
@@ -154,11 +156,14 @@ impl Filter {
         if interfaces.len() > MAX_INTERFACES {
             return Err(Error::TooManyInterfaces(MAX_INTERFACES));
         }
-        let indexes =
-            interfaces.iter().map(|interface| host::interface_index(&interface.name)).collect::<Result<Vec<_>, _>>()?;
-        for (interface, &index) in interfaces.iter().zip(&indexes) {
-            host::ensure_ethernet(&interface.name, index)?;
-            self.ensure_no_other_program(&interface.name, index)?;
+        let (present, absent) = present(interfaces)?;
+        // With a filter in force, whatever is loaded waits for its interfaces.
+        if let (true, 0, Some(name)) = (present.is_empty(), self.meta.generation, absent.first()) {
+            return Err(Error::UnknownInterface(name.clone()));
+        }
+        for (interface, index) in &present {
+            host::ensure_ethernet(&interface.name, *index)?;
+            self.ensure_no_other_program(&interface.name, *index)?;
         }
 
         let next = self.meta.generation + 1;
@@ -168,7 +173,7 @@ impl Filter {
         let result = load_and_verify(image, &self.pins).and_then(|live| {
             // Before the new program bans anything.
             bans::set_lengths(&self.pins, &image.config.ban_lengths)?;
-            let (attached, removed) = self.swap(&live, interfaces, &indexes)?;
+            let (attached, removed) = self.swap(&live, &present, interfaces)?;
             tracing::debug!(after = ?start.elapsed(), "program on the links");
             Ok((live, attached, removed))
         });
@@ -195,7 +200,7 @@ impl Filter {
             report: u32::from(image.is_report()),
             policy_hash: state::padded(&image.hash),
             commit: state::padded(commit.unwrap_or_default()),
-            interfaces: meta_interfaces(&attached, &indexes),
+            interfaces: meta_interfaces(&attached, &present),
             ..self.meta
         };
         for &slot in &used {
@@ -224,6 +229,7 @@ impl Filter {
             program: live.id,
             verified_instructions: live.verified_instructions,
             interfaces: attached,
+            absent,
             removed,
             freed,
             took: start.elapsed(),
@@ -267,104 +273,6 @@ impl Filter {
         }
         Ok((slots, assigned))
     }
-
-    fn ensure_no_other_program(&self, interface: &str, index: u32) -> Result<(), Error> {
-        let Some(on) = host::xdp_on(index)? else { return Ok(()) };
-        let pin = self.pins.link(interface);
-        if pin.exists() {
-            let link = bpf::get(&pin).context(|| format!("open {}", pin.display()))?;
-            let info = bpf::link_info(link.as_fd()).context(|| format!("ask about {}", pin.display()))?;
-            if info.program == on.program {
-                return Ok(());
-            }
-        }
-        Err(Error::AnotherProgram {
-            interface: interface.to_owned(),
-            id: on.program,
-            name: host::program_name(on.program),
-            off: match other_pins(&self.pins, interface, on.program) {
-                Some(pins) => format!("ringfence detach --pin-dir {}", pins.root().display()),
-                None => host::detach_command(interface, on),
-            },
-        })
-    }
-
-    /// Attaches the program to all interfaces, or leaves all of them as they were.
-    fn swap(
-        &self,
-        live: &Live,
-        interfaces: &[Interface],
-        indexes: &[u32],
-    ) -> Result<(Vec<Attached>, Vec<String>), Error> {
-        let mut undo = Undo { pins: &self.pins, updated: Vec::new(), created: Vec::new(), armed: true };
-        let mut attached = Vec::new();
-        for (interface, &index) in interfaces.iter().zip(indexes) {
-            attached.push(self.attach(live.program.as_fd(), interface, index, &mut undo)?);
-        }
-        undo.armed = false;
-        let mut removed = Vec::new();
-        for interface in self.pins.interfaces()? {
-            if !interfaces.iter().any(|listed| listed.name == interface) {
-                detach_from(&self.pins, &interface)?;
-                removed.push(interface);
-            }
-        }
-        Ok((attached, removed))
-    }
-
-    fn attach(
-        &self,
-        program: BorrowedFd<'_>,
-        interface: &Interface,
-        index: u32,
-        undo: &mut Undo<'_>,
-    ) -> Result<Attached, Error> {
-        let Interface { name: interface, mode } = interface;
-        let mode = *mode;
-        let mut note = None;
-        let pin = self.pins.link(interface);
-        if pin.exists() {
-            match self.update(program, interface, index, mode)? {
-                Update::Done(mode, link) => {
-                    undo.updated.push(link);
-                    return Ok(Attached { interface: interface.to_owned(), mode, note: None });
-                }
-                // Only for these causes. Any other failure is an error, and no reason to discard a link.
-                Update::Recreate(why) => {
-                    detach_from(&self.pins, interface)?;
-                    note = Some(format!("the link was recreated: {why}"));
-                }
-            }
-        }
-        let (link, mode, fallback) = create_link(program, interface, index, mode)?;
-        self.pins.create_interface(interface)?;
-        undo.created.push(interface.to_owned());
-        bpf::pin(link.as_fd(), &pin).context(|| format!("pin the link {}", pin.display()))?;
-        Ok(Attached { interface: interface.to_owned(), mode, note: note.or(fallback) })
-    }
-
-    fn update(&self, program: BorrowedFd<'_>, interface: &str, index: u32, mode: ModeChoice) -> Result<Update, Error> {
-        let pin = self.pins.link(interface);
-        let link = bpf::get(&pin).context(|| format!("open {}", pin.display()))?;
-        let info = bpf::link_info(link.as_fd()).context(|| format!("ask about {}", pin.display()))?;
-        if info.kind != bpf::LINK_TYPE_XDP {
-            return Ok(Update::Recreate("the pin was not an XDP link".to_owned()));
-        }
-        if info.interface != index {
-            return Ok(Update::Recreate("the interface has been recreated".to_owned()));
-        }
-        let current = host::xdp_on(index)?.and_then(|on| on.mode).unwrap_or(Mode::Generic);
-        if mode.excludes(current) {
-            return Ok(Update::Recreate(format!("it was in {current} mode")));
-        }
-        match bpf::update_link(link.as_fd(), program) {
-            Ok(()) => Ok(Update::Done(current, link)),
-            Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {
-                Ok(Update::Recreate("it had been detached".to_owned()))
-            }
-            Err(error) => Err(error).context(|| format!("replace the program on {interface}")),
-        }
-    }
 }
 
 /// Fills the policy's maps, loads the program that will be attached, and tests another instance of it. That instance has
@@ -397,92 +305,6 @@ fn joined<T>(thread: ScopedJoinHandle<'_, Result<T, Error>>) -> Result<T, Error>
     thread.join().unwrap_or_else(|_| Err(Error::Internal("a loading thread panicked".to_owned())))
 }
 
-/// The result of updating a link.
-enum Update {
-    Done(Mode, OwnedFd),
-    Recreate(String),
-}
-
-/// Reverts a swap on the first interfaces if it fails on a later one.
-struct Undo<'a> {
-    pins: &'a Pins,
-    updated: Vec<OwnedFd>,
-    created: Vec<String>,
-    armed: bool,
-}
-
-impl Drop for Undo<'_> {
-    fn drop(&mut self) {
-        if !self.armed {
-            return;
-        }
-        for interface in &self.created {
-            if let Err(error) = detach_from(self.pins, interface) {
-                tracing::error!("failed to detach the filter from {interface} again: {error}");
-            }
-        }
-        if self.updated.is_empty() {
-            return;
-        }
-        let program = self.pins.generation(pins::CURRENT).join(pins::PROGRAM);
-        let restored = bpf::get(&program).and_then(|program| {
-            self.updated.iter().try_for_each(|link| bpf::update_link(link.as_fd(), program.as_fd()))
-        });
-        if let Err(error) = restored {
-            tracing::error!("failed to restore the previous policy on an interface: {error}");
-        }
-    }
-}
-
-/// Creates a link: in native mode if the driver supports it, unless a mode was requested. The third value says why the mode
-/// is not native.
-fn create_link(
-    program: BorrowedFd<'_>,
-    interface: &str,
-    index: u32,
-    choice: ModeChoice,
-) -> Result<(OwnedFd, Mode, Option<String>), Error> {
-    let mut fallback = None;
-    if choice != ModeChoice::Generic {
-        match bpf::create_xdp_link(program, index, bpf::XDP_NATIVE) {
-            Ok(link) => return Ok((link, Mode::Native, None)),
-            Err(error) if !is_the_drivers_refusal(&error) => {
-                return Err(error).context(|| format!("attach to {interface}"));
-            }
-            Err(error) if choice == ModeChoice::Native => {
-                return Err(Error::NoNativeMode { interface: interface.to_owned(), reason: error.to_string() });
-            }
-            Err(error) => fallback = Some(format!("the driver refused native mode: {error}")),
-        }
-    }
-    let link = bpf::create_xdp_link(program, index, bpf::XDP_GENERIC).context(|| format!("attach to {interface}"))?;
-    Ok((link, Mode::Generic, fallback))
-}
-
-/// Whether the driver has no XDP, or cannot use it with the interface's configuration (MTU, queues). Other refusals would
-/// affect generic mode as well.
-fn is_the_drivers_refusal(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ERANGE | libc::EMSGSIZE | libc::ENOSPC | libc::ENOSYS | 524)
-    )
-}
-
-/// Detaches the filter from an interface at once, and removes its pin.
-fn detach_from(pins: &Pins, interface: &str) -> Result<(), Error> {
-    let pin = pins.link(interface);
-    if pin.exists() {
-        let link = bpf::get(&pin).context(|| format!("open {}", pin.display()))?;
-        match bpf::detach_link(link.as_fd()) {
-            Ok(()) => {}
-            // The interface is gone already, or the link cannot be detached. Remove the pin anyway.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOLINK | libc::EOPNOTSUPP | libc::EINVAL)) => {}
-            Err(error) => return Err(error).context(|| format!("detach from {interface}")),
-        }
-    }
-    pins.remove_interface(interface)
-}
-
 /// Detaches the filter from all interfaces, and removes every pin. Returns the interfaces.
 ///
 /// # Errors
@@ -500,16 +322,6 @@ pub fn detach(pins: &Pins) -> Result<Vec<String>, Error> {
     }
     pins.remove()?;
     Ok(interfaces)
-}
-
-/// The pins of another Ringfence filter whose program this is.
-pub(super) fn other_pins(own: &Pins, interface: &str, program: u32) -> Option<Pins> {
-    let parent = own.root().parent()?;
-    let candidates = [parent, Path::new(pins::BPFFS)].into_iter().filter_map(|folder| folder.read_dir().ok()).flatten();
-    candidates.flatten().map(|entry| Pins::new(entry.path())).find(|pins| {
-        let link = bpf::get(&pins.link(interface)).and_then(|link| bpf::link_info(link.as_fd()));
-        link.is_ok_and(|link| link.program == program)
-    })
 }
 
 /// Makes sure that one daemon at a time uses a pin directory. The kernel releases the lock when the process ends.
@@ -536,10 +348,27 @@ fn schema_error(pins: &Pins, found: Option<u32>) -> Error {
     Error::Schema { pins: pins.root().to_path_buf(), found: Version(found), expected: SCHEMA_VERSION }
 }
 
-fn meta_interfaces(attached: &[Attached], indexes: &[u32]) -> [MetaInterface; MAX_INTERFACES] {
+/// An interface with its index.
+pub(super) type Present = (Interface, u32);
+
+/// The interfaces that exist, with their indexes, and the names of those that do not.
+fn present(interfaces: &[Interface]) -> Result<(Vec<Present>, Vec<String>), Error> {
+    let (mut present, mut absent) = (Vec::new(), Vec::new());
+    for interface in interfaces {
+        match host::interface_index(&interface.name) {
+            Ok(index) => present.push((interface.clone(), index)),
+            Err(Error::UnknownInterface(name)) => absent.push(name),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((present, absent))
+}
+
+fn meta_interfaces(attached: &[Attached], present: &[Present]) -> [MetaInterface; MAX_INTERFACES] {
     let mut interfaces = [MetaInterface { name: [0; 16], index: 0, mode: 0 }; MAX_INTERFACES];
-    for ((entry, attached), &index) in interfaces.iter_mut().zip(attached).zip(indexes) {
-        *entry = MetaInterface { name: state::padded(&attached.interface), index, mode: attached.mode.number() };
+    for ((entry, attached), (_, index)) in interfaces.iter_mut().zip(attached).zip(present) {
+        *entry =
+            MetaInterface { name: state::padded(&attached.interface), index: *index, mode: attached.mode.number() };
     }
     interfaces
 }

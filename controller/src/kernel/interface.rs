@@ -6,10 +6,10 @@ use filter_policy::language::printable;
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo};
 
 use super::{
-    Error, Mode, Pins, bpf,
+    Error, Mode, Pins, attach, bpf,
     error::Context as _,
     ethtool::{self, Channels, Feature, XdpFeatures},
-    filter, host,
+    host,
 };
 
 /// An interface. What the kernel or the driver does not tell is none.
@@ -110,7 +110,7 @@ fn occupant(interface: &str, index: u32, pins: &Pins) -> Result<Option<Occupant>
     let own = link.is_ok_and(|link| link.program == on.program);
     let (id, name) = (on.program, host::program_name(on.program));
     let mut owners = owners(id);
-    let off = match filter::other_pins(pins, interface, id) {
+    let off = match attach::other_pins(pins, interface, id) {
         Some(pins) => {
             let directory = printable::path(pins.root());
             owners.insert(0, format!("the pins in {directory}"));
@@ -122,7 +122,7 @@ fn occupant(interface: &str, index: u32, pins: &Pins) -> Result<Option<Occupant>
 }
 
 /// The processes that hold a program, or a link to it, open. /proc says so of each descriptor.
-fn owners(program: u32) -> Vec<String> {
+pub(super) fn owners(program: u32) -> Vec<String> {
     let line = format!("prog_id:\t{program}");
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
     let holding = entries.filter(|process| {

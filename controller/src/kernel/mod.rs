@@ -4,6 +4,7 @@
 //! attached: pins keep it in the kernel, and it outlives the process that attached it. [`State`] reads the pins, with or
 //! without a daemon.
 
+mod attach;
 mod bans;
 mod bpf;
 mod error;
@@ -14,8 +15,10 @@ mod genetlink;
 mod host;
 mod instance;
 mod interface;
+mod keep;
 #[cfg(test)]
 mod layouts;
+mod mounts;
 mod object;
 mod pins;
 mod prefix;
@@ -30,13 +33,15 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use bans::{Ban, BanError, Bans, Freed, FreedBecause};
-pub use error::{Error, Version};
+pub use error::{Error, OWN_BPFFS, Version};
 pub use ethtool::{Channels, Feature, XdpFeatures};
 pub use exempt::Exemption;
 pub use filter::{Attached, Filter, Installed, detach};
 pub use host::{OLDEST, OLDEST_NAME, check};
 pub use instance::{Instance, Run};
 pub use interface::{InterfaceFacts, Occupant, Peer};
+pub use keep::{Kept, take_off};
+pub use mounts::{Outlives, outlives};
 pub use object::OBJECT;
 pub use pins::{DEFAULT_PIN_DIRECTORY, Pins};
 pub use prefix::{Prefix, PrefixError};

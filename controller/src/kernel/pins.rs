@@ -19,7 +19,7 @@ use std::{
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::{Error, error::Context as _};
+use super::{Error, Outlives, error::Context as _, mounts};
 
 /// The pin directory if the operator names none.
 pub const DEFAULT_PIN_DIRECTORY: &str = "/sys/fs/bpf/ringfence";
@@ -86,6 +86,17 @@ impl Pins {
                 Error::System { doing: format!("create {}", self.root.display()), source: error.into() }
             }
         })
+    }
+
+    /// Makes sure that the pins, and with them the filter, do not end with the mount namespace of this process.
+    ///
+    /// # Errors
+    /// They would.
+    pub fn ensure_lasting(&self) -> Result<(), Error> {
+        match mounts::outlived_by(&self.root) {
+            Outlives::Nothing(mount) => Err(Error::Vanishing { mount }),
+            Outlives::Daemon | Outlives::Namespace | Outlives::Unknown => Ok(()),
+        }
     }
 
     /// True if the directory exists.

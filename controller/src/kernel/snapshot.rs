@@ -90,6 +90,11 @@ impl State {
     }
 }
 
+/// Whether an interface's link is still attached to an interface, in any network namespace.
+pub(super) fn is_attached(pins: &Pins, interface: &str) -> Result<bool, Error> {
+    Ok(link(pins, interface)?.is_some_and(|link| link.interface != 0))
+}
+
 /// The link of an interface, which may be attached to an interface in any network namespace, or to none any more.
 fn link(pins: &Pins, interface: &str) -> Result<Option<bpf::LinkInfo>, Error> {
     let pin = pins.link(interface);

@@ -26,7 +26,9 @@ pub use self::{
     history::{Generation, Held, HistoryList, Hold, RolledBack},
     message::Message,
     meter::{EventReader, Meter},
-    notice::{Detached, Finding, Notice, PolicyError, PolicyWarning, Reattached, Reloaded, Removed, Started, Stopped},
+    notice::{
+        Detached, Finding, Gone, Notice, PolicyError, PolicyWarning, Reattached, Reloaded, Removed, Started, Stopped,
+    },
     packet::PacketEvent,
     source::{SourceError, SourceRestored, SourceRewritten, SourceStatus, Unchanged},
     status::{DaemonFacts, DaemonState, FilterState, InterfaceStatus, OutputStatus, Status},

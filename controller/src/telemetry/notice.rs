@@ -33,6 +33,8 @@ pub enum Notice {
         /// Why it failed, in a line.
         message: String,
     },
+    /// An interface does not exist: nothing is filtered there.
+    Gone(Gone),
     /// A generation is held: the newest policy is not loaded.
     Held(Held),
     /// A reader of the API was too slow.
@@ -46,7 +48,7 @@ pub enum Notice {
     PolicyWarning(PolicyWarning),
     /// The generation that was held is not held any more.
     Released(Hold),
-    /// A reload had to attach the filter to an interface again.
+    /// The filter was attached to an interface again: the interface was recreated.
     Reattached(Reattached),
     /// Another policy is in force.
     Reloaded(Reloaded),
@@ -82,6 +84,13 @@ pub struct Detached {
     /// Where the filter's pins were.
     #[serde(skip)]
     pub pins: PathBuf,
+}
+
+/// See [`Notice::Gone`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone {
+    /// Name of the interface.
+    pub interface: String,
 }
 
 /// See [`Notice::PolicyError`].
@@ -269,6 +278,7 @@ impl Notice {
             Self::SourceError(error) => Some(&error.message),
             Self::Banned(_)
             | Self::Detached(_)
+            | Self::Gone(_)
             | Self::Held(_)
             | Self::Missed { .. }
             | Self::PolicyWarning(_)
@@ -295,6 +305,9 @@ impl Display for Notice {
             Self::Banned(ban) => ban.fmt(f),
             Self::Detached(notice) => notice.fmt(f),
             Self::Error { message } => f.write_str(message),
+            Self::Gone(Gone { interface }) => {
+                write!(f, "{interface}: there is no such interface now; it is filtered as soon as it is back")
+            }
             Self::Held(notice) => notice.fmt(f),
             Self::Missed { events } => {
                 write!(f, "missed {events} {}: this reader was too slow", plural(*events, "event", "events"))

@@ -1,6 +1,7 @@
 //! The answer of `ringfence status`: what the pins say, and what the daemon adds if one runs.
 
 use std::{
+    collections::BTreeSet,
     fmt::{self, Write as _},
     path::PathBuf,
 };
@@ -8,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Held, Notice, RolledBack, SourceStatus,
+    Held, Notice, Reattached, Removed, RolledBack, SourceStatus, Started,
     clock::rfc3339,
     short, short_commit,
     table::{REPORT_MODE, Reasons, RuleRow, Table, Tables},
@@ -34,6 +35,9 @@ pub struct Status {
     pub filter: FilterState,
     /// Where the filter is.
     pub interfaces: Vec<InterfaceStatus>,
+    /// The interfaces that should be filtered, and are not.
+    #[serde(default)]
+    pub unfiltered: Vec<String>,
     /// Where the daemon reads its policy.
     pub policy: Option<String>,
     /// Hash of the policy in force.
@@ -153,6 +157,8 @@ pub struct DaemonFacts {
     pub policy: String,
     /// The host's name in its configuration.
     pub edge: Option<String>,
+    /// Interfaces on which it is to filter, and which do not exist.
+    pub gone: BTreeSet<String>,
     /// See [`Status::policy_errors`].
     pub policy_errors: u64,
     /// See [`Status::policy_error`].
@@ -182,18 +188,23 @@ impl DaemonFacts {
                 self.policy_error = None;
                 self.held = Some(Held { generation: *to, since: since.clone(), by: by.clone(), newest: None });
             }
+            Notice::Gone(gone) => {
+                self.gone.insert(gone.interface.clone());
+            }
+            Notice::Reattached(Reattached { interface, .. })
+            | Notice::Removed(Removed { interface })
+            | Notice::Started(Started { interface, .. }) => {
+                self.gone.remove(interface);
+            }
             Notice::Table(table) => self.table = Some(table.clone()),
             Notice::Banned(_)
             | Notice::Detached(_)
             | Notice::Error { .. }
             | Notice::Missed { .. }
             | Notice::PolicyWarning(_)
-            | Notice::Reattached(_)
-            | Notice::Removed(_)
             | Notice::SourceError(_)
             | Notice::SourceRestored(_)
             | Notice::SourceRewritten(_)
-            | Notice::Started(_)
             | Notice::Stopped(_)
             | Notice::Unbanned(_) => {}
         }
@@ -223,6 +234,7 @@ impl Status {
                 attached: deployment.attached,
             })
             .collect();
+        let wanted = daemon.map(|daemon| daemon.gone.clone()).unwrap_or_default();
         let attached = interfaces.iter().any(|interface| interface.attached);
         Ok(Self {
             daemon: if daemon.is_some() { DaemonState::Running } else { DaemonState::NotRunning },
@@ -231,6 +243,7 @@ impl Status {
             edge: daemon.and_then(|daemon| daemon.edge.clone()),
             pin_dir: pins.root().to_path_buf(),
             filter: if attached { FilterState::Attached } else { FilterState::NotAttached },
+            unfiltered: Vec::new(),
             interfaces,
             policy: daemon.map(|daemon| daemon.policy.clone()),
             policy_hash: state.as_ref().map(|state| state.policy_hash.clone()),
@@ -252,13 +265,25 @@ impl Status {
             events_suppressed: table.events_suppressed,
             outputs: daemon.map_or_else(Vec::new, |daemon| daemon.outputs.clone()),
             bans: table.bans,
-        })
+        }
+        .with_wanted(wanted.iter().map(String::as_str)))
     }
 
-    /// True if packets are being filtered.
+    /// Says which of the interfaces that should be filtered are not: of these, and of those that were.
+    #[must_use]
+    pub fn with_wanted<'a>(mut self, wanted: impl IntoIterator<Item = &'a str>) -> Self {
+        let off = self.interfaces.iter().filter(|known| !known.attached).map(|known| known.interface.clone());
+        let mut unfiltered: BTreeSet<String> = self.unfiltered.into_iter().chain(off).collect();
+        let is_on = |name: &str| self.interfaces.iter().any(|known| known.attached && known.interface == name);
+        unfiltered.extend(wanted.into_iter().filter(|name| !is_on(name)).map(ToOwned::to_owned));
+        self.unfiltered = unfiltered.into_iter().collect();
+        self
+    }
+
+    /// True if packets are being filtered on every interface on which they should be.
     #[must_use]
     pub fn is_filtering(&self) -> bool {
-        self.filter == FilterState::Attached
+        self.filter == FilterState::Attached && self.unfiltered.is_empty()
     }
 
     /// True if the newest policy is the one in force, as far as is known: its last version has no errors, and a repository
@@ -281,6 +306,9 @@ impl Status {
         for interface in &self.interfaces {
             let gone = if interface.attached { "" } else { ", the interface is gone" };
             let _ = writeln!(text, "interface: {} ({} mode{gone})", interface.interface, interface.mode);
+        }
+        for interface in &self.unfiltered {
+            let _ = writeln!(text, "NOT FILTERED: {}", printable::escaped(interface));
         }
         if self.report {
             let _ = writeln!(text, "{REPORT_MODE}");
@@ -344,6 +372,7 @@ mod tests {
             pin_dir: "/sys/fs/bpf/ringfence".into(),
             filter: FilterState::Attached,
             interfaces: vec![InterfaceStatus { interface: "eth0".to_owned(), mode: Mode::Native, attached: true }],
+            unfiltered: vec!["eth1".to_owned()],
             policy: Some("/etc/policy".to_owned()),
             policy_hash: Some("0123456789abcdef".to_owned()),
             commit: None,
@@ -367,7 +396,7 @@ mod tests {
         }
     }
 
-    const JSON: &str = r#"{"daemon":"running","pid":7,"version":"0.1.0","edge":"fra1-sbc2","pin_dir":"/sys/fs/bpf/ringfence","filter":"attached","interfaces":[{"interface":"eth0","mode":"native","attached":true}],"policy":"/etc/policy","policy_hash":"0123456789abcdef","commit":null,"report":true,"generation":2,"loaded":"2026-01-31T06:00:00.000Z","verified_instructions":122000,"policy_errors":1,"policy_error":"1 error","source":null,"held":null,"rules":[],"reasons":{},"passed":3,"dropped":0,"would_drop":2,"events_lost":0,"events_suppressed":0,"outputs":[{"output":"stdout","lost":4}],"bans":5}"#;
+    const JSON: &str = r#"{"daemon":"running","pid":7,"version":"0.1.0","edge":"fra1-sbc2","pin_dir":"/sys/fs/bpf/ringfence","filter":"attached","interfaces":[{"interface":"eth0","mode":"native","attached":true}],"unfiltered":["eth1"],"policy":"/etc/policy","policy_hash":"0123456789abcdef","commit":null,"report":true,"generation":2,"loaded":"2026-01-31T06:00:00.000Z","verified_instructions":122000,"policy_errors":1,"policy_error":"1 error","source":null,"held":null,"rules":[],"reasons":{},"passed":3,"dropped":0,"would_drop":2,"events_lost":0,"events_suppressed":0,"outputs":[{"output":"stdout","lost":4}],"bans":5}"#;
 
     #[test]
     fn the_json_of_a_status_is_as_documented() {
@@ -382,10 +411,19 @@ mod tests {
             .replace(r#""report":true,"#, "")
             .replace(r#""edge":"fra1-sbc2","#, "")
             .replace(r#""source":null,"held":null,"#, "")
-            .replace(r#""would_drop":2,"#, "");
+            .replace(r#""would_drop":2,"#, "")
+            .replace(r#""unfiltered":["eth1"],"#, "");
         assert_eq!(
             serde_json::from_str::<Status>(&answer).unwrap(),
-            Status { outputs: Vec::new(), bans: 0, edge: None, report: false, would_drop: 0, ..status() }
+            Status {
+                outputs: Vec::new(),
+                bans: 0,
+                edge: None,
+                report: false,
+                would_drop: 0,
+                unfiltered: Vec::new(),
+                ..status()
+            }
         );
     }
 
@@ -396,6 +434,7 @@ mod tests {
 edge: fra1-sbc2
 daemon: running (process 7), filter: attached
 interface: eth0 (native mode)
+NOT FILTERED: eth1
 report mode: nothing is dropped
 policy: /etc/policy 0123456789ab
 generation 2, in force since 2026-01-31T06:00:00.000Z, 122000 instructions verified
@@ -404,6 +443,19 @@ output stdout: 4 messages lost, its reader is too slow
 ";
         assert!(text.starts_with(expected), "{text}");
         assert!(text.contains("bans in force: 5"), "{text}");
+    }
+
+    #[test]
+    fn every_interface_that_should_be_filtered_and_is_not_is_named_once() {
+        let on = |name: &str, attached| InterfaceStatus { interface: name.to_owned(), mode: Mode::Native, attached };
+        let interfaces = vec![on("eth0", true), on("eth1", false)];
+        let status = Status { interfaces, unfiltered: Vec::new(), ..status() };
+        assert!(status.clone().with_wanted([]).unfiltered == ["eth1"], "what was filtered and is gone");
+        let status = status.with_wanted(["eth0", "eth1", "eth2"]);
+        assert_eq!(status.unfiltered, ["eth1", "eth2"]);
+        assert!(!status.is_filtering());
+        let all = Status { interfaces: vec![on("eth0", true)], unfiltered: Vec::new(), ..status };
+        assert!(all.with_wanted(["eth0"]).is_filtering());
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::os::fd::AsFd as _;
 
-use super::{Error, Filter, Interface, bpf, host, state};
+use super::{Error, Filter, Interface, host, state};
+use crate::kernel::bpf;
 
 impl Filter {
     /// The hash of the policy in force; none before the first one.

@@ -78,6 +78,11 @@ fn golden() -> Vec<(Notice, String, &'static str)> {
             "the daemon is ending",
         ),
         (
+            Notice::Gone(Gone { interface: "eth1".to_owned() }),
+            r#"{"event":"gone","interface":"eth1"}"#.to_owned(),
+            "eth1: there is no such interface now; it is filtered as soon as it is back",
+        ),
+        (
             Notice::Held(Held {
                 generation: 2,
                 since: "2026-01-31T06:00:00.000Z".to_owned(),
