@@ -1,14 +1,14 @@
 //! `ringfence check`: parse, resolve and compile a policy, and report what is wrong with it, or what it costs.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::Context;
 
-use super::{EXIT_NO, EXIT_USAGE};
+use super::{EXIT_NO, EXIT_USAGE, coloured};
 use filter_policy::{
     Built,
     files::Directory,
@@ -79,7 +79,7 @@ fn write_text(
     diagnostics: &Diagnostics,
     built: Option<&Built>,
 ) -> io::Result<()> {
-    let styled = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let styled = coloured(&io::stdout());
     output.write_all(diagnostics.render(styled, Some(directory)).as_bytes())?;
     let totals = diagnostics.totals();
     match built {

@@ -26,7 +26,7 @@ pub mod test;
 pub mod unban;
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal, Write as _},
     path::Path,
     process::ExitCode,
 };
@@ -260,7 +260,7 @@ fn shown_diagnostics(diagnostics: &Diagnostics, directory: Option<&Path>, json: 
     if json {
         diagnostics.iter().for_each(|diagnostic| eprintln!("{}", json_line(&diagnostic.to_json())));
     } else {
-        eprint!("{}", diagnostics.render(io::stderr().is_terminal(), directory));
+        eprint!("{}", diagnostics.render(coloured(&io::stderr()), directory));
     }
 }
 
@@ -326,6 +326,11 @@ where
     anyhow::Error: From<E>,
 {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)?)
+}
+
+/// Whether colours are for this stream: it is a terminal, and NO_COLOR (no-color.org) does not ask for none.
+fn coloured(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Prints a result. A closed pipe is not an error.

@@ -2,13 +2,13 @@
 
 use std::{
     collections::HashSet,
-    io::{self, IsTerminal as _},
+    io,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
-use super::{EXIT_USAGE, place};
+use super::{EXIT_USAGE, coloured, place};
 use crate::{
     api::DEFAULT_SOCKET,
     config::{self, Configuration},
@@ -79,6 +79,9 @@ pub struct RunArgs {
     /// Remove the filter when this process ends
     #[arg(long)]
     pub detach_on_exit: bool,
+    /// Print failures only: neither other notices nor the table
+    #[arg(short, long, conflicts_with = "json")]
+    pub quiet: bool,
     /// Print JSON, one object per line
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub json: Option<bool>,
@@ -226,7 +229,7 @@ fn show(diagnostics: &Diagnostics, json: bool) {
     if json {
         diagnostics.iter().for_each(|diagnostic| eprintln!("{}", json_line(&diagnostic.to_json())));
     } else {
-        eprint!("{}", diagnostics.render(io::stderr().is_terminal(), None));
+        eprint!("{}", diagnostics.render(coloured(&io::stderr()), None));
         eprintln!("ringfence: the configuration cannot be used ({})", diagnostics.totals());
     }
 }
@@ -265,6 +268,7 @@ fn options(args: RunArgs, file: Configuration, path: Option<&Path>) -> anyhow::R
             .or(file.interval)
             .unwrap_or(Duration::from_secs_f64(INTERVAL)),
         json: args.json.or(file.json).unwrap_or(false),
+        quiet: args.quiet,
         detach_on_exit: args.detach_on_exit,
     })
 }

@@ -43,6 +43,8 @@ pub struct Options {
     pub interval: Duration,
     /// JSON lines instead of text.
     pub json: bool,
+    /// Only failures, where it is text.
+    pub quiet: bool,
     /// Remove the filter at the end.
     pub detach_on_exit: bool,
 }
@@ -86,7 +88,7 @@ pub fn run(options: Options) -> Result<(), Error> {
             options.target.pins.ensure_lasting()?;
         }
         let bus = Arc::new(Bus::new(options.source.to_string(), options.edge.clone()));
-        let outputs = Outputs::start(&bus, vec![outputs::stdout(options.json)])?;
+        let outputs = Outputs::start(&bus, vec![outputs::stdout(options.json, options.quiet)])?;
         let result = run_on(&bus, options, socket, signals).await;
         // Where the daemon has ended in order, the bus is closed already.
         bus.close(None);

@@ -8,7 +8,7 @@ mod log;
 mod terminal;
 
 use std::{
-    fmt,
+    env, fmt,
     io::{self, IsTerminal as _},
     thread,
     time::Duration,
@@ -35,14 +35,18 @@ pub trait Output: Send {
     fn write(&mut self, message: &Message);
 }
 
-/// Standard output: JSON lines if asked for, else text.
+/// Standard output: JSON lines if asked for, else text. `quiet` leaves only failures in the text.
 #[must_use]
-pub fn stdout(json: bool) -> Box<dyn Output> {
+pub fn stdout(json: bool, quiet: bool) -> Box<dyn Output> {
     let stdout = io::stdout();
-    match (json, stdout.is_terminal()) {
-        (true, _) => Box::new(JsonLines::new("stdout", stdout)),
-        (false, true) => Box::new(Terminal::redrawn("stdout", stdout)),
-        (false, false) => Box::new(Terminal::rows("stdout", stdout)),
+    // systemd sets it where an output goes to the journal (systemd.exec(5)).
+    let to_journal = env::var_os("JOURNAL_STREAM").is_some() && !stdout.is_terminal();
+    if json {
+        Box::new(JsonLines::new("stdout", stdout))
+    } else if quiet || !stdout.is_terminal() {
+        Box::new(Terminal::log("stdout", stdout, to_journal, quiet))
+    } else {
+        Box::new(Terminal::redrawn("stdout", stdout))
     }
 }
 

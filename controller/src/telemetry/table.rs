@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernel::Counts;
 use filter_core::reason::Reason;
-use filter_policy::language::printable;
+use filter_policy::language::{diagnostics::plural, printable};
 
 /// The state of all counters, and how fast they grew since the last one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -146,20 +146,23 @@ impl Table {
         // Header, blank line, three lines of footer, and up to four more.
         let more = [self.report, self.bans > 0, spared > 0, other_mode > 0];
         let room = height.saturating_sub(6 + more.into_iter().filter(|more| *more).count()).max(3);
-        let mut shown: Vec<&RuleRow> = self.rules.iter().collect();
-        if shown.len() > room {
-            shown.retain(|row| row.packets > 0);
-        }
-        let hidden = self.rules.len() - shown.len().min(room);
+        let mut shown: Vec<&RuleRow> = self.rules.iter().filter(|row| row.packets > 0).collect();
+        let idle = self.rules.len() - shown.len();
+        let hidden = shown.len().saturating_sub(room);
         shown.truncate(room);
-        let name_width = shown.iter().map(|row| row.rule.chars().count()).max().unwrap_or(4).clamp(4, 40);
+        // The other columns keep their place: a row that is cut off would lose its rate.
+        let widest = width.saturating_sub(OTHER_COLUMNS).clamp(4, 40);
+        let name_width = shown.iter().map(|row| row.rule.chars().count()).max().unwrap_or(4).clamp(4, widest);
         let mut lines = vec![format!(
             "{:<name_width$}  {:<20} {:>14} {:>10} {:>10}",
             "RULE", "DOES", "PACKETS", "BYTES", "PER SECOND"
         )];
         lines.extend(shown.iter().map(|row| row.line(name_width)));
-        if hidden > 0 {
-            lines.push(format!("... and {hidden} more rules"));
+        match (hidden, idle) {
+            (0, 0) => {}
+            (0, idle) => lines.push(format!("{idle} {} not matched", plural(idle as u64, "rule has", "rules have"))),
+            (hidden, 0) => lines.push(format!("... and {hidden} more rules")),
+            (hidden, idle) => lines.push(format!("... and {hidden} more rules; {idle} have not matched")),
         }
         lines.push(String::new());
         if self.report {
@@ -203,16 +206,10 @@ impl Table {
         }
         text
     }
-
-    /// The rows that have counted since an earlier table.
-    #[must_use]
-    pub fn changed_since(&self, earlier: Option<&Self>) -> Vec<&RuleRow> {
-        let before = |rule: &str| {
-            earlier.and_then(|table| table.rules.iter().find(|row| row.rule == rule)).map_or(0, |row| row.packets)
-        };
-        self.rules.iter().filter(|row| row.packets != before(&row.rule)).collect()
-    }
 }
+
+/// Columns of a row without the rule's name.
+const OTHER_COLUMNS: usize = 2 + 20 + 1 + 14 + 1 + 10 + 1 + 10;
 
 /// What people are told about a policy in report mode as a whole.
 pub(super) const REPORT_MODE: &str = "report mode: nothing is dropped";
@@ -244,10 +241,18 @@ impl RuleRow {
             RuleMode::Report => format!("{} (report only)", self.action),
         };
         let rate = self.rate.map_or_else(String::new, |rate| format!("{rate:.1}"));
-        let name: String = printable::escaped(&self.rule).chars().take(name_width).collect();
+        let name = shortened(&printable::escaped(&self.rule), name_width);
         let (packets, of_bytes) = self.counted();
         format!("{name:<name_width$}  {does:<20} {:>14} {:>10} {rate:>10}", grouped(packets), bytes(of_bytes))
     }
+}
+
+/// A text of at most `width` characters, with an ellipsis where it is cut.
+fn shortened(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
 /// A number with thousands separators.
@@ -398,11 +403,25 @@ matched while their rule was in the other mode, and not in its row: 40
     }
 
     #[test]
-    fn only_rows_that_changed_are_printed_again() {
+    fn rules_that_have_not_matched_are_only_counted() {
+        let text = Tables::default().next(Duration::from_secs(1), &counts(10, 0)).render(100, 24);
+        assert!(text.contains("\nscanners ") && !text.contains("risky-scanners"), "{text}");
+        assert!(text.contains("\n1 rule has not matched\n"), "{text}");
+    }
+
+    #[test]
+    fn the_table_fits_a_terminal_of_80_columns_and_24_lines() {
+        let mut many = counts(1, 1);
+        let name = "disguised-called-number-from-strangers";
+        many.rules =
+            (0..60).map(|index| RuleCount { rule: format!("{name}-{index}"), ..many.rules[0].clone() }).collect();
         let mut tables = Tables::default();
-        let first = tables.next(Duration::from_secs(1), &counts(10, 0));
-        let second = tables.next(Duration::from_secs(2), &counts(10, 4));
-        let changed: Vec<&str> = second.changed_since(Some(&first)).iter().map(|row| row.rule.as_str()).collect();
-        assert_eq!(changed, ["risky-scanners"]);
+        tables.next(Duration::from_secs(1), &many);
+        many.rules[0].packets = 11;
+        let text = tables.next(Duration::from_secs(2), &many).render(80, 24);
+        assert!(text.lines().count() <= 24, "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        let row = text.lines().nth(1).unwrap_or_default();
+        assert!(row.starts_with("disguised-called-num…  drop ") && row.ends_with(" 10.0"), "{row}");
     }
 }
