@@ -149,7 +149,13 @@ enum Refusal {
     /// Its files have errors, which are among these diagnostics.
     Policy(Diagnostics),
     /// The program was not loaded or not attached.
-    Kernel(kernel::Error),
+    Kernel(Box<kernel::Error>),
+}
+
+impl Refusal {
+    fn kernel(error: kernel::Error) -> Self {
+        Self::Kernel(Box::new(error))
+    }
 }
 
 /// A policy that did not come in force, and the commit that it is from.
@@ -252,7 +258,7 @@ impl Deployer {
             Refusal::Kernel(_) => {}
         }
         let error = match refused.why {
-            Refusal::Kernel(error) => error.into(),
+            Refusal::Kernel(error) => (*error).into(),
             Refusal::Policy(_) => Error::Policy { policy: origin.name, totals },
         };
         let pins = deployer.target.pins.clone();
@@ -484,14 +490,14 @@ impl Deployer {
             && self.filter.policy_hash().as_ref() == Some(&image.hash)
             && self.filter.is_on(&self.target.interfaces);
         if is_in_force {
-            self.filter.note_commit(commit.as_deref()).map_err(Refusal::Kernel).map_err(refused)?;
+            self.filter.note_commit(commit.as_deref()).map_err(Refusal::kernel).map_err(refused)?;
             self.note_newest(is_newest);
             return Ok(Deployed::Unchanged);
         }
         let installed = self
             .filter
             .install(&mut image, &self.target.interfaces, commit.as_deref())
-            .map_err(Refusal::Kernel)
+            .map_err(Refusal::kernel)
             .map_err(refused)?;
         self.note_newest(is_newest);
         self.has_installed = true;
