@@ -221,22 +221,12 @@ fn to_e164(numbering: &Numbering, digits: &mut Digits, nanp: bool) {
         digits.put_country_code(numbering);
     } else if nanp && digits.count == 11 && first == 1 {
         // Already E.164.
-    } else if digits.begin_with(numbering.national_prefix, national) && !is_whole(numbering, digits) {
+    } else if digits.begin_with(numbering.national_prefix, national) {
         digits.take(national);
         digits.put_country_code(numbering);
     } else if numbering.bare_national != 0 && !has_country_code(numbering, digits, nanp) {
         digits.put_country_code(numbering);
     }
-}
-
-/// True if digits that begin like the national prefix are a national number without it: 812 5550102 in Russia, whose prefix is 8. No
-/// number of a country with the prefix 0 begins with it.
-#[inline(always)]
-fn is_whole(numbering: &Numbering, digits: &Digits) -> bool {
-    let code = numbering.country_code_digits as u32;
-    numbering.bare_national != 0
-        && numbering.national_prefix >> 60 != 0
-        && digits.count + code <= numbering.most_digits as u32
 }
 
 /// True if digits that are national otherwise already begin with the country code: a national number of this country begins with its

@@ -100,8 +100,6 @@ fn e164(plan: &NumberingPlan, digits: &str) -> String {
     }
     if !plan.national_prefix.is_empty()
         && let Some(national) = digits.strip_prefix(&plan.national_prefix)
-        // Where it is no 0, national numbers may begin with it.
-        && (plan.national_prefix.starts_with('0') || !plan.bare_national || code.len() + digits.len() > most_digits(code))
     {
         return format!("{code}{national}");
     }
