@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use super::{
-    EXIT_NO, EXIT_USAGE, Found, Place,
+    EXIT_NO, EXIT_USAGE, Found, PlaceAndState,
     inspect::EngineChoice,
     place, print,
     replay::{self, ReplayArgs},
@@ -62,12 +62,9 @@ pub struct DiffArgs {
     /// Print JSON: one object, and with a capture one for each packet whose verdict changes and one with the totals
     #[arg(long)]
     pub json: bool,
-    /// The daemon's state directory [default: that of the configuration]
-    #[arg(long, value_name = "DIR")]
-    pub state_dir: Option<PathBuf>,
     #[expect(missing_docs, reason = "each field has its own help")]
     #[command(flatten)]
-    pub place: Place,
+    pub place: PlaceAndState,
 }
 
 /// Runs `ringfence diff`.
@@ -77,12 +74,11 @@ pub struct DiffArgs {
 pub fn run(mut args: DiffArgs) -> anyhow::Result<ExitCode> {
     let next = next(&mut args)?;
     let found = args.place.find()?;
-    let state = args.state_dir.clone().unwrap_or_else(|| found.state.clone());
     let (from, before) = match &args.from {
-        Some(directory) => snapshot(&Source::Directory(directory.clone()), &state)?,
-        None => in_force(&found, &state)?,
+        Some(directory) => snapshot(&Source::Directory(directory.clone()), &found.state)?,
+        None => in_force(&found)?,
     };
-    let (to, after) = snapshot(&next, &state)?;
+    let (to, after) = snapshot(&next, &found.state)?;
     let (Some(from), Some(to)) = (built(&from, &before, args.json), built(&to, &after, args.json)) else {
         return Ok(ExitCode::from(EXIT_USAGE));
     };
@@ -114,7 +110,7 @@ fn next(args: &mut DiffArgs) -> anyhow::Result<Source> {
     if let Some(directory) = &args.policy {
         return Ok(Source::Directory(directory.clone()));
     }
-    let Some(path) = place::configuration(args.place.config.clone()) else {
+    let Some(path) = place::configuration(args.place.place.config.clone()) else {
         bail!("no next policy: name a directory, or a git repository with `--policy-git`");
     };
     let configuration = Configuration::read(&path).map_err(|mistakes| {
@@ -140,8 +136,8 @@ fn snapshot(source: &Source, state: &Path) -> anyhow::Result<(String, Snapshot)>
 }
 
 /// The policy in force, from the files that the daemon has kept.
-fn in_force(found: &Found, directory: &Path) -> anyhow::Result<(String, Snapshot)> {
-    let pins = &found.pins;
+fn in_force(found: &Found) -> anyhow::Result<(String, Snapshot)> {
+    let (pins, directory) = (&found.pins, &found.state);
     let Some(state) = State::read(pins)? else {
         bail!("no policy is in force in {}: name one to compare with, `--from DIR`", pins.root().display());
     };

@@ -1,9 +1,9 @@
 //! `ringfence doctor`: can this host filter, and what does it cost?
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
-use super::{EXIT_NO, place::configuration, print};
-use crate::doctor::{self, Level, Options};
+use super::{EXIT_NO, Place, print};
+use crate::doctor::{self, Level};
 use filter_policy::language::printable;
 
 /// Check whether this host, its kernel and its network cards can run the filter, and what would make it cheaper
@@ -25,18 +25,12 @@ pub struct DoctorArgs {
     /// Network interfaces to look at [default: those of the configuration]
     #[arg(value_name = "INTERFACE")]
     pub interfaces: Vec<String>,
-    /// The daemon's configuration file [default: /etc/ringfence/ringfence.toml, if it exists]
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Directory on a BPF file system that holds the filter's state [default: that of the configuration]
-    #[arg(long, value_name = "DIR")]
-    pub pin_dir: Option<PathBuf>,
-    /// Unix socket of the daemon [default: that of the configuration]
-    #[arg(long, value_name = "PATH")]
-    pub socket: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    #[expect(missing_docs, reason = "each field has its own help")]
+    #[command(flatten)]
+    pub place: Place,
 }
 
 /// Runs `ringfence doctor`.
@@ -44,12 +38,7 @@ pub struct DoctorArgs {
 /// # Errors
 /// The result cannot be written.
 pub fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
-    let report = doctor::examine(&Options {
-        interfaces: args.interfaces,
-        configuration: configuration(args.config),
-        pins: args.pin_dir,
-        socket: args.socket,
-    });
+    let report = doctor::examine(&args.place.examined(args.interfaces));
     print(&if args.json { printable::json_line(&report) + "\n" } else { report.render() })?;
     Ok(if report.result == Level::Fail { ExitCode::from(EXIT_NO) } else { ExitCode::SUCCESS })
 }

@@ -1,8 +1,8 @@
 //! `ringfence history`: the generations that were in force.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
-use super::{Place, ask, print};
+use super::{PlaceAndState, ask, print};
 use crate::{deploy, repository::History};
 use filter_policy::language::printable;
 
@@ -23,12 +23,9 @@ pub struct HistoryArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-    /// The daemon's state directory, if no daemon runs [default: that of the configuration]
-    #[arg(long, value_name = "DIR")]
-    pub state_dir: Option<PathBuf>,
     #[expect(missing_docs, reason = "each field has its own help")]
     #[command(flatten)]
-    pub place: Place,
+    pub place: PlaceAndState,
 }
 
 /// Runs `ringfence history`.
@@ -37,10 +34,9 @@ pub struct HistoryArgs {
 /// The daemon's answer cannot be read, or the pins cannot.
 pub fn run(args: HistoryArgs) -> anyhow::Result<ExitCode> {
     let found = args.place.find()?;
-    let state = args.state_dir.as_ref().unwrap_or(&found.state);
     let asked = ask(&found, async |client| client.history().await)?;
-    let list =
-        asked.or_without(&found, || deploy::generations(&History::new(state, found.pins.root()), &found.pins))?;
+    let list = asked
+        .or_without(&found, || deploy::generations(&History::new(&found.state, found.pins.root()), &found.pins))?;
     print(&if args.json { printable::json_line(&list) + "\n" } else { list.render() })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -36,7 +36,7 @@ use clap::{Parser, Subcommand};
 use filter_core::layout::Transport;
 
 use self::place::Found;
-pub use self::place::Place;
+pub use self::place::{Place, PlaceAndState};
 use crate::{
     api::{Client, ClientError},
     daemon, deploy,
@@ -289,6 +289,16 @@ enum Asked<T> {
 }
 
 impl<T> Asked<T> {
+    /// The answer: what only a daemon can do.
+    fn required(self, found: &Found) -> Result<T, ClientError> {
+        let socket = found.socket.display().to_string();
+        match self {
+            Self::Answer(answer) => Ok(answer),
+            Self::NoAnswer => Err(ClientError::NoAnswer { socket }),
+            Self::NoDaemon => Err(ClientError::NoFilter { socket, pins: found.pins.root().to_owned() }),
+        }
+    }
+
     /// The answer, or else what is read or done without a daemon. That it does not answer goes to standard error.
     fn or_without<E>(self, found: &Found, without: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         match self {

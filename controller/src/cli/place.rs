@@ -7,6 +7,7 @@ use filter_policy::language::{diagnostics::Diagnostics, printable};
 use crate::{
     api::DEFAULT_SOCKET,
     config::{self, Configuration},
+    doctor,
     kernel::{DEFAULT_PIN_DIRECTORY, Interface, Pins},
     repository::DEFAULT_STATE,
 };
@@ -23,6 +24,28 @@ pub struct Place {
     /// Unix socket of the daemon [default: that of the configuration]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
+}
+
+/// As [`Place`], with the state directory.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct PlaceAndState {
+    /// The daemon's state directory [default: that of the configuration]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    #[expect(missing_docs, reason = "each field has its own help")]
+    #[command(flatten)]
+    pub place: Place,
+}
+
+impl PlaceAndState {
+    /// As [`Place::find`].
+    ///
+    /// # Errors
+    /// As [`Place::find`].
+    pub fn find(&self) -> Result<Found, Unreadable> {
+        let found = self.place.find()?;
+        Ok(Found { state: self.state_dir.clone().unwrap_or(found.state), ..found })
+    }
 }
 
 /// Where they are.
@@ -66,6 +89,16 @@ impl Place {
             eprintln!("ringfence: {text}; what can be read of it is used");
         }
         Ok(self.or(file))
+    }
+
+    /// What `ringfence doctor` and `ringfence support` look at: they judge the configuration themselves.
+    pub(super) fn examined(self, interfaces: Vec<String>) -> doctor::Options {
+        doctor::Options {
+            interfaces,
+            configuration: configuration(self.config),
+            pins: self.pin_dir,
+            socket: self.socket,
+        }
     }
 
     /// The options, or else what the file says, or else the defaults.

@@ -2,11 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::{Asked, EXIT_NO, EXIT_SYSTEM, Place, ask, print};
-use crate::{
-    api::ClientError,
-    telemetry::{Notice, PolicyError},
-};
+use super::{EXIT_NO, EXIT_SYSTEM, Place, ask, print};
+use crate::telemetry::{Notice, PolicyError};
 use filter_policy::language::printable::json_line;
 
 /// Let the daemon look for a newer policy now, and wait until it is in force
@@ -38,13 +35,8 @@ pub struct ReloadArgs {
 /// No daemon answers.
 pub fn run(args: ReloadArgs) -> anyhow::Result<ExitCode> {
     let found = args.place.find()?;
-    let socket = found.socket.display().to_string();
-    let notice = match ask(&found, async |client| client.reload().await)? {
-        Asked::Answer(notice) => notice,
-        Asked::NoAnswer => return Err(ClientError::NoAnswer { socket }.into()),
-        Asked::NoDaemon => return Err(ClientError::NoFilter { socket, pins: found.pins.root().to_owned() }.into()),
-    };
-    shown(&notice, args.json)
+    let asked = ask(&found, async |client| client.reload().await)?;
+    shown(&asked.required(&found)?, args.json)
 }
 
 /// Prints what came of a change of the policy, and returns its exit status.

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::{Asked, Place, ask, reload};
-use crate::api::{ClientError, RollbackRequest};
+use super::{Place, ask, reload};
+use crate::api::RollbackRequest;
 
 /// Bring an earlier policy back at once, and hold it until it is released
 ///
@@ -42,11 +42,7 @@ pub struct RollbackArgs {
 /// No daemon answers, or it declines.
 pub fn run(args: RollbackArgs) -> anyhow::Result<ExitCode> {
     let found = args.place.find()?;
-    let socket = found.socket.display().to_string();
     let request = RollbackRequest { generation: args.generation, release: args.release };
-    match ask(&found, async |client| client.rollback(&request).await)? {
-        Asked::Answer(notice) => reload::shown(&notice, args.json),
-        Asked::NoAnswer => Err(ClientError::NoAnswer { socket }.into()),
-        Asked::NoDaemon => Err(ClientError::NoFilter { socket, pins: found.pins.root().to_owned() }.into()),
-    }
+    let asked = ask(&found, async |client| client.rollback(&request).await)?;
+    reload::shown(&asked.required(&found)?, args.json)
 }

@@ -10,11 +10,8 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{place::configuration, print};
-use crate::doctor::{
-    Options,
-    support::{self, Part},
-};
+use super::{Place, print};
+use crate::doctor::support::{self, Part};
 use filter_policy::language::printable;
 
 /// Pack what a bug report needs into an archive: versions, checks of this host, status, configuration, errors of the policy
@@ -35,15 +32,9 @@ pub struct SupportArgs {
     /// Where to write the archive, an uncompressed tar
     #[arg(short, long, value_name = "FILE", default_value = "ringfence-support.tar")]
     pub output: PathBuf,
-    /// The daemon's configuration file [default: /etc/ringfence/ringfence.toml, if it exists]
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Directory on a BPF file system that holds the filter's state [default: that of the configuration]
-    #[arg(long, value_name = "DIR")]
-    pub pin_dir: Option<PathBuf>,
-    /// Unix socket of the daemon [default: that of the configuration]
-    #[arg(long, value_name = "PATH")]
-    pub socket: Option<PathBuf>,
+    #[expect(missing_docs, reason = "each field has its own help")]
+    #[command(flatten)]
+    pub place: Place,
     /// Leave telephone numbers, addresses and what errors quote of lists in it
     #[arg(long)]
     pub with_numbers: bool,
@@ -57,13 +48,7 @@ pub fn run(args: SupportArgs) -> anyhow::Result<ExitCode> {
     let shown = printable::path(&args.output);
     let failed = || format!("failed to write {shown}");
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&args.output).with_context(failed)?;
-    let options = Options {
-        interfaces: Vec::new(),
-        configuration: configuration(args.config),
-        pins: args.pin_dir,
-        socket: args.socket,
-    };
-    let parts = support::collect(&options, args.with_numbers);
+    let parts = support::collect(&args.place.examined(Vec::new()), args.with_numbers);
     if let Err(error) = write(file, &parts) {
         // This run has created it.
         let _ = fs::remove_file(&args.output);
