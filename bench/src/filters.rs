@@ -204,13 +204,8 @@ pub(crate) fn put(kind: Kind, wire: &Wire, scratch: &Path, binary: &Path) -> Res
                 policies::all_scopes(&Lists::generated(100_000, 100_000)).write(&folder)?;
                 folder
             };
-            let options = FilterOptions {
-                binary,
-                interface,
-                policy: &policy,
-                arguments: &["--interval", "60"],
-                environment: &[],
-            };
+            let options =
+                FilterOptions { arguments: &["--interval", "60"], ..FilterOptions::new(binary, interface, &policy) };
             InPlace::Ringfence { filter: Filter::start(wire, scratch, &options)? }
         }
     })

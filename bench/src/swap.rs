@@ -173,11 +173,8 @@ fn measure(binary: &Path, entries: usize, changed: Changed, swaps: u32) -> Resul
     let wire = Wire::new(&WireOptions::default())?;
     CALLERS.iter().try_for_each(|caller| wire.add_sender(IpAddr::V4(*caller)))?;
     let options = FilterOptions {
-        binary,
-        interface: Wire::SERVER_INTERFACE,
-        policy: &policy,
         arguments: &["--interval", "60"],
-        environment: &[],
+        ..FilterOptions::new(binary, Wire::SERVER_INTERFACE, &policy)
     };
     let filter = Filter::start(&wire, folder.path(), &options)?;
     let link = filter.pins().join(Wire::SERVER_INTERFACE).join("link");

@@ -59,6 +59,14 @@ pub struct FilterOptions<'a> {
     pub environment: &'a [(&'a str, &'a str)],
 }
 
+impl<'a> FilterOptions<'a> {
+    /// Without further arguments and variables.
+    #[must_use]
+    pub fn new(binary: &'a Path, interface: &'a str, policy: &'a Path) -> Self {
+        Self { binary, interface, policy, arguments: &[], environment: &[] }
+    }
+}
+
 /// A `ringfence run` in the server's namespace, with its own pins and socket. Dropping it detaches the filter.
 #[derive(Debug)]
 pub struct Filter {

@@ -125,13 +125,7 @@ fn another_program_is_a_failure_and_the_advice_removes_it() -> Result<()> {
     let mut other = Filter::start(
         &scene.wire,
         scene.scratch.path(),
-        &FilterOptions {
-            binary: &scene.binary,
-            interface: Wire::SERVER_INTERFACE,
-            policy: &scene.policy(),
-            arguments: &[],
-            environment: &[],
-        },
+        &FilterOptions::new(&scene.binary, Wire::SERVER_INTERFACE, &scene.policy()),
     )?;
     // With the other filter's own pins, its program is the right one.
     let own = scene.scratch.path().join("own.toml");

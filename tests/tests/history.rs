@@ -52,7 +52,7 @@ impl Scene {
 
     fn options(&self) -> FilterOptions<'_> {
         let (binary, policy) = (&self.binary, &self.policy);
-        FilterOptions { binary, interface: Wire::SERVER_INTERFACE, policy, arguments: &["--json"], environment: &[] }
+        FilterOptions { arguments: &["--json"], ..FilterOptions::new(binary, Wire::SERVER_INTERFACE, policy) }
     }
 
     fn start(&self) -> Result<Filter> {

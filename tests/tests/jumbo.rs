@@ -55,13 +55,8 @@ fn is_read_in(mode: &str) -> Result<()> {
     let wire = Wire::new(&WireOptions { mtu: 9000, ..WireOptions::default() })?;
     let binary = filter::build(!cfg!(debug_assertions))?;
     let arguments = ["--mode", mode];
-    let options = FilterOptions {
-        binary: &binary,
-        interface: Wire::SERVER_INTERFACE,
-        policy: &policy,
-        arguments: &arguments,
-        environment: &[],
-    };
+    let options =
+        FilterOptions { arguments: &arguments, ..FilterOptions::new(&binary, Wire::SERVER_INTERFACE, &policy) };
     let filter = Filter::start(&wire, scratch.path(), &options)?;
     ensure!(filter.mode()? == mode, "the filter runs in {} mode", filter.mode()?);
     let inbox = receive(&wire.server)?;

@@ -64,31 +64,38 @@ fn the_filter_outlives_its_process_and_the_next_one_adopts_its_counters() -> Res
     Ok(())
 }
 
+/// Sends scanners' messages, so many at a time, while the swaps are made. Returns how many arrived, and how many were sent.
+fn under_traffic(scene: &Scene, batch: u64, swaps: impl FnOnce() -> Result<()>) -> Result<(u64, u64)> {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let traffic = scope.spawn(|| -> Result<_> {
+            let (mut arrived, mut sent) = (0, 0);
+            while !done.load(Ordering::Relaxed) {
+                arrived += scene.send("friendly-scanner", batch)?;
+                sent += batch;
+            }
+            Ok((arrived, sent))
+        });
+        let swaps = swaps();
+        done.store(true, Ordering::Relaxed);
+        let traffic = traffic.join().expect("the sender panicked");
+        swaps?;
+        traffic
+    })
+}
+
 #[test]
 fn a_swap_under_traffic_lets_no_packet_through() -> Result<()> {
     let scene = Scene::new()?;
     let mut filter = Filter::open(scene.pins())?;
     let listed = interfaces(&[INTERFACE], ModeChoice::Auto);
     scene.inside(|| filter.install(&mut image(&[SCANNERS]), &listed, None))?;
-    let done = AtomicBool::new(false);
-    let (arrived, sent) = thread::scope(|scope| -> Result<_> {
-        let traffic = scope.spawn(|| -> Result<_> {
-            let (mut arrived, mut sent) = (0, 0);
-            while !done.load(Ordering::Relaxed) {
-                arrived += scene.send("friendly-scanner", 200)?;
-                sent += 200;
-            }
-            Ok((arrived, sent))
-        });
-        let swaps = (0..10).try_for_each(|round| -> Result<()> {
+    let (arrived, sent) = under_traffic(&scene, 200, || {
+        (0..10).try_for_each(|round| -> Result<()> {
             let rules: &[&str] = if round % 2 == 0 { &[OTHERS, SCANNERS] } else { &[SCANNERS] };
             scene.inside(|| filter.install(&mut image(rules), &listed, None))?;
             Ok(())
-        });
-        done.store(true, Ordering::Relaxed);
-        let traffic = traffic.join().expect("the sender panicked");
-        swaps?;
-        traffic
+        })
     })?;
     assert_eq!(arrived, 0, "of {sent} packets that both policies drop");
     assert_eq!(packets(&scene.pins(), "scanners")?, sent, "and each was counted, wherever the rule was in the file");
@@ -108,26 +115,13 @@ fn in_200_swaps_between_opposite_policies_every_packet_is_judged_by_one_of_them(
     let policies = [SCANNERS, passes.as_str()];
     scene.inside(|| filter.install(&mut image(&policies[..1]), &listed, None))?;
     let link = scene.link()?;
-    let done = AtomicBool::new(false);
-    let (arrived, sent) = thread::scope(|scope| -> Result<_> {
-        let traffic = scope.spawn(|| -> Result<_> {
-            let (mut arrived, mut sent) = (0, 0);
-            while !done.load(Ordering::Relaxed) {
-                arrived += scene.send("friendly-scanner", 100)?;
-                sent += 100;
-            }
-            Ok((arrived, sent))
-        });
-        let swaps = (1..=SWAPS).try_for_each(|round| -> Result<()> {
+    let (arrived, sent) = under_traffic(&scene, 100, || {
+        (1..=SWAPS).try_for_each(|round| -> Result<()> {
             let rules = &policies[(round % 2) as usize..][..1];
             scene.inside(|| filter.install(&mut image(rules), &listed, None))?;
             ensure!(scene.link()? == link, "swap {round} made another link");
             Ok(())
-        });
-        done.store(true, Ordering::Relaxed);
-        let traffic = traffic.join().expect("the sender panicked");
-        swaps?;
-        traffic
+        })
     })?;
     // What neither has judged would be missing here: it would have arrived without being counted.
     let counts = Counts::read(&scene.pins())?;

@@ -102,11 +102,8 @@ impl Demo<'_> {
             None => None,
             Some(binary) => {
                 let options = FilterOptions {
-                    binary,
-                    interface: Wire::SERVER_INTERFACE,
-                    policy: &policy,
                     arguments: &["--detach-on-exit"],
-                    environment: &[],
+                    ..FilterOptions::new(binary, Wire::SERVER_INTERFACE, &policy)
                 };
                 Some(Filter::start_with_output(&wire, scratch, &options, self.screen.output()?)?)
             }

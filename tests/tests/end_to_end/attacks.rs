@@ -121,13 +121,7 @@ impl Site {
         let place = "[[rule]]\nname = \"not-sip-from-strangers\"";
         ensure!(rules.contains(place), "the sample has no {place}");
         fs::write(policy.join("policy.toml"), rules.replacen(place, &format!("{more}{place}"), 1))?;
-        let options = FilterOptions {
-            binary: binary()?,
-            interface: Wire::SERVER_INTERFACE,
-            policy: &policy,
-            arguments: &[],
-            environment: &[],
-        };
+        let options = FilterOptions::new(binary()?, Wire::SERVER_INTERFACE, &policy);
         self.filter = Some(Filter::start(&self.wire, self.scratch.path(), &options)?);
         Ok(())
     }

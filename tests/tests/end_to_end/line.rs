@@ -70,13 +70,7 @@ impl Line {
             wire.add_sender(address(sender))?;
         }
         let server = Inbox::open(&wire)?;
-        let options = FilterOptions {
-            binary: binary()?,
-            interface: Wire::SERVER_INTERFACE,
-            policy: &policy,
-            arguments: &[],
-            environment: &[],
-        };
+        let options = FilterOptions::new(binary()?, Wire::SERVER_INTERFACE, &policy);
         let filter = Filter::start(&wire, scratch.path(), &options)?;
         let watch = Watch::start(&wire.network, Wire::NETWORK_INTERFACE)?;
         Ok(Self { filter, server, watch, frames: Vec::new(), wire, policy, scratch })

@@ -90,7 +90,7 @@ impl Scene {
 
     pub(crate) fn options<'a>(&'a self, interface: &'a str, arguments: &'a [&'a str]) -> FilterOptions<'a> {
         let binary = binary().expect("the binary was built for the first filter");
-        FilterOptions { binary, interface, policy: &self.policy, arguments, environment: &[] }
+        FilterOptions { arguments, ..FilterOptions::new(binary, interface, &self.policy) }
     }
 
     pub(crate) fn filter(&self, interface: &str, arguments: &[&str]) -> Result<Filter> {

@@ -102,7 +102,7 @@ fn read_whole_payload(policy: &Policy, packet: &Packet) -> Message {
     if visible != start {
         // RFC 8489 section 5: two zero bits and the magic cookie.
         let is_stun = inspected.len() >= 20 && inspected[0] < 0x40 && inspected[4..8] == [0x21, 0x12, 0xa4, 0x42];
-        // Servers look for a message behind it.
+        // Servers look for a message after it.
         if is_stun && !has_version(inspected) {
             message.kind = Kind::Stun;
             return message;
