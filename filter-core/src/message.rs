@@ -42,7 +42,7 @@ pub fn read_start<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     }
     // Bytes below 0x40 cannot begin a method or "SIP/": STUN, NAT keep-alives of zero bytes, and indented start lines.
     if s.byte(start) <= b' ' {
-        // Not if there may be a message behind it: belle-sip and others look for one.
+        // Not if there may be a message after it: belle-sip and others look for one.
         if s.byte(0) & 0xc0 == 0
             && (s.word(0) >> 32) as u32 == STUN_COOKIE
             && length >= STUN_HEADER
@@ -458,12 +458,11 @@ fn open_header<'m, H: Host<'m>>(host: H, s: &mut Scratch, header: Header, start:
     if again {
         let index = s.message.further_lines;
         if bit & LISTS == 0 || index >= FURTHER_LINES as u32 {
-            if bit & (MULTIPLE | host.config().repeated_headers) == 0 || bit & LISTS != 0 {
-                s.message.anomalies |= anomaly::DUPLICATE_HEADER;
-            }
             if bit & LISTS != 0 {
                 // A line that is not read may hold an identity.
-                s.message.anomalies |= anomaly::MALFORMED_HEADER;
+                s.message.anomalies |= anomaly::DUPLICATE_HEADER | anomaly::MALFORMED_HEADER;
+            } else if bit & (MULTIPLE | host.config().repeated_headers) == 0 {
+                s.message.anomalies |= anomaly::DUPLICATE_HEADER;
             }
             return;
         }

@@ -94,7 +94,7 @@ impl Function for ReadStartLine {
 }
 
 /// The function of the host that looks for a request's start line from this line end on: a known method, another word, and a version
-/// behind its first byte. It returns the line's position, or the message's end.
+/// after its first byte. It returns the line's position, or the message's end.
 ///
 /// Servers that find no message at the beginning of a datagram or stream go on looking; and a segment may hold the end of one message
 /// and the beginning of the next.

@@ -358,8 +358,8 @@ macro_rules! functions {
 
 functions! {
     find_mark: FunctionKind::FindMark => FindMark,
-    find_request: FunctionKind::FindRequest => FindRequest,
     find_parameter: FunctionKind::FindParameter => FindParameter,
+    find_request: FunctionKind::FindRequest => FindRequest,
     join_context: FunctionKind::JoinContext => JoinContext,
     narrow_texts: FunctionKind::NarrowTexts => NarrowTexts,
     note_end: FunctionKind::NoteEnd => NoteEnd,

@@ -3,7 +3,12 @@
 //! Keys are compared as they are written, so that every key of the language is covered, and people find what they read in the
 //! file. Entries of sets are compared one by one, wherever they are written.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    path::Path,
+    sync::Arc,
+};
 
 use serde::Serialize;
 use toml::{Table, Value};
@@ -253,7 +258,7 @@ fn written(value: &Value) -> String {
 }
 
 fn changes(from: &Flat, to: &Flat) -> Vec<ChangedKey> {
-    let keys: std::collections::BTreeSet<&String> = from.keys().chain(to.keys()).collect();
+    let keys: BTreeSet<&String> = from.keys().chain(to.keys()).collect();
     let changed = keys.into_iter().filter(|key| from.get(*key) != to.get(*key));
     changed.map(|key| ChangedKey { key: key.clone(), from: from.get(key).cloned(), to: to.get(key).cloned() }).collect()
 }
@@ -342,7 +347,7 @@ fn entries(policy: &Policy) -> BTreeMap<&str, Entries<'_>> {
 
 fn sets(from: &Policy, to: &Policy) -> Vec<ChangedSet> {
     let (before, after) = (entries(from), entries(to));
-    let names: std::collections::BTreeSet<&&str> = before.keys().chain(after.keys()).collect();
+    let names: BTreeSet<&&str> = before.keys().chain(after.keys()).collect();
     let none = Entries::default();
     let mut changed = Vec::new();
     for name in names {

@@ -163,17 +163,13 @@ mod tests {
         )];
         let build = |today| crate::build(&Table(&files), today).expect("the policy is good");
         let image = build((2026, 11, 27)).image;
-        let decide = |at: &str| {
+        let decide_from = |host: u8, at: &str| {
             let mut engine = Engine::new(&image);
             engine.set_clock(at.parse().expect("a time"));
-            engine.decide(&datagram(&Endpoints::default(), b"")).rule.map(|rule| image.rule_names[rule].as_str())
-        };
-        let other = |at: &str| {
-            let mut engine = Engine::new(&image);
-            engine.set_clock(at.parse().expect("a time"));
-            let endpoints = Endpoints::from_source([192, 0, 2, 2].into(), 5060);
+            let endpoints = Endpoints::from_source([192, 0, 2, host].into(), 5060);
             engine.decide(&datagram(&endpoints, b"")).rule.map(|rule| image.rule_names[rule].as_str())
         };
+        let (decide, other) = (|at| decide_from(1, at), |at| decide_from(2, at));
         assert_eq!(other("2026-11-27T07:29:59Z"), Some("this-morning"));
         assert_eq!(other("2026-11-27T07:30:00Z"), None);
         assert_eq!(decide("2026-11-27T08:00:00Z"), Some("by-day"));

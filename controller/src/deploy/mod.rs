@@ -373,7 +373,7 @@ impl Deployer {
             Err(refused) => {
                 let _ = self.history.set_hold(before.as_ref());
                 self.held = before;
-                // About another policy than the newest, so none of the daemon's errors: whoever asked is told.
+                // It is not about the newest policy, so it is none of the daemon's errors, only the answer.
                 let answer = Notice::PolicyError(policy_error(&origin, &refused));
                 Outcome::Done { answer, notices: Vec::new() }
             }

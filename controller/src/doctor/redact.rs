@@ -97,7 +97,7 @@ fn time(text: &str) -> Option<usize> {
     if !matches!(bytes.get(FORM.len()), Some(b'T' | b't')) {
         return Some(FORM.len());
     }
-    // The rest must be a time, so that nothing hides behind a date.
+    // The rest must be a time, so that a date cannot carry anything else.
     let end = bytes.iter().position(|byte| !byte.is_ascii_alphanumeric() && !b"-:.+".contains(byte));
     let whole = &text[..end.unwrap_or(bytes.len())];
     Some(if jiff::Timestamp::from_str(whole).is_ok() { whole.len() } else { FORM.len() })

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, mem};
 
 use filter_core::{layout::Per, limits::MAX_RULES};
-use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use toml::value::Datetime;
 
 use super::Resolver;
@@ -19,11 +19,13 @@ use crate::{
 
 /// When a rule ends with this `until`: at that time, or when that day is over.
 fn end(until: Datetime) -> Option<Timestamp> {
-    if until.time.is_some() {
-        return until.to_string().parse().ok();
-    }
-    let last: Date = until.to_string().parse().ok()?;
-    Some(last.tomorrow().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp())
+    let text = until.to_string();
+    if until.time.is_some() { text.parse().ok() } else { midnight(text.parse::<Date>().ok()?.tomorrow().ok()?) }
+}
+
+/// When a day begins, in UTC.
+fn midnight(date: Date) -> Option<Timestamp> {
+    Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
 impl Resolver<'_> {
@@ -52,10 +54,9 @@ impl Resolver<'_> {
         let written = mem::take(&mut source.rules);
         let mut kept = Vec::with_capacity(rules.len());
         let (year, month, day) = self.today;
+        let today = Date::new(year.cast_signed(), month.cast_signed(), day.cast_signed());
         // A rule that ends in the course of this day is turned off then.
-        let today = end(Datetime { date: Some(toml::value::Date { year, month, day }), time: None, offset: None });
-        let today =
-            today.and_then(|end| end.checked_sub(SignedDuration::from_hours(24)).ok()).unwrap_or(Timestamp::MIN);
+        let today = today.ok().and_then(midnight).unwrap_or(Timestamp::MIN);
         for (rule, written) in rules.into_iter().zip(written) {
             let is_over = rule.until.is_some_and(|end| end <= today);
             let Some(until) = written.until.as_ref().filter(|_| is_over) else {

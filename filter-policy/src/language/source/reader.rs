@@ -186,12 +186,7 @@ impl Reader<'_> {
 
     /// A date, or a date with a time and an offset; bare or as a string.
     pub(super) fn day_or_time(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Located<Datetime>> {
-        let datetime = if let DeValue::Datetime(datetime) = value.get_ref() {
-            Some(*datetime)
-        } else {
-            value.get_ref().as_str().and_then(|text| text.parse().ok())
-        };
-        if let Some(datetime) = datetime
+        if let Some(datetime) = datetime(value)
             && datetime.date.is_some()
             && datetime.time.is_some() == datetime.offset.is_some()
         {
@@ -211,12 +206,7 @@ impl Reader<'_> {
 
     /// A date, bare or as a string.
     pub(super) fn date(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Located<toml::value::Date>> {
-        let date = if let DeValue::Datetime(datetime) = value.get_ref() {
-            datetime.date
-        } else {
-            let text = value.get_ref().as_str().and_then(|text| text.parse::<toml::value::Datetime>().ok());
-            text.and_then(|datetime| datetime.date)
-        };
+        let date = datetime(value).and_then(|datetime| datetime.date);
         if date.is_none() {
             let help = Some(format!("write `{key} = 2027-01-31`"));
             self.error(Code::BadDate, &value.span(), format!("`{key}` must be a date"), help);
@@ -268,4 +258,12 @@ pub(super) fn type_name(value: &DeValue<'_>) -> &'static str {
         DeValue::String(_) => "a string",
         DeValue::Table(_) => "a table",
     }
+}
+
+/// What a date or a time is, bare or as a string.
+fn datetime(value: &Spanned<DeValue<'_>>) -> Option<Datetime> {
+    if let DeValue::Datetime(datetime) = value.get_ref() {
+        return Some(*datetime);
+    }
+    value.get_ref().as_str()?.parse().ok()
 }
