@@ -32,6 +32,7 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, start: u32, en
             uri.more_digits = 0;
             uri.digit_count = count as u16;
             uri.flags |= uri_flag::NUMBER | if plus { uri_flag::PLUS } else { 0 };
+            s.cursors.prefix_digits = 0;
             strip(host, s, of);
             return;
         }
@@ -43,6 +44,7 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, start: u32, en
     uri.flags &= !(uri_flag::NUMBER | uri_flag::PLUS);
     s.cursors.at = start;
     s.cursors.register = NUMBER_SO_FAR;
+    s.cursors.prefix_digits = 0;
     // A constant to the verifier: where no plan takes prefixes off, a symbol is no part of a number.
     let symbols = host.config().needs & need::STRIP != 0;
     host.repeat(&mut Digits { s, of, end, symbols });
@@ -58,7 +60,13 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, start: u32, en
 /// Takes a technical prefix off the number, if a plan of the policy has any.
 #[inline(always)]
 fn strip<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf) {
-    if host.config().needs & need::STRIP != 0 && !number::strip(numbers::plan(host, s), s.message.uri_mut(of)) {
+    if host.config().needs & need::STRIP == 0 {
+        return;
+    }
+    let plan = numbers::plan(host, s);
+    let (prefix, count) = (s.cursors.prefix, s.cursors.prefix_digits);
+    let is_number = number::strip(plan, s.message.uri_mut(of));
+    if !is_number || count != 0 && !number::may_precede_plus(plan, prefix, count) {
         s.message.uri_mut(of).flags &= !uri_flag::NUMBER;
     }
 }
@@ -137,7 +145,16 @@ impl Step for Digits<'_> {
         s.cursors.at = next;
         let symbols = self.symbols;
         let Scratch { message, cursors, .. } = s;
-        take(message.uri_mut(self.of), &mut cursors.register, byte, symbols);
+        let uri = message.uri_mut(self.of);
+        if symbols && byte == b'+' && (1..=15).contains(&uri.digit_count) && uri.flags & uri_flag::PLUS == 0 {
+            // What is before it may be a prefix that a plan takes off.
+            (cursors.prefix, cursors.prefix_digits) = (uri.digits, uri.digit_count as u32);
+            (uri.digits, uri.more_digits, uri.digit_count) = (0, 0, 0);
+            uri.flags |= uri_flag::PLUS;
+            cursors.register = NUMBER_SO_FAR;
+            return false;
+        }
+        take(uri, &mut cursors.register, byte, symbols);
         cursors.register == NOT_A_NUMBER
     }
 }

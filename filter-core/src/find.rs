@@ -57,6 +57,8 @@ needles! {
     Colon(word) = equal(word, b':');
     /// `@`.
     At(word) = equal(word, b'@');
+    /// `?`.
+    QuestionMark(word) = equal(word, b'?');
     /// `/`.
     Slash(word) = equal(word, b'/');
     /// `%`.
@@ -79,7 +81,7 @@ needles! {
     /// What makes some server end a user part, and no software writes there.
     OddInUser(word) = odd_in_any_user(word) | equal(word, b'"') | equal(word, 0x7f);
     /// As [`OddInUser`], in a URI of another scheme than `sip`, `sips` and `tel`.
-    OddInOtherUser(word) = odd_in_any_user(word) | equal(word | ONES, b'#') | at_least(word, 0x7f);
+    OddInOtherUser(word) = odd_in_any_user(word) | equal(word, b'?') | equal(word | ONES, b'#') | at_least(word, 0x7f);
     /// Anything but a space, a tab and a line end.
     NotPlainBlank(word) = !(exactly(word, b' ') | exactly(word, b'\t') | exactly(word, b'\r') | exactly(word, b'\n'))
         & 0x8080_8080_8080_8080;
@@ -146,7 +148,7 @@ needles! {
 /// Marks what some server ends a user part at, whatever the URI's scheme. Exact up to and including the first one.
 #[inline(always)]
 const fn odd_in_any_user(word: u64) -> u64 {
-    equal(word, b'<') | equal(word, b'?') | equal(word, b'^') | equal(word, b'`') | brackets(word)
+    equal(word, b'<') | equal(word, b'^') | equal(word, b'`') | brackets(word)
 }
 
 /// Marks square brackets, braces, backslashes and bars. Exact.

@@ -98,10 +98,12 @@ fn claim<'m, H: Host<'m>>(host: H, s: &mut Scratch, token: u32, token_end: u32, 
     if signature >= token_end || info == 0 || info >= end || is_empty(s, info) { Attestation::Unknown } else { claim }
 }
 
-/// True if no certificate is named at `info`: `info=;` or `info=<>`.
+/// True if no certificate is named at `info`: `info=;`, `info=<>`, `info=""`.
 #[inline(always)]
 fn is_empty(s: &Scratch, info: u32) -> bool {
-    matches!(s.byte(info), b';' | b',') || s.byte(info) == b'<' && s.byte(info + 1) == b'>'
+    let (first, second) = (s.byte(info), s.byte(info + 1));
+    let is_opened = matches!(first, b'<' | b'"');
+    matches!(first, b';' | b',') || is_opened && (second <= b' ' || matches!(second, b'<' | b'>' | b'"'))
 }
 
 /// The kind of PASSporT: its `ppt`. Without it, a readable claim shows a SHAKEN one.

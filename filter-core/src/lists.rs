@@ -4,7 +4,7 @@ use crate::{
     evaluate::{remove, unite},
     find::{ClosingAngle, CommaQuoteAngle, QuoteBackslash, find, skip_blank},
     host::{Host, Step},
-    layout::need,
+    layout::{anomaly, need},
     limits::INSPECTED_LENGTH,
     named::named_number,
     numbers,
@@ -199,6 +199,10 @@ impl<'m, H: Host<'m>> Step for Values<'_, H> {
                 }
                 _ => {}
             }
+        }
+        if is_quoted && !(s.message.body == 0 && end >= s.message.length) {
+            // These quotes do not end. libre reads values in them.
+            s.message.anomalies |= anomaly::MALFORMED_URI;
         }
         s.cursors.value_at = at;
         let is_done = end_value(host, s);

@@ -16,6 +16,7 @@ use crate::{
     scratch::{FIRST_FURTHER_LINE, FURTHER_LINES, HEADERS, Header, Kind, Scratch, Span, pause},
     start_line,
     swar::{below, first},
+    uri::is_odd_blank,
     wanted,
 };
 
@@ -396,7 +397,16 @@ impl Function for NoteFold {
         if s.cursors.name != Header::Other && s.byte(name_end) == b':' {
             s.message.anomalies |= anomaly::MALFORMED_HEADER;
         }
+        note_odd_start(s, start);
         0
+    }
+}
+
+/// Notes a control character where a value or a folded line begins: a server that drops it sees another value than the patterns do.
+#[inline(always)]
+fn note_odd_start(s: &mut Scratch, start: u32) {
+    if is_odd_blank(s.byte(start)) && start < s.message.length {
+        s.message.anomalies |= anomaly::CONTROL_CHARACTER;
     }
 }
 
@@ -448,9 +458,20 @@ const LISTS: u32 = Header::AssertedIdentity.bit()
     | Header::Identity.bit()
     | Header::Privacy.bit();
 
+/// As [`note_odd_start`], after white space.
+#[inline(never)]
+fn note_start<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) {
+    let visible = find::<NotSpace, H>(host, s, start, s.message.length);
+    note_odd_start(s, visible);
+}
+
 /// Begins a header whose value starts at `start`. The first of its kind counts, unless noted otherwise.
 #[inline(always)]
 fn open_header<'m, H: Host<'m>>(host: H, s: &mut Scratch, header: Header, start: u32) {
+    let first = s.byte(start + (s.byte(start) == b' ') as u32);
+    if first <= b' ' && wanted::anomalies(host.config().needs) {
+        note_start(host, s, start);
+    }
     let bit = header.bit();
     let again = s.message.seen & bit != 0;
     s.message.seen |= bit;

@@ -109,6 +109,16 @@ pub(crate) fn strip(numbering: &Numbering, uri: &mut Uri) -> bool {
     !digits.have_symbols()
 }
 
+/// True if a plus may follow this prefix: a technical one, or the one for an outside line. Those `*9+39...` begin with one.
+#[inline(always)]
+pub(crate) fn may_precede_plus(numbering: &Numbering, prefix: u64, count: u32) -> bool {
+    let mut is_known = numbering.outside_prefix == prefix && numbering.outside_prefix_digits as u32 == count;
+    for index in 0..numbering.strip.len() {
+        is_known |= numbering.strip[index] == prefix && numbering.strip_digits[index] as u32 == count;
+    }
+    is_known
+}
+
 /// What a number is, apart from its digits.
 #[derive(Clone, Copy)]
 struct Form {
@@ -166,7 +176,7 @@ fn normal_form(numbering: &Numbering, uri: &Uri, form: Form) -> Number {
             digits.take_first(&numbering.international_prefixes, &numbering.international_prefix_digits);
         }
     } else {
-        to_e164(numbering, &mut digits, nanp);
+        to_e164(numbering, &mut digits, nanp, form.may_be_short);
     }
     let count = digits.count;
     number.digits = if count < 255 { count as u8 } else { 255 };
@@ -209,9 +219,9 @@ const fn is_north_american(digits: &Digits) -> bool {
     matches!((digits.count, first), (7 | 10, 2..=9) | (11, 1))
 }
 
-/// Makes digits without a plus E.164.
+/// Makes digits without a plus E.164. `is_complete` is true for a number, and false for a prefix of one, whose length says nothing.
 #[inline(always)]
-fn to_e164(numbering: &Numbering, digits: &mut Digits, nanp: bool) {
+fn to_e164(numbering: &Numbering, digits: &mut Digits, nanp: bool, is_complete: bool) {
     if digits.take_first(&numbering.international_prefixes, &numbering.international_prefix_digits) {
         return;
     }
@@ -221,21 +231,34 @@ fn to_e164(numbering: &Numbering, digits: &mut Digits, nanp: bool) {
         digits.put_country_code(numbering);
     } else if nanp && digits.count == 11 && first == 1 {
         // Already E.164.
-    } else if digits.begin_with(numbering.national_prefix, national) {
+    } else if digits.begin_with(numbering.national_prefix, national) && !(is_complete && is_whole(numbering, digits)) {
         digits.take(national);
         digits.put_country_code(numbering);
-    } else if numbering.bare_national != 0 && !has_country_code(numbering, digits, nanp) {
+    } else if numbering.bare_national != 0 && !has_country_code(numbering, digits, nanp, is_complete) {
         digits.put_country_code(numbering);
     }
 }
 
-/// True if digits that are national otherwise already begin with the country code: a national number of this country begins with its
-/// national prefix (or, in North America, with 2 to 9), or would be too long with a second country code.
+/// True if national digits that begin like the national prefix would be too few without it: 812 5550102 in Russia, whose prefix is 8.
+/// No number of a country with the prefix 0 begins with it.
 #[inline(always)]
-fn has_country_code(numbering: &Numbering, digits: &Digits, nanp: bool) -> bool {
+fn is_whole(numbering: &Numbering, digits: &Digits) -> bool {
+    let (code, national) = (numbering.country_code_digits as u32, numbering.national_prefix_digits as u32);
+    numbering.bare_national != 0
+        && numbering.national_prefix >> 60 != 0
+        && digits.count + code < numbering.fewest_digits as u32 + national
+}
+
+/// True if digits that are national otherwise already begin with the country code: a national number of this country begins with its
+/// national prefix (or, in North America, with 2 to 9), or would be too long with a second country code. Too few digits for a whole
+/// number do not: 777 5550102 in Kazakhstan, whose country code is 7.
+#[inline(always)]
+fn has_country_code(numbering: &Numbering, digits: &Digits, nanp: bool, is_complete: bool) -> bool {
     let code = numbering.country_code_digits as u32;
+    let is_enough = !is_complete || digits.count >= numbering.fewest_digits as u32;
+    let is_known = numbering.national_prefix_digits != 0 && is_enough;
     digits.begin_with(numbering.country_code, code)
-        && (nanp || numbering.national_prefix_digits != 0 || digits.count + code > numbering.most_digits as u32)
+        && (nanp || is_known || digits.count + code > numbering.most_digits as u32)
 }
 
 /// The most zeros that are dialled: the operator's 0, and 000. More of them are what callers without a number send.

@@ -13,9 +13,9 @@ pub(crate) use parameter::{find_parameter, is_word};
 use crate::{
     digits,
     find::{
-        AngleClose, AngleSemicolon, BareEnd, Blank, ClosingAngle, DisplayDelimiter, HostEnd, NotPlainBlank,
-        OpeningAngle, PasswordDelimiter, QuoteBackslash, QuoteBackslashAngle, TelDelimiter, UserDelimiter,
-        UserParameterDelimiter, find, find_near, skip_blank,
+        AngleClose, AngleSemicolon, BareEnd, Blank, ClosingAngle, CommaQuoteAngle, DisplayDelimiter, HostEnd,
+        NotPlainBlank, NotSpace, OpeningAngle, PasswordDelimiter, QuoteBackslash, QuoteBackslashAngle, TelDelimiter,
+        UserDelimiter, UserParameterDelimiter, find, find_near, skip_blank,
     },
     host::{Function, FunctionKind, Host, Step},
     layout::anomaly,
@@ -136,6 +136,10 @@ fn locate<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         if stop == end || s.byte(stop) == b';' {
             return set_place(s, first, Form::Bare);
         }
+        if s.cursors.uri == UriOf::Contact && find::<CommaQuoteAngle, H>(host, s, first, stop) < stop {
+            // That is in the next value.
+            return set_place(s, first, Form::Bare);
+        }
         let bracket = if s.byte(stop) == b'<' { stop } else { find::<OpeningAngle, H>(host, s, stop, end) };
         s.flag_uri();
         if bracket == end {
@@ -151,7 +155,11 @@ fn locate<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
             let bracket = skip_blank(host, s, close + 1, end);
             if bracket < end && s.byte(bracket) == b'<' {
                 let has_more = bracket > close + 2;
-                if is_odd_blank(s.byte(close + 1)) || has_more && has_odd_gap(host, s, close + 1, bracket) {
+                let begins_oddly = begins_oddly(host, s, first + 1);
+                if begins_oddly
+                    || is_odd_blank(s.byte(close + 1))
+                    || has_more && has_odd_gap(host, s, close + 1, bracket)
+                {
                     s.flag_uri();
                 }
                 s.uri_mut().display = Span { start: (first + 1) as u16, end: close as u16 };
@@ -168,8 +176,18 @@ fn locate<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
 
 /// True for a control character that is no white space. Servers that do not skip it begin to read elsewhere.
 #[inline(always)]
-const fn is_odd_blank(byte: u8) -> bool {
+pub(crate) const fn is_odd_blank(byte: u8) -> bool {
     byte < b' ' && !matches!(byte, b'\t' | b'\r' | b'\n')
+}
+
+/// True if the first byte in quotes that is no white space is a control character.
+#[inline(always)]
+fn begins_oddly<'m, H: Host<'m>>(host: H, s: &mut Scratch, from: u32) -> bool {
+    let end = s.cursors.uri_limit;
+    s.byte(from) <= b' ' && {
+        let start = find::<NotSpace, H>(host, s, from, end);
+        is_odd_blank(s.byte(start))
+    }
 }
 
 /// True if there is anything but plain white space in `from..end`, where a value begins, or between a display name and the bracket after it.
@@ -190,7 +208,10 @@ fn end_display<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
             if wanted::anomalies(host.config().needs) && find::<DisplayDelimiter, H>(host, s, first, at) < at {
                 s.flag_uri();
             }
-        } else if s.uri().display.start as u32 != first + 1 || has_odd_gap(host, s, quoted_end + 1, at) {
+        } else if s.uri().display.start as u32 != first + 1
+            || begins_oddly(host, s, first + 1)
+            || has_odd_gap(host, s, quoted_end + 1, at)
+        {
             // Something before or after the quotes, or several strings: libre takes a bracket in them for the URI's, or a URI after them.
             s.flag_uri();
         }

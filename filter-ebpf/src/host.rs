@@ -393,6 +393,7 @@ functions! {
     find_percent: FunctionKind::Find(NeedleKind::Percent) => Find<find::Percent>,
     find_opening_angle: FunctionKind::Find(NeedleKind::OpeningAngle) => Find<find::OpeningAngle>,
     find_closing_angle: FunctionKind::Find(NeedleKind::ClosingAngle) => Find<find::ClosingAngle>,
+    find_question_mark: FunctionKind::Find(NeedleKind::QuestionMark) => Find<find::QuestionMark>,
     find_name_end: FunctionKind::Find(NeedleKind::NameEnd) => Find<find::NameEnd>,
     find_quote_backslash_angle: FunctionKind::Find(NeedleKind::QuoteBackslashAngle) => Find<find::QuoteBackslashAngle>,
     find_quote_backslash: FunctionKind::Find(NeedleKind::QuoteBackslash) => Find<find::QuoteBackslash>,

@@ -188,6 +188,32 @@ fn what_is_dialled_before_a_number_is_taken_off() {
     );
 }
 
+/// Gateways put what they add before a number that already has its plus.
+#[test]
+fn a_plus_may_follow_a_prefix() {
+    let numbering = "country_code = \"1\"\noutside_prefix = \"9\"\nstrip = [\"*9\", \"9876\", \"1111#\"]";
+    assert_called(
+        numbering,
+        &[
+            ("*9+390612345678", "390612345678", "valid"),
+            ("1111#+390612345678", "390612345678", "valid"),
+            ("1111%23%2b390612345678", "390612345678", "valid"),
+            ("9876+12125551234", "12125551234", "valid"),
+            ("9+972595550123", "972595550123", "valid"),
+            ("9876+44(0)2079460123", "442079460123", "valid"),
+            ("9876+911", "911", "valid"),
+            ("98+12125551234", "", "not-a-number"),
+            ("98767+12125551234", "", "not-a-number"),
+            ("9876++12125551234", "", "not-a-number"),
+            ("9876+1111#12125551234", "", "not-a-number"),
+            ("9876+", "", "not-a-number"),
+            ("+9876+12125551234", "", "not-a-number"),
+            ("1234567890123456+12125551234", "", "not-a-number"),
+        ],
+    );
+    assert_called("country_code = \"1\"", &[("9+12125551234", "", "not-a-number")]);
+}
+
 #[test]
 fn without_a_plan_for_it_a_prefix_is_part_of_the_number() {
     assert_called(
@@ -340,6 +366,36 @@ fn bare_digits_are_national_unless_they_have_the_country_code() {
         ],
     );
     assert_called("country_code = \"1\"\nbare = \"national\"", &[("121255501234", "121255501234", "too-long")]);
+}
+
+/// A national prefix that is no 0 may be the beginning of a national number.
+#[test]
+fn a_national_prefix_is_not_taken_off_a_whole_national_number() {
+    assert_called(
+        "country_code = \"7\"\nnational_prefix = \"8\"\ninternational_prefix = \"810\"\nbare = \"national\"",
+        &[
+            ("8121234567", "78121234567", "valid"),
+            ("8005553535", "78005553535", "valid"),
+            ("88121234567", "78121234567", "valid"),
+            ("88005553535", "78005553535", "valid"),
+            ("84951234567", "74951234567", "valid"),
+            ("4951234567", "74951234567", "valid"),
+            ("74951234567", "74951234567", "valid"),
+            // A mobile number of Kazakhstan begins with the country code.
+            ("7771234567", "77771234567", "valid"),
+            ("77771234567", "77771234567", "valid"),
+            ("810390612345678", "390612345678", "valid"),
+        ],
+    );
+    assert_called(
+        "country_code = \"370\"\nnational_prefix = \"8\"\nbare = \"national\"",
+        &[("80012345", "37080012345", "valid"), ("837123456", "37037123456", "valid")],
+    );
+    // Other digits are E.164 there.
+    assert_called(
+        "country_code = \"7\"\nnational_prefix = \"8\"",
+        &[("88121234567", "78121234567", "valid"), ("4420790460123", "4420790460123", "too-long")],
+    );
 }
 
 #[test]

@@ -196,6 +196,8 @@ layout! {
         pub outside_prefix_digits: u8,
         /// 1: other digits are national. 0: they are E.164 without the plus.
         pub bare_national: u8,
+        /// The fewest digits of the country's numbers, country code included.
+        pub fewest_digits: u8,
         /// The most digits of the country's numbers, country code included.
         pub most_digits: u8,
         /// The numbers of digits of the international prefixes.
@@ -203,7 +205,7 @@ layout! {
         /// The numbers of digits and symbols of the technical prefixes.
         pub strip_digits: [u8; STRIP_PREFIXES],
         /// Padding, always zero.
-        pub reserved: [u8; 7],
+        pub reserved: [u8; 6],
     }
 
     /// A policy's configuration: the program's read-only data, so that the verifier removes what this policy does not use.
@@ -288,10 +290,11 @@ impl Numbering {
         national_prefix_digits: 0,
         outside_prefix_digits: 0,
         bare_national: 0,
+        fewest_digits: 0,
         most_digits: MAX_DIGITS as u8,
         international_prefix_digits: [0; INTERNATIONAL_PREFIXES],
         strip_digits: [0; STRIP_PREFIXES],
-        reserved: [0; 7],
+        reserved: [0; 6],
     };
 }
 

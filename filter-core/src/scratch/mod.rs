@@ -255,6 +255,12 @@ layout! {
         pub place: u32,
         /// The list that this walk is in, as a number of [`List`](crate::lists::List).
         pub list: u32,
+        /// The number of digits before the plus of the number that is being read.
+        pub prefix_digits: u32,
+        /// Padding, always zero.
+        pub reserved: u32,
+        /// These digits, as BCD.
+        pub prefix: u64,
     }
 
     /// All that the engine remembers of the packet it is deciding.

@@ -6,8 +6,9 @@ use super::{Form, is_closed, scheme, set_user};
 use crate::{
     digits::{self, hex},
     find::{
-        AngleClose, At, BareEnd, Blank, ClosingAngle, Colon, Dot, Letter, LineEnd, NotBlank, OddInOtherUser, OddInUser,
-        OpeningAngle, ParameterEnd, Percent, SchemeDelimiter, UrnDelimiter, UserSeparator, find,
+        AngleClose, At, BareEnd, Blank, ClosingAngle, Colon, CommaQuoteAngle, Dot, Letter, LineEnd, NotBlank,
+        OddInOtherUser, OddInUser, OpeningAngle, ParameterEnd, Percent, QuestionMark, SchemeDelimiter, UrnDelimiter,
+        UserSeparator, find,
     },
     host::{Function, FunctionKind, Host, Step},
     layout::anomaly,
@@ -350,7 +351,10 @@ fn is_odd_end<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
     }
     if form == Form::Bare {
         let host_start = s.uri().host.start as u32;
-        if is_closed(s, uri_end) || find::<At, H>(host, s, host_start, end) < end {
+        // Some servers end the user part at the last @ of a value.
+        let limit =
+            if s.cursors.uri == UriOf::Contact { find::<CommaQuoteAngle, H>(host, s, uri_end, end) } else { end };
+        if is_closed(s, uri_end) || find::<At, H>(host, s, host_start, limit) < limit {
             return true;
         }
     }
@@ -389,7 +393,9 @@ impl Function for ReadName {
         } else {
             find::<OddInUser, H>(host, s, start, end)
         };
-        if odd < end {
+        // RFC 3261 allows a question mark. But some servers end the user part at it, and what is before it may be a number.
+        let is_name = (s.byte(start) | 0x20).wrapping_sub(b'a') < 26;
+        if odd < end || !is_name && find::<QuestionMark, H>(host, s, start, end) < end {
             s.flag_uri();
         }
         let mut is_escaped = false;

@@ -124,6 +124,8 @@ struct Tables {
 #[must_use]
 pub fn numbering_plan(plan: &NumberingPlan) -> Numbering {
     let digits = |digits: &str| bcd::pack(digits).unwrap_or(0);
+    let (_, fewest_digits, most_digits) =
+        lengths(digits(&plan.country_code), plan.country_code.len() as u8).unwrap_or((0, 0, MAX_DIGITS as u8));
     let mut numbering = Numbering {
         country_code: digits(&plan.country_code),
         national_prefix: digits(&plan.national_prefix),
@@ -132,8 +134,8 @@ pub fn numbering_plan(plan: &NumberingPlan) -> Numbering {
         national_prefix_digits: plan.national_prefix.len() as u8,
         outside_prefix_digits: plan.outside_prefix.len() as u8,
         bare_national: u8::from(plan.bare_national),
-        most_digits: lengths(digits(&plan.country_code), plan.country_code.len() as u8)
-            .map_or(MAX_DIGITS as u8, |(_, _, most)| most),
+        fewest_digits,
+        most_digits,
         ..Numbering::EMPTY
     };
     (numbering.international_prefixes, numbering.international_prefix_digits) = prefixes(&plan.international_prefixes);

@@ -74,6 +74,14 @@ fn scanner_that_hides_its_name_in_case_and_folding() {
 }
 
 #[test]
+fn control_character_before_a_value() {
+    let scan = Message::request("OPTIONS").set("User-Agent", "\u{1}friendly-scanner");
+    has_anomaly(scan, "control-character");
+    has_anomaly(call().add("Subject", "\r\n \u{b}free"), "control-character");
+    has_anomaly(call().set("From", "\"\u{1}Bank\" <sip:+12125550100@h>;tag=1"), "malformed-uri");
+}
+
+#[test]
 fn second_user_agent() {
     let scan = Message::request("OPTIONS").add("User-Agent", "friendly-scanner");
     has_anomaly(scan, "duplicate-header");

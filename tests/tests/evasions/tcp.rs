@@ -140,7 +140,7 @@ fn request_after_something_else_in_the_segment() {
     .enumerate()
     {
         let bytes = [before.as_bytes(), &invite].concat();
-        let outcome = decide(&Packet::tcp(bytes).from_port(42_100 + port as u16));
+        let outcome = decide(&Packet::tcp(bytes).from_port(42_150 + port as u16));
         assert!(outcome.is_drop(), "{before:?}: {outcome:?}");
         assert_eq!(outcome.field("calling"), "16055620123", "{before:?}");
         assert!(outcome.field("anomalies").contains("several-messages"), "{before:?}");

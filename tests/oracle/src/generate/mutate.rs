@@ -3,7 +3,7 @@
 use super::Random;
 
 /// What is put into the input: the grammar's delimiters, and words that a reader acts on.
-const TOKENS: [&str; 62] = [
+const TOKENS: [&str; 64] = [
     "\r\n",
     "\n",
     "\r",
@@ -53,6 +53,8 @@ const TOKENS: [&str; 62] = [
     ";verstat=TN-Validation-Passed",
     ";party=called",
     ";info=<>",
+    ";info=\"\"",
+    ";info=< ",
     ";ppt=shaken",
     "From:",
     "t :",

@@ -355,7 +355,18 @@ fn agent(random: &mut Random) -> String {
     if random.chance(70) {
         String::from_utf8_lossy(random.pick(&VALUES)).into_owned()
     } else {
-        random.pick(&[" a ", "abc  ", "Friendly-\r\n scanner", "\t\ta.c", "x123", "sipcli\t"]).to_string()
+        random
+            .pick(&[
+                " a ",
+                "abc  ",
+                "Friendly-\r\n scanner",
+                "\t\ta.c",
+                "x123",
+                "sipcli\t",
+                " \u{1}a.c",
+                "\r\n \u{b}abc",
+            ])
+            .to_string()
     }
 }
 

@@ -327,7 +327,11 @@ pub fn dialled(random: &mut Random) -> String {
         &["-", ".", "(", ")", "%2D", "%31", "%2b", "%20", "+", "%", "x", "%3", "(0)", "%280)", "(0", "#", "*", ","];
     let mut number = digits(random);
     if random.chance(10) {
-        number.insert_str(0, random.pick(&["1111#", "1111%23", "#", "*", "*9", "9", "9,", "88", "11", "+00"]));
+        number.insert_str(
+            0,
+            random
+                .pick(&["1111#", "1111%23", "#", "*", "*9", "9", "9,", "88", "11", "+00", "*+", "9+", "2+", "1111#+"]),
+        );
     }
     if random.chance(20) {
         // Often after the country code.

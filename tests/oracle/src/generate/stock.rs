@@ -28,7 +28,7 @@ pub const ADDRESSES: [&str; 14] = [
     "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
 ];
 
-pub const NUMBERS: [&str; 12] = [
+pub const NUMBERS: [&str; 14] = [
     "911",
     "112",
     "1",
@@ -41,6 +41,8 @@ pub const NUMBERS: [&str; 12] = [
     "44",
     "20123456789",
     "123456789012345678",
+    "8121234567",
+    "77771234567",
 ];
 
 pub const PATTERNS: [&str; 9] =

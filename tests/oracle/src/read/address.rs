@@ -9,8 +9,9 @@ use super::{
     uri::{Form, Place, Uri, known_scheme, uri},
 };
 
-/// The values of a header field, separated by commas outside quotes and angle brackets, without empty ones.
-pub(super) fn values(field: &[u8]) -> Vec<&[u8]> {
+/// The values of a header field, separated by commas outside quotes and angle brackets, without empty ones. True if quotes in the last
+/// one do not end.
+pub(super) fn values(field: &[u8]) -> (Vec<&[u8]>, bool) {
     let mut values = Vec::new();
     let mut start = 0;
     let mut at = 0;
@@ -30,7 +31,7 @@ pub(super) fn values(field: &[u8]) -> Vec<&[u8]> {
     }
     values.push(&field[start..]);
     values.retain(|value| value.iter().any(|&byte| !is_blank(byte)));
-    values
+    (values, is_quoted)
 }
 
 /// How many bytes after a backslash it escapes: any one byte inside quotes. Outside quotes, where a backslash means nothing,
@@ -64,6 +65,10 @@ fn visible_name_addr(value: &[u8], place: Place, is_cut: bool, plan: &NumberingP
     if known_scheme(value).is_some() {
         // An addr-spec, unless an angle bracket comes before any quote or parameter: then this is a display name.
         let stop = find(value, 0, |byte| [b'<', b';', b'"'].contains(&byte));
+        if place == Place::Contact && value[..stop].iter().any(|byte| b",\\".contains(byte)) {
+            // The bracket is the next value's.
+            return uri(value, bare);
+        }
         if matches!(value.get(stop), Some(b'<' | b'"')) {
             let open = find(value, stop, |byte| byte == b'<');
             let read = if open < value.len() { bracketed(value, open, None, enclosed) } else { uri(value, bare) };
@@ -104,7 +109,12 @@ fn bracketed(value: &[u8], open: usize, quoted: Option<Range<usize>>, form: Form
     let is_odd = match &quoted {
         None => value[..open].iter().any(|byte| b":@".contains(byte)),
         // It is all there is, and only white space follows it.
-        Some(quoted) => quoted.start != 1 || !value[quoted.end + 1..open].iter().all(|byte| b" \t\r\n".contains(byte)),
+        Some(quoted) => {
+            let visible = find(value, quoted.start, |byte| byte != b' ' && byte != b'\t');
+            quoted.start != 1
+                || is_control(value[visible])
+                || !value[quoted.end + 1..open].iter().all(|byte| b" \t\r\n".contains(byte))
+        }
     };
     uri.is_malformed |= is_odd;
     uri.display = value[quoted.unwrap_or(0..open)].to_vec();

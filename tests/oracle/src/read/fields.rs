@@ -3,7 +3,7 @@
 use filter_core::{layout::anomaly, scratch::Header};
 use filter_policy::{language::header::HeaderName, model::Policy};
 
-use super::{after_line_end, find, is_blank, is_line_end, start_line::is_token, words};
+use super::{address::is_control, after_line_end, find, is_blank, is_line_end, start_line::is_token, words};
 
 /// The known header fields: long name, compact name, and whether a message may have several.
 const FIELDS: [(Header, &[u8], &[u8], bool); 18] = [
@@ -149,6 +149,7 @@ impl<'a> Fields<'a> {
             if colon < line.len() && known(self.policy, &line[name..colon]).is_some() {
                 self.anomalies |= anomaly::MALFORMED_HEADER;
             }
+            self.anomalies |= odd_start(line);
             at = self.pass_line(message, at);
         }
         at
@@ -184,12 +185,19 @@ impl<'a> Fields<'a> {
         let colon = find(lines, name_end, |byte| ![b' ', b'\t', b'\r', b'\n'].contains(&byte));
         let is_folded = colon > first.len();
         if lines.get(colon) == Some(&b':') {
+            self.anomalies |= odd_start(&lines[colon + 1..]);
             self.fields.push((header, &lines[colon + 1..]));
         }
         if lines.get(colon) != Some(&b':') || is_folded {
             self.anomalies |= anomaly::MALFORMED_HEADER;
         }
     }
+}
+
+/// A control character where a value, or a further line of it, begins.
+fn odd_start(line: &[u8]) -> u32 {
+    let visible = find(line, 0, |byte| byte != b' ' && byte != b'\t');
+    if line.get(visible).is_some_and(|&byte| is_control(byte)) { anomaly::CONTROL_CHARACTER } else { 0 }
 }
 
 /// What is wrong with the name of an unknown header field: no colon, a control character, white space anywhere but at its end,

@@ -47,7 +47,16 @@ pub(super) fn read_uris(
     let request = start.uri.clone().map(|range| request_uri(&bytes[range.clone()], is_cut(&bytes[range]), plan));
     let single = |header: Header| fields.first(header).map(|value| name_addr(value, Place::Single)).unwrap_or_default();
     let all = |header: Header| -> Vec<Uri> {
-        fields.all(header).into_iter().flat_map(values).map(|value| name_addr(value, Place::List)).collect()
+        let mut uris = Vec::new();
+        for field in fields.all(header) {
+            let (values, is_open) = values(field);
+            uris.extend(values.into_iter().map(|value| name_addr(value, Place::List)));
+            // libre reads values in these quotes.
+            if let Some(last) = uris.last_mut().filter(|_| is_open && !is_cut(field)) {
+                last.is_malformed = true;
+            }
+        }
+        uris
     };
     let mut uris = Uris {
         request: request.unwrap_or_default(),

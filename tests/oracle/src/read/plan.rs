@@ -12,11 +12,12 @@ use crate::evaluate;
 const SERVICE_NUMBERS: [&str; 15] =
     ["110", "112", "118", "119", "211", "311", "411", "511", "611", "711", "811", "911", "933", "988", "999"];
 
-/// The most digits of the numbers of countries that do not allow as many as E.164 does.
-fn most_digits(country_code: &str) -> usize {
+/// The fewest and the most digits of the numbers of a country, country code included.
+fn lengths(country_code: &str) -> (usize, usize) {
     let packed = country_code.bytes().fold(0, |packed, digit| packed << 4 | u64::from(digit - b'0'));
     let packed = packed << (64 - 4 * country_code.len());
-    filter_policy::numbering::lengths(packed, country_code.len() as u8).map_or(15, |(_, _, most)| most.into())
+    filter_policy::numbering::lengths(packed, country_code.len() as u8)
+        .map_or((0, 15), |(_, fewest, most)| (fewest.into(), most.into()))
 }
 
 /// The plan of a source: the first one whose sources it is among, else that of `[numbering]`.
@@ -89,6 +90,7 @@ fn after_plus(plan: &NumberingPlan, digits: &str) -> String {
 fn e164(plan: &NumberingPlan, digits: &str) -> String {
     let code = plan.country_code.as_str();
     let is_american = code == "1";
+    let (fewest, most) = lengths(code);
     if let Some(prefix) = longest(&plan.international_prefixes, digits) {
         return digits[prefix.len()..].to_owned();
     }
@@ -100,11 +102,15 @@ fn e164(plan: &NumberingPlan, digits: &str) -> String {
     }
     if !plan.national_prefix.is_empty()
         && let Some(national) = digits.strip_prefix(&plan.national_prefix)
+        // Where it is no 0, national numbers may begin with its digits.
+        && (plan.national_prefix.starts_with('0') || !plan.bare_national || code.len() + national.len() >= fewest)
     {
         return format!("{code}{national}");
     }
     // In a country with a national prefix, and in North America, no national number without a prefix begins with the country code.
     let has_code = digits.starts_with(code)
-        && (is_american || !plan.national_prefix.is_empty() || code.len() + digits.len() > most_digits(code));
+        && (is_american
+            || (!plan.national_prefix.is_empty() && digits.len() >= fewest)
+            || code.len() + digits.len() > most);
     if plan.bare_national && !has_code { format!("{code}{digits}") } else { digits.to_owned() }
 }

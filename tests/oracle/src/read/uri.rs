@@ -143,6 +143,8 @@ pub(super) fn uri(text: &[u8], form: Form<'_>) -> Uri {
         if read.number.is_none() {
             let is_other = matches!(scheme, Scheme::Other | Scheme::Urn);
             read.is_malformed |= number.iter().any(|&byte| ends_some_user(byte, is_other));
+            // A name may have a question mark in it (RFC 3261 section 25.1).
+            read.is_malformed |= number.contains(&b'?') && !number[0].is_ascii_alphabetic();
         }
         read.is_malformed |= scheme == Scheme::Tel && read.number.is_none();
         read.is_malformed |= scheme == Scheme::Other && rest.get(user.end) == Some(&b':');
@@ -359,8 +361,10 @@ fn check_end(read: &mut Uri, text: &[u8], from: usize, end: usize, form: Form<'_
     // An address in a parameter.
     let has_parameters = matches!(form.place, Place::Single | Place::List);
     read.is_malformed |= has_parameters && text[close..].contains(&b'<');
-    // Without brackets, some servers end the user part at the last of them.
-    read.is_malformed |= form.is_bare() && text[from..].contains(&b'@');
+    // Without brackets, some servers end the user part at the last of them. Contact has further values after a comma.
+    let reach =
+        if form.place == Place::Contact { find(text, end, |byte| b",\"<\\".contains(&byte)) } else { text.len() };
+    read.is_malformed |= form.is_bare() && text[from..reach].contains(&b'@');
     read.after = text[close..].to_vec();
 }
 
@@ -375,7 +379,7 @@ fn is_anonymous(user: &[u8]) -> bool {
 
 /// True for a byte that belongs in no user part, and where some server ends it. Phones do send `#` and letters of other alphabets.
 fn ends_some_user(byte: u8, is_other_scheme: bool) -> bool {
-    b"\"<?[\\]^`{|}\x7f".contains(&byte) || (is_other_scheme && (byte == b'#' || !byte.is_ascii()))
+    b"\"<[\\]^`{|}\x7f".contains(&byte) || (is_other_scheme && (b"?#".contains(&byte) || !byte.is_ascii()))
 }
 
 /// True if an escape has no two digits, or stands for a control character or for a percent sign.
@@ -412,6 +416,7 @@ fn digits(user: &[u8], plan: &NumberingPlan) -> Option<Digits> {
     let characters: Vec<u8> = characters(user).into_iter().map(Option::unwrap_or_default).collect();
     let mut plus = false;
     let mut digits = String::new();
+    let mut prefix = String::new();
     let mut at = 0;
     while at < characters.len() {
         // The national prefix after a country code is not dialled from abroad. An Italian number's 0 is.
@@ -424,10 +429,17 @@ fn digits(user: &[u8], plan: &NumberingPlan) -> Option<Digits> {
             symbol @ (b'*' | b'#' | b',') if digits.len() < 32 => digits.push(char::from(symbol)),
             b'-' | b'.' | b'(' | b')' => {}
             byte if is_blank(byte) => {}
-            b'+' if digits.is_empty() && !plus => plus = true,
+            b'+' if digits.len() <= 15 && !plus => {
+                plus = true;
+                prefix = std::mem::take(&mut digits);
+            }
             _ => return None,
         }
         at += 1;
+    }
+    // A plus is the beginning, or follows a prefix that means nothing to the country.
+    if !(prefix.is_empty() || plan.strip.contains(&prefix) || plan.outside_prefix == prefix) {
+        return None;
     }
     let digits = without_technical_prefix(plan, plus, &digits)?;
     (!digits.is_empty()).then_some(Digits { plus, digits })

@@ -92,7 +92,11 @@ fn read_passports(packet: &Packet, message: &mut Message, fields: &Fields<'_>, b
 }
 
 fn names_something(info: &[u8]) -> bool {
-    info.first().is_some_and(|byte| !b";,".contains(byte)) && !info.starts_with(b"<>")
+    match info.first() {
+        None | Some(b';' | b',') => false,
+        Some(b'<' | b'"') => info.get(1).is_some_and(|&byte| !is_blank(byte) && !b"<>\"".contains(&byte)),
+        Some(_) => true,
+    }
 }
 
 /// The attestation that an Identity claims. A SHAKEN PASSporT's payload begins with it (RFC 8225 section 9): in base64url,

@@ -84,9 +84,10 @@ fn unquoted_display_names() {
 
 #[test]
 fn what_is_between_a_quoted_name_and_its_bracket() {
-    for value in [" \u{0}<sip:12@h>", " \u{0} <sip:12@h>", "<\u{0}sip:12@h>", "\u{1}sip:12@h"] {
-        reads(value, "12", MALFORMED);
+    for value in [" \u{0}<sip:12@h>", " \u{0} <sip:12@h>", "\u{1}sip:12@h"] {
+        reads(value, "12", &["control-character", "malformed-uri"]);
     }
+    reads("<\u{0}sip:12@h>", "12", MALFORMED);
     for name in ["\"a\"", "\"a \\\" <sip:1@h>\""] {
         for gap in ["", " ", "  ", "\t", "\r\n ", " \t \r\n\t"] {
             reads(&format!("{name}{gap}<sip:12@h>"), "12", &[]);
@@ -188,4 +189,13 @@ fn the_request_uri() {
     ] {
         assert_eq!(start(line).has(anomalies).user(UriOf::Request), user, "{line}");
     }
+}
+
+#[test]
+fn quotes_that_do_not_end_in_a_list() {
+    for value in ["<sip:12@h>;a=\"b, sip:14@h", "<sip:12@h>;a=\"b\", \"c\" <sip:14@h>;x=\"\\\""] {
+        let call = Message::invite().add("P-Asserted-Identity", value);
+        message(call).has(&["malformed-uri"]);
+    }
+    message(Message::invite().add("Diversion", "<sip:12@h>;a=\"b,\", <sip:14@h>")).has(&[]);
 }

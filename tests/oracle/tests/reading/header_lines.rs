@@ -103,3 +103,16 @@ fn any_number_of_lines_is_read() {
     let long = Message::invite().rename("From", &format!("{}From", "k: x\r\n".repeat(INSPECTED_LENGTH / 6)));
     assert_eq!(message(long).has(&["headers-beyond-inspected-length"]).user(UriOf::From), "");
 }
+
+#[test]
+fn control_characters_where_a_value_begins() {
+    for value in ["\u{1}x", " \t\u{1f}x", "\r\n \u{b}x", "x\r\n\t\u{1}"] {
+        message(Message::invite().add("Subject", value)).has(&["control-character"]);
+    }
+    message(Message::invite().add("Subject", "x\u{1}")).has(&[]);
+    for name in ["\"\u{1}A\" ", "\" \t\u{7f}\u{1}A\" "] {
+        let is_odd = name.starts_with("\"\u{1}");
+        let from = Message::invite().set("From", &format!("{name}<sip:12@h>"));
+        message(from).has(if is_odd { &["malformed-uri"] } else { &[] });
+    }
+}

@@ -263,7 +263,19 @@ fn an_attestation_needs_a_whole_identity() {
     let attestation = |value: &str| message(call(&[("Identity", value)])).0.attestation.name();
     assert_eq!(attestation(&format!("{CLAIM};info=<https://a>")), "A");
     assert_eq!(attestation(&format!("{CLAIM} ; INFO = <https://a>")), "A");
-    for rest in ["", ";ppt=shaken", ";info", ";xinfo=x"] {
+    // Without the place of its certificate, no verifier can check it.
+    for rest in [
+        "",
+        ";ppt=shaken",
+        ";info",
+        ";xinfo=x",
+        ";info=",
+        ";info=;x",
+        ";info=<>",
+        ";info=< >",
+        ";info=\"\"",
+        ";info=\" \"",
+    ] {
         assert_eq!(attestation(&format!("{CLAIM}{rest}")), "unknown", "{rest}");
     }
     let start = format!("INVITE sip:1@h SIP/2.0\r\nIdentity: {CLAIM};info=<https://a>");
