@@ -26,7 +26,7 @@ pub use values::{Attestation, Dialog, Method, NumberFormat, Payload, Transport, 
 pub use crate::text::{TEXTS, Text};
 
 /// The version of these layouts and of what the pinned maps mean. A daemon adopts only pins of its own version.
-pub const SCHEMA_VERSION: u32 = 8;
+pub const SCHEMA_VERSION: u32 = 9;
 
 /// How a type lies in memory.
 #[derive(Clone, Copy, Debug)]
