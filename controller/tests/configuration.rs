@@ -206,9 +206,9 @@ fn the_sample_is_valid_as_it_is_and_with_everything_in_it_that_is_commented_out(
     }
     let all =
         Configuration::parse(Path::new(PATH), shown.as_bytes()).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
-    let Configuration { edge, interfaces, policy, report, state, socket, pins, json, interval } = &all;
+    let Configuration { edge, interfaces, policy, report, state, socket, pins, json, interval, list_bytes } = &all;
     assert!(edge.is_some() && !interfaces.is_empty() && policy.is_some() && socket.is_some() && pins.is_some());
-    assert!(json.is_some() && interval.is_some() && state.is_some());
+    assert!(json.is_some() && interval.is_some() && state.is_some() && list_bytes.is_some());
     assert_eq!(*report, Some(true), "whoever installs the sample drops nothing at first");
 }
 
@@ -218,6 +218,7 @@ fn every_key_is_in_the_reference_and_its_example_is_valid() {
         config::TOP_KEYS,
         config::INTERFACE_KEYS,
         config::POLICY_KEYS,
+        config::LIMITS_KEYS,
         config::STATE_KEYS,
         config::API_KEYS,
         config::PINS_KEYS,

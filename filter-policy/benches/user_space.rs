@@ -62,7 +62,9 @@ fn list_files(criterion: &mut Criterion) {
     let ipv6 = generate::address_list(&generate::ipv6_prefixes(ENTRIES), 6);
     for (name, content) in [("IPv4 blocks", &all.sources), ("IPv6 blocks", &ipv6)] {
         group.bench_function(name, |bencher| {
-            bencher.iter(|| lists::addresses(&file, black_box(content.as_bytes()), &mut Diagnostics::default()));
+            bencher.iter(|| {
+                lists::addresses(&file, black_box(content.as_bytes()), usize::MAX, &mut Diagnostics::default())
+            });
         });
     }
     let plan = NumberingPlan { country_code: "1".to_owned(), ..NumberingPlan::default() };
@@ -71,7 +73,7 @@ fn list_files(criterion: &mut Criterion) {
     group.bench_function("numbers", |bencher| {
         bencher.iter(|| {
             let content = black_box(all.numbers.as_bytes());
-            lists::numbers(&file, content, &form, (2026, 1, 1), &mut Diagnostics::default()).entries
+            lists::numbers(&file, content, &form, (2026, 1, 1), usize::MAX, &mut Diagnostics::default()).entries
         });
     });
     group.finish();

@@ -119,7 +119,7 @@ pub struct PreparedCase {
 }
 
 /// Bytes of the longest file of test cases.
-const LONGEST_FILE: usize = 4 << 20;
+const LONGEST_FILE: u64 = 4 << 20;
 
 fn default_source() -> IpAddr {
     // A documentation address (RFC 5737) that is in no sample list.
@@ -213,7 +213,7 @@ fn payload(repository: &Directory, file: &Path, case: &Case) -> Result<Vec<u8>, 
         return Err(mistake("it has both a message file and message fields: use one or the other".to_owned()));
     }
     let message = file.parent().unwrap_or(Path::new("")).join(message);
-    repository.read_bounded(&message, MAX_DATAGRAM).map_err(|source| {
+    repository.read_bounded(&message, MAX_DATAGRAM as u64).map_err(|source| {
         if source.kind() == io::ErrorKind::FileTooLarge {
             mistake(format!("its message is larger than a UDP datagram ({MAX_DATAGRAM} bytes)"))
         } else {
@@ -363,7 +363,7 @@ mod tests {
             assert!(errors.contains(expected), "{message}: {errors}");
         }
         assert_eq!(errors_of(&[("a.toml", &case("../good.sip"))]), Ok(1));
-        let long = format!("#{}\n", "a".repeat(LONGEST_FILE));
+        let long = format!("#{}\n", "a".repeat(LONGEST_FILE as usize));
         let errors = errors_of(&[("a.toml", &long)]).unwrap_err();
         assert!(errors.contains("it has more than 4194304 bytes"), "{errors}");
     }

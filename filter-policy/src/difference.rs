@@ -15,6 +15,7 @@ use toml::{Table, Value};
 
 use crate::{
     Built, POLICY_FILE,
+    bounds::POLICY_BYTES,
     files::Files,
     language::printable::escaped,
     model::{NumberEntry, NumberRange, Policy, Test},
@@ -94,7 +95,7 @@ impl<'a> Version<'a> {
     #[must_use]
     pub fn new(built: &'a Built, files: &dyn Files) -> Self {
         // It has been parsed before: the file is TOML, unless it has changed since.
-        let content = files.read(Path::new(POLICY_FILE)).ok();
+        let content = files.read(Path::new(POLICY_FILE), POLICY_BYTES).ok();
         let file = content.and_then(|content| str::from_utf8(&content).ok()?.parse().ok()).unwrap_or_default();
         Self { built, file }
     }

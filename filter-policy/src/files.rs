@@ -4,17 +4,19 @@ use std::{
     borrow::Cow,
     fs,
     io::{self, Read as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Component, Path, PathBuf},
 };
 
 /// The files of one policy repository. Paths are relative to it and have passed [`stays_inside`].
 pub trait Files {
-    /// The whole content of a file.
+    /// The whole content of a file that has at most `limit` bytes.
     ///
     /// # Errors
     ///
-    /// The file cannot be read; `InvalidInput` if a symbolic link leads out of the repository.
-    fn read(&self, path: &Path) -> io::Result<Cow<'_, [u8]>>;
+    /// The file cannot be read; `InvalidInput` if a symbolic link leads out of the repository; `FileTooLarge` if it has more bytes, which are
+    /// not read; `ResourceBusy` if it changed meanwhile.
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Cow<'_, [u8]>>;
 
     /// All files of the repository, for "did you mean". May be empty or incomplete.
     fn names(&self) -> Vec<String>;
@@ -24,6 +26,16 @@ pub trait Files {
 #[must_use]
 pub fn stays_inside(path: &Path) -> bool {
     path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+}
+
+/// The error about a file that has more bytes than the limit.
+#[must_use]
+pub fn too_large(limit: u64) -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {limit} bytes"))
+}
+
+fn irregular() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "it is not a regular file")
 }
 
 /// A policy repository on disk.
@@ -50,14 +62,27 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// The file cannot be read; `InvalidInput` if it is outside of the repository; `FileTooLarge` if it has more bytes.
-    pub fn read_bounded(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    /// As for [`Files::read`].
+    pub fn read_bounded(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let path = self.resolve(path)?;
-        let mut content = Vec::new();
-        // Read, and not asked for: a file can grow.
-        fs::File::open(path)?.take(limit as u64 + 1).read_to_end(&mut content)?;
-        if content.len() > limit {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {limit} bytes")));
+        // What is opened may be another file than the one that was looked at. Opening must neither follow a link that has just been put
+        // there, nor wait for the other end of a pipe.
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+        let file = fs::File::options().read(true).custom_flags(flags).open(path)?;
+        let before = file.metadata()?;
+        if !before.is_file() {
+            return Err(irregular());
+        }
+        if before.len() > limit {
+            return Err(too_large(limit));
+        }
+        let mut content = Vec::with_capacity(usize::try_from(before.len()).unwrap_or(0));
+        (&file).take(limit + 1).read_to_end(&mut content)?;
+        let after = file.metadata()?;
+        let facts = |facts: &fs::Metadata| (facts.len(), facts.mtime(), facts.mtime_nsec());
+        if facts(&before) != facts(&after) || content.len() as u64 != after.len() {
+            // Half of a list is no list.
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "it changed while it was read"));
         }
         Ok(content)
     }
@@ -78,15 +103,15 @@ impl Directory {
             ));
         }
         if !fs::metadata(&real)?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+            return Err(irregular());
         }
         Ok(real)
     }
 }
 
 impl Files for Directory {
-    fn read(&self, path: &Path) -> io::Result<Cow<'_, [u8]>> {
-        fs::read(self.resolve(path)?).map(Cow::Owned)
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Cow<'_, [u8]>> {
+        self.read_bounded(path, limit).map(Cow::Owned)
     }
 
     fn names(&self) -> Vec<String> {
@@ -117,14 +142,12 @@ impl Files for Directory {
 pub struct Table<'a>(pub &'a [(&'a str, &'a [u8])]);
 
 impl Files for Table<'_> {
-    fn read(&self, path: &Path) -> io::Result<Cow<'_, [u8]>> {
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Cow<'_, [u8]>> {
         // `./lists/x` and `lists/x` are the same file.
         let wanted: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
-        self.0
-            .iter()
-            .find(|(name, _)| Path::new(name) == wanted)
-            .map(|(_, content)| Cow::Borrowed(*content))
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such file"))
+        let found = self.0.iter().find(|(name, _)| Path::new(name) == wanted);
+        let (_, content) = found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such file"))?;
+        if content.len() as u64 > limit { Err(too_large(limit)) } else { Ok(Cow::Borrowed(*content)) }
     }
 
     fn names(&self) -> Vec<String> {

@@ -5,6 +5,7 @@
 
 #![warn(clippy::wildcard_enum_match_arm, unreachable_pub)]
 
+pub mod bounds;
 pub mod capture;
 pub mod cases;
 pub mod compile;
@@ -32,6 +33,7 @@ use std::{path::Path, time::Instant};
 
 pub use self::cache::BuildCache;
 use self::{
+    bounds::{Bounds, POLICY_BYTES},
     cache::ListCache,
     compile::{CompileError, CompileErrorKind},
     files::{Directory, Files},
@@ -41,8 +43,11 @@ use self::{
         source,
     },
     lists::Day,
-    model::Policy,
+    model::{Origin, Policy},
 };
+
+/// The most errors of the compiler that are shown with their lines.
+const LISTED_PLACES: usize = 100;
 
 /// The policy file of a repository.
 pub const POLICY_FILE: &str = "policy.toml";
@@ -63,25 +68,37 @@ pub struct Built {
 ///
 /// Everything that is wrong with it, warnings included.
 pub fn build(files: &dyn Files, today: Day) -> Result<Built, Diagnostics> {
-    build_cached(files, today, &mut BuildCache::default())
+    build_cached(files, today, &Bounds::default(), &mut BuildCache::default())
 }
 
-/// As [`build`], reusing what the last build left in `cache`. The result is the same, only sooner.
+/// As [`build`], within `bounds`, and reusing what the last build left in `cache`. The result is the same, only sooner.
 ///
 /// # Errors
 ///
-/// As for [`build`].
-pub fn build_cached(files: &dyn Files, today: Day, cache: &mut BuildCache) -> Result<Built, Diagnostics> {
+/// As for [`build`]. Of one that was cancelled, the result says nothing.
+pub fn build_cached(
+    files: &dyn Files,
+    today: Day,
+    bounds: &Bounds,
+    cache: &mut BuildCache,
+) -> Result<Built, Diagnostics> {
     let start = Instant::now();
-    let (policy, mut diagnostics) = load_cached(files, today, &mut cache.lists)?;
+    let (policy, mut diagnostics) = load_cached(files, today, bounds, &mut cache.lists)?;
     tracing::debug!(after = ?start.elapsed(), "policy read");
-    let compiled = compile::compile_cached(&policy, &mut cache.compiled);
+    if bounds.cancel.is_cancelled() {
+        return Err(diagnostics);
+    }
+    let compiled = compile::compile_cached(&policy, &bounds.cancel, &mut cache.compiled);
     tracing::debug!(after = ?start.elapsed(), "policy compiled");
     match compiled {
         Ok(image) => Ok(Built { policy, image, diagnostics }),
         Err(errors) => {
+            // Each reads a file again, to show its line.
+            let mut places = LISTED_PLACES;
             for error in &errors {
-                diagnostics.push(compile_diagnostic(error, files));
+                let origin = error.origin.as_ref().filter(|_| places > 0);
+                places -= usize::from(origin.is_some());
+                diagnostics.push(compile_diagnostic(error, origin, files));
             }
             diagnostics.sort(Path::new(POLICY_FILE));
             Err(diagnostics)
@@ -110,7 +127,7 @@ pub fn load(directory: &Path) -> Result<(Policy, Diagnostics), Diagnostics> {
 ///
 /// Everything that is wrong with it, warnings included.
 pub fn load_from(files: &dyn Files, today: Day) -> Result<(Policy, Diagnostics), Diagnostics> {
-    load_cached(files, today, &mut ListCache::default())
+    load_cached(files, today, &Bounds::default(), &mut ListCache::default())
 }
 
 /// Today's date in UTC.
@@ -120,12 +137,17 @@ pub fn today() -> Day {
     (date.year().unsigned_abs(), date.month().unsigned_abs(), date.day().unsigned_abs())
 }
 
-/// As [`load_from`]; lists in `cache` are not read again.
-fn load_cached(files: &dyn Files, today: Day, cache: &mut ListCache) -> Result<(Policy, Diagnostics), Diagnostics> {
+/// As [`load_from`], within `bounds`; lists in `cache` are not read again.
+fn load_cached(
+    files: &dyn Files,
+    today: Day,
+    bounds: &Bounds,
+    cache: &mut ListCache,
+) -> Result<(Policy, Diagnostics), Diagnostics> {
     let file = read_policy_file(files)?;
     let mut diagnostics = Diagnostics::default();
     let mut source = source::parse(&file, &mut diagnostics);
-    let resolved = resolve::resolve(&file, &mut source, files, today, cache, &mut diagnostics);
+    let resolved = resolve::resolve(&file, &mut source, files, today, bounds, cache, &mut diagnostics);
     let is_usable = !diagnostics.has_errors();
     if is_usable {
         lint::lint(&resolved, &source, &file, today, &mut diagnostics);
@@ -140,7 +162,7 @@ fn load_cached(files: &dyn Files, today: Day, cache: &mut ListCache) -> Result<(
 
 fn read_policy_file(files: &dyn Files) -> Result<SourceFile, Diagnostics> {
     let path = Path::new(POLICY_FILE);
-    let content = files.read(path).map_err(|error| {
+    let content = files.read(path, POLICY_BYTES).map_err(|error| {
         let message = format!("cannot read {POLICY_FILE}: {}", resolve::reason(&error));
         let help = "a policy repository is a directory that contains `policy.toml`";
         only(Diagnostic::error(Code::MissingFile, message).help(help))
@@ -155,7 +177,7 @@ fn only(diagnostic: Diagnostic) -> Diagnostics {
 }
 
 /// A compile error, with the source line it is about.
-fn compile_diagnostic(error: &CompileError, files: &dyn Files) -> Diagnostic {
+fn compile_diagnostic(error: &CompileError, origin: Option<&Origin>, files: &dyn Files) -> Diagnostic {
     let mut help = None;
     let mut part = "";
     let code = match &error.kind {
@@ -187,7 +209,7 @@ fn compile_diagnostic(error: &CompileError, files: &dyn Files) -> Diagnostic {
         CompileErrorKind::ZeroRate(_) => Code::BadRate,
     };
     let diagnostic = Diagnostic::error(code, error.to_string()).maybe_help(help.map(str::to_owned));
-    match &error.origin {
+    match origin {
         None => diagnostic,
         Some(origin) => diagnostic.at(locate::place_of(origin, part, files)),
     }

@@ -1,6 +1,6 @@
 //! A build that reuses a cache has the same outcome as one without.
 
-use filter_policy::{BuildCache, files::Table, lists::Day};
+use filter_policy::{BuildCache, bounds::Bounds, files::Table, lists::Day};
 
 const TODAY: Day = (2026, 11, 22);
 
@@ -87,7 +87,7 @@ fn with(path: &str, from: &str, to: &str) -> Vec<(&'static str, String)> {
 /// The hash over the whole image, and what was said.
 fn outcome(files: &[(&'static str, String)], today: Day, cache: &mut BuildCache) -> Result<(String, String), String> {
     let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
-    let built = filter_policy::build_cached(&Table(&files), today, cache);
+    let built = filter_policy::build_cached(&Table(&files), today, &Bounds::default(), cache);
     built.map(|built| (built.image.hash, built.diagnostics.to_string())).map_err(|diagnostics| diagnostics.to_string())
 }
 

@@ -82,6 +82,16 @@ impl Filter {
     /// # Errors
     /// It exits, or does not filter within two minutes: its output is part of the error.
     pub fn start(wire: &Wire, scratch: &Path, options: &FilterOptions<'_>) -> Result<Self> {
+        let mut filter = Self::launch(wire, scratch, options, &unique_pins(), None)?;
+        filter.await_start()?;
+        Ok(filter)
+    }
+
+    /// As [`Self::start`], without waiting until it filters.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn begin(wire: &Wire, scratch: &Path, options: &FilterOptions<'_>) -> Result<Self> {
         Self::launch(wire, scratch, options, &unique_pins(), None)
     }
 
@@ -90,7 +100,9 @@ impl Filter {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with_output(wire: &Wire, scratch: &Path, options: &FilterOptions<'_>, output: Stdio) -> Result<Self> {
-        Self::launch(wire, scratch, options, &unique_pins(), Some(output))
+        let mut filter = Self::launch(wire, scratch, options, &unique_pins(), Some(output))?;
+        filter.await_start()?;
+        Ok(filter)
     }
 
     /// Kills the daemon with SIGKILL. What it has pinned keeps filtering.
@@ -108,12 +120,21 @@ impl Filter {
     /// # Errors
     /// As [`Self::start`].
     pub fn restart(&mut self, wire: &Wire, scratch: &Path, options: &FilterOptions<'_>) -> Result<()> {
+        self.resume(wire, scratch, options)?;
+        self.await_start()
+    }
+
+    /// As [`Self::restart`], without waiting until it is up.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn resume(&mut self, wire: &Wire, scratch: &Path, options: &FilterOptions<'_>) -> Result<()> {
         self.process.stop()?;
         let mut command = run_command(wire, options, &self.pins, &self.socket);
         command.current_dir(scratch);
         // Killed daemons leave their socket file: starting in spite of it is part of the test.
         self.process = Spawned::start(&log_name(), command, scratch)?;
-        self.await_start()
+        Ok(())
     }
 
     /// The answer of `ringfence status --json`.
@@ -208,9 +229,7 @@ impl Filter {
             None => Spawned::start(&log_name(), command, scratch)?,
             Some(output) => Spawned::start_with_output(&log_name(), command, scratch, output)?,
         };
-        let mut filter = Self { binary: options.binary.to_owned(), pins: pins.to_owned(), socket, process };
-        filter.await_start()?;
-        Ok(filter)
+        Ok(Self { binary: options.binary.to_owned(), pins: pins.to_owned(), socket, process })
     }
 
     fn await_start(&mut self) -> Result<()> {
@@ -254,7 +273,10 @@ fn run_command(wire: &Wire, options: &FilterOptions<'_>, pins: &Path, socket: &P
     if !options.policy.as_os_str().is_empty() {
         command.arg("--policy").arg(options.policy);
     }
-    command.arg("--pin-dir").arg(pins).arg("--socket").arg(socket).arg("--state-dir").arg(state(socket));
+    command.arg("--pin-dir").arg(pins).arg("--socket").arg(socket);
+    if !options.arguments.contains(&"--state-dir") {
+        command.arg("--state-dir").arg(state(socket));
+    }
     command.args(options.arguments).envs(options.environment.iter().copied());
     command
 }

@@ -4,7 +4,7 @@ use std::{
     fs::{self, DirBuilder, FileType, Metadata, Permissions},
     io,
     os::unix::{
-        fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _, chown},
+        fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown},
         net::UnixStream,
     },
     path::{Path, PathBuf},
@@ -110,7 +110,7 @@ impl Socket {
             Err(error) => return Err(failed(error)),
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
-        let file = SocketFile(path.to_path_buf());
+        let file = SocketFile::new(path).map_err(failed)?;
         let mode = if given_to(path, group) { 0o660 } else { 0o600 };
         fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
         Ok(Self { listener, file })
@@ -174,13 +174,28 @@ fn what_it_is(kind: FileType) -> &'static str {
     }
 }
 
-/// The socket's file, removed on drop.
+/// The socket's file, removed on drop, unless something else has its path by then.
 #[derive(Debug)]
-pub(super) struct SocketFile(PathBuf);
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// The device and the inode.
+    id: (u64, u64),
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> io::Result<Self> {
+        let facts = fs::symlink_metadata(path)?;
+        Ok(Self { path: path.to_path_buf(), id: (facts.dev(), facts.ino()) })
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        let is_own = fs::symlink_metadata(&self.path)
+            .is_ok_and(|facts| facts.file_type().is_socket() && (facts.dev(), facts.ino()) == self.id);
+        if is_own {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -233,6 +248,25 @@ mod tests {
     }
 
     #[test]
+    fn what_has_taken_the_sockets_place_meanwhile_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let socket = bind(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "precious").unwrap();
+        drop(socket);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+        fs::remove_file(&path).unwrap();
+        let first = bind(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let second = bind(&path).unwrap();
+        drop(first);
+        assert!(path.exists(), "another daemon's");
+        drop(second);
+        assert!(!path.exists());
+    }
+
+    #[test]
     fn the_directory_is_made_but_not_those_above_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ringfence/socket");
@@ -247,8 +281,6 @@ mod tests {
 
     #[test]
     fn a_group_gets_the_socket_and_the_directory_that_was_made_for_it() {
-        use std::os::unix::fs::MetadataExt as _;
-
         let folder = tempfile::tempdir().unwrap();
         // A group that this process may give files to, whoever runs the test.
         let own = fs::metadata(folder.path()).unwrap().gid();

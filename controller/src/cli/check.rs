@@ -10,7 +10,8 @@ use anyhow::Context;
 
 use super::{EXIT_NO, EXIT_USAGE, coloured};
 use filter_policy::{
-    Built,
+    BuildCache, Built,
+    bounds::{Bounds, LIST_BYTES},
     files::Directory,
     language::{
         diagnostics::{Diagnostics, plural},
@@ -35,6 +36,9 @@ pub struct CheckArgs {
     /// The policy repository: a directory with a `policy.toml` in it
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
+    /// The most bytes of all lists of the policy together, as the daemon will have it [default: 1073741824]
+    #[arg(long, value_name = "BYTES", value_parser = super::run::list_bytes())]
+    pub max_list_bytes: Option<u64>,
     /// Print JSON, one object per line; the last one is a summary
     #[arg(long)]
     pub json: bool,
@@ -53,7 +57,9 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_USAGE));
         }
     };
-    let mut result = filter_policy::build(&files, filter_policy::today());
+    let list_bytes = args.max_list_bytes.unwrap_or(LIST_BYTES);
+    let bounds = Bounds { list_bytes, ..Bounds::default() };
+    let mut result = filter_policy::build_cached(&files, filter_policy::today(), &bounds, &mut BuildCache::default());
     if let Ok(built) = &mut result {
         gateway::warn(&built.policy, &files, &gateway::of_this_host(), &mut built.diagnostics);
     }

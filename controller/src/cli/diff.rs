@@ -22,6 +22,7 @@ use crate::{
 };
 use filter_policy::{
     BuildCache, Built,
+    bounds::Bounds,
     difference::{Difference, Version},
     language::printable::json_line,
 };
@@ -155,7 +156,7 @@ fn in_force(found: &Found) -> anyhow::Result<(String, Snapshot)> {
 
 /// The policy, or none after its errors have been shown.
 fn built(name: &str, snapshot: &Snapshot, json: bool) -> Option<Built> {
-    match snapshot.read(&mut BuildCache::default(), None).built {
+    match snapshot.read(&Bounds::default(), &mut BuildCache::default(), None).built {
         Ok(built) => Some(built),
         Err(diagnostics) => {
             shown_diagnostics(&diagnostics, None, json);

@@ -20,7 +20,11 @@ use crate::{
         url_mistake,
     },
 };
-use filter_policy::language::{diagnostics::Diagnostics, printable::json_line, quantity};
+use clap::builder::RangedU64ValueParser;
+use filter_policy::{
+    bounds::LIST_BYTES,
+    language::{diagnostics::Diagnostics, printable::json_line, quantity},
+};
 
 /// Seconds between two tables, unless something else is asked for.
 const INTERVAL: f64 = 1.0;
@@ -82,6 +86,9 @@ pub struct RunArgs {
     /// Print failures only: neither other notices nor the table
     #[arg(short, long, conflicts_with = "json")]
     pub quiet: bool,
+    /// The most bytes of all lists of the policy together [default: 1073741824]
+    #[arg(long, value_name = "BYTES", value_parser = list_bytes())]
+    pub max_list_bytes: Option<u64>,
     /// Print JSON, one object per line
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub json: Option<bool>,
@@ -143,6 +150,11 @@ impl RemoteArgs {
             allowed_signers: self.allowed_signers,
         }))
     }
+}
+
+/// Reads a limit of the bytes of all lists.
+pub(super) fn list_bytes() -> RangedU64ValueParser<u64> {
+    RangedU64ValueParser::new().range(config::LIST_BYTES_RANGE)
 }
 
 fn path_in_repository(text: &str) -> Result<PathBuf, String> {
@@ -267,6 +279,7 @@ fn options(args: RunArgs, file: Configuration, path: Option<&Path>) -> anyhow::R
             .map(Duration::from_secs_f64)
             .or(file.interval)
             .unwrap_or(Duration::from_secs_f64(INTERVAL)),
+        list_bytes: args.max_list_bytes.or(file.list_bytes).unwrap_or(LIST_BYTES),
         json: args.json.or(file.json).unwrap_or(false),
         quiet: args.quiet,
         detach_on_exit: args.detach_on_exit,
@@ -316,6 +329,8 @@ directory = "/sys/fs/bpf/other"
 [outputs.stdout]
 format = "json"
 interval = "1m30s"
+[limits]
+max_list_bytes = 1048576
 "#;
 
     fn merged(arguments: &str, file: &str) -> anyhow::Result<Options> {
@@ -339,7 +354,7 @@ interval = "1m30s"
         assert_eq!(options.socket, PathBuf::from("/run/other.sock"));
         assert_eq!(options.target.pins, Pins::new("/sys/fs/bpf/other"));
         assert_eq!((options.target.report, options.json), (true, true));
-        assert_eq!(options.interval, Duration::from_secs(90));
+        assert_eq!((options.interval, options.list_bytes), (Duration::from_secs(90), 1 << 20));
     }
 
     #[test]
@@ -363,7 +378,9 @@ interval = "1m30s"
         assert_eq!(interfaces(&options), [("eth0", ModeChoice::Auto)]);
         assert_eq!((options.target.report, options.json), (true, true));
         assert_eq!((options.socket.to_str(), &options.target.pins), (Some(DEFAULT_SOCKET), &Pins::default()));
-        assert_eq!(options.interval, Duration::from_secs(1));
+        assert_eq!((options.interval, options.list_bytes), (Duration::from_secs(1), LIST_BYTES));
+        let options = merged("--max-list-bytes 2048", FILE).expect("it is complete");
+        assert_eq!(options.list_bytes, 2048);
     }
 
     #[test]
@@ -419,7 +436,9 @@ interval = "1m30s"
         // Lines are wrapped at the width of the terminal.
         let help = command.render_long_help().to_string();
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        for default in [DEFAULT_SOCKET, DEFAULT_PIN_DIRECTORY, DEFAULT_STATE, config::DEFAULT_PATH] {
+        for default in
+            [DEFAULT_SOCKET, DEFAULT_PIN_DIRECTORY, DEFAULT_STATE, config::DEFAULT_PATH, &LIST_BYTES.to_string()]
+        {
             assert!(help.contains(&format!("[default: {default}")), "{default}: {help}");
         }
     }

@@ -7,15 +7,20 @@ pub mod schema;
 
 use std::{
     fs,
+    io::Read as _,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::ValueEnum as _;
-use filter_policy::language::{
-    diagnostics::{Code, Diagnostic, Diagnostics, SourceFile},
-    printable, quantity,
-    source::{Located, Reader, fields},
+use filter_policy::{
+    files::too_large,
+    language::{
+        diagnostics::{Code, Diagnostic, Diagnostics, SourceFile},
+        printable, quantity,
+        source::{Located, Reader, fields},
+    },
 };
 use toml::{
     Spanned,
@@ -35,11 +40,13 @@ pub const DEFAULT_PATH: &str = "/etc/ringfence/ringfence.toml";
 pub const VERSION: i64 = 1;
 
 /// Keys at the top of the file.
-pub const TOP_KEYS: &[&str] = &["version", "edge", "interface", "policy", "state", "api", "pins", "outputs"];
+pub const TOP_KEYS: &[&str] = &["version", "edge", "interface", "policy", "limits", "state", "api", "pins", "outputs"];
 /// Keys of `[[interface]]`.
 pub const INTERFACE_KEYS: &[&str] = &["name", "mode"];
 /// Keys of `[policy]`.
 pub const POLICY_KEYS: &[&str] = &["directory", "git", "branch", "tag", "path", "poll", "allowed_signers", "report"];
+/// Keys of `[limits]`.
+pub const LIMITS_KEYS: &[&str] = &["max_list_bytes"];
 /// Keys of `[state]`.
 pub const STATE_KEYS: &[&str] = &["directory"];
 /// Keys of `[api]`.
@@ -60,6 +67,12 @@ pub const LONGEST_EDGE: usize = 64;
 /// Bytes of the longest name of an interface (`IFNAMSIZ` of include/uapi/linux/if.h, without the zero at its end).
 pub const LONGEST_INTERFACE: usize = 15;
 
+/// The least limit of the bytes of all lists, and the highest.
+pub const LIST_BYTES_RANGE: RangeInclusive<u64> = 1 << 10..=1 << 40;
+
+/// Bytes of the largest configuration file.
+const LARGEST: u64 = 1 << 20;
+
 /// The longest time between two tables, in seconds.
 pub const LONGEST_INTERVAL: u64 = 3_600;
 
@@ -74,6 +87,8 @@ pub struct Configuration {
     pub policy: Option<Source>,
     /// Report mode as a whole, whatever the policy says.
     pub report: Option<bool>,
+    /// The most bytes of all lists of a policy together.
+    pub list_bytes: Option<u64>,
     /// The directory for what is needed across restarts; a relative path as above.
     pub state: Option<PathBuf>,
     /// The API's socket; a relative path as above.
@@ -99,7 +114,10 @@ impl Configuration {
     /// Reads what a file says in spite of its mistakes, and the mistakes.
     #[must_use]
     pub fn read_partly(path: &Path) -> (Self, Diagnostics) {
-        match fs::read(path) {
+        let mut content = Vec::new();
+        let read = fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut content));
+        let read = read.and_then(|length| if length as u64 > LARGEST { Err(too_large(LARGEST)) } else { Ok(content) });
+        match read {
             Ok(content) => Self::parse_partly(path, &content),
             Err(error) => {
                 let message = format!("cannot read the configuration {}: {error}", printable::path(path));
@@ -164,6 +182,9 @@ impl File<'_, '_> {
                     let policy::Section { source, report } = self.policy(key, value);
                     (configuration.policy, configuration.report) = (source, report);
                 }
+                "limits" => self.section(key, value, LIMITS_KEYS, |file, key, value| {
+                    configuration.list_bytes = file.bytes(key, value, LIST_BYTES_RANGE);
+                }),
                 "state" => self.section(key, value, STATE_KEYS, |file, key, value| {
                     configuration.state = file.path(key, value);
                 }),
@@ -303,6 +324,20 @@ impl File<'_, '_> {
             return None;
         }
         Some(self.directory.join(path.value))
+    }
+
+    /// A number of bytes.
+    fn bytes(&mut self, key: &str, value: &Value<'_>, range: RangeInclusive<u64>) -> Option<u64> {
+        let DeValue::Integer(written) = value.get_ref() else {
+            self.reader.wrong_type(key, value, "a number of bytes");
+            return None;
+        };
+        let bytes = written.as_str().parse().ok().filter(|bytes| range.contains(bytes));
+        if bytes.is_none() {
+            let help = Some(format!("write a number of bytes from {} to {}", range.start(), range.end()));
+            self.reader.error(Code::BadValue, &value.span(), format!("`{key}` cannot be {}", written.as_str()), help);
+        }
+        bytes
     }
 
     /// A time of at most `longest` seconds.

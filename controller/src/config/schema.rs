@@ -1,8 +1,9 @@
 //! The JSON schema (draft 2020-12) of the configuration file, for editors. A test compares it with the reader.
 
+use filter_policy::bounds::LIST_BYTES;
 use serde_json::{Value, json};
 
-use super::{FORMATS, GIT_KEYS, LONGEST_EDGE, LONGEST_INTERFACE, VERSION, modes};
+use super::{FORMATS, GIT_KEYS, LIST_BYTES_RANGE, LONGEST_EDGE, LONGEST_INTERFACE, VERSION, modes};
 use crate::{kernel::MAX_INTERFACES, repository::DEFAULT_BRANCH};
 
 /// The schema.
@@ -65,6 +66,18 @@ pub fn schema() -> Value {
                 "items": interface,
             },
             "policy": policy(),
+            "limits": section(
+                "What a policy may take.",
+                json!({
+                    "max_list_bytes": {
+                        "description": "The most bytes of all lists of a policy together. For each 16 of them, the lists may have an entry.",
+                        "type": "integer",
+                        "minimum": LIST_BYTES_RANGE.start(),
+                        "maximum": LIST_BYTES_RANGE.end(),
+                        "default": LIST_BYTES,
+                    },
+                }),
+            ),
             "state": section(
                 "What the daemon keeps across restarts.",
                 json!({ "directory": path("A directory that only the daemon's user can read.") }),

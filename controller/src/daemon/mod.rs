@@ -11,12 +11,13 @@ mod inputs;
 
 use std::{collections::VecDeque, io, ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
 
+use filter_policy::bounds::Cancel;
 use tokio::sync::{mpsc, oneshot};
 
 use self::inputs::{Event, Inputs, Refresh, Reload, Signals};
 use crate::{
     api::{self, Change, ReloadAnswer, Request, Socket, SocketError, TakeOffAnswer},
-    deploy::{self, BanBook, Deployer, Occasion, Outcome, Target},
+    deploy::{self, BanBook, Deployer, Keeper, Occasion, Outcome, Target},
     kernel::{self, Ring},
     outputs::{self, Outputs},
     repository::{History, Repository, Source, Watch},
@@ -25,6 +26,9 @@ use crate::{
 
 /// How long the server gets to send the answer to a request to stop.
 const LAST_ANSWER: Duration = Duration::from_millis(50);
+
+/// How long a reload gets to end when the daemon ends.
+const LAST_RELOAD: Duration = Duration::from_millis(300);
 
 /// What the daemon is to do.
 #[derive(Clone, Debug)]
@@ -39,6 +43,8 @@ pub struct Options {
     pub state: PathBuf,
     /// Where the API answers.
     pub socket: PathBuf,
+    /// Bytes that the lists of a policy may have together.
+    pub list_bytes: u64,
     /// Time between two tables.
     pub interval: Duration,
     /// JSON lines instead of text.
@@ -80,7 +86,7 @@ pub enum Error {
 /// It could not begin.
 pub fn run(options: Options) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let signals = Signals::new()?;
         // Before anything else, so that a second daemon fails before it has changed anything.
         let socket = Socket::bind(&options.socket)?;
@@ -94,7 +100,10 @@ pub fn run(options: Options) -> Result<(), Error> {
         bus.close(None);
         outputs.finish().await;
         result
-    })
+    });
+    // A policy that is still being compiled must not keep the process from ending. It has no hold on the filter any more.
+    runtime.shutdown_background();
+    result
 }
 
 async fn run_on(bus: &Arc<Bus>, options: Options, socket: Socket, mut signals: Signals) -> Result<(), Error> {
@@ -113,10 +122,11 @@ async fn run_on(bus: &Arc<Bus>, options: Options, socket: Socket, mut signals: S
     repository.notices().into_iter().for_each(|notice| bus.publish(notice));
     let history = History::new(&options.state, options.target.pins.root());
     let watch = Watch::new(repository.clone());
-    let deployer = Deployer::start(repository.clone(), history.clone(), options.target.clone(), &mut |notice| {
-        bus.publish(notice);
-    })?;
-    let (sender, requests) = mpsc::channel(8);
+    let target = options.target.clone();
+    let deployer = Deployer::open(repository.clone(), history.clone(), target, options.list_bytes);
+    let deployer = deployer.map_err(deploy::Error::from)?;
+    let keeper = deployer.keeper();
+    let (sender, mut requests) = mpsc::channel(8);
     let bans = Arc::new(BanBook::new(options.target.pins.clone()));
     let shared = api::Shared {
         pins: options.target.pins.clone(),
@@ -126,12 +136,21 @@ async fn run_on(bus: &Arc<Bus>, options: Options, socket: Socket, mut signals: S
         requests: sender,
     };
     let server = tokio::spawn(api::serve(socket, shared));
+    let (deployer, early) = match start(bus, deployer, &mut signals, &mut requests).await? {
+        Start::Done(deployer, early) => (*deployer, early),
+        Start::Ended { detach, answer, was_attached } => {
+            repository.stop();
+            let detach = detach || options.detach_on_exit || !was_attached;
+            return end(bus, &keeper, &options, detach, answer).await;
+        }
+    };
     let ring = Ring::open(&options.target.pins)?;
     let inputs = Inputs::new(signals, requests, ring, options.interval)?;
+    bus.set_started();
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::warn!("failed to notify systemd that the daemon is ready: {error}");
     }
-    let daemon = Daemon {
+    let mut daemon = Daemon {
         bus: Arc::clone(bus),
         bans,
         repository,
@@ -139,6 +158,8 @@ async fn run_on(bus: &Arc<Bus>, options: Options, socket: Socket, mut signals: S
         meter: Meter::new(options.target.pins.clone()),
         events: EventReader::new(options.target.pins.clone(), options.edge.clone()),
         deployer: Some(deployer),
+        keeper,
+        at_work: AtWork::default(),
         due: None,
         asked_by: String::new(),
         changes: VecDeque::new(),
@@ -147,10 +168,86 @@ async fn run_on(bus: &Arc<Bus>, options: Options, socket: Socket, mut signals: S
         to_take_off: Vec::new(),
         options,
     };
+    for request in early {
+        // None of them ends the daemon.
+        let _ = daemon.handle_event(Event::Request(request));
+    }
     let result = daemon.run(inputs).await;
     server.abort();
     let _ = server.await;
     result
+}
+
+/// What came of the start.
+enum Start {
+    /// The first policy is in force, and this was asked meanwhile.
+    Done(Box<Deployer>, Vec<Request>),
+    /// The daemon was asked to end.
+    Ended { detach: bool, answer: Ending, was_attached: bool },
+}
+
+/// Puts the first policy in force, in a thread: it may take minutes, and whoever wants the daemon to end does not wait for it.
+async fn start(
+    bus: &Arc<Bus>,
+    mut deployer: Deployer,
+    signals: &mut Signals,
+    requests: &mut mpsc::Receiver<Request>,
+) -> Result<Start, Error> {
+    let (keeper, was_attached) = (deployer.keeper(), deployer.was_attached());
+    let cancel = deployer.begin();
+    let publisher = Arc::clone(bus);
+    let mut starting = tokio::task::spawn_blocking(move || {
+        let result = deployer.start(&mut |notice| publisher.publish(notice));
+        (deployer, result)
+    });
+    let mut early = Vec::new();
+    let (detach, answer) = loop {
+        tokio::select! {
+            biased;
+            () = signals.end() => break (false, None),
+            request = requests.recv() => match request {
+                Some(Request::Stop { detach, answer }) => break (detach, Some(answer)),
+                Some(Request::TakeOff { interface, answer }) => match keeper.take_off(&interface) {
+                    Some(result) => {
+                        result.iter().for_each(|removed| bus.publish(Notice::Removed(removed.clone())));
+                        let _ = answer.send(result.map_err(|error| error.to_string()));
+                    }
+                    None => early.push(Request::TakeOff { interface, answer }),
+                },
+                Some(request @ (Request::Change(..) | Request::Reload(..))) => early.push(request),
+                None => break (false, None),
+            },
+            started = &mut starting => {
+                let (deployer, result) = started.map_err(io::Error::other)?;
+                result?;
+                return Ok(Start::Done(Box::new(deployer), early));
+            }
+        }
+    };
+    cancel.cancel();
+    Ok(Start::Ended { detach, answer, was_attached })
+}
+
+/// Lets go of the filter, or removes it, and says so. Whatever is still being compiled comes to nothing.
+async fn end(bus: &Bus, keeper: &Keeper, options: &Options, detach: bool, answer: Ending) -> Result<(), Error> {
+    // From here on another process may have the pins.
+    keeper.end();
+    let stopped = deploy::stop(&options.target, detach)?;
+    bus.close(Some(Notice::Stopped(stopped.clone())));
+    if let Some(answer) = answer {
+        let _ = answer.send(stopped);
+        tokio::time::sleep(LAST_ANSWER).await;
+    }
+    Ok(())
+}
+
+/// The reload or the change at work.
+#[derive(Default)]
+struct AtWork {
+    /// Ends it early.
+    cancel: Cancel,
+    /// Why the policy is read again; none for a rollback or a release, which is not ended for anything but the daemon's end.
+    occasion: Option<Occasion>,
 }
 
 struct Daemon {
@@ -163,6 +260,8 @@ struct Daemon {
     events: EventReader,
     /// None while a reload works with it.
     deployer: Option<Deployer>,
+    keeper: Keeper,
+    at_work: AtWork,
     /// A reload that is to begin, and why.
     due: Option<Occasion>,
     /// Who has asked for it, if someone has.
@@ -211,12 +310,15 @@ impl Daemon {
             }
         };
         self.repository.stop();
-        // Let a reload finish, rather than end with it half done.
+        // A reload that is nearly done is noted and answered. Another one comes to nothing: it is done again at the next start.
         if inputs.reload.is_some() {
-            let (deployer, outcome) = inputs.reloaded().await?;
-            self.finish_reload(deployer, outcome);
+            self.at_work.cancel.cancel();
+            if let Ok(reloaded) = tokio::time::timeout(LAST_RELOAD, inputs.reloaded()).await {
+                let (deployer, outcome) = reloaded?;
+                self.finish_reload(deployer, outcome);
+            }
         }
-        self.end(ending).await
+        end(&self.bus, &self.keeper, &self.options, self.options.detach_on_exit, ending).await
     }
 
     /// Hands an event on to the room that deals with it.
@@ -229,16 +331,23 @@ impl Daemon {
             }
             Event::End => return ControlFlow::Break(None),
             Event::Look => {
-                // During a reload, the new policy's rules are set for the time at which it comes in force.
-                if let Some(Err(error)) = self.deployer.as_mut().map(Deployer::keep_time) {
+                if let Err(error) = self.keeper.keep_time() {
                     tracing::warn!("failed to turn rules on and off by their hours: {error}");
                 }
-                for notice in self.deployer.as_mut().map(Deployer::keep_interfaces).unwrap_or_default() {
-                    self.bus.publish(notice);
-                }
+                self.keeper.keep_interfaces().into_iter().for_each(|notice| self.bus.publish(notice));
+                self.take_off();
                 self.report_source();
-                if let Some(fingerprint) = self.watch.look() {
+                let settled = self.watch.look();
+                if self.watch.is_restless() {
+                    let message = "the policy's files have been changing for half a minute: they are read when they have come to rest";
+                    self.bus.publish(Notice::Error { message: message.to_owned() });
+                }
+                if let Some(fingerprint) = settled {
                     self.ask_for_reload(Occasion::Changed(fingerprint));
+                    // What it reads or compiles is not the newest any more.
+                    if matches!(self.at_work.occasion, Some(Occasion::Changed(_))) {
+                        self.at_work.cancel.cancel();
+                    }
                 }
             }
             Event::Packets(events) => {
@@ -257,7 +366,13 @@ impl Daemon {
                     Err(error) => answer(&mut self.waiting.in_look, &Notice::SourceError(error)),
                 }
             }
-            Event::Request(Request::Change(change, by, answer)) => self.changes.push_back((change, by, answer)),
+            Event::Request(Request::Change(change, by, answer)) => {
+                self.changes.push_back((change, by, answer));
+                // Whoever takes a policy back does not wait until the next one is compiled. That is begun again afterwards.
+                if self.at_work.occasion.is_some() {
+                    self.at_work.cancel.cancel();
+                }
+            }
             Event::Request(Request::Reload(by, answer)) => {
                 self.asked_by = format!("reload, {by}");
                 self.waiting.for_look.push(answer);
@@ -311,11 +426,13 @@ impl Daemon {
         Some(tokio::task::spawn_blocking(move || repository.refresh()))
     }
 
-    /// Takes the filter off interfaces, unless a reload is at work: then afterwards.
+    /// Takes the filter off interfaces, unless a policy is being loaded: then afterwards.
     fn take_off(&mut self) {
-        let Some(deployer) = &mut self.deployer else { return };
-        for (interface, answer) in self.to_take_off.drain(..) {
-            let result = deployer.take_off(&interface);
+        for (interface, answer) in std::mem::take(&mut self.to_take_off) {
+            let Some(result) = self.keeper.take_off(&interface) else {
+                self.to_take_off.push((interface, answer));
+                continue;
+            };
             if let Ok(removed) = &result {
                 self.options.target.interfaces.retain(|known| known.name != interface);
                 self.bus.publish(Notice::Removed(removed.clone()));
@@ -335,6 +452,7 @@ impl Daemon {
             && let Some((change, by, answer)) = self.changes.pop_front()
         {
             let mut deployer = self.deployer.take()?;
+            self.at_work = AtWork { cancel: deployer.begin(), occasion: None };
             self.waiting.in_reload.push(answer);
             return Some(tokio::task::spawn_blocking(move || {
                 let outcome = match change {
@@ -346,6 +464,7 @@ impl Daemon {
         }
         let occasion = self.due?;
         let mut deployer = self.deployer.take()?;
+        self.at_work = AtWork { cancel: deployer.begin(), occasion: Some(occasion) };
         let by = if occasion == Occasion::Asked { self.asked_by.clone() } else { "change".to_owned() };
         self.due = None;
         if occasion == Occasion::Asked {
@@ -361,7 +480,15 @@ impl Daemon {
     fn finish_reload(&mut self, deployer: Deployer, outcome: Outcome) {
         self.deployer = Some(deployer);
         self.take_off();
+        let occasion = self.at_work.occasion.take();
         match outcome {
+            // To be done again.
+            Outcome::Cancelled => {
+                if let Some(occasion) = occasion {
+                    self.due = Some(self.due.map_or(occasion, |due| occasion.and(due)));
+                    self.waiting.for_reload.append(&mut self.waiting.in_reload);
+                }
+            }
             Outcome::Done { answer: result, notices } => {
                 for notice in notices {
                     self.bus.publish(notice);
@@ -372,17 +499,5 @@ impl Daemon {
             // The next look notices the change.
             Outcome::Same | Outcome::Superseded => {}
         }
-    }
-
-    async fn end(mut self, ending: Ending) -> Result<(), Error> {
-        // Releases the pins: from here on another process may have them.
-        self.deployer = None;
-        let stopped = deploy::stop(&self.options.target, self.options.detach_on_exit)?;
-        self.bus.close(Some(Notice::Stopped(stopped.clone())));
-        if let Some(ending) = ending {
-            let _ = ending.send(stopped);
-            tokio::time::sleep(LAST_ANSWER).await;
-        }
-        Ok(())
     }
 }

@@ -4,24 +4,30 @@
 
 mod bans;
 mod interfaces;
+mod keeper;
 mod past;
 mod report;
 
 use std::time::Instant;
 
-use filter_policy::{BuildCache, language::diagnostics::Diagnostics};
+use filter_policy::{
+    BuildCache,
+    bounds::{Bounds, Cancel},
+    language::diagnostics::Diagnostics,
+};
 use jiff::Timestamp;
 
-use self::interfaces::Interfaces;
+use self::keeper::OnHost;
 use self::report::{Origin, adopted, policy_error, reload_notices, reloaded, start_notices, unchanged};
 pub use self::{
     bans::{BanBook, LONGEST_COMMENT},
+    keeper::Keeper,
     past::generations,
 };
 use crate::{
-    kernel::{self, Filter, Installed, Interface, Pins, State},
+    kernel::{self, Installed, Interface, Pins, State},
     repository::{Contents, Entry, Fingerprint, History, Reading, Repository, Snapshot},
-    telemetry::{FilterState, Held, Hold, Notice, Removed, RolledBack, Stopped},
+    telemetry::{FilterState, Held, Hold, Notice, RolledBack, Stopped},
 };
 
 /// Where the filter is to be.
@@ -80,6 +86,8 @@ impl Occasion {
 /// The outcome of a reload.
 #[derive(Debug)]
 pub enum Outcome {
+    /// It was not wanted any more, and has changed nothing.
+    Cancelled,
     /// There is something to report.
     Done {
         /// The answer to whoever asked for it: the policy in force, or why none was put in force.
@@ -101,17 +109,22 @@ impl Outcome {
     }
 }
 
-/// Puts policies in force on one target. It alone works on the target's pins while it lives.
+/// Puts policies in force on one target.
 pub struct Deployer {
     repository: Repository,
     history: History,
     /// The generation that is held.
     held: Option<Hold>,
-    target: Target,
-    filter: Filter,
+    keeper: Keeper,
+    pins: Pins,
+    /// Report mode as a whole, whatever the policy says.
+    report: bool,
+    /// What reading a policy may take; its part that cancels is of the work that is done now.
+    bounds: Bounds,
+    /// Whether there was a filter before this process.
+    was_attached: bool,
     /// From the last policy, so that only what has changed is read and compiled again.
     cache: BuildCache,
-    interfaces: Interfaces,
     /// What was read last; none if this process has read nothing.
     last: Option<Last>,
     /// True once this process has put a policy in force: only then are the hours of its rules kept.
@@ -127,6 +140,7 @@ struct Last {
 
 /// What became of a policy that has no errors.
 enum Deployed {
+    Cancelled,
     InForce(Box<InForce>),
     /// The source changed meanwhile.
     Superseded,
@@ -177,7 +191,56 @@ struct Attempt {
 }
 
 impl Deployer {
-    /// Puts the policy in force: the one that is held, or else the newest. If that has errors and a filter is attached
+    /// Opens the target's pins, or adopts the filter in them. Nothing else works on them until the [`Keeper`] has ended.
+    ///
+    /// `list_bytes` is how many bytes the lists of a policy may have.
+    ///
+    /// # Errors
+    /// The pins cannot be used.
+    pub fn open(
+        repository: Repository,
+        history: History,
+        target: Target,
+        list_bytes: u64,
+    ) -> Result<Self, kernel::Error> {
+        let (pins, report) = (target.pins.clone(), target.report);
+        let last = history.entries().last().map_or(0, |entry| entry.generation);
+        let (keeper, was_attached) = Keeper::open(target, last)?;
+        Ok(Self {
+            repository,
+            held: history.hold(),
+            history,
+            keeper,
+            pins,
+            report,
+            bounds: Bounds { list_bytes, ..Bounds::default() },
+            was_attached,
+            cache: BuildCache::default(),
+            last: None,
+            has_installed: false,
+        })
+    }
+
+    /// What keeps the filter on its interfaces, also while this works.
+    #[must_use]
+    pub fn keeper(&self) -> Keeper {
+        self.keeper.clone()
+    }
+
+    /// Whether there was a filter before this process.
+    #[must_use]
+    pub fn was_attached(&self) -> bool {
+        self.was_attached
+    }
+
+    /// What ends the work that is begun next.
+    #[must_use]
+    pub fn begin(&mut self) -> Cancel {
+        self.bounds.cancel = Cancel::default();
+        self.bounds.cancel.clone()
+    }
+
+    /// Puts the first policy in force: the one that is held, or else the newest. If that has errors and a filter is attached
     /// already, keeps that filter's policy; if none is attached, takes the last one that was in force.
     ///
     /// `report` gets the notices, also those about an error.
@@ -185,73 +248,54 @@ impl Deployer {
     /// # Errors
     /// The kernel refused, or the policy has errors and there is none to keep. Nothing is attached then that was not
     /// attached before.
-    pub fn start(
-        repository: Repository,
-        history: History,
-        target: Target,
-        report: &mut dyn FnMut(Notice),
-    ) -> Result<Self, Error> {
-        let mut filter = Filter::open(target.pins.clone())?;
-        let was_attached = filter.is_attached()?;
-        let entries = history.entries();
-        filter.continue_after(entries.last().map_or(0, |entry| entry.generation));
-        let held = history.hold();
-        let mut deployer = Self {
-            repository,
-            history,
-            held: held.clone(),
-            target,
-            filter,
-            cache: BuildCache::default(),
-            interfaces: Interfaces::default(),
-            last: None,
-            has_installed: false,
-        };
-        if let Some(hold) = held {
+    pub fn start(&mut self, report: &mut dyn FnMut(Notice)) -> Result<(), Error> {
+        let was_attached = self.was_attached;
+        let entries = self.history.entries();
+        if let Some(hold) = self.held.clone() {
             let entry = entries.iter().find(|entry| entry.generation == hold.generation);
-            match entry.map(|entry| deployer.start_with(deployer.earlier(entry, "start"), report)) {
+            match entry.map(|entry| self.start_with(self.earlier(entry, "start"), report)) {
                 Some(Ok(())) => {
-                    report(Notice::Held(deployer.held_notice(&hold)));
-                    return Ok(deployer);
+                    report(Notice::Held(self.held_notice(&hold)));
+                    return Ok(());
                 }
                 Some(Err(refused)) if was_attached && matches!(refused.why, Refusal::Policy(_)) => {
-                    deployer.adopt(report)?;
-                    report(Notice::PolicyError(policy_error(&Origin::of(entry, &deployer.repository), &refused)));
-                    report(Notice::Held(deployer.held_notice(&hold)));
-                    return Ok(deployer);
+                    self.adopt(report)?;
+                    report(Notice::PolicyError(policy_error(&Origin::of(entry, &self.repository), &refused)));
+                    report(Notice::Held(self.held_notice(&hold)));
+                    return Ok(());
                 }
                 Some(Err(refused)) => {
-                    report(Notice::PolicyError(policy_error(&Origin::of(entry, &deployer.repository), &refused)));
+                    report(Notice::PolicyError(policy_error(&Origin::of(entry, &self.repository), &refused)));
                 }
                 None => {
                     report(Notice::Error { message: format!("generation {} is not kept any more", hold.generation) });
                 }
             }
             // The newest policy is better than no filter.
-            deployer.held = None;
-            let _ = deployer.history.set_hold(None);
+            self.held = None;
+            let _ = self.history.set_hold(None);
         }
-        let newest = deployer.newest(None, "start");
+        let newest = self.newest(None, "start");
         let origin = newest.origin.clone();
-        let refused = match deployer.start_with(newest, report) {
-            Ok(()) => return Ok(deployer),
+        let refused = match self.start_with(newest, report) {
+            Ok(()) => return Ok(()),
             Err(refused) => refused,
         };
         let error = policy_error(&origin, &refused);
         let totals = error.message.clone();
         match refused.why {
             Refusal::Policy(_) if was_attached => {
-                deployer.adopt(report)?;
+                self.adopt(report)?;
                 report(Notice::PolicyError(error));
-                return Ok(deployer);
+                return Ok(());
             }
             Refusal::Policy(_) => {
                 report(Notice::PolicyError(error));
                 // The last one that was in force, as if the daemon had run on.
                 if let Some(entry) = entries.iter().rev().find(|entry| entry.files.is_some()) {
-                    let earlier = deployer.earlier(entry, "start, in place of the newest");
-                    if deployer.start_with(earlier, report).is_ok() {
-                        return Ok(deployer);
+                    let earlier = self.earlier(entry, "start, in place of the newest");
+                    if self.start_with(earlier, report).is_ok() {
+                        return Ok(());
                     }
                 }
             }
@@ -261,11 +305,9 @@ impl Deployer {
             Refusal::Kernel(error) => (*error).into(),
             Refusal::Policy(_) => Error::Policy { policy: origin.name, totals },
         };
-        let pins = deployer.target.pins.clone();
-        drop(deployer);
-        if !was_attached {
+        if self.keeper.end() && !was_attached {
             // Nothing is attached: leave no pins behind.
-            kernel::detach(&pins)?;
+            kernel::detach(&self.pins)?;
         }
         Err(error)
     }
@@ -276,45 +318,20 @@ impl Deployer {
         match self.deploy(first)? {
             Deployed::InForce(in_force) => {
                 start_notices(&origin, &in_force).into_iter().for_each(&mut *report);
-                self.interfaces.absent(&in_force.installed.absent).into_iter().for_each(report);
+                self.keeper.absent(&in_force.installed.absent).into_iter().for_each(report);
             }
-            // Neither happens to the first policy of a process, for which there is no fingerprint to compare with.
-            Deployed::Superseded | Deployed::Unchanged => {}
+            // The others do not happen to the first policy of a process, for which there is no fingerprint to compare with.
+            Deployed::Cancelled | Deployed::Superseded | Deployed::Unchanged => {}
         }
         Ok(())
     }
 
     /// Keeps the filter that was found, with its policy.
     fn adopt(&self, report: &mut dyn FnMut(Notice)) -> Result<(), Error> {
-        if let Some(state) = State::read(&self.target.pins)? {
-            adopted(&state, self.target.report).into_iter().for_each(report);
+        if let Some(state) = State::read(&self.pins)? {
+            adopted(&state, self.report).into_iter().for_each(report);
         }
         Ok(())
-    }
-
-    /// Turns rules on and off whose hours have begun or ended.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub fn keep_time(&mut self) -> Result<(), kernel::Error> {
-        self.filter.keep_time(Timestamp::now())
-    }
-
-    /// Attaches the filter again to interfaces that were gone and are back. Returns what has changed.
-    pub fn keep_interfaces(&mut self) -> Vec<Notice> {
-        let Self { target, filter, interfaces, .. } = self;
-        let kept = target.interfaces.iter().map(|interface| (interface, filter.keep(interface)));
-        kept.filter_map(|(interface, kept)| interfaces.note(&interface.name, kept)).collect()
-    }
-
-    /// Takes the filter off an interface, for as long as this deployer lives.
-    ///
-    /// # Errors
-    /// The filter is not on it, or on no other, or the system refuses.
-    pub fn take_off(&mut self, interface: &str) -> Result<Removed, kernel::Error> {
-        self.filter.take_off(interface)?;
-        self.target.interfaces.retain(|known| known.name != interface);
-        Ok(Removed { interface: interface.to_owned() })
     }
 
     /// Reads the policy again, and puts it in force if it is another one and none is held. If it is refused, the one in force
@@ -331,8 +348,9 @@ impl Deployer {
         let attempt = self.newest(occasion.fingerprint(), by);
         let origin = attempt.origin.clone();
         match self.deploy(attempt) {
+            Ok(Deployed::Cancelled) => Outcome::Cancelled,
             Ok(Deployed::Superseded) => Outcome::Superseded,
-            Ok(Deployed::Unchanged) => Outcome::only(Notice::Unchanged(unchanged(&origin, &self.filter))),
+            Ok(Deployed::Unchanged) => Outcome::only(Notice::Unchanged(unchanged(&origin, self.keeper.in_force()))),
             Ok(Deployed::InForce(in_force)) => {
                 let answer = Notice::Reloaded(reloaded(&origin, &in_force));
                 Outcome::Done { notices: self.notices(&origin, &in_force, answer.clone()), answer }
@@ -368,8 +386,11 @@ impl Deployer {
                 Outcome::Done { notices: self.notices(&origin, &in_force, answer.clone()), answer }
             }
             Ok(Deployed::Superseded | Deployed::Unchanged) => {
-                Outcome::only(rolled_back(self.filter.generation(), self.filter.policy_hash().unwrap_or_default()))
+                let now = self.keeper.in_force();
+                Outcome::only(rolled_back(now.generation, now.policy_hash))
             }
+            // The daemon ends: it is held from the next start on.
+            Ok(Deployed::Cancelled) => Outcome::Cancelled,
             Err(refused) => {
                 let _ = self.history.set_hold(before.as_ref());
                 self.held = before;
@@ -391,22 +412,23 @@ impl Deployer {
             Outcome::Done { answer, notices } => {
                 Outcome::Done { answer, notices: released.into_iter().chain(notices).collect() }
             }
-            outcome @ (Outcome::Same | Outcome::Superseded) => outcome,
+            outcome @ (Outcome::Cancelled | Outcome::Same | Outcome::Superseded) => outcome,
         }
     }
 
     /// All there is to report about another policy, and about the interfaces that it could not be attached to.
-    fn notices(&mut self, origin: &Origin, in_force: &InForce, answer: Notice) -> Vec<Notice> {
+    fn notices(&self, origin: &Origin, in_force: &InForce, answer: Notice) -> Vec<Notice> {
         let mut notices = reload_notices(origin, in_force, answer);
-        notices.extend(self.interfaces.absent(&in_force.installed.absent));
+        notices.extend(self.keeper.absent(&in_force.installed.absent));
         notices
     }
 
     /// The generation to bring back.
     fn choose(&self, generation: Option<u64>, entries: Vec<Entry>) -> Result<Entry, String> {
         let Some(generation) = generation else {
-            let base = self.held.as_ref().map_or(self.filter.generation(), |hold| hold.generation);
-            let in_force = self.filter.policy_hash().unwrap_or_default();
+            let now = self.keeper.in_force();
+            let base = self.held.as_ref().map_or(now.generation, |hold| hold.generation);
+            let in_force = now.policy_hash;
             let is_earlier =
                 |entry: &Entry| entry.generation < base && entry.policy_hash != in_force && entry.files.is_some();
             return entries
@@ -452,12 +474,12 @@ impl Deployer {
     fn has_same_files(&mut self, expected: Fingerprint) -> bool {
         let Some(last) = &self.last else { return false };
         let snapshot = self.repository.snapshot();
-        if !snapshot.has(&last.contents) || self.repository.fingerprint() != expected {
+        if !snapshot.has(&last.contents, &self.bounds) || self.repository.fingerprint() != expected {
             return false;
         }
         if last.in_force {
-            let commit = snapshot.commit(&last.contents);
-            if let Err(error) = self.filter.note_commit(commit.as_deref()) {
+            let commit = snapshot.commit(&last.contents, &self.bounds);
+            if let Some(Err(error)) = self.keeper.with(|on| on.filter.note_commit(commit.as_deref())) {
                 tracing::warn!("failed to note the commit of the policy in force: {error}");
             }
         }
@@ -469,13 +491,17 @@ impl Deployer {
     fn deploy(&mut self, attempt: Attempt) -> Result<Deployed, Refused> {
         let Attempt { snapshot, origin, expected, by, generation: rollback_of } = attempt;
         let start = Instant::now();
-        let Reading { built, contents, kept } = snapshot.read(&mut self.cache, Some(&self.history));
+        let bounds = self.bounds.clone();
+        let Reading { built, contents, kept } = snapshot.read(&bounds, &mut self.cache, Some(&self.history));
         tracing::debug!(after = ?start.elapsed(), "policy built");
+        if bounds.cancel.is_cancelled() {
+            return Ok(Deployed::Cancelled);
+        }
         if expected.is_some_and(|expected| self.repository.fingerprint() != expected) {
             tracing::debug!("the policy's files changed while they were read");
             return Ok(Deployed::Superseded);
         }
-        let commit = snapshot.commit(&contents);
+        let commit = snapshot.commit(&contents, &bounds);
         let is_newest = rollback_of.is_none();
         if is_newest {
             self.last = Some(Last { contents, in_force: false });
@@ -483,22 +509,27 @@ impl Deployer {
         let refused = |why| Refused { why, commit: commit.clone() };
         let built = built.map_err(Refusal::Policy).map_err(refused)?;
         let mut image = built.image;
-        if self.target.report {
+        if self.report {
             image.set_report(true);
         }
-        let is_in_force = self.has_installed
-            && self.filter.policy_hash().as_ref() == Some(&image.hash)
-            && self.filter.is_on(&self.target.interfaces);
-        if is_in_force {
-            self.filter.note_commit(commit.as_deref()).map_err(Refusal::kernel).map_err(refused)?;
+        // From here on, the filter is not kept on its interfaces meanwhile: for as long as loading takes.
+        let has_installed = self.has_installed;
+        let installed = self.keeper.with(|OnHost { filter, target, .. }| {
+            let is_in_force =
+                has_installed && filter.policy_hash().as_ref() == Some(&image.hash) && filter.is_on(&target.interfaces);
+            if is_in_force {
+                return filter.note_commit(commit.as_deref()).map(|()| None);
+            }
+            filter.install_unless(&bounds.cancel, &mut image, &target.interfaces, commit.as_deref()).map(Some)
+        });
+        let installed = match installed {
+            None | Some(Err(kernel::Error::Cancelled)) => return Ok(Deployed::Cancelled),
+            Some(installed) => installed.map_err(Refusal::kernel).map_err(refused)?,
+        };
+        let Some(installed) = installed else {
             self.note_newest(is_newest);
             return Ok(Deployed::Unchanged);
-        }
-        let installed = self
-            .filter
-            .install(&mut image, &self.target.interfaces, commit.as_deref())
-            .map_err(Refusal::kernel)
-            .map_err(refused)?;
+        };
         self.note_newest(is_newest);
         self.has_installed = true;
         tracing::debug!(after = ?start.elapsed(), "policy in force");

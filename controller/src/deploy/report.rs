@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use filter_policy::language::diagnostics::Diagnostics;
 
-use super::{InForce, Refusal, Refused};
+use super::{InForce, Refusal, Refused, keeper::Now};
 use crate::{
-    kernel::{Filter, Installed, State},
+    kernel::{Installed, State},
     repository::{Entry, Repository},
     telemetry::{
         Finding, Notice, PolicyError, PolicyWarning, Reattached, Reloaded, Removed, Started, Unbanned, Unchanged,
@@ -100,13 +100,9 @@ pub(super) fn reloaded(origin: &Origin, in_force: &InForce) -> Reloaded {
 }
 
 /// The policy is the one in force.
-pub(super) fn unchanged(origin: &Origin, filter: &Filter) -> Unchanged {
-    Unchanged {
-        policy_hash: filter.policy_hash().unwrap_or_default(),
-        commit: filter.commit(),
-        generation: filter.generation(),
-        policy: origin.name.clone(),
-    }
+pub(super) fn unchanged(origin: &Origin, now: Now) -> Unchanged {
+    let Now { generation, policy_hash, commit } = now;
+    Unchanged { policy_hash, commit, generation, policy: origin.name.clone() }
 }
 
 /// All there is to report about another policy.

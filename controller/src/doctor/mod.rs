@@ -13,7 +13,11 @@ pub mod support;
 
 use std::path::{Path, PathBuf};
 
-use filter_policy::files::Directory;
+use filter_policy::{
+    BuildCache,
+    bounds::{Bounds, LIST_BYTES},
+    files::Directory,
+};
 
 pub use self::finding::{Finding, Level, Report};
 use crate::{
@@ -46,7 +50,7 @@ pub fn examine(options: &Options) -> Report {
 
     // A policy elsewhere is the daemon's to fetch: its state is in `ringfence status`.
     let policy = configuration.policy.as_ref().and_then(Source::directory).map(|directory| {
-        let built = tables(directory);
+        let built = tables(directory, configuration.list_bytes.unwrap_or(LIST_BYTES));
         findings.push(daemon::policy(directory, &built));
         built
     });
@@ -103,8 +107,10 @@ fn host() -> Vec<Finding> {
 }
 
 /// The bytes of a policy's tables in the kernel, or what is wrong with it.
-fn tables(directory: &Path) -> Result<u64, String> {
+fn tables(directory: &Path, list_bytes: u64) -> Result<u64, String> {
     let files = Directory::new(directory).map_err(|error| error.to_string())?;
-    let built = filter_policy::build(&files, filter_policy::today()).map_err(|mistakes| mistakes.totals())?;
+    let bounds = Bounds { list_bytes, ..Bounds::default() };
+    let built = filter_policy::build_cached(&files, filter_policy::today(), &bounds, &mut BuildCache::default());
+    let built = built.map_err(|mistakes| mistakes.totals())?;
     Ok(built.image.kernel_memory().iter().map(|(_, bytes)| *bytes as u64).sum())
 }

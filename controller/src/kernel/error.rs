@@ -44,6 +44,9 @@ pub enum Error {
     /// Another daemon uses these pins.
     #[error("another daemon uses the pins in {}", .0.display())]
     Busy(PathBuf),
+    /// It is not wanted any more.
+    #[error("cancelled")]
+    Cancelled,
     /// A state that should be impossible.
     #[error("internal error: {0}")]
     Internal(String),
@@ -191,7 +194,7 @@ impl Error {
                               interfaces: `--interface eth0 --interface eth1`"
                     .to_owned()
             }
-            Self::Internal(_) => return None,
+            Self::Cancelled | Self::Internal(_) => return None,
             Self::InterfaceName(_) => "rename it: `ip link set dev IF name NEW`".to_owned(),
             Self::KernelTooOld { .. } => {
                 "install a newer kernel, on Debian 11: `apt install -t bullseye-backports linux-image-amd64`; \

@@ -26,7 +26,7 @@ use super::{
     state::{self, MAX_INTERFACES, Meta, MetaInterface, Slot},
     table::Table,
 };
-use filter_policy::{image::Image, timetable::Timetable};
+use filter_policy::{bounds::Cancel, image::Image, timetable::Timetable};
 
 const META: &str = "META";
 const SLOTS: &str = "SLOTS";
@@ -152,6 +152,20 @@ impl Filter {
         interfaces: &[Interface],
         commit: Option<&str>,
     ) -> Result<Installed, Error> {
+        self.install_unless(&Cancel::default(), image, interfaces, commit)
+    }
+
+    /// As [`install`](Self::install), unless it is cancelled before the program is on an interface: then everything stays as it was.
+    ///
+    /// # Errors
+    /// It is cancelled, or as for `install`.
+    pub fn install_unless(
+        &mut self,
+        cancel: &Cancel,
+        image: &mut Image,
+        interfaces: &[Interface],
+        commit: Option<&str>,
+    ) -> Result<Installed, Error> {
         let start = Instant::now();
         if interfaces.len() > MAX_INTERFACES {
             return Err(Error::TooManyInterfaces(MAX_INTERFACES));
@@ -170,7 +184,7 @@ impl Filter {
         let at = Timestamp::now();
         image.set_clock(at);
         let (slots, used) = self.assign_slots(image)?;
-        let result = load_and_verify(image, &self.pins).and_then(|live| {
+        let result = load_and_verify(image, &self.pins, cancel).and_then(|live| {
             // Before the new program bans anything.
             bans::set_lengths(&self.pins, &image.config.ban_lengths)?;
             let (attached, removed) = self.swap(&live, &present, interfaces)?;
@@ -279,25 +293,30 @@ impl Filter {
 /// its own copies of the shared maps, so that probes are not counted.
 ///
 /// The verifier takes most of the time. It checks both programs in parallel, while the maps are filled.
-fn load_and_verify(image: &Image, pins: &Pins) -> Result<Live, Error> {
+fn load_and_verify(image: &Image, pins: &Pins, cancel: &Cancel) -> Result<Live, Error> {
+    let wanted = || if cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) };
+    wanted()?;
     let start = Instant::now();
     let step = |what| tracing::debug!(after = ?start.elapsed(), "{what}");
     let maps = PolicyMaps::create(image, pins)?;
     step("policy maps created");
     thread::scope(|scope| {
-        let filling = scope.spawn(|| maps.fill(image).inspect(|()| step("policy maps filled")));
+        let filling = scope.spawn(|| maps.fill(image, &wanted).inspect(|()| step("policy maps filled")));
         let loading = scope.spawn(|| load_live(image, pins, &maps).inspect(|_| step("program verified")));
         let probed = Instance::with_maps(image, &maps).and_then(|mut instance| {
             instance.check_shared_maps(pins)?;
             instance.load_program()?;
             step("program for probes verified");
             joined(filling)?;
+            wanted()?;
             probe::verify(&instance, image)?;
             step("probes answered");
             Ok(())
         });
         let live = joined(loading);
-        probed.and(live)
+        probed?;
+        wanted()?;
+        live
     })
 }
 

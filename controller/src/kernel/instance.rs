@@ -226,9 +226,9 @@ impl PolicyMaps {
         Ok(maps)
     }
 
-    /// Writes the policy into the maps.
-    pub(super) fn fill(&self, image: &Image) -> Result<(), Error> {
-        fill(&self.tables, image)
+    /// Writes the policy into the maps, as long as it is `wanted`.
+    pub(super) fn fill(&self, image: &Image, wanted: &dyn Fn() -> Result<(), Error>) -> Result<(), Error> {
+        self.tables.iter().try_for_each(|table| wanted().and_then(|()| fill(std::slice::from_ref(table), image)))
     }
 }
 

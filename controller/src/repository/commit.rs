@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use filter_policy::bounds::Cancel;
+
 use super::git::{Git, Tree, empty_repository};
 
 /// What a commit's ID ends with if the files are not as they are in the commit.
@@ -44,9 +46,9 @@ impl Head {
     ///
     /// Of the repository only its objects are used: its settings could make git run programs, and it may belong to another
     /// user than the daemon's.
-    pub(super) fn tree(&self) -> Option<Tree> {
+    pub(super) fn tree(&self, cancel: &Cancel) -> Option<Tree> {
         let git = Git { directory: self.view.clone()?, objects: Some(self.objects.clone()), insecure: false };
-        let tree = Tree::new(git, self.commit.clone(), self.path.clone());
+        let tree = Tree::new(git, self.commit.clone(), self.path.clone()).unless(cancel);
         // Without git, or with objects that it cannot read, nothing can be said.
         tree.exists().then_some(tree)
     }

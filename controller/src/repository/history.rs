@@ -12,7 +12,7 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Component, Path, PathBuf},
     sync::{
@@ -21,7 +21,7 @@ use std::{
     },
 };
 
-use filter_policy::files::Files;
+use filter_policy::files::{Files, too_large};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
@@ -243,10 +243,14 @@ pub struct Kept {
 }
 
 impl Files for Kept {
-    fn read(&self, path: &Path) -> io::Result<Cow<'_, [u8]>> {
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Cow<'_, [u8]>> {
         let missing = || io::Error::new(io::ErrorKind::NotFound, "no such file in the generation");
         let hash = self.files.get(path).ok_or_else(missing)?;
-        let content = fs::read(self.directory.join(hash))?;
+        let mut content = Vec::new();
+        File::open(self.directory.join(hash))?.take(limit.saturating_add(1)).read_to_end(&mut content)?;
+        if content.len() as u64 > limit {
+            return Err(too_large(limit));
+        }
         if hexadecimal(&Sha256::digest(&content)) != *hash {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the file that was kept is damaged"));
         }
@@ -286,7 +290,7 @@ mod tests {
 
     fn text(history: &History, entry: &Entry) -> io::Result<String> {
         let kept = history.kept(entry).unwrap();
-        kept.read(Path::new("policy.toml")).map(|content| String::from_utf8(content.into_owned()).unwrap())
+        kept.read(Path::new("policy.toml"), 1_000).map(|content| String::from_utf8(content.into_owned()).unwrap())
     }
 
     fn history() -> (tempfile::TempDir, History) {

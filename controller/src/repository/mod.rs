@@ -166,7 +166,7 @@ impl Repository {
 mod tests {
     use std::{fs, os::unix::fs::MetadataExt as _, process::Command};
 
-    use filter_policy::BuildCache;
+    use filter_policy::{BuildCache, bounds::Bounds};
 
     use super::*;
 
@@ -239,19 +239,26 @@ mod tests {
         let folder = folder();
         policy(folder.path());
         let repository = repository(folder.path());
-        let Reading { built, contents, .. } = repository.snapshot().read(&mut BuildCache::default(), None);
+        let Reading { built, contents, .. } =
+            repository.snapshot().read(&Bounds::default(), &mut BuildCache::default(), None);
         assert!(built.is_ok());
-        assert!(repository.snapshot().has(&contents));
+        assert!(repository.snapshot().has(&contents, &Bounds::default()));
         fs::write(folder.path().join("README.md"), "y\n").unwrap();
         fs::write(folder.path().join("bad.txt"), "192.0.2.1\n").unwrap();
-        assert!(repository.snapshot().has(&contents), "a README, and a list that was saved as it was");
+        assert!(
+            repository.snapshot().has(&contents, &Bounds::default()),
+            "a README, and a list that was saved as it was"
+        );
         fs::write(folder.path().join("bad.txt"), "192.0.2.2\n").unwrap();
-        assert!(!repository.snapshot().has(&contents));
+        assert!(!repository.snapshot().has(&contents, &Bounds::default()));
         fs::remove_file(folder.path().join("bad.txt")).unwrap();
-        let missing = repository.snapshot().read(&mut BuildCache::default(), None).contents;
-        assert!(repository.snapshot().has(&missing), "still missing");
+        let missing = repository.snapshot().read(&Bounds::default(), &mut BuildCache::default(), None).contents;
+        assert!(repository.snapshot().has(&missing, &Bounds::default()), "still missing");
         fs::write(folder.path().join("bad.txt"), "192.0.2.1\n").unwrap();
-        assert!(!repository.snapshot().has(&missing) && repository.snapshot().has(&contents));
+        assert!(
+            !repository.snapshot().has(&missing, &Bounds::default())
+                && repository.snapshot().has(&contents, &Bounds::default())
+        );
     }
 
     #[test]
@@ -275,8 +282,8 @@ mod tests {
         let repository = repository(&directory);
         let commit = || {
             let snapshot = repository.snapshot();
-            let contents = snapshot.read(&mut BuildCache::default(), None).contents;
-            snapshot.commit(&contents).unwrap()
+            let contents = snapshot.read(&Bounds::default(), &mut BuildCache::default(), None).contents;
+            snapshot.commit(&contents, &Bounds::default()).unwrap()
         };
         let clean = commit();
         assert_eq!(clean.len(), 40);
@@ -294,7 +301,12 @@ mod tests {
     fn a_missing_directory_is_a_diagnostic() {
         let source = Source::Directory(PathBuf::from("/nonexistent/policy"));
         let repository = Repository::open(source, Path::new("/nonexistent/state")).unwrap();
-        let diagnostics = repository.snapshot().read(&mut BuildCache::default(), None).built.map(|_| ()).unwrap_err();
+        let diagnostics = repository
+            .snapshot()
+            .read(&Bounds::default(), &mut BuildCache::default(), None)
+            .built
+            .map(|_| ())
+            .unwrap_err();
         assert!(diagnostics.has_errors());
     }
 }

@@ -10,6 +10,7 @@ use std::{
 
 use filter_policy::{
     BuildCache, Built,
+    bounds::{Bounds, Cancel},
     files::{Directory, Files, Table},
     language::{
         diagnostics::{Code, Diagnostic, Diagnostics},
@@ -86,11 +87,16 @@ impl Snapshot {
         Self { files: Content::Missing(reason), head: None, commit: None }
     }
 
-    /// Reads and compiles the policy, reusing what the last build left in `cache`. Its files are kept in `history`.
+    /// Reads and compiles the policy within `bounds`, reusing what the last build left in `cache`. Its files are kept in `history`.
     #[must_use]
-    pub fn read(&self, cache: &mut BuildCache, history: Option<&History>) -> Reading {
-        let recorder =
-            Recorder { files: self, contents: RefCell::default(), history, lacks: Cell::new(history.is_none()) };
+    pub fn read(&self, bounds: &Bounds, cache: &mut BuildCache, history: Option<&History>) -> Reading {
+        let recorder = Recorder {
+            files: self,
+            cancel: &bounds.cancel,
+            contents: RefCell::default(),
+            history,
+            lacks: Cell::new(history.is_none()),
+        };
         let built = match &self.files {
             Content::Missing(reason) => {
                 let mut diagnostics = Diagnostics::default();
@@ -98,7 +104,7 @@ impl Snapshot {
                 Err(diagnostics)
             }
             Content::Directory(_) | Content::Kept(_) | Content::Sample | Content::Tree(_) => {
-                filter_policy::build_cached(&recorder, filter_policy::today(), cache)
+                filter_policy::build_cached(&recorder, filter_policy::today(), bounds, cache)
             }
         };
         let contents = recorder.contents.into_inner();
@@ -106,41 +112,47 @@ impl Snapshot {
         Reading { built, contents, kept }
     }
 
-    /// True if the files still have these contents.
+    /// True if the files still have these contents. A file that is too large to be read has none.
     #[must_use]
-    pub fn has(&self, contents: &Contents) -> bool {
+    pub fn has(&self, contents: &Contents, bounds: &Bounds) -> bool {
         let is_missing = matches!(self.files, Content::Missing(_));
-        !is_missing
-            && !contents.0.is_empty()
-            && contents.0.iter().all(|(path, hash)| hash_of(&self.read_file(path)) == *hash)
+        let is_same = |path: &Path, hash: &Option<[u8; 32]>| {
+            !bounds.cancel.is_cancelled() && hash_of(&self.read_file(path, bounds.list_bytes, &bounds.cancel)) == *hash
+        };
+        !is_missing && !contents.0.is_empty() && contents.0.iter().all(|(path, hash)| is_same(path, hash))
     }
 
     /// The commit that the files are from; with `-dirty` if those with these contents are not as they are in that commit.
     #[must_use]
-    pub fn commit(&self, contents: &Contents) -> Option<String> {
+    pub fn commit(&self, contents: &Contents, bounds: &Bounds) -> Option<String> {
         let commit = self.commit.as_ref()?;
         let Some(head) = &self.head else { return Some(commit.clone()) };
-        let tree = head.tree();
+        let tree = head.tree(&bounds.cancel);
         let is_dirty = tree.is_some_and(|tree| {
-            contents.0.iter().any(|(path, hash)| hash.is_some() && hash_of(&tree.read(path)) != *hash)
+            let is_other = |path: &Path| hash_of(&tree.read(path, bounds.list_bytes));
+            contents.0.iter().any(|(path, hash)| hash.is_some() && is_other(path) != *hash)
         });
         Some(if is_dirty { super::commit::dirty(commit) } else { commit.clone() })
     }
 
-    fn read_file(&self, path: &Path) -> io::Result<Cow<'_, [u8]>> {
+    fn read_file(&self, path: &Path, limit: u64, cancel: &Cancel) -> io::Result<Cow<'_, [u8]>> {
         match &self.files {
-            Content::Directory(directory) => directory.read(path),
-            Content::Kept(kept) => kept.read(path),
+            Content::Directory(directory) => directory.read(path, limit),
+            Content::Kept(kept) => kept.read(path, limit),
             Content::Missing(reason) => Err(io::Error::other(reason.clone())),
-            Content::Sample => Table(sample_policy::FILES).read(path).map(|content| Cow::Owned(content.into_owned())),
-            Content::Tree(tree) => tree.read(path),
+            Content::Sample => {
+                Table(sample_policy::FILES).read(path, limit).map(|content| Cow::Owned(content.into_owned()))
+            }
+            Content::Tree(tree) => {
+                tree.clone().unless(cancel).read(path, limit).map(|content| Cow::Owned(content.into_owned()))
+            }
         }
     }
 }
 
 impl Files for Snapshot {
-    fn read(&self, path: &Path) -> io::Result<Cow<'_, [u8]>> {
-        self.read_file(path)
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Cow<'_, [u8]>> {
+        self.read_file(path, limit, &Cancel::default())
     }
 
     fn names(&self) -> Vec<String> {
@@ -157,6 +169,7 @@ impl Files for Snapshot {
 /// Notes and keeps what is read.
 struct Recorder<'a> {
     files: &'a Snapshot,
+    cancel: &'a Cancel,
     contents: RefCell<Contents>,
     history: Option<&'a History>,
     /// Whether something could not be kept.
@@ -164,8 +177,11 @@ struct Recorder<'a> {
 }
 
 impl Files for Recorder<'_> {
-    fn read(&self, path: &Path) -> io::Result<Cow<'_, [u8]>> {
-        let content = self.files.read_file(path);
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Cow<'_, [u8]>> {
+        if self.cancel.is_cancelled() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let content = self.files.read_file(path, limit, self.cancel);
         let hash = hash_of(&content);
         if let (Some(history), Some(hash), Ok(content)) = (self.history, &hash, &content)
             && let Err(error) = history.keep(hash, content)

@@ -7,6 +7,9 @@ use super::{Fingerprint, Repository};
 /// How often to look: a look at a dozen files takes some tens of microseconds.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Looks without rest after which it is said that nothing has been read for so long: half a minute.
+const RESTLESS: u32 = 300;
+
 /// Looks at a source again and again, and says when it has changed and has come to rest.
 ///
 /// Editors and git write several files, so a change counts once the source looks the same twice in a row. That also covers
@@ -20,6 +23,8 @@ pub struct Watch {
     read: Fingerprint,
     /// What it looked like at the last look.
     seen: Option<Fingerprint>,
+    /// How often in a row it looked different.
+    restless: u32,
 }
 
 impl Watch {
@@ -27,13 +32,14 @@ impl Watch {
     #[must_use]
     pub fn new(repository: Repository) -> Self {
         let read = repository.fingerprint();
-        Self { repository, read, seen: None }
+        Self { repository, read, seen: None, restless: 0 }
     }
 
     /// Looks once: the new fingerprint if the source has changed since it was read and has come to rest.
     pub fn look(&mut self) -> Option<Fingerprint> {
         let now = self.repository.fingerprint();
         let at_rest = self.seen.replace(now) == Some(now);
+        self.restless = if at_rest { 0 } else { self.restless.saturating_add(1) };
         if now == self.read {
             return None;
         }
@@ -41,6 +47,12 @@ impl Watch {
             tracing::debug!("change of the policy's files noticed");
         }
         at_rest.then_some(now)
+    }
+
+    /// True once, if the source has been changing for so long that somebody should know why nothing of it comes in force.
+    #[must_use]
+    pub fn is_restless(&self) -> bool {
+        self.restless == RESTLESS
     }
 
     /// Notes that the source is about to be read: as it looked when `look` returned `fingerprint`, or else as it is now.
@@ -75,5 +87,22 @@ mod tests {
         fs::write(folder.path().join("c.txt"), "1").unwrap();
         watch.about_to_read(None);
         assert_eq!((watch.look(), watch.look()), (None, None));
+    }
+
+    #[test]
+    fn a_source_that_never_rests_is_reported_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Source::Directory(folder.path().to_owned());
+        let mut watch = Watch::new(Repository::open(source, &folder.path().join(".state")).unwrap());
+        let mut text = String::new();
+        let mut look = || {
+            text.push('x');
+            fs::write(folder.path().join("a.txt"), &text).unwrap();
+            assert_eq!(watch.look(), None);
+            watch.is_restless()
+        };
+        let reported = (0..2 * RESTLESS).filter(|_| look()).count();
+        assert_eq!(reported, 1);
+        assert!(watch.look().is_some(), "it rests");
     }
 }

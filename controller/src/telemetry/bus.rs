@@ -159,6 +159,11 @@ impl Bus {
         (recent.iter().skip(recent.len().saturating_sub(last)).cloned().collect(), self.packets.subscribe())
     }
 
+    /// Notes that the first policy is in force, or another one in its place.
+    pub fn set_started(&self) {
+        lock(&self.facts).has_started = true;
+    }
+
     /// Notes how the policy's repository is.
     pub fn set_source(&self, source: Option<SourceStatus>) {
         lock(&self.facts).source = source;

@@ -98,6 +98,9 @@ pub enum DaemonState {
     /// A daemon runs and has answered.
     #[serde(rename = "running")]
     Running,
+    /// A daemon runs, and reads its first policy. What an earlier one left is in force until then.
+    #[serde(rename = "starting")]
+    Starting,
 }
 
 /// Whether the filter is on an interface.
@@ -117,6 +120,7 @@ impl fmt::Display for DaemonState {
             Self::NotAnswering => "not answering",
             Self::NotRunning => "not running",
             Self::Running => "running",
+            Self::Starting => "starting",
         })
     }
 }
@@ -153,6 +157,8 @@ pub struct InterfaceStatus {
 /// What only the daemon knows.
 #[derive(Clone, Debug, Default)]
 pub struct DaemonFacts {
+    /// Whether its first policy is in force.
+    pub has_started: bool,
     /// Where it reads its policy.
     pub policy: String,
     /// The host's name in its configuration.
@@ -237,7 +243,9 @@ impl Status {
         let wanted = daemon.map(|daemon| daemon.gone.clone()).unwrap_or_default();
         let attached = interfaces.iter().any(|interface| interface.attached);
         Ok(Self {
-            daemon: if daemon.is_some() { DaemonState::Running } else { DaemonState::NotRunning },
+            daemon: daemon.map_or(DaemonState::NotRunning, |daemon| {
+                if daemon.has_started { DaemonState::Running } else { DaemonState::Starting }
+            }),
             pid: daemon.map(|_| std::process::id()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             edge: daemon.and_then(|daemon| daemon.edge.clone()),

@@ -37,6 +37,7 @@ use self::{
     trie::Tries,
 };
 use crate::{
+    bounds::Cancel,
     image::Image,
     language::header::HeaderName,
     model::{self, Policy},
@@ -59,7 +60,7 @@ const EVENTS_PER_SECOND: u32 = 20;
 ///
 /// Everything that prevents the policy from being compiled, in the order of the rules as far as possible.
 pub fn compile(policy: &Policy) -> Result<Image, Vec<CompileError>> {
-    compile_cached(policy, &mut CompileCache::default())
+    compile_cached(policy, &Cancel::default(), &mut CompileCache::default())
 }
 
 /// The lengths of the prefixes that the rules ban.
@@ -92,7 +93,11 @@ pub(crate) struct CompileCache {
 /// # Errors
 ///
 /// As for [`compile`].
-pub(crate) fn compile_cached(policy: &Policy, cache: &mut CompileCache) -> Result<Image, Vec<CompileError>> {
+pub(crate) fn compile_cached(
+    policy: &Policy,
+    cancel: &Cancel,
+    cache: &mut CompileCache,
+) -> Result<Image, Vec<CompileError>> {
     let mut errors = limits(policy);
     if !errors.is_empty() {
         // The rest does not even fit the layout.
@@ -117,6 +122,9 @@ pub(crate) fn compile_cached(policy: &Policy, cache: &mut CompileCache) -> Resul
     let classes =
         addresses.as_ref().map_or(0, Vec::len).max(numbers.as_ref().map_or(0, |numbers| numbers.classes.len()));
     let mut rows = Rows::new(classes, all);
+    if cancel.is_cancelled() {
+        return Err(errors);
+    }
     let texts = texts::compile(policy, &mut rows, &mut errors);
     let mut tables = [0; DIMENSIONS];
     if let Some(addresses) = &addresses {

@@ -489,9 +489,14 @@ fn number(text: &[u8], options: &NumberOptions, forms: &Forms<'_>, own: bool) ->
     let form = if is_e164 { &forms.e164 } else { &forms.national };
     // An area code with an exchange has two groups of as many digits, too.
     let is_exchange = north_american && is_national && plain.len() == 6;
-    if body.contains(&b'-') && !is_exchange && lists::number_value(body, form).map_err(|mistake| mistake.message)?.is_range() {
+    if body.contains(&b'-')
+        && !is_exchange
+        && lists::number_value(body, form).map_err(|mistake| mistake.message)?.is_range()
+    {
         let shown = body.escape_ascii();
-        return Err(format!("`{shown}` is a range: a list to import has one number in a line, or the digits that all of them begin with"));
+        return Err(format!(
+            "`{shown}` is a range: a list to import has one number in a line, or the digits that all of them begin with"
+        ));
     }
     let mut entry = lists::number(body, form).map_err(|mistake| mistake.message)?;
     entry.exact = dollar || !(own || placeholder) && is_complete(&entry);

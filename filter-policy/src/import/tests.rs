@@ -792,11 +792,11 @@ proptest! {
                 let plan = crate::model::NumberingPlan::default();
                 let form = crate::lists::NumberForm::new(false, &plan);
                 let entries = match format {
-                    Format::Nanpa => crate::lists::ranges(&name, bytes, &mut diagnostics).len(),
+                    Format::Nanpa => crate::lists::ranges(&name, bytes, usize::MAX, &mut diagnostics).len(),
                     Format::Numbers(_) | Format::Scores(..) => {
-                        crate::lists::numbers(&name, bytes, &form, (0, 0, 0), &mut diagnostics).entries.len()
+                        crate::lists::numbers(&name, bytes, &form, (0, 0, 0), usize::MAX, &mut diagnostics).entries.len()
                     }
-                    Format::Apiban | Format::Cidr(_) | Format::Crowdsec | Format::Fail2ban | Format::Ipset(_) | Format::Nft(_) | Format::SpamhausDrop => crate::lists::addresses(&name, bytes, &mut diagnostics).len(),
+                    Format::Apiban | Format::Cidr(_) | Format::Crowdsec | Format::Fail2ban | Format::Ipset(_) | Format::Nft(_) | Format::SpamhausDrop => crate::lists::addresses(&name, bytes, usize::MAX, &mut diagnostics).len(),
                 };
                 prop_assert!(diagnostics.is_empty(), "{}\n{}", imported.content, diagnostics);
                 prop_assert_eq!(entries as u64, imported.entries);

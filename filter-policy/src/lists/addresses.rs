@@ -3,7 +3,7 @@
 use std::{net::IpAddr, ops::Range, path::PathBuf, sync::Arc};
 
 use super::{
-    lines::{lines, without_comment},
+    lines::{lines, too_long, without_comment},
     report::{Mistake, Reporter},
 };
 use crate::{
@@ -11,16 +11,24 @@ use crate::{
     model::AddressEntry,
 };
 
-/// Reads an address list: one address or CIDR a line, `#` comments.
-pub fn addresses(file: &Arc<PathBuf>, content: &[u8], diagnostics: &mut Diagnostics) -> Vec<AddressEntry> {
+/// Reads an address list: one address or CIDR a line, `#` comments. More than `most` entries are an error.
+pub fn addresses(file: &Arc<PathBuf>, content: &[u8], most: usize, diagnostics: &mut Diagnostics) -> Vec<AddressEntry> {
     let mut reporter = Reporter::new(file, diagnostics);
-    let mut entries = Vec::with_capacity(content.len() / 16);
+    let mut entries = Vec::with_capacity((content.len() / 16).min(most));
     for (number, line) in lines(content) {
+        if let Some(mistake) = too_long(line) {
+            reporter.error(number, line, mistake);
+            continue;
+        }
         let (start, text) = without_comment(line);
         if text.is_empty() {
             continue;
         }
         match address(text) {
+            Ok(_) if entries.len() >= most => {
+                reporter.too_many(number, line);
+                break;
+            }
             Ok(entry) => {
                 if let Some(mistake) = covers_everything(&entry, text.len()) {
                     reporter.warning(number, line, mistake.shifted(start));
@@ -176,7 +184,7 @@ mod tests {
     fn addresses_are_read_with_and_without_prefix_length() {
         let content = "192.0.2.1 # one\n192.0.2.0/24\r\n\n2001:db8::1\n2001:db8::/32\n0.0.0.0/1\n";
         let mut diagnostics = Diagnostics::default();
-        let entries = addresses(&file("x.txt"), content.as_bytes(), &mut diagnostics);
+        let entries = addresses(&file("x.txt"), content.as_bytes(), usize::MAX, &mut diagnostics);
         let read: Vec<_> =
             entries.iter().map(|entry| format!("{}/{}:{}", entry.address, entry.prefix, entry.line)).collect();
         assert_eq!(read, ["192.0.2.1/32:1", "192.0.2.0/24:2", "2001:db8::1/128:4", "2001:db8::/32:5", "0.0.0.0/1:6"]);

@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
-use super::{Day, Mistake};
+use super::{
+    Day, Mistake,
+    lines::{LONGEST_LINE, too_long},
+};
 use crate::language::diagnostics::Code;
 
 /// The characters accepted between fields. Spreadsheets write semicolons where the comma is the decimal point.
@@ -27,6 +30,8 @@ pub(crate) struct Records<'a> {
     line: u32,
     /// True for a line that is blank or a comment.
     is_comment: fn(&[u8]) -> bool,
+    /// Whether a line that is too long for a list is an error, and not a record.
+    lines_are_bounded: bool,
     reader: Reader,
     fields: Vec<u8>,
     ends: Vec<usize>,
@@ -49,7 +54,22 @@ type Unreadable<'a> = (u32, &'a [u8], Mistake);
 impl<'a> Records<'a> {
     pub(crate) fn new(content: &'a [u8], delimiter: u8, is_comment: fn(&[u8]) -> bool) -> Self {
         let reader = ReaderBuilder::new().delimiter(delimiter).build();
-        Self { content, at: 0, line: 1, is_comment, reader, fields: vec![0; 512], ends: vec![0; 16], unclosed: 0 }
+        Self {
+            content,
+            at: 0,
+            line: 1,
+            is_comment,
+            lines_are_bounded: false,
+            reader,
+            fields: vec![0; 512],
+            ends: vec![0; 16],
+            unclosed: 0,
+        }
+    }
+
+    /// The records of a list: a line that is too long for one is an error of that line.
+    pub(super) fn of_list(content: &'a [u8], delimiter: u8, is_comment: fn(&[u8]) -> bool) -> Self {
+        Self { lines_are_bounded: true, ..Self::new(content, delimiter, is_comment) }
     }
 
     /// The next record.
@@ -58,6 +78,15 @@ impl<'a> Records<'a> {
         let (start, line) = (self.at, self.line);
         if start == self.content.len() || self.unclosed == MOST_UNCLOSED {
             return None;
+        }
+        if self.lines_are_bounded && !self.content[start..].iter().take(LONGEST_LINE + 1).any(|&byte| byte == b'\n') {
+            let first = first_line(&self.content[start..]);
+            let text = first.trim_ascii_end();
+            if let Some(mistake) = too_long(text) {
+                self.at = start + first.len();
+                self.line = line + 1;
+                return Some(Err((line, text, mistake)));
+            }
         }
         let end = self.content.len().min(start + LONGEST);
         let (mut at, mut written, mut columns) = (start, 0, 0);

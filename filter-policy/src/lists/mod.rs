@@ -12,6 +12,7 @@ mod numbering_table;
 mod numbers;
 mod patterns;
 mod report;
+mod text;
 
 pub use self::{
     addresses::addresses,
@@ -27,6 +28,7 @@ pub(crate) use self::{
     numbers::{impossible, number},
     patterns::{parse, pattern, patterns, syntax},
     report::Mistake,
+    text::ensure_text,
 };
 
 /// A day, comparable: year, month, day.
@@ -79,14 +81,15 @@ mod test_lists {
             let mut diagnostics = Diagnostics::default();
             let content = if csv { [b"number,score,expires\n".as_slice(), &content].concat() } else { content };
             for form in [&*E164, &*NATIONAL, &*GERMAN] {
-                for entry in numbers(&file("x.csv"), &content, form, TODAY, &mut diagnostics).entries {
+                for entry in numbers(&file("x.csv"), &content, form, TODAY, usize::MAX, &mut diagnostics).entries {
                     prop_assert!((1..=15).contains(&entry.length));
                     prop_assert_eq!(entry.digits << (4 * u32::from(entry.length)), 0);
                 }
             }
-            addresses(&file("x.txt"), &content, &mut diagnostics);
-            patterns(&file("x.txt"), &content, &mut diagnostics);
-            ranges(&file("x.csv"), &content, &mut diagnostics);
+            addresses(&file("x.txt"), &content, usize::MAX, &mut diagnostics);
+            patterns(&file("x.txt"), &content, usize::MAX, &mut diagnostics);
+            ranges(&file("x.csv"), &content, usize::MAX, &mut diagnostics);
+            ensure_text(&file("x.txt"), &content, &mut diagnostics);
             prop_assert_eq!(diagnostics.render(true, None).is_empty(), diagnostics.is_empty());
         }
     }

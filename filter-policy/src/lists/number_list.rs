@@ -5,7 +5,7 @@ use std::{ops::Range, path::PathBuf, sync::Arc};
 use super::{
     Day, NumberForm,
     csv::{DELIMITERS, Record, Records, day},
-    lines::{is_comment, rows, without_comment, without_mark},
+    lines::{is_comment, rows, too_long, without_comment, without_mark},
     number_value::{NumberValue, number_value},
     numbers::impossible,
     report::{LISTED_WARNINGS, Mistake, Reporter},
@@ -26,23 +26,25 @@ pub struct Numbers {
 }
 
 /// Reads a number list: text with one number a line, or CSV with a header row and a column `number`. The columns `score` and
-/// `expires` are read too, others are ignored. `#` begins a comment; in CSV only at the start of a line.
+/// `expires` are read too, others are ignored. `#` begins a comment; in CSV only at the start of a line. More than `most` entries
+/// are an error.
 pub fn numbers(
     file: &Arc<PathBuf>,
     content: &[u8],
     form: &NumberForm<'_>,
     today: Day,
+    most: usize,
     diagnostics: &mut Diagnostics,
 ) -> Numbers {
     let mut reporter = Reporter::new(file, diagnostics);
     let mut rows = rows(content);
     let header = DELIMITERS.into_iter().find_map(|delimiter| {
-        let mut records = Records::new(without_mark(content), delimiter, is_comment);
+        let mut records = Records::of_list(without_mark(content), delimiter, is_comment);
         Some((Header::of(&mut records)?, records))
     });
     let is_csv = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
-    let mut list = Numbers { entries: Vec::with_capacity(content.len() / 12), scored: false };
-    let mut check = FormCheck::new(form);
+    let mut list = Numbers { entries: Vec::with_capacity((content.len() / 12).min(most)), scored: false };
+    let mut check = FormCheck::new(form, most);
     match header {
         Some((header, records)) => {
             list.scored = header.score.is_some();
@@ -82,6 +84,10 @@ fn csv_rows<'a>(
         };
         let (line, text) = (record.line, record.text);
         match header.row(&record, form, today) {
+            Ok(Row::Value { value, .. }) if !check.has_room(entries, &value) => {
+                reporter.too_many(line, text);
+                break;
+            }
             Ok(Row::Value { value, score, span }) => {
                 check.entry(&NumberEntry { line, ..*value.written() }, text, span, reporter);
                 entries.extend(value.entries().iter().map(|entry| NumberEntry { line, score, ..*entry }));
@@ -110,8 +116,16 @@ fn text_rows<'a>(
     reporter: &mut Reporter<'_>,
 ) {
     for (line, text) in rows {
+        if let Some(mistake) = too_long(text) {
+            reporter.error(line, text, mistake);
+            continue;
+        }
         let (start, written) = without_comment(text);
         match number_value(written, form) {
+            Ok(value) if !check.has_room(entries, &value) => {
+                reporter.too_many(line, text);
+                break;
+            }
             Ok(value) => {
                 let span = start..start + written.len();
                 check.entry(&NumberEntry { line, ..*value.written() }, text, span, reporter);
@@ -130,6 +144,8 @@ fn text_rows<'a>(
 
 /// Detects a list of ten-digit national numbers that is read as E.164: `2125551234` would be a number in Morocco.
 struct FormCheck<'a> {
+    /// The most entries.
+    most: usize,
     /// False if the list says that its numbers are national.
     is_on: bool,
     national: u64,
@@ -141,9 +157,14 @@ struct FormCheck<'a> {
 }
 
 impl<'a> FormCheck<'a> {
-    fn new(form: &NumberForm<'_>) -> Self {
+    fn new(form: &NumberForm<'_>, most: usize) -> Self {
         let is_on = !form.national && form.plan.country_code == "1";
-        Self { is_on, national: 0, other: 0, first: None, deferred: Vec::new() }
+        Self { most, is_on, national: 0, other: 0, first: None, deferred: Vec::new() }
+    }
+
+    /// Whether a value's entries may follow those that there are.
+    fn has_room(&self, entries: &[NumberEntry], value: &NumberValue) -> bool {
+        entries.len() + value.entries().len() <= self.most
     }
 
     /// Checks the entry at `span` of a line, and reports what is wrong with it.
@@ -251,7 +272,7 @@ mod tests {
     /// The entries of a list, and the codes and lines that are reported.
     fn read(name: &str, content: &str, form: &NumberForm<'_>) -> (Vec<String>, Vec<String>) {
         let mut diagnostics = Diagnostics::default();
-        let numbers = numbers(&file(name), content.as_bytes(), form, TODAY, &mut diagnostics);
+        let numbers = numbers(&file(name), content.as_bytes(), form, TODAY, usize::MAX, &mut diagnostics);
         let reported = diagnostics
             .iter()
             .map(|diagnostic| {
@@ -307,7 +328,7 @@ mod tests {
         let content =
             "number,score,expires\n12025550100$,80,\n12025550101$,0,2026-11-21\n12025550102$,100,2026-11-20\n";
         let mut diagnostics = Diagnostics::default();
-        let numbers = numbers(&file("x.csv"), content.as_bytes(), &E164, TODAY, &mut diagnostics);
+        let numbers = numbers(&file("x.csv"), content.as_bytes(), &E164, TODAY, usize::MAX, &mut diagnostics);
         assert!(numbers.scored);
         let read: Vec<_> = numbers.entries.iter().map(|entry| (digits(entry), entry.score, entry.line)).collect();
         assert_eq!(read, [("12025550100$".to_owned(), 80, 2), ("12025550101$".to_owned(), 0, 3)]);
@@ -319,7 +340,7 @@ mod tests {
     fn each_entry_of_a_range_has_the_score_and_the_line_of_the_range() {
         let content = "number,score\n16055620100-16055620299,80\nurn:service:sos,20\n+1605562 0300-0301$,40\n";
         let mut diagnostics = Diagnostics::default();
-        let numbers = numbers(&file("x.csv"), content.as_bytes(), &E164, TODAY, &mut diagnostics);
+        let numbers = numbers(&file("x.csv"), content.as_bytes(), &E164, TODAY, usize::MAX, &mut diagnostics);
         let read: Vec<_> = numbers.entries.iter().map(|entry| (digits(entry), entry.score, entry.line)).collect();
         let expected = [
             ("160556201", 80, 2),

@@ -17,11 +17,16 @@ use crate::{
 
 /// Reads a numbering table: CSV with a header row and a column `prefix` (E.164 digits). The columns `country` (ISO 3166-1),
 /// `region` (ISO 3166-2), `spid` or `ocn`, and `assigned` (`yes` or `no`) are facts about the numbers with that prefix.
-pub(crate) fn ranges(file: &Arc<PathBuf>, content: &[u8], diagnostics: &mut Diagnostics) -> Vec<NumberRange> {
+pub(crate) fn ranges(
+    file: &Arc<PathBuf>,
+    content: &[u8],
+    most: usize,
+    diagnostics: &mut Diagnostics,
+) -> Vec<NumberRange> {
     let mut reporter = Reporter::new(file, diagnostics);
     let Some((line, header)) = rows(content).next() else { return Vec::new() };
     let found = DELIMITERS.into_iter().find_map(|delimiter| {
-        let mut records = Records::new(without_mark(content), delimiter, is_comment);
+        let mut records = Records::of_list(without_mark(content), delimiter, is_comment);
         Some((Columns::of(&mut records)?, records))
     });
     let Some((columns, mut records)) = found else {
@@ -34,6 +39,10 @@ pub(crate) fn ranges(file: &Arc<PathBuf>, content: &[u8], diagnostics: &mut Diag
     let mut ranges = Vec::new();
     while let Some(record) = records.read() {
         match record {
+            Ok(record) if ranges.len() >= most => {
+                reporter.too_many(record.line, record.text);
+                break;
+            }
             Ok(record) => match columns.range(&record, &mut names) {
                 Ok(range) => ranges.push(range),
                 Err(mistake) => reporter.error(record.line, record.text, mistake),
@@ -142,7 +151,7 @@ mod tests {
     fn a_numbering_table_is_read() {
         let content = "prefix,country,region,ocn,assigned\n1605562,US,us-sd,6529,yes\n1605563,,,,no\n1605x,US,,,\n1605564,UK,,,\n";
         let mut diagnostics = Diagnostics::default();
-        let ranges = ranges(&file("x.csv"), content.as_bytes(), &mut diagnostics);
+        let ranges = ranges(&file("x.csv"), content.as_bytes(), usize::MAX, &mut diagnostics);
         let read: Vec<_> = ranges
             .iter()
             .map(|range| (range.prefix.as_str(), range.region.as_deref(), range.spid.as_deref(), range.format))

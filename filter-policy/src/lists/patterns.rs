@@ -6,7 +6,7 @@ use regex_automata::util::syntax;
 use regex_syntax::hir::Hir;
 
 use super::{
-    lines::lines,
+    lines::{lines, too_long},
     report::{Mistake, Reporter},
 };
 use crate::{
@@ -14,17 +14,31 @@ use crate::{
     model::PatternEntry,
 };
 
-/// Reads a pattern list: one regular expression a line. A `#` at the start of a line begins a comment.
-pub(crate) fn patterns(file: &Arc<PathBuf>, content: &[u8], diagnostics: &mut Diagnostics) -> Vec<PatternEntry> {
+/// Reads a pattern list: one regular expression a line. A `#` at the start of a line begins a comment. More than `most` entries are an
+/// error.
+pub(crate) fn patterns(
+    file: &Arc<PathBuf>,
+    content: &[u8],
+    most: usize,
+    diagnostics: &mut Diagnostics,
+) -> Vec<PatternEntry> {
     let mut reporter = Reporter::new(file, diagnostics);
     let mut entries = Vec::new();
     for (number, line) in lines(content) {
+        if let Some(mistake) = too_long(line) {
+            reporter.error(number, line, mistake);
+            continue;
+        }
         let text = line.trim_ascii();
         if text.is_empty() || text.starts_with(b"#") {
             continue;
         }
         let start = line.len() - line.trim_ascii_start().len();
         match pattern(text) {
+            Ok(_) if entries.len() >= most => {
+                reporter.too_many(number, line);
+                break;
+            }
             Ok((pattern, warning)) => {
                 if let Some(mistake) = warning {
                     reporter.warning(number, line, mistake.shifted(start));

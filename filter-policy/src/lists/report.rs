@@ -2,6 +2,7 @@
 
 use std::{ops::Range, path::PathBuf, sync::Arc};
 
+use super::lines::LONGEST_LINE;
 use crate::language::diagnostics::{Code, Diagnostic, Diagnostics, Place, Severity};
 
 /// Errors of one list that are reported in full; further ones are only counted.
@@ -77,8 +78,18 @@ impl<'a> Reporter<'a> {
         }
     }
 
+    /// Reports a list that has more entries than may still be read, at the first line that is left out.
+    pub(super) fn too_many(&mut self, line: u32, text: &[u8]) {
+        let mistake = Mistake::new(Code::TooLarge, 0..text.len(), "the lists of this policy have too many entries together")
+            .help("the limit is an entry for each 16 bytes of `max_list_bytes`, a key of the daemon's configuration; a range of exact \
+                   numbers has an entry for each");
+        self.error(line, text, mistake);
+    }
+
     fn push(&mut self, new: fn(Code, String) -> Diagnostic, line: u32, text: &[u8], mistake: Mistake) {
         let (line, text, span) = one_line(line, text, mistake.span);
+        // What is shown of a line is short anyway.
+        let text = &text[..text.len().min(LONGEST_LINE)];
         let place = Place::new(self.file, line, text, span);
         self.diagnostics.push(new(mistake.code, mistake.message).at(place).maybe_help(mistake.help));
     }
@@ -101,7 +112,7 @@ mod tests {
     #[test]
     fn mistakes_beyond_the_limit_are_counted() {
         let mut diagnostics = Diagnostics::default();
-        addresses(&file("x.txt"), "nonsense\n".repeat(250).as_bytes(), &mut diagnostics);
+        addresses(&file("x.txt"), "nonsense\n".repeat(250).as_bytes(), usize::MAX, &mut diagnostics);
         assert_eq!((diagnostics.iter().count(), diagnostics.count(Severity::Error)), (100, 250));
         assert!(diagnostics.render(false, None).contains("x.txt: 150 more errors, not listed"));
     }

@@ -13,6 +13,7 @@ use std::{collections::BTreeMap, mem, ops::Range, sync::Arc};
 use self::sets::SetState;
 pub(crate) use self::sets::reason;
 use crate::{
+    bounds::Bounds,
     cache::ListCache,
     files::Files,
     language::{
@@ -40,12 +41,25 @@ pub(crate) fn resolve(
     source: &mut Source,
     files: &dyn Files,
     today: Day,
+    bounds: &Bounds,
     cache: &mut ListCache,
     diagnostics: &mut Diagnostics,
 ) -> Resolved {
     let broken_sets = &mem::take(&mut source.broken_sets);
     let headers = mem::take(&mut source.headers);
-    let resolver = Resolver { file, files, today, cache, diagnostics, sets: BTreeMap::new(), broken_sets, headers };
+    let resolver = Resolver {
+        file,
+        files,
+        today,
+        bounds,
+        bytes_left: bounds.list_bytes,
+        entries_left: bounds.entries(),
+        cache,
+        diagnostics,
+        sets: BTreeMap::new(),
+        broken_sets,
+        headers,
+    };
     resolver.resolve(source)
 }
 
@@ -53,6 +67,11 @@ struct Resolver<'a> {
     file: &'a SourceFile,
     files: &'a dyn Files,
     today: Day,
+    bounds: &'a Bounds,
+    /// Bytes of lists that may still be read.
+    bytes_left: u64,
+    /// Entries of lists that may still be read.
+    entries_left: usize,
     cache: &'a mut ListCache,
     diagnostics: &'a mut Diagnostics,
     sets: BTreeMap<String, SetState>,
@@ -64,7 +83,9 @@ impl Resolver<'_> {
     fn resolve(mut self, source: &mut Source) -> Resolved {
         let mut numbering = self.numbering(source);
         self.read_sets(source, &numbering);
-        self.cache.evict_unused();
+        if !self.bounds.cancel.is_cancelled() {
+            self.cache.evict_unused();
+        }
         self.numbering_sources(source, &mut numbering);
         let never_ban = source.never_ban.as_ref().map(|values| self.addresses("never_ban", values)).unwrap_or_default();
         let ports = self.ports(source);

@@ -172,7 +172,11 @@ impl Resolver<'_> {
             let path = Located { value: text.value.to_owned(), span: text.span };
             if let Some(content) = self.read(&path) {
                 let file = Arc::new(PathBuf::from(&path.value));
-                ranges.extend(lists::ranges(&file, &content, self.diagnostics));
+                if lists::ensure_text(&file, &content, self.diagnostics) {
+                    let read = lists::ranges(&file, &content, self.entries_left, self.diagnostics);
+                    self.entries_left -= read.len();
+                    ranges.extend(read);
+                }
             }
         }
         ranges.sort_by_key(|range| range.prefix.len());

@@ -41,12 +41,16 @@ impl List {
 impl Resolver<'_> {
     pub(super) fn read_sets(&mut self, source: &Source, numbering: &Numbering) {
         for set in &source.sets {
+            if self.bounds.cancel.is_cancelled() {
+                return;
+            }
             let form = NumberForm::new(set.national, &numbering.plan);
             let list = match &set.entries {
                 // A list that several sets name is read once for each: their formats may differ, and it is rare.
                 Entries::File(path) => match self.read(path) {
                     Some(content) => {
                         let (list, reported) = self.list(set, Path::new(&path.value), &content, &form);
+                        self.entries_left = self.entries_left.saturating_sub(list.len());
                         self.report_list(reported, set.max_errors, list.len() == 0);
                         list
                     }
@@ -112,18 +116,22 @@ impl Resolver<'_> {
         let name = Some(set.name.value.clone());
         let origin = Origin { file: Arc::clone(&file), line: 1 };
         let mut reported = Diagnostics::default();
+        if !lists::ensure_text(&file, content, &mut reported) {
+            return (self.empty_list(set), reported);
+        }
+        let most = self.entries_left;
         if matches!(set.kind, SetKind::Patterns | SetKind::UserAgents) {
-            let entries = lists::patterns(&file, content, &mut reported);
+            let entries = lists::patterns(&file, content, most, &mut reported);
             return (List::Patterns(Arc::new(PatternList { name, entries, origin })), reported);
         }
         let key = ListKey::new(set, path, content, form, self.today);
         let read = self.cache.get(&key).unwrap_or_else(|| {
             let entries = if set.kind == SetKind::Addresses {
                 let label = set.label.as_ref().map(|label| label.value.clone());
-                let entries = lists::addresses(&file, content, &mut reported);
+                let entries = lists::addresses(&file, content, most, &mut reported);
                 CachedEntries::Addresses(Arc::new(AddressList { name, label, entries, origin }))
             } else {
-                let read = lists::numbers(&file, content, form, self.today, &mut reported);
+                let read = lists::numbers(&file, content, form, self.today, most, &mut reported);
                 let list = Arc::new(NumberList { name, entries: read.entries, origin });
                 CachedEntries::Numbers { list, scored: read.scored }
             };
@@ -197,16 +205,35 @@ impl Resolver<'_> {
             self.error(Code::OutsidePolicy, &path.span, message, Some(help.to_owned()));
             return None;
         }
-        match self.files.read(Path::new(&path.value)) {
-            Ok(content) => Some(content.into_owned()),
+        match self.files.read(Path::new(&path.value), self.bytes_left) {
+            Ok(content) => {
+                self.bytes_left -= content.len() as u64;
+                Some(content.into_owned())
+            }
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                let (limit, left) = (self.bounds.list_bytes, self.bytes_left);
+                let rest = if left < limit {
+                    format!(" together with the lists before it ({left} are left)")
+                } else {
+                    String::new()
+                };
+                let message = format!("the list `{}` has more than {limit} bytes{rest}", path.value);
+                let help = "all lists of a policy together have at most that; `max_list_bytes` in the daemon's configuration is the limit";
+                self.error(Code::TooLarge, &path.span, message, Some(help.to_owned()));
+                None
+            }
             Err(error) => {
                 let names = self.files.names();
-                let help = (error.kind() == io::ErrorKind::NotFound).then(|| {
-                    match closest(&path.value, names.iter().map(String::as_str)) {
+                let help = match error.kind() {
+                    io::ErrorKind::NotFound => Some(match closest(&path.value, names.iter().map(String::as_str)) {
                         Some(name) => format!("did you mean `{name}`?"),
                         None => "paths are relative to the policy's directory".to_owned(),
+                    }),
+                    io::ErrorKind::ResourceBusy => {
+                        Some("write a list under another name first, then rename it".to_owned())
                     }
-                });
+                    _ => None,
+                };
                 let message = format!("cannot read the list `{}`: {}", path.value, reason(&error));
                 let code =
                     if error.kind() == io::ErrorKind::InvalidInput { Code::OutsidePolicy } else { Code::MissingFile };

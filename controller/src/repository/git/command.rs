@@ -14,8 +14,8 @@ use std::{
 use filter_policy::language::printable;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// Bytes of the largest answer: the largest list that is read from a repository, about.
-pub(in crate::repository) const LARGEST_ANSWER: u64 = 1 << 30;
+/// Bytes of the largest answer, other than the content of a file.
+const LARGEST_ANSWER: u64 = 64 << 20;
 
 /// Bytes of error text that are kept.
 const LARGEST_ERROR: u64 = 64 << 10;
@@ -67,8 +67,8 @@ pub(in crate::repository) enum GitError {
     #[error("{0}")]
     Failed(String),
     /// It gave more than is read.
-    #[error("its answer has more than {LARGEST_ANSWER} bytes")]
-    TooLarge,
+    #[error("its answer has more than {0} bytes")]
+    TooLarge(u64),
     /// It took too long.
     #[error("no answer within {} s", .0.as_secs())]
     TooSlow(Duration),
@@ -100,19 +100,28 @@ impl Git {
         limit: Duration,
         stop: &AtomicBool,
     ) -> Result<Vec<u8>, GitError> {
-        let (status, answer, error) = self.output(arguments, input, limit, stop)?;
-        if status.success() {
-            return if answer.len() as u64 > LARGEST_ANSWER { Err(GitError::TooLarge) } else { Ok(answer) };
+        self.run_bounded(arguments, input, LARGEST_ANSWER, limit, stop)
+    }
+
+    /// The answer to a command, which has at most `largest` bytes.
+    pub(super) fn run_bounded<S: AsRef<OsStr>>(
+        &self,
+        arguments: &[S],
+        input: &[u8],
+        largest: u64,
+        limit: Duration,
+        stop: &AtomicBool,
+    ) -> Result<Vec<u8>, GitError> {
+        let (status, answer, error) = self.output(arguments, input, largest, limit, stop)?;
+        if answer.len() as u64 > largest {
+            return Err(GitError::TooLarge(largest));
         }
-        if answer.len() as u64 > LARGEST_ANSWER {
-            return Err(GitError::TooLarge);
-        }
-        Err(GitError::Failed(message(&error, status)))
+        if status.success() { Ok(answer) } else { Err(GitError::Failed(message(&error, status))) }
     }
 
     /// True if a command exits with 0, false if it exits with 1.
     pub(super) fn test(&self, arguments: &[&str], limit: Duration, stop: &AtomicBool) -> Result<bool, GitError> {
-        let (status, _, error) = self.output(arguments, &[], limit, stop)?;
+        let (status, _, error) = self.output(arguments, &[], LARGEST_ANSWER, limit, stop)?;
         match status.code() {
             Some(0) => Ok(true),
             Some(1) => Ok(false),
@@ -124,13 +133,14 @@ impl Git {
         &self,
         arguments: &[S],
         input: &[u8],
+        largest: u64,
         limit: Duration,
         stop: &AtomicBool,
     ) -> Result<(ExitStatus, Vec<u8>, Vec<u8>), GitError> {
         let mut command = self.command();
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = Running(command.spawn().map_err(|error| GitError::Unavailable(error.to_string()))?);
-        let answer = collect(child.0.stdout.take(), LARGEST_ANSWER + 1);
+        let answer = collect(child.0.stdout.take(), largest.saturating_add(1));
         let error = collect(child.0.stderr.take(), LARGEST_ERROR);
         if let Some(mut stdin) = child.0.stdin.take() {
             // It is a line; an end of git shows in its status.

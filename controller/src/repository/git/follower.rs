@@ -313,7 +313,7 @@ mod tests {
 
     fn read(follower: &Follower, path: &str) -> Result<String, String> {
         let (_, tree) = follower.commit()?;
-        let content = tree.read(Path::new(path)).map_err(|error| error.to_string())?;
+        let content = tree.read(Path::new(path), 1_000).map_err(|error| error.to_string())?;
         Ok(String::from_utf8(content.into_owned()).unwrap())
     }
 
@@ -327,7 +327,7 @@ mod tests {
         let second = scene.push("list.txt", "2\n", &[]);
         follower.refresh().unwrap();
         assert_eq!((follower.id(), read(&follower, "./list.txt").as_deref()), (Some(second), Ok("2\n")));
-        assert_eq!(&*old.read(Path::new("list.txt")).unwrap(), b"1\n", "a commit's files never change");
+        assert_eq!(&*old.read(Path::new("list.txt"), 1_000).unwrap(), b"1\n", "a commit's files never change");
         assert!(follower.notices().is_empty());
         let status = follower.status();
         assert_eq!((status.reference.as_str(), &status.error), ("branch main", &None));

@@ -169,7 +169,7 @@ impl Mirror {
         self.run(&verify, LIMIT, stop).map(drop).map_err(|error| match error {
             GitError::Failed(text) if text.starts_with("git ended with") => unsigned("it has no signature".to_owned()),
             GitError::Failed(text) => unsigned(text),
-            GitError::Stopped | GitError::TooLarge | GitError::TooSlow(_) | GitError::Unavailable(_) => error,
+            GitError::Stopped | GitError::TooLarge(_) | GitError::TooSlow(_) | GitError::Unavailable(_) => error,
         })
     }
 

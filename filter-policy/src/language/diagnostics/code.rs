@@ -72,6 +72,8 @@ codes! {
     HostBits = "host-bits";
     /// A number that cannot be dialled.
     ImpossibleNumber = "impossible-number";
+    /// A line of a list that is too long to be an entry.
+    LineTooLong = "line-too-long";
     /// A pattern that matches every value.
     MatchesEverything = "matches-everything";
     /// A file that cannot be read.
@@ -90,6 +92,8 @@ codes! {
     NoScores = "no-scores";
     /// A condition that needs an imported numbering table.
     NoNumberingTable = "no-numbering-table";
+    /// A list that is not text, or not in UTF-8.
+    NotText = "not-text";
     /// Number rules without a `[numbering]` section.
     NumberingAssumed = "numbering-assumed";
     /// A path that leaves the policy's directory.

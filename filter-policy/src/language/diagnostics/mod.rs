@@ -17,6 +17,20 @@ pub use self::{
 };
 use super::printable::escaped;
 
+/// Characters of the longest text of a diagnostic: it may quote what is wrong.
+const LONGEST_TEXT: usize = 800;
+
+/// The most diagnostics that are listed. Further ones are only counted.
+const LISTED: usize = 2_000;
+
+/// A text that can be shown, cut if it is too long.
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_TEXT) {
+        Some((end, _)) => escaped(&text[..end]) + " …",
+        None => escaped(text),
+    }
+}
+
 /// How bad a mistake is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -69,7 +83,7 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     fn new(severity: Severity, code: Code, message: &str) -> Self {
-        Self { severity, code, message: escaped(message), place: None, label: None, help: None }
+        Self { severity, code, message: shown(message), place: None, label: None, help: None }
     }
 
     /// An error without a place, label or help.
@@ -94,21 +108,21 @@ impl Diagnostic {
     /// Sets the note under the underlined span.
     #[must_use]
     pub fn label(mut self, label: impl AsRef<str>) -> Self {
-        self.label = Some(escaped(label.as_ref()));
+        self.label = Some(shown(label.as_ref()));
         self
     }
 
     /// Sets how to fix it.
     #[must_use]
     pub fn help(mut self, help: impl AsRef<str>) -> Self {
-        self.help = Some(escaped(help.as_ref()));
+        self.help = Some(shown(help.as_ref()));
         self
     }
 
     /// Sets how to fix it, if that is known.
     #[must_use]
     pub fn maybe_help(mut self, help: Option<String>) -> Self {
-        self.help = help.as_deref().map(escaped);
+        self.help = help.as_deref().map(shown);
         self
     }
 }
@@ -122,9 +136,14 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Adds one.
+    /// Adds one. If there are very many, it is only counted.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        self.entries.push(diagnostic);
+        if self.entries.len() < LISTED {
+            self.entries.push(diagnostic);
+            return;
+        }
+        let file = diagnostic.place.map_or_else(PathBuf::new, |place| place.file.to_path_buf());
+        self.count_unlisted(&file, diagnostic.severity, 1);
     }
 
     /// Counts diagnostics that are not listed.
@@ -136,7 +155,7 @@ impl Diagnostics {
 
     /// Adds all of `other`.
     pub fn append(&mut self, other: Self) {
-        self.entries.extend(other.entries);
+        other.entries.into_iter().for_each(|entry| self.push(entry));
         for ((file, severity), count) in other.unlisted {
             self.count_unlisted(&file, severity, count);
         }
