@@ -189,6 +189,11 @@ impl Filter {
         found["packets"].as_u64().with_context(|| format!("no packets in {found}"))
     }
 
+    /// Lets another program's commands talk to this filter from now on.
+    pub fn use_program(&mut self, binary: &Path) {
+        self.binary = binary.to_owned();
+    }
+
     /// Where this filter's pins are.
     #[must_use]
     pub fn pins(&self) -> &Path {

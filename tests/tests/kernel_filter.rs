@@ -11,8 +11,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use filter_core::reason::Reason;
-use filter_policy::image::Image;
-use ringfence::kernel::{self, Counts, Error, Filter, Instance, Interface, Mode, ModeChoice, Pins, Ring, State};
+use filter_policy::{bounds::Cancel, image::Image};
+use ringfence::kernel::{
+    self, Bans, Counts, Error, Filter, Instance, Interface, Mode, ModeChoice, Pins, Prefix, Ring, State,
+};
 use ringfence_hosts::policy;
 use ringfence_tests::netns::{Wire, WireOptions};
 
@@ -302,7 +304,7 @@ fn two_processes_never_use_the_same_pins() -> Result<()> {
 }
 
 #[test]
-fn pins_of_another_schema_are_refused_with_the_command_that_helps() -> Result<()> {
+fn pins_of_a_newer_schema_are_refused_with_the_command_that_helps() -> Result<()> {
     let scene = Scene::new()?;
     drop(Filter::open(scene.pins())?);
     std::fs::remove_file(scene.pins.join("META"))?;
@@ -316,6 +318,134 @@ fn pins_of_another_schema_are_refused_with_the_command_that_helps() -> Result<()
     // And that command helps.
     kernel::detach(&scene.pins())?;
     Filter::open(scene.pins())?;
+    Ok(())
+}
+
+/// The schema version that the older program of these tests has: the last one before this one's.
+const OLDER: u32 = filter_core::layout::SCHEMA_VERSION - 1;
+
+/// Makes the filter that is in force one of an older version: by its meta map, and by a counter map of another shape.
+fn make_older(scene: &Scene) -> Result<()> {
+    let path = scene.pins.join("META");
+    let data = aya::maps::MapData::from_pin(&path)?;
+    let mut meta: aya::maps::Array<_, [u8; 552]> = aya::maps::Map::Array(data).try_into()?;
+    let mut bytes = meta.get(&0, 0)?;
+    bytes[..4].copy_from_slice(&OLDER.to_ne_bytes());
+    meta.set(0, bytes, 0)?;
+    std::fs::remove_file(scene.pins.join("REASON_COUNTERS"))?;
+    aya::maps::Array::<_, u32>::create(1, 0)?.pin(scene.pins.join("REASON_COUNTERS"))?;
+    Ok(())
+}
+
+#[test]
+fn a_filter_of_an_older_version_is_taken_over_without_a_gap_with_its_bans() -> Result<()> {
+    let scene = Scene::new()?;
+    let mut filter = Filter::open(scene.pins())?;
+    let listed = interfaces(&[INTERFACE], ModeChoice::Auto);
+    scene.inside(|| filter.install(&mut image(&[OTHERS, SCANNERS]), &listed, None))?;
+    let link = scene.link()?;
+    let banned: Prefix = Prefix::to_ban("192.0.2.7")?;
+    Bans::new(scene.pins()).ban(banned, 3_600)?;
+    drop(filter);
+    make_older(&scene)?;
+    assert!(matches!(State::read(&scene.pins()), Err(Error::Schema { .. })), "it cannot be read");
+
+    let mut filter = Filter::open(scene.pins())?;
+    assert!(filter.is_attached()? && !filter.can_be_adopted());
+    let (arrived, sent) = under_traffic(&scene, 100, || {
+        let installed = scene.inside(|| filter.install(&mut image(&[SCANNERS]), &listed, None))?;
+        assert_eq!((installed.took_over, installed.generation), (Some(OLDER), 2));
+        let note = installed.interfaces[0].note.clone().unwrap_or_default();
+        ensure!(note.contains("without a gap"), "{note}");
+        Ok(())
+    })?;
+    assert_eq!(arrived, 0, "of {sent} packets that both versions drop");
+    assert_eq!(scene.link()?, link, "the link is the same");
+    assert!(!scene.pins.join("before").exists());
+    let bans = Bans::new(scene.pins()).list()?;
+    assert_eq!(bans.iter().map(|ban| ban.prefix).collect::<Vec<_>>(), [banned]);
+    let before = packets(&scene.pins(), "scanners")?;
+    assert_eq!(scene.send("friendly-scanner", 5)?, 0);
+    assert_eq!(packets(&scene.pins(), "scanners")?, before + 5);
+    // From now on it is like any other.
+    drop(filter);
+    let mut filter = Filter::open(scene.pins())?;
+    assert!(filter.can_be_adopted());
+    assert_eq!(scene.inside(|| filter.install(&mut image(&[SCANNERS]), &listed, None))?.took_over, None);
+    drop(filter);
+    assert_eq!(kernel::detach(&scene.pins())?, [INTERFACE]);
+    assert!(!scene.pins.exists());
+    Ok(())
+}
+
+#[test]
+fn a_takeover_that_fails_or_is_cut_short_leaves_the_older_filter_in_force() -> Result<()> {
+    let scene = Scene::new()?;
+    let mut filter = Filter::open(scene.pins())?;
+    let listed = interfaces(&[INTERFACE], ModeChoice::Auto);
+    scene.inside(|| filter.install(&mut image(&[SCANNERS]), &listed, None))?;
+    drop(filter);
+    make_older(&scene)?;
+    let names = || -> Result<Vec<String>> {
+        let mut names: Vec<String> = std::fs::read_dir(&scene.pins)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<Result<_>>()?;
+        names.sort();
+        Ok(names)
+    };
+    let before = names()?;
+    let mut filter = Filter::open(scene.pins())?;
+    let cancel = Cancel::default();
+    cancel.cancel();
+    let refused = scene.inside(|| filter.install_unless(&cancel, &mut image(&[SCANNERS]), &listed, None));
+    assert!(matches!(refused, Err(Error::Cancelled)), "{refused:?}");
+    assert_eq!(names()?, before, "everything is where it was");
+    assert_eq!(scene.send("friendly-scanner", 5)?, 0, "the older filter is in force");
+    drop(filter);
+    assert!(matches!(State::read(&scene.pins()), Err(Error::Schema { .. })));
+
+    // Killed before the swap: after some of it was set aside, and after all of it was.
+    std::fs::create_dir(scene.pins.join("before"))?;
+    for name in ["SLOTS", "current", "REASON_COUNTERS"] {
+        std::fs::rename(scene.pins.join(name), scene.pins.join("before").join(name))?;
+    }
+    assert!(Filter::open(scene.pins())?.is_attached()?);
+    for name in
+        before.iter().filter(|name| !["SLOTS", "current", "REASON_COUNTERS", INTERFACE].contains(&name.as_str()))
+    {
+        std::fs::rename(scene.pins.join(name), scene.pins.join("before").join(name))?;
+    }
+    // And after this version's own maps were begun.
+    drop(Filter::open(scene.pins())?);
+    let mut begun: aya::maps::Array<_, [u8; 552]> = aya::maps::Array::create(1, 0)?;
+    let mut bytes = [0; 552];
+    bytes[..4].copy_from_slice(&filter_core::layout::SCHEMA_VERSION.to_ne_bytes());
+    begun.set(0, bytes, 0)?;
+    begun.pin(scene.pins.join("META"))?;
+    let mut filter = Filter::open(scene.pins())?;
+    assert!(filter.is_attached()? && !filter.can_be_adopted());
+    let (arrived, sent) = under_traffic(&scene, 100, || {
+        scene.inside(|| filter.install(&mut image(&[SCANNERS]), &listed, None))?;
+        Ok(())
+    })?;
+    assert_eq!(arrived, 0, "of {sent}");
+    assert!(!scene.pins.join("before").exists());
+    assert!(filter.can_be_adopted());
+    Ok(())
+}
+
+#[test]
+fn an_interface_that_is_absent_is_no_reason_for_another_generation() -> Result<()> {
+    let scene = Scene::new()?;
+    let mut filter = Filter::open(scene.pins())?;
+    let listed = interfaces(&[INTERFACE, "absent0"], ModeChoice::Auto);
+    let installed = scene.inside(|| filter.install(&mut image(&[SCANNERS]), &listed, None))?;
+    assert_eq!(installed.absent, ["absent0"]);
+    assert!(scene.inside(|| filter.is_on(&listed)));
+    assert!(
+        !scene.inside(|| filter.is_on(&interfaces(&["absent0"], ModeChoice::Auto))),
+        "it is to be taken off the other"
+    );
     Ok(())
 }
 

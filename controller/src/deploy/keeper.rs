@@ -22,6 +22,17 @@ pub(super) struct OnHost {
     interfaces: Interfaces,
 }
 
+/// What was on the interfaces before this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// No filter.
+    Nothing,
+    /// A filter of an older version, which stays until this one's first policy takes its place.
+    Older,
+    /// A filter that can be kept as it is.
+    Own,
+}
+
 /// What is in force.
 #[derive(Debug, Default)]
 pub(super) struct Now {
@@ -31,14 +42,18 @@ pub(super) struct Now {
 }
 
 impl Keeper {
-    /// Opens the target's pins, or adopts the filter in them. `last` is the last generation that is known of. Returns whether
-    /// the filter is on an interface already.
-    pub(super) fn open(target: Target, last: u64) -> Result<(Self, bool), kernel::Error> {
+    /// Opens the target's pins, or adopts the filter in them. `last` is the last generation that is known of. Returns what
+    /// was found on the interfaces.
+    pub(super) fn open(target: Target, last: u64) -> Result<(Self, Found), kernel::Error> {
         let mut filter = Filter::open(target.pins.clone())?;
+        let found = match (filter.is_attached()?, filter.can_be_adopted()) {
+            (false, _) => Found::Nothing,
+            (true, true) => Found::Own,
+            (true, false) => Found::Older,
+        };
         filter.continue_after(last);
-        let was_attached = filter.is_attached()?;
         let on = OnHost { filter, target, interfaces: Interfaces::default() };
-        Ok((Self(Arc::new(Mutex::new(Some(on)))), was_attached))
+        Ok((Self(Arc::new(Mutex::new(Some(on)))), found))
     }
 
     /// Works with the filter; none if that has ended. Waits while a policy is being loaded.

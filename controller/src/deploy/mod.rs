@@ -21,7 +21,7 @@ use self::keeper::OnHost;
 use self::report::{Origin, adopted, policy_error, reload_notices, reloaded, start_notices, unchanged};
 pub use self::{
     bans::{BanBook, LONGEST_COMMENT},
-    keeper::Keeper,
+    keeper::{Found, Keeper},
     past::generations,
 };
 use crate::{
@@ -121,8 +121,8 @@ pub struct Deployer {
     report: bool,
     /// What reading a policy may take; its part that cancels is of the work that is done now.
     bounds: Bounds,
-    /// Whether there was a filter before this process.
-    was_attached: bool,
+    /// What was on the interfaces before this process.
+    found: Found,
     /// From the last policy, so that only what has changed is read and compiled again.
     cache: BuildCache,
     /// What was read last; none if this process has read nothing.
@@ -205,7 +205,7 @@ impl Deployer {
     ) -> Result<Self, kernel::Error> {
         let (pins, report) = (target.pins.clone(), target.report);
         let last = history.entries().last().map_or(0, |entry| entry.generation);
-        let (keeper, was_attached) = Keeper::open(target, last)?;
+        let (keeper, found) = Keeper::open(target, last)?;
         Ok(Self {
             repository,
             held: history.hold(),
@@ -214,7 +214,7 @@ impl Deployer {
             pins,
             report,
             bounds: Bounds { list_bytes, ..Bounds::default() },
-            was_attached,
+            found,
             cache: BuildCache::default(),
             last: None,
             has_installed: false,
@@ -230,7 +230,7 @@ impl Deployer {
     /// Whether there was a filter before this process.
     #[must_use]
     pub fn was_attached(&self) -> bool {
-        self.was_attached
+        self.found != Found::Nothing
     }
 
     /// What ends the work that is begun next.
@@ -249,7 +249,8 @@ impl Deployer {
     /// The kernel refused, or the policy has errors and there is none to keep. Nothing is attached then that was not
     /// attached before.
     pub fn start(&mut self, report: &mut dyn FnMut(Notice)) -> Result<(), Error> {
-        let was_attached = self.was_attached;
+        let was_attached = self.was_attached();
+        let can_adopt = self.found == Found::Own;
         let entries = self.history.entries();
         if let Some(hold) = self.held.clone() {
             let entry = entries.iter().find(|entry| entry.generation == hold.generation);
@@ -258,7 +259,7 @@ impl Deployer {
                     report(Notice::Held(self.held_notice(&hold)));
                     return Ok(());
                 }
-                Some(Err(refused)) if was_attached && matches!(refused.why, Refusal::Policy(_)) => {
+                Some(Err(refused)) if can_adopt && matches!(refused.why, Refusal::Policy(_)) => {
                     self.adopt(report)?;
                     report(Notice::PolicyError(policy_error(&Origin::of(entry, &self.repository), &refused)));
                     report(Notice::Held(self.held_notice(&hold)));
@@ -284,7 +285,7 @@ impl Deployer {
         let error = policy_error(&origin, &refused);
         let totals = error.message.clone();
         match refused.why {
-            Refusal::Policy(_) if was_attached => {
+            Refusal::Policy(_) if can_adopt => {
                 self.adopt(report)?;
                 report(Notice::PolicyError(error));
                 return Ok(());

@@ -26,7 +26,7 @@ use super::{
 };
 
 /// The map of bans, by prefix.
-const BANS: &str = "BANS";
+pub(super) const BANS: &str = "BANS";
 
 /// The map whose only value is the lengths of the prefixes that are looked up.
 pub(super) const LENGTHS: &str = "BAN_LENGTHS";

@@ -225,9 +225,14 @@ impl Error {
                 }
             }
             Self::RuleName(_) => "give the rule a shorter name".to_owned(),
+            Self::Schema { pins, found: Version(Some(found)), expected } if found < expected => format!(
+                "an older version of ringfence created them. Its filter is in force, and a daemon of this version takes it over \
+                 without a gap: `systemctl restart ringfence`, or `ringfence run`. To remove it instead: `ringfence detach --pin-dir {}`",
+                pins.display()
+            ),
             Self::Schema { pins, .. } | Self::Shape { path: pins, .. } => format!(
-                "another version of ringfence created them; detach its filter and start again: `ringfence detach \
-                 --pin-dir {}`",
+                "another version of ringfence created them, and its filter stays in force: install that version again; or detach \
+                 its filter and start again: `ringfence detach --pin-dir {}`",
                 if let Self::Shape { path, .. } = self { path.parent().unwrap_or(path) } else { pins.as_path() }
                     .display()
             ),

@@ -25,11 +25,12 @@ use super::{
     pins, probe,
     state::{self, MAX_INTERFACES, Meta, MetaInterface, Slot},
     table::Table,
+    takeover::{self, Older},
 };
 use filter_policy::{bounds::Cancel, image::Image, timetable::Timetable};
 
-const META: &str = "META";
-const SLOTS: &str = "SLOTS";
+pub(super) const META: &str = "META";
+pub(super) const SLOTS: &str = "SLOTS";
 
 /// A pin directory that only this process may change, and the filter in it.
 ///
@@ -38,8 +39,10 @@ const SLOTS: &str = "SLOTS";
 pub struct Filter {
     pub(super) pins: Pins,
     pub(super) meta_table: Table,
-    slots_table: Table,
+    pub(super) slots_table: Table,
     pub(super) meta: Meta,
+    /// The older version whose filter is in force, until a policy of this one is.
+    pub(super) older: Option<Older>,
     /// Of the policy that this process has put in force.
     clock: Option<Clock>,
     /// Held while this value exists. The kernel releases it when the process ends, in whatever way.
@@ -75,6 +78,8 @@ pub struct Installed {
     pub removed: Vec<String>,
     /// Bans that the policy has lifted.
     pub freed: Vec<Freed>,
+    /// The schema version of the older program whose filter was replaced, if it was one's.
+    pub took_over: Option<u32>,
     /// The time for loading, filling, verifying and replacing.
     pub took: Duration,
 }
@@ -93,15 +98,23 @@ pub struct Attached {
 }
 
 impl Filter {
-    /// Opens a pin directory: creates it, or adopts the filter in it.
+    /// Opens a pin directory: creates it, or adopts the filter in it. Nothing in it changes if an older version of the program made it,
+    /// until a policy is [installed](Self::install).
     ///
     /// # Errors
-    /// No permission, no BPF file system, another daemon uses the pins, or they have another schema version.
+    /// No permission, no BPF file system, another daemon uses the pins, or they have a newer schema version.
     pub fn open(pins: Pins) -> Result<Self, Error> {
         host::check()?;
         pins.create()?;
         let lock = lock(&pins)?;
         let (meta_path, slots_path) = (pins.map(META), pins.map(SLOTS));
+        if let Some(older) = takeover::older(&pins)? {
+            let meta_table = Table::create_unpinned(META, size_of::<Meta>(), 1)?;
+            let slots_table = Table::create_unpinned(SLOTS, size_of::<Slot>(), RULE_SLOTS)?;
+            meta_table.set(0, &Meta::new(now()))?;
+            let meta = Meta { generation: older.generation, ..Meta::new(now()) };
+            return Ok(Self { pins, meta_table, slots_table, meta, older: Some(older), clock: None, _lock: lock });
+        }
         let meta_table = if meta_path.exists() {
             Table::open(&meta_path)?
         } else {
@@ -120,7 +133,7 @@ impl Filter {
             Table::create_pinned(&slots_path, size_of::<Slot>(), RULE_SLOTS)?
         };
         pins.remove_generation(pins::NEXT)?;
-        Ok(Self { pins, meta_table, slots_table, meta, clock: None, _lock: lock })
+        Ok(Self { pins, meta_table, slots_table, meta, older: None, clock: None, _lock: lock })
     }
 
     /// The pins of the filter.
@@ -183,18 +196,23 @@ impl Filter {
         let next = self.meta.generation + 1;
         let at = Timestamp::now();
         image.set_clock(at);
-        let (slots, used) = self.assign_slots(image)?;
-        let result = load_and_verify(image, &self.pins, cancel).and_then(|live| {
+        let result = self.take_over().and_then(|()| {
+            let (slots, used) = self.assign_slots(image)?;
+            let live = load_and_verify(image, &self.pins, cancel)?;
             // Before the new program bans anything.
             bans::set_lengths(&self.pins, &image.config.ban_lengths)?;
             let (attached, removed) = self.swap(&live, &present, interfaces)?;
             tracing::debug!(after = ?start.elapsed(), "program on the links");
-            Ok((live, attached, removed))
+            Ok((slots, used, live, attached, removed))
         });
-        let (live, attached, removed) = match result {
+        let (slots, used, live, mut attached, removed) = match result {
             Ok(done) => done,
             Err(error) => {
                 self.pins.remove_generation(pins::NEXT)?;
+                self.give_back()?;
+                if self.older.is_some() {
+                    return Err(error);
+                }
                 // Those of the policy that stays; at the first start there is none.
                 let _ = Bans::new(self.pins.clone()).set_lengths();
                 return Err(error);
@@ -223,6 +241,14 @@ impl Filter {
             self.slots_table.set(u32::from(slot), &entry)?;
         }
         self.meta_table.set(0, &self.meta)?;
+        let took_over = self.finish_take_over().map(|older| older.schema);
+        if let Some(schema) = took_over {
+            for attached in attached.iter_mut().filter(|attached| !attached.created) {
+                attached.note = Some(format!(
+                    "taken over without a gap from an older version of ringfence (schema version {schema}); the counters begin again"
+                ));
+            }
+        }
         // The policy is in force, whatever becomes of older bans.
         let freed = Bans::new(self.pins.clone()).settle().unwrap_or_else(|error| {
             tracing::warn!("failed to lift the bans of sources that the policy exempts: {error}");
@@ -246,6 +272,7 @@ impl Filter {
             absent,
             removed,
             freed,
+            took_over,
             took: start.elapsed(),
         })
     }

@@ -27,6 +27,7 @@ mod ring;
 mod snapshot;
 mod state;
 mod table;
+mod takeover;
 
 use std::fmt;
 

@@ -8,6 +8,7 @@
 //! PIN/current/       program and policy maps of the generation that the links use
 //! PIN/previous/      those of the generation before, and its META
 //! PIN/next/          those of a generation that is being loaded; removed if a daemon was killed meanwhile
+//! PIN/before/        what an older version of the program left, while this one takes its filter over
 //! ```
 
 use std::{
@@ -19,7 +20,7 @@ use std::{
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::{Error, Outlives, error::Context as _, mounts};
+use super::{Error, Outlives, error::Context as _, mounts, takeover::BEFORE};
 
 /// The pin directory if the operator names none.
 pub const DEFAULT_PIN_DIRECTORY: &str = "/sys/fs/bpf/ringfence";
@@ -134,7 +135,7 @@ impl Pins {
     /// Creates the directory of an interface.
     pub(super) fn create_interface(&self, interface: &str) -> Result<(), Error> {
         let directory = self.interface(interface);
-        if matches!(interface, CURRENT | NEXT | PREVIOUS) || directory.is_file() {
+        if matches!(interface, CURRENT | NEXT | PREVIOUS | BEFORE) || directory.is_file() {
             return Err(Error::InterfaceName(interface.to_owned()));
         }
         create_directory(&directory)
@@ -191,7 +192,7 @@ pub(super) fn create_directory(path: &Path) -> Result<(), Error> {
 }
 
 /// The entries of a directory; none if it does not exist.
-fn read_directory(path: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(super) fn read_directory(path: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -65,6 +65,11 @@ impl Table {
         Ok(table)
     }
 
+    /// The same, not pinned yet.
+    pub(super) fn create_unpinned(name: &str, value_size: usize, max_entries: usize) -> Result<Self, Error> {
+        Self::create(name, value_size, max_entries, 0)
+    }
+
     /// A new array that [`Self::fill`] writes through mapped memory. That takes a tenth of the time of a batch command,
     /// which copies and checks each value on its own. To a program it is an ordinary array.
     pub(super) fn create_mapped(name: &str, value_size: usize, max_entries: usize) -> Result<Self, Error> {

@@ -166,7 +166,11 @@ impl Repository {
 mod tests {
     use std::{fs, os::unix::fs::MetadataExt as _, process::Command};
 
-    use filter_policy::{BuildCache, bounds::Bounds};
+    use filter_policy::{
+        BuildCache,
+        bounds::{Bounds, Cancel},
+        files::Files as _,
+    };
 
     use super::*;
 
@@ -294,6 +298,15 @@ mod tests {
         git(&["commit", "--quiet", "--all", "--message=y"]);
         assert_eq!(commit().len(), 40);
         assert!(!proof.exists());
+        // A file of a commit is read up to the limit, as one in a directory is.
+        let head = Head::of(&directory, Some(&directory.join(".state/policy"))).unwrap();
+        let tree = head.tree(&Cancel::default()).unwrap();
+        let read = |limit| tree.read(Path::new("bad.txt"), limit).map(std::borrow::Cow::into_owned);
+        assert_eq!(read(10).unwrap(), b"192.0.2.2\n");
+        assert_eq!(read(9).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        let cancel = Cancel::default();
+        cancel.cancel();
+        assert!(head.tree(&cancel).is_none_or(|tree| tree.read(Path::new("bad.txt"), 10).is_err()), "it is not wanted");
         assert_eq!(commit::dirty(&"a".repeat(64)).len(), 64);
     }
 

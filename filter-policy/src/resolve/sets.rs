@@ -223,16 +223,15 @@ impl Resolver<'_> {
                 None
             }
             Err(error) => {
-                let names = self.files.names();
-                let help = match error.kind() {
-                    io::ErrorKind::NotFound => Some(match closest(&path.value, names.iter().map(String::as_str)) {
+                let help = if error.kind() == io::ErrorKind::NotFound {
+                    let names = self.files.names();
+                    Some(match closest(&path.value, names.iter().map(String::as_str)) {
                         Some(name) => format!("did you mean `{name}`?"),
                         None => "paths are relative to the policy's directory".to_owned(),
-                    }),
-                    io::ErrorKind::ResourceBusy => {
-                        Some("write a list under another name first, then rename it".to_owned())
-                    }
-                    _ => None,
+                    })
+                } else {
+                    let is_busy = error.kind() == io::ErrorKind::ResourceBusy;
+                    is_busy.then(|| "write a list under another name first, then rename it".to_owned())
                 };
                 let message = format!("cannot read the list `{}`: {}", path.value, reason(&error));
                 let code =

@@ -106,6 +106,19 @@ fn a_policy_comes_in_force_while_an_interface_is_gone_and_is_the_one_that_filter
 }
 
 #[test]
+fn a_reload_of_an_unchanged_policy_while_an_interface_is_gone_is_no_other_generation() -> Result<()> {
+    let host = host()?;
+    let _daemon = host.start("daemon")?;
+    assert_eq!(unfiltered(&host)?, (Some(1), vec![SECOND.to_owned()]));
+    for _ in 0..2 {
+        let text = succeed(&mut host.ringfence(&["reload", "--json"]))?;
+        let notice: Value = serde_json::from_str(&text)?;
+        assert_eq!((&notice["event"], &notice["generation"]), (&"unchanged".into(), &1.into()), "{notice}");
+    }
+    Ok(())
+}
+
+#[test]
 fn detach_takes_one_off_with_a_daemon_and_without() -> Result<()> {
     let host = host()?;
     add_second(&host)?;

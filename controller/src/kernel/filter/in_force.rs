@@ -6,6 +6,13 @@ use super::{Error, Filter, Interface, host, state};
 use crate::kernel::bpf;
 
 impl Filter {
+    /// Whether the filter that was found is one that this version can go on with as it is. If it is an older version's, or was being
+    /// taken over from one, only another policy can take its place.
+    #[must_use]
+    pub fn can_be_adopted(&self) -> bool {
+        self.older.is_none() && self.policy_hash().is_some()
+    }
+
     /// The hash of the policy in force; none before the first one.
     #[must_use]
     pub fn policy_hash(&self) -> Option<String> {
@@ -45,7 +52,7 @@ impl Filter {
         self.meta_table.set(0, &self.meta)
     }
 
-    /// True if the filter is on exactly these interfaces, in modes that are wanted there. Otherwise
+    /// True if the filter is on exactly those of these interfaces that exist, in modes that are wanted there. Otherwise
     /// [`install`](Filter::install) has something to do, whatever the policy.
     #[must_use]
     pub fn is_on(&self, interfaces: &[Interface]) -> bool {
@@ -56,7 +63,12 @@ impl Filter {
     }
 
     fn is_on_interface(&self, interface: &Interface) -> Option<bool> {
-        let index = host::interface_index(&interface.name).ok()?;
+        let index = match host::interface_index(&interface.name) {
+            Ok(index) => index,
+            // Nothing can be done about it before it is there, and then `keep` does it.
+            Err(Error::UnknownInterface(_)) => return Some(true),
+            Err(_) => return None,
+        };
         let link = bpf::get(&self.pins.link(&interface.name)).ok()?;
         let info = bpf::link_info(link.as_fd()).ok()?;
         let on = host::xdp_on(index).ok()??;
