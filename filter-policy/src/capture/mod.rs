@@ -1,10 +1,10 @@
-//! Reads captures (pcap and pcapng, any link type that SIP is captured on) as Ethernet frames.
+//! Reads captures (pcap and pcapng, any link type that SIP is captured on, compressed or not) as Ethernet frames.
 
 mod foreign;
+mod input;
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     io::{Cursor, Read},
     path::Path,
 };
@@ -12,6 +12,7 @@ use std::{
 use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError, create_reader, data::PacketData};
 
 pub use self::foreign::{check_message, check_text};
+use self::input::Input;
 use crate::engine::ETHERNET_ADDRESSES;
 
 /// Why a capture cannot be read.
@@ -25,6 +26,18 @@ pub enum CaptureError {
         /// What the operating system reported.
         #[source]
         source: std::io::Error,
+    },
+    /// It is compressed, and cannot be unpacked.
+    #[error("failed to unpack {file} ({method}): {what}")]
+    Compressed {
+        /// Path as given by the caller.
+        file: String,
+        /// How it is compressed.
+        method: &'static str,
+        /// Why it cannot be unpacked.
+        what: String,
+        /// What the operator can do.
+        help: String,
     },
     /// It is not a capture, or a broken one.
     #[error("{file} is not a readable pcap or pcapng file: {message}")]
@@ -59,9 +72,10 @@ pub enum CaptureError {
 impl CaptureError {
     /// What the operator can do about it, if that is known.
     #[must_use]
-    pub fn help(&self) -> Option<&'static str> {
+    pub fn help(&self) -> Option<&str> {
         match self {
             Self::Io { .. } | Self::Format { .. } => None,
+            Self::Compressed { help, .. } => Some(help),
             Self::Foreign { help, .. } | Self::Unjudged { help, .. } => Some(help),
         }
     }
@@ -74,7 +88,7 @@ pub struct CapturedPacket {
     pub number: u64,
     /// Nanoseconds since the epoch; 0 if the capture has no timestamp for it.
     pub time: u64,
-    /// Its offset in the file, for progress reports.
+    /// How many bytes of the file have been read so far, for progress reports.
     pub position: u64,
     /// The packet as an Ethernet frame. None if there is no IP packet that we can find in it.
     pub frame: Option<Vec<u8>>,
@@ -122,7 +136,7 @@ impl Unjudged {
         } else {
             "capture on an interface that carries Ethernet or IP: `tcpdump -i any -s 0 -w FILE`"
         };
-        Err(CaptureError::Unjudged { file: path.display().to_string(), what: reasons.join("; "), help })
+        Err(CaptureError::Unjudged { file: input::name(path), what: reasons.join("; "), help })
     }
 }
 
@@ -150,56 +164,62 @@ const MAGICS: [[u8; 4]; 5] = [
     [0x0a, 0x0d, 0x0d, 0x0a],
 ];
 
-/// True if the file starts with the magic number of a capture.
+/// The most interfaces of a section of a pcapng file: each takes memory, and a compressed file can describe millions.
+const MAX_INTERFACES: usize = 1 << 16;
+
+/// True if the file, unpacked if it is compressed, starts with the magic number of a capture.
 ///
 /// # Errors
-/// The file cannot be opened or read.
+/// The file cannot be opened, read or unpacked.
 pub fn is_capture(path: &Path) -> Result<bool, CaptureError> {
-    let io = |source| CaptureError::Io { file: path.display().to_string(), source };
-    let mut start = Vec::new();
-    File::open(path).map_err(io)?.take(4).read_to_end(&mut start).map_err(io)?;
+    let start = Input::open(path)?.start(4)?;
     Ok(MAGICS.iter().any(|magic| start == magic))
 }
 
-/// Calls `visit` with each packet of the capture until it returns false.
+/// Calls `visit` with each packet of the capture until it returns false. The path `-` is standard input.
+///
+/// A capture that is compressed (gzip, zstd) is unpacked while it is read. However long it is, only a part of it is in memory.
 ///
 /// Returns what could not be judged, or read as a frame, in the packets that it has seen.
 ///
 /// # Errors
-/// The file cannot be read, is no capture, or is corrupt; `visit` has then seen the packets before that point.
+/// The file cannot be read or unpacked, is no capture, or is corrupt; `visit` has then seen the packets before that point.
 pub fn for_each_packet(path: &Path, mut visit: impl FnMut(CapturedPacket) -> bool) -> Result<Unjudged, CaptureError> {
     /// Enough to say what a file is that is no capture.
     const START: u64 = 1 << 12;
-    let file = || path.display().to_string();
-    let io = |source| CaptureError::Io { file: file(), source };
-    let mut input = File::open(path).map_err(io)?;
+    let file = || input::name(path);
+    let mut input = Input::open(path)?;
+    let progress = input.progress();
     let format = |message: String| CaptureError::Format { file: file(), message };
-    let mut start = Vec::new();
-    input.by_ref().take(START).read_to_end(&mut start).map_err(io)?;
+    // The parser says only that reading failed.
+    let failed = |message: String| progress.error().unwrap_or_else(|| format(message));
+    let start = input.start(START)?;
     if !MAGICS.iter().any(|magic| start.starts_with(magic))
         && let Some(error) = foreign::no_capture(&file(), &start)
     {
         return Err(error);
     }
     let input = Cursor::new(start).chain(input);
-    let mut reader = create_reader(1 << 20, input).map_err(|error| format(describe(&error)))?;
+    let mut reader = create_reader(1 << 20, input).map_err(|error| failed(describe(&error)))?;
     let mut interfaces: Vec<Interface> = Vec::new();
     let mut unjudged = Unjudged::default();
-    let mut position = 0;
     let mut stalled = false;
     loop {
         let (used, captured) = match reader.next() {
             Ok((used, block)) => (used, convert(block, &mut interfaces)),
             Err(PcapError::Eof) => return Ok(unjudged),
             Err(PcapError::Incomplete(_)) if !stalled => {
-                reader.refill().map_err(|error| format(describe(&error)))?;
+                reader.refill().map_err(|error| failed(describe(&error)))?;
                 // If the block is still incomplete after this, it is longer than the file or the buffer.
                 stalled = reader.reader_exhausted();
                 continue;
             }
             Err(PcapError::Incomplete(_)) => return Err(format("the last packet is cut off".to_owned())),
-            Err(error) => return Err(format(describe(&error))),
+            Err(error) => return Err(failed(describe(&error))),
         };
+        if interfaces.len() > MAX_INTERFACES {
+            return Err(format(format!("it describes more than {MAX_INTERFACES} interfaces")));
+        }
         if let Some(Captured { time, frame, captured, length }) = captured {
             unjudged.packets += 1;
             let is_cut = captured < length as usize;
@@ -214,12 +234,12 @@ pub fn for_each_packet(path: &Path, mut visit: impl FnMut(CapturedPacket) -> boo
                 unjudged.cut += 1;
                 unjudged.longest_cut = unjudged.longest_cut.max(captured);
             }
+            let position = progress.position();
             if !visit(CapturedPacket { number: unjudged.packets, time, position, frame, is_cut }) {
                 return Ok(unjudged);
             }
         }
         reader.consume(used);
-        position += used as u64;
     }
 }
 
@@ -401,7 +421,7 @@ mod tests {
             [CapturedPacket {
                 number: 1,
                 time: 7_000_009_000,
-                position: 24,
+                position: 100,
                 frame: Some(frame.to_vec()),
                 is_cut: false
             }]
@@ -504,7 +524,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("capture");
         for (content, says) in [
-            (&b"\x1f\x8b\x08\0"[..], "is compressed (gzip)"),
+            (&b"BZh9"[..], "is compressed (bzip2)"),
             (b"INVITE sip:1@192.0.2.1 SIP/2.0\r\n\r\n", "is a SIP message, not a capture"),
             (b"U 192.0.2.1:5060 -> 192.0.2.2:5060\nINVITE sip:1@192.0.2.1 SIP/2.0\n", "ngrep"),
             (b"random", "its header is not recognized"),
