@@ -3,6 +3,7 @@
 use std::{
     cell::OnceCell,
     collections::BTreeMap,
+    fmt,
     io::{self, BufWriter, IsTerminal as _, Write},
     path::PathBuf,
     process::ExitCode,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use filter_core::{layout::need, reason::Reason};
+use filter_core::{layout::need, reason::Reason, scratch::NumberOf};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -25,7 +26,7 @@ use filter_policy::{
 
 /// Replay a capture against a policy: the verdict for every packet, and totals by rule
 ///
-/// Packets that are not for a signalling port are counted but not shown.
+/// Packets that are not for a signalling port are counted but not shown. Times are in UTC.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Exit status:
@@ -36,10 +37,11 @@ Exit status:
 
 Examples:
   ringfence replay --policy policies yesterday.pcap
-  ringfence replay --policy policies --against new yesterday.pcap
-  ringfence replay --policy policies --summary --json yesterday.pcap")]
+  ringfence replay --policy policies --against new yesterday.pcap.zst
+  ringfence replay --policy policies --against new --summary yesterday.pcap
+  tcpdump -i eth0 -s 0 -U -w - port 5060 | ringfence replay --policy policies -")]
 pub struct ReplayArgs {
-    /// A pcap or pcapng file
+    /// A pcap or pcapng file, which may be compressed (gzip, zstd); `-` for standard input
     #[arg(value_name = "CAPTURE")]
     pub capture: PathBuf,
     /// The policy repository; the sample policy if not given
@@ -51,7 +53,7 @@ pub struct ReplayArgs {
     /// Which host runs the engine
     #[arg(long, value_enum, default_value = "user")]
     pub engine: EngineChoice,
-    /// Print only the totals
+    /// Print only the totals, and with --against how many verdicts change from what to what
     #[arg(long)]
     pub summary: bool,
     /// Print JSON, one object per packet; the last one has the totals
@@ -137,15 +139,60 @@ impl<'a> Candidate<'a> {
 /// The kernel runs no packet shorter than this.
 const ETHERNET_HEADER: usize = 14;
 
+/// A verdict, and the rule or else the reason behind it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Verdict {
+    name: &'static str,
+    reason: &'static str,
+    rule: Option<String>,
+}
+
+impl Verdict {
+    fn new(candidate: &Candidate<'_>, decision: &Decision) -> Self {
+        let (name, reason) = (decision.reason.verdict_name(), decision.reason.name());
+        Self { name, reason, rule: candidate.rule_name(decision).map(str::to_owned) }
+    }
+
+    /// What decided.
+    fn by(&self) -> &str {
+        self.rule.as_deref().unwrap_or(self.reason)
+    }
+
+    fn to_json(&self) -> Value {
+        json!({ "verdict": self.name, "reason": self.reason, "rule": self.rule })
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.by())
+    }
+}
+
+/// What a packet's verdict was and becomes under the other policy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Change {
+    from: Verdict,
+    to: Verdict,
+}
+
+/// The packets with one change.
+#[derive(Debug, PartialEq, Eq)]
+struct Changed {
+    packets: u64,
+    /// The number of the first one.
+    first: u64,
+}
+
 #[derive(Default)]
 struct Totals {
     packets: u64,
     passed: u64,
     dropped: u64,
     not_signalling: u64,
-    changed: u64,
     cut: u64,
     unreadable_link: u64,
+    changes: BTreeMap<Change, Changed>,
     rules: BTreeMap<String, u64>,
     would: BTreeMap<String, u64>,
     reasons: BTreeMap<&'static str, u64>,
@@ -177,8 +224,8 @@ pub fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
 /// The capture cannot be read, or the kernel refuses.
 pub(super) fn replay(mut built: Built, other: Option<Built>, args: &ReplayArgs) -> anyhow::Result<()> {
     let kernel = in_kernel(&built, args.engine)?;
-    if args.json {
-        // JSON shows all scopes, whether or not a rule needs them.
+    if args.json || !args.summary {
+        // JSON shows all scopes, and a line the numbers, whether or not a rule needs them.
         built.image.config.needs |= need::INSPECT;
     }
     let mut candidate = Candidate::new(&built, kernel);
@@ -196,29 +243,29 @@ pub(super) fn replay(mut built: Built, other: Option<Built>, args: &ReplayArgs) 
             totals.cut += 1;
             return true;
         }
-        let Some(frame) = captured.frame else {
+        let Some(frame) = &captured.frame else {
             totals.unreadable_link += 1;
             return true;
         };
         let mut step = || -> anyhow::Result<()> {
-            let decision = candidate.decide(captured.time, captured.number, &frame)?;
-            let changed = match &mut against {
+            let decision = candidate.decide(captured.time, captured.number, frame)?;
+            let change = match &mut against {
                 None => None,
                 Some(against) => {
-                    let other = against.decide(captured.time, captured.number, &frame)?;
-                    Some((other.reason.verdict_name() != decision.reason.verdict_name()).then(|| {
-                        (other.reason.verdict_name(), against.rule_name(&other).map(str::to_owned), other.reason.name())
-                    }))
+                    let other = against.decide(captured.time, captured.number, frame)?;
+                    (other.reason.verdict_name() != decision.reason.verdict_name()).then(|| Change {
+                        from: Verdict::new(&candidate, &decision),
+                        to: Verdict::new(against, &other),
+                    })
                 }
             };
             totals.count(&candidate, &decision);
-            let show = match &changed {
-                None => !args.summary && decision.reason != Reason::NotSignalling,
-                Some(change) => change.is_some(),
-            };
-            totals.changed += u64::from(matches!(changed, Some(Some(_))));
-            if show {
-                print(&mut output, args.json, captured.number, &candidate, &decision, changed.flatten())?;
+            let is_shown = if against.is_some() { change.is_some() } else { decision.reason != Reason::NotSignalling };
+            if is_shown && !args.summary {
+                print(&mut output, args.json, &captured, &candidate, &decision, change.as_ref())?;
+            }
+            if let Some(change) = change {
+                totals.changes.entry(change).or_insert(Changed { packets: 0, first: captured.number }).packets += 1;
             }
             Ok(())
         };
@@ -252,14 +299,16 @@ pub(super) fn replay(mut built: Built, other: Option<Built>, args: &ReplayArgs) 
 fn print(
     output: &mut dyn Write,
     json: bool,
-    number: u64,
+    captured: &CapturedPacket,
     candidate: &Candidate<'_>,
     decision: &Decision,
-    changed: Option<(&'static str, Option<String>, &'static str)>,
+    change: Option<&Change>,
 ) -> anyhow::Result<()> {
     let reading = candidate.engine.reading();
+    let (number, time) = (captured.number, time(captured.time));
     if json {
-        let mut object = serde_json::Map::from_iter([("packet".to_owned(), Value::from(number))]);
+        let mut object =
+            serde_json::Map::from_iter([("packet".to_owned(), number.into()), ("time".to_owned(), time.into())]);
         object.extend(decision_json(
             &candidate.built.policy,
             &candidate.built.image,
@@ -267,8 +316,8 @@ fn print(
             decision,
             &reading,
         ));
-        if let Some((verdict, rule, reason)) = changed {
-            object.insert("against".to_owned(), json!({ "verdict": verdict, "reason": reason, "rule": rule }));
+        if let Some(change) = change {
+            object.insert("against".to_owned(), change.to.to_json());
         }
         writeln!(output, "{}", printable::json_line(&object))?;
         return Ok(());
@@ -277,17 +326,29 @@ fn print(
     let scopes = reading.scopes();
     let source = scopes["source"].as_str().unwrap_or_default();
     let method = if reading.is_sip() { reading.method_class() } else { reading.kind() };
-    write!(output, "{number:>8}  {:<6} {by:<28} {source:<24} {method}", decision.reason.verdict_name())?;
+    let time = time.unwrap_or_else(|| "-".to_owned());
+    write!(output, "{number:>8}  {time:<27}  {:<6} {by:<28} {source:<24} {method}", decision.reason.verdict_name())?;
+    for (label, of) in [("calling", NumberOf::Calling), ("called", NumberOf::Called)] {
+        if let Some(number) = reading.number(of) {
+            write!(output, " {label} {number}")?;
+        }
+    }
     for &would in &decision.would {
         if let Some(name) = candidate.built.image.rule_names.get(would) {
             write!(output, "  would: {name}")?;
         }
     }
-    if let Some((verdict, rule, reason)) = changed {
-        write!(output, "  -> {verdict} ({})", rule.as_deref().unwrap_or(reason))?;
+    if let Some(change) = change {
+        write!(output, "  -> {}", change.to)?;
     }
     writeln!(output)?;
     Ok(())
+}
+
+/// When a packet was captured, RFC 3339 in UTC, to the microsecond. None if the capture does not say.
+fn time(nanoseconds: u64) -> Option<String> {
+    let time = (nanoseconds != 0).then(|| Timestamp::from_nanosecond(nanoseconds.into()).ok())??;
+    Some(format!("{time:.6}"))
 }
 
 impl Totals {
@@ -307,6 +368,11 @@ impl Totals {
         }
     }
 
+    /// The packets whose verdict is another one under the other policy.
+    fn changed(&self) -> u64 {
+        self.changes.values().map(|changed| changed.packets).sum()
+    }
+
     fn print(&self, output: &mut dyn Write, json: bool, against: bool) -> anyhow::Result<()> {
         if json {
             let mut object = json!({
@@ -321,7 +387,14 @@ impl Totals {
                 "reasons": self.reasons,
             });
             if against {
-                object["changed"] = self.changed.into();
+                object["changed"] = self.changed().into();
+                object["changes"] = self
+                    .changes
+                    .iter()
+                    .map(|(Change { from, to }, Changed { packets, first })| {
+                        json!({ "from": from.to_json(), "to": to.to_json(), "packets": packets, "first": first })
+                    })
+                    .collect();
             }
             writeln!(output, "{}", json!({ "totals": object }))?;
             return Ok(());
@@ -338,7 +411,10 @@ impl Totals {
         }
         writeln!(output)?;
         if against {
-            writeln!(output, "{} with a different verdict", self.changed)?;
+            writeln!(output, "{} with a different verdict", self.changed())?;
+            for (Change { from, to }, Changed { packets, first }) in &self.changes {
+                writeln!(output, "{packets:>10}  {from} -> {to}, first in packet {first}")?;
+            }
         }
         for (name, packets) in &self.rules {
             writeln!(output, "{packets:>10}  {name}")?;
