@@ -26,7 +26,7 @@ pub struct Image {
     pub number_classes: Vec<NumberClass>,
     /// All rows, see [`Config::rows`].
     pub rows: Vec<RuleSet>,
-    /// The rules, in file order. Counter slots are assigned when the image is loaded.
+    /// The rules, in file order. Each has its index as its counter slot, until the image is loaded into the kernel.
     pub rules: Vec<Rule>,
     /// Pattern tables, see [`Config::text_dfas`].
     pub dfas: Vec<Box<Dfa>>,
@@ -43,8 +43,8 @@ pub struct Image {
 }
 
 impl Image {
-    /// SHA-256 of everything but the hash itself, hexadecimal. Counter slots are zero until the image is loaded, so the hash
-    /// identifies the policy and does not depend on the history of the host.
+    /// SHA-256 of everything but the hash itself, hexadecimal. The host's counter slots are assigned when the image is loaded, so the
+    /// hash identifies the policy and does not depend on the history of the host.
     #[must_use]
     pub fn digest(&self) -> String {
         let mut hasher = Sha256::new();

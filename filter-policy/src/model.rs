@@ -2,14 +2,14 @@
 //!
 //! The compiler takes it, and so does the tests' naive evaluator, which judges packets without a compiled policy.
 
-use std::{borrow::Cow, net::IpAddr, path::PathBuf, sync::Arc};
+use std::{borrow::Cow, fmt, net::IpAddr, path::PathBuf, sync::Arc};
 
 use filter_core::layout::{Attestation, Dialog, Method, NumberFormat, Payload, Per, Text, Transport, Verstat};
 use ipnet::IpNet;
 use jiff::Timestamp;
 
 use crate::{
-    language::{action::Action, header::HeaderName, scope::Scope, stage::Stage, tcp::OnTcp},
+    language::{action::Action, header::HeaderName, quantity, scope::Scope, stage::Stage, tcp::OnTcp},
     timetable::Window,
 };
 
@@ -151,6 +151,16 @@ pub struct Over {
     pub per: Per,
     /// Bits or digits of a prefix key; 0 for the whole value.
     pub prefix: u8,
+}
+
+impl fmt::Display for Over {
+    /// `5/s, burst 20, per called`: in the words of a policy.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let per = self.per.name();
+        let per = per.strip_suffix("-prefix").unwrap_or(per);
+        write!(f, "{}, burst {}, per {per}", quantity::rate_text(self.count, self.period / 1_000_000_000), self.burst)?;
+        if self.prefix > 0 { write!(f, "/{}", self.prefix) } else { Ok(()) }
+    }
 }
 
 /// One condition of a rule.

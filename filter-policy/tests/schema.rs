@@ -366,13 +366,15 @@ fn mistakes_in_the_form_of_a_policy_are_found_and_no_others() {
 #[test]
 fn test_cases_with_mistakes_in_their_form_are_rejected() {
     let validator = Validator::new(&schema::tests());
-    let good = "[[case]]\nname = \"x\"\nsource = \"192.0.2.1\"\nport = 5060\nheaders = [\"A: b\"]\nexpect = { verdict = \"pass\", rule = \"\", would = [] }\n";
+    let good = "[[case]]\nname = \"x\"\nsource = \"192.0.2.1\"\nport = 5060\nheaders = [\"A: b\"]\nbanned = true\nbefore = [{ count = 2, every = \"1s\", ago = \"1h\", method = \"BYE\" }]\nexpect = { verdict = \"pass\", reason = \"banned\", rule = \"\", would = [] }\n";
     assert_eq!(validator.complaint(good), None);
     for bad in [
         "[[case]]\nname = \"x\"\n",
         "[[case]]\nexpect = { verdict = \"pass\" }\n",
         "[[case]]\nname = \"x\"\nexpect = { verdict = \"allow\" }\n",
         "[[case]]\nname = \"x\"\ncaling = \"1\"\nexpect = { verdict = \"pass\" }\n",
+        "[[case]]\nname = \"x\"\nbefore = [{ count = 0 }]\nexpect = { verdict = \"pass\" }\n",
+        "[[case]]\nname = \"x\"\nexpect = { verdict = \"drop\", reason = \"band\" }\n",
         "[[case]]\nname = \"x\"\nattestation = \"D\"\nexpect = { verdict = \"pass\" }\n",
         "[[cases]]\nname = \"x\"\nexpect = { verdict = \"pass\" }\n",
     ] {
@@ -388,8 +390,8 @@ fn the_keys_of_test_cases_are_the_readers() {
     let expected = |text: &str| -> BTreeSet<String> {
         fs::write(folder.path().join("tests/a.toml"), text).expect("it is ours");
         let errors = filter_policy::cases::read(folder.path()).expect_err("it has an unknown key");
-        let message = errors[0].to_string();
-        let listed = message.rsplit_once("expected").unwrap_or_else(|| panic!("{message}")).1;
+        let first = errors.iter().next().expect("it has an error");
+        let listed = first.help.clone().unwrap_or_else(|| panic!("{errors}"));
         listed.split('`').skip(1).step_by(2).map(ToOwned::to_owned).collect()
     };
     let owned = |schema: &Value| keys(schema).into_iter().map(ToOwned::to_owned).collect::<BTreeSet<String>>();
@@ -399,6 +401,10 @@ fn the_keys_of_test_cases_are_the_readers() {
     assert_eq!(
         owned(&case["properties"]["expect"]),
         expected("[[case]]\nname = \"x\"\nexpect = { verdict = \"pass\", unheard-of = 1 }\n")
+    );
+    assert_eq!(
+        owned(&schema["$defs"]["earlier"]),
+        expected("[[case]]\nname = \"x\"\nbefore = [{ unheard-of = 1 }]\nexpect = { verdict = \"pass\" }\n")
     );
     assert_eq!(owned(&schema), BTreeSet::from(["case".to_owned()]));
 }

@@ -20,7 +20,7 @@ use filter_policy::{
     Built, capture,
     engine::{self, Endpoints, Engine, Explainer, Facts, datagram, decision_json, inspection, segment},
     image::Image,
-    language::printable,
+    language::{printable, quantity},
     model::{Condition, Policy},
 };
 
@@ -168,6 +168,10 @@ struct Explanation {
     rules: Vec<ExplainedRule>,
     /// True if the payload is not SIP.
     is_foreign: bool,
+    /// What bans have to do with it, in words.
+    ban: Option<String>,
+    /// The rule whose ban dropped the message.
+    banned_by: Option<String>,
     /// True if the policy is in report mode as a whole: this is the verdict once it is enforced.
     report: bool,
 }
@@ -182,6 +186,8 @@ struct ExplainedRule {
     outcome: Outcome,
     /// The pinhole because of which it was skipped.
     skipped_by: Option<String>,
+    /// The rule's rate, if it matches all else.
+    rate: Option<String>,
     conditions: Vec<ExplainedCondition>,
     line: u32,
 }
@@ -250,6 +256,9 @@ fn explain(built: &Built, packet: &[u8], situation: &Situation) -> anyhow::Resul
         engine.ban(source);
     }
     let decision = engine.decide_after(before, packet);
+    let within_rate = engine.within_rate();
+    let banned_by = engine.banned_by().map(|rule| policy.rules[rule].name.clone());
+    let ban = ban(policy, &decision, engine.has_banned(), banned_by.as_deref());
     // A rule without conditions on the message decides before the message is read. Show what is in it anyway.
     let readable = inspection(image, &[service]);
     let mut reader = Engine::new(&readable);
@@ -272,7 +281,13 @@ fn explain(built: &Built, packet: &[u8], situation: &Situation) -> anyhow::Resul
     };
     let rules = policy.rules.iter().zip(&holds).enumerate().map(|(index, (rule, holds))| {
         let is_on = image.timetable.is_on(index, at);
-        let outcome = if is_on { outcome(policy, &decision, holds, index) } else { Outcome::Off };
+        let outcome = if within_rate.contains(&index) {
+            Outcome::RateNotExceeded
+        } else if is_on {
+            outcome(&decision, holds, index)
+        } else {
+            Outcome::Off
+        };
         let pinhole = if outcome == Outcome::Skipped { pinhole(image, &decision, index) } else { None };
         let conditions = rule.conditions.iter().zip(holds);
         ExplainedRule {
@@ -282,6 +297,7 @@ fn explain(built: &Built, packet: &[u8], situation: &Situation) -> anyhow::Resul
             mode: if rule.report { "report" } else { "enforce" },
             outcome,
             skipped_by: pinhole.map(|pinhole| policy.rules[pinhole].name.clone()),
+            rate: rule.over.as_ref().filter(|_| outcome == Outcome::RateNotExceeded).map(ToString::to_string),
             conditions: conditions.map(|(condition, &holds)| explained(condition, holds)).collect(),
             line: rule.origin.line,
         }
@@ -292,12 +308,34 @@ fn explain(built: &Built, packet: &[u8], situation: &Situation) -> anyhow::Resul
         rule: decision.rule.and_then(|rule| image.rule_names.get(rule)).cloned(),
         rules: rules.collect(),
         report: false,
+        ban,
+        banned_by,
         is_foreign: reader.reading().kind() == Kind::NotSip.name(),
         head: decision_json(policy, image, &facts, &decision, &reader.reading()),
     })
 }
 
-fn outcome(policy: &Policy, decision: &engine::Decision, holds: &[bool], index: usize) -> Outcome {
+/// What bans have to do with the verdict, in words.
+fn ban(policy: &Policy, decision: &engine::Decision, is_new: bool, banned_by: Option<&str>) -> Option<String> {
+    if decision.reason == Reason::Banned {
+        return Some(match banned_by {
+            Some(rule) => {
+                format!("an earlier message earned the source a ban, by the rule {rule}: other rules are not asked")
+            }
+            None => "the source is banned: rules are not asked".to_owned(),
+        });
+    }
+    let rule = decision.rule.filter(|_| decision.reason == Reason::RuleBan)?;
+    Some(match policy.rules[rule].action.ban_time() {
+        Some(seconds) if is_new => format!(
+            "the source is banned for {} from here on: all that it sends is dropped (`--after` shows it)",
+            quantity::duration_text(seconds.into())
+        ),
+        _ => "the source is in never_ban: only this message is dropped".to_owned(),
+    })
+}
+
+fn outcome(decision: &engine::Decision, holds: &[bool], index: usize) -> Outcome {
     if decision.rule == Some(index) {
         return Outcome::Decided;
     }
@@ -312,8 +350,8 @@ fn outcome(policy: &Policy, decision: &engine::Decision, holds: &[bool], index: 
     if !holds.iter().all(|&holds| holds) {
         return Outcome::NoMatch;
     }
-    // All conditions hold, but it did not act: an earlier pinhole ended its stage, or its rate was not exceeded.
-    if policy.rules[index].over.is_some() { Outcome::RateNotExceeded } else { Outcome::Skipped }
+    // All conditions hold, but it was not asked: an earlier pinhole ended its stage.
+    Outcome::Skipped
 }
 
 /// The pinhole that made the walk skip a rule.
@@ -326,19 +364,24 @@ fn pinhole(image: &Image, decision: &engine::Decision, index: usize) -> Option<u
 fn write_json(output: &mut dyn Write, mut explanation: Explanation) -> io::Result<()> {
     let rules = serde_json::to_value(&explanation.rules)?;
     explanation.head.insert("report".to_owned(), explanation.report.into());
+    explanation.head.insert("ban".to_owned(), explanation.ban.into());
+    explanation.head.insert("banned_by".to_owned(), explanation.banned_by.into());
     explanation.head.insert("rules".to_owned(), rules);
     writeln!(output, "{}", printable::json_line(&explanation.head))
 }
 
 /// The explanation as a tree.
 fn write_tree(output: &mut dyn Write, explanation: &Explanation) -> io::Result<()> {
-    let Explanation { verdict, reason, rule, rules, report, .. } = explanation;
+    let Explanation { verdict, reason, rule, rules, report, ban, .. } = explanation;
     let by = rule.as_ref().map_or_else(String::new, |rule| format!(": {rule}"));
     writeln!(output, "{verdict} ({reason}{by})")?;
     if *report {
         writeln!(output, "the policy is in report mode as a whole: this is its verdict once it is enforced")?;
     }
-    for ExplainedRule { rule, action, mode, outcome, skipped_by, conditions, .. } in rules {
+    if let Some(ban) = ban {
+        writeln!(output, "{ban}")?;
+    }
+    for ExplainedRule { rule, action, mode, outcome, skipped_by, rate, conditions, .. } in rules {
         let mark = match outcome {
             Outcome::Decided => "=>",
             Outcome::Would | Outcome::Matched => " *",
@@ -346,7 +389,9 @@ fn write_tree(output: &mut dyn Write, explanation: &Explanation) -> io::Result<(
         };
         let mode = if *mode == "report" { ", report" } else { "" };
         let by = skipped_by.as_ref().map_or_else(String::new, |pinhole| format!(" by {pinhole}"));
-        writeln!(output, "{mark} {rule} ({action}{mode}): {}{by}", outcome.name())?;
+        let rate =
+            rate.as_ref().map_or_else(String::new, |rate| format!(" ({rate}; `--after` gives earlier messages)"));
+        writeln!(output, "{mark} {rule} ({action}{mode}): {}{by}{rate}", outcome.name())?;
         for (index, condition) in conditions.iter().enumerate() {
             let branch = if index + 1 == conditions.len() { "`-" } else { "|-" };
             let holds = if condition.holds { "yes" } else { "no " };

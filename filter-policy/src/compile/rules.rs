@@ -48,7 +48,8 @@ pub(super) fn rules(policy: &Policy, errors: &mut Vec<CompileError>) -> Vec<Rule
             after: after(policy, rule),
             action: rule.action.kind().number(),
             flags,
-            slot: 0,
+            // Until it is loaded: rates are counted by slot, and two rules must not share them.
+            slot: compiled.len() as u16,
             argument: rule.action.argument(),
             over_interval,
             over_burst,

@@ -32,6 +32,12 @@ pub struct Memory {
     rates: RefCell<HashMap<Vec<u8>, RateCell>>,
     matched: RefCell<Vec<u32>>,
     would: RefCell<BTreeSet<usize>>,
+    /// Counter slots of the rules whose rates this packet was counted for, and did not exceed.
+    within_rate: RefCell<Vec<u32>>,
+    /// The ban because of which this packet was dropped.
+    banned_by: Cell<Option<Ban>>,
+    /// True if this packet has earned its source a ban.
+    earned: Cell<bool>,
     /// The rules that are on, if they are not those of the image.
     on: Option<RuleSet>,
 }
@@ -48,6 +54,9 @@ impl Memory {
     pub(super) fn begin(&self) {
         self.matched.borrow_mut().clear();
         self.would.borrow_mut().clear();
+        self.within_rate.borrow_mut().clear();
+        self.banned_by.set(None);
+        self.earned.set(false);
     }
 
     /// Bans an address for good.
@@ -82,6 +91,18 @@ impl Memory {
     /// The rules that would have dropped the packet, were it not for their mode or its TCP connection.
     pub(super) fn would(&self) -> Vec<usize> {
         self.would.borrow().iter().copied().collect()
+    }
+
+    pub(super) fn within_rate(&self) -> Vec<u32> {
+        self.within_rate.borrow().clone()
+    }
+
+    pub(super) fn banned_by(&self) -> Option<Ban> {
+        self.banned_by.get()
+    }
+
+    pub(super) fn earned(&self) -> bool {
+        self.earned.get()
     }
 
     pub(super) fn matched(&self) -> Vec<usize> {
@@ -205,16 +226,23 @@ impl<'m> Host<'m> for UserHost<'m> {
     fn count_banned(self, key: &BanKey) {
         if let Some(ban) = self.memory.bans.borrow_mut().get_mut(&(key.length, key.source)) {
             ban.packets += 1;
+            self.memory.banned_by.set(Some(*ban));
         }
     }
 
     fn set_ban(self, key: &BanKey, ban: &Ban) {
-        self.memory.bans.borrow_mut().insert((key.length, key.source), *ban);
+        let old = self.memory.bans.borrow_mut().insert((key.length, key.source), *ban);
+        // An emergency call writes the ban that it suspends, with the same end.
+        self.memory.earned.set(old.is_none_or(|old| old.until != ban.until));
     }
 
     fn rate(self, key: &RateKey, update: impl FnOnce(&mut RateCell) -> bool) -> bool {
         let mut rates = self.memory.rates.borrow_mut();
-        update(rates.entry(key.as_bytes().to_vec()).or_insert(RateCell { next: 0 }))
+        let is_over = update(rates.entry(key.as_bytes().to_vec()).or_insert(RateCell { next: 0 }));
+        if !is_over {
+            self.memory.within_rate.borrow_mut().push(key.slot);
+        }
+        is_over
     }
 
     fn first_fragment(self, key: &FragmentKey) -> Option<Remembered> {

@@ -100,6 +100,28 @@ impl<'a> Engine<'a> {
         self.decide(packet)
     }
 
+    /// The rules that matched the last packet in everything but their rate, which it did not exceed.
+    #[must_use]
+    pub fn within_rate(&self) -> Vec<usize> {
+        self.memory.within_rate().into_iter().filter_map(|slot| self.rule_of(slot)).collect()
+    }
+
+    /// The rule whose ban dropped the last packet; none if no ban did, or one made by hand.
+    #[must_use]
+    pub fn banned_by(&self) -> Option<usize> {
+        self.memory.banned_by().and_then(|ban| self.rule_of(ban.slot))
+    }
+
+    /// True if the last packet earned its source a ban: sources that are never banned earn none.
+    #[must_use]
+    pub fn has_banned(&self) -> bool {
+        self.memory.earned()
+    }
+
+    fn rule_of(&self, slot: u32) -> Option<usize> {
+        self.image.rules.iter().position(|rule| u32::from(rule.slot) == slot)
+    }
+
     /// What the engine read in the last packet.
     #[must_use]
     pub fn reading(&self) -> Reading<'_> {

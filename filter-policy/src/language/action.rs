@@ -96,6 +96,20 @@ impl Action {
         }
     }
 
+    /// How long it bans; none if it bans nobody.
+    #[must_use]
+    pub const fn ban_time(&self) -> Option<u32> {
+        match self {
+            Self::Ban { seconds, .. } => Some(*seconds),
+            Self::BypassFraudControl
+            | Self::Continue
+            | Self::Divert { .. }
+            | Self::Drop
+            | Self::Reject { .. }
+            | Self::Whitelist => None,
+        }
+    }
+
     /// The bits of the prefixes that the action bans, of IPv4 and of IPv6 addresses; none if it bans nothing.
     #[must_use]
     pub const fn banned_prefixes(&self) -> Option<(u8, u8)> {

@@ -17,6 +17,22 @@ pub fn duration(text: &str) -> Option<u64> {
     (seconds > 0).then_some(seconds)
 }
 
+/// The text of a duration, as [`duration`] reads it: 5400 seconds are `1h30m`.
+#[must_use]
+pub fn duration_text(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    let parts = [(days, 'd'), (hours, 'h'), (minutes, 'm'), (seconds % 60, 's')];
+    let text: String =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect();
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
+/// The text of a rate of `count` packets in `seconds`, as [`rate`] reads it.
+pub(crate) fn rate_text(count: u32, seconds: u64) -> String {
+    let period = duration_text(seconds);
+    format!("{count}/{}", period.strip_prefix('1').filter(|unit| unit.len() == 1).unwrap_or(&period))
+}
+
 fn seconds_of(unit: char) -> Option<u64> {
     match unit {
         's' => Some(1),
@@ -58,5 +74,23 @@ pub(crate) fn rate_key(text: &str) -> Option<(Per, u8)> {
         ("called", None) => Some((Per::Called, 0)),
         ("called", Some(digits)) if digits <= 15 => Some((Per::CalledPrefix, digits)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_rates_are_written_as_they_are_read() {
+        for text in ["1s", "90m", "10m", "1h30m", "1d", "7d", "1d1h1m1s"] {
+            let seconds = duration(text).unwrap();
+            assert_eq!(duration(&duration_text(seconds)), Some(seconds), "{text}");
+        }
+        assert_eq!(duration_text(5_400), "1h30m");
+        for text in ["5/s", "100/m", "1000/h", "20/10s", "3/d", "7/1h30m"] {
+            let (count, period) = rate(text).unwrap();
+            assert_eq!(rate_text(count, period / 1_000_000_000), text);
+        }
     }
 }

@@ -6,10 +6,12 @@
 use filter_core::{
     layout::{Attestation, Dialog, Method, NumberFormat, Payload, Transport, Verstat, anomaly, passport, privacy},
     limits::{INTERNATIONAL_PREFIXES, MAX_PORTS, MAX_RULES, NUMBERING_PLANS, STRIP_PREFIXES},
+    reason::Reason,
 };
 use serde_json::{Map, Value, json};
 
 use crate::{
+    cases::MAX_EARLIER,
     language::action::Action,
     language::scope::{SCOPES, Scope},
     language::source::{DAYS, LONG_DAYS, LONGEST_NAME, SetKind, VERSION},
@@ -90,33 +92,23 @@ pub fn tests() -> Value {
         },
         "additionalProperties": false,
         "$defs": {
-            "case": {
+            "case": with_message(json!({
                 "type": "object",
                 "properties": {
                     "name": text("What the case shows, as a sentence."),
-                    "source": text("The source address."),
-                    "port": { "description": "The signalling port that the message is sent to.", "type": "integer", "minimum": 0, "maximum": 65_535 },
-                    "message": text("A file with the whole message, relative to this file."),
-                    "method": text("The method; INVITE by default."),
-                    "calling": text("The user part of From, as on the wire."),
-                    "called": text("The user part of the Request-URI and of To."),
-                    "asserted": text("The user part of P-Asserted-Identity."),
-                    "forwarded": text("The user part of Diversion."),
-                    "user_agent": text("User-Agent."),
-                    "attestation": { "description": "The attestation claimed by an Identity header.", "enum": ["A", "B", "C"] },
-                    "from_display": text("The display name of From."),
-                    "headers": {
-                        "description": "More header lines, each `Name: value`.",
-                        "type": "array",
-                        "items": { "type": "string" },
-                    },
-                    "body": text("The body."),
                     "at": text("When the message arrives, such as 2026-11-27T18:30:00-05:00; now if it is left out. Rules with `hours` depend on it."),
+                    "banned": { "description": "True: the source is banned before the first message.", "type": "boolean" },
+                    "before": {
+                        "description": "Messages that come before it, for rates and bans. They are like that of the case in all that they do not say themselves.",
+                        "type": "array",
+                        "items": { "$ref": "#/$defs/earlier" },
+                    },
                     "expect": {
                         "description": "The expected result. What is left out may be anything.",
                         "type": "object",
                         "properties": {
                             "verdict": { "enum": ["pass", "drop", "reject", "divert"] },
+                            "reason": described(words(&Reason::NAMES), "The reason, such as `banned`."),
                             "rule": text("The rule that decides; \"\" if none does."),
                             "would": {
                                 "description": "The report-mode rules that match, in order.",
@@ -130,9 +122,55 @@ pub fn tests() -> Value {
                 },
                 "required": ["name", "expect"],
                 "additionalProperties": false,
-            },
+            })),
+            "earlier": with_message(json!({
+                "type": "object",
+                "properties": {
+                    "count": {
+                        "description": "How many of these messages arrive; 1 by default.",
+                        "type": "integer",
+                        "minimum": 1,
+                        "maximum": MAX_EARLIER,
+                    },
+                    "every": text("The time between two of them, such as 250ms or 2s; none by default."),
+                    "ago": text("How long before the message of the case the first of them arrives; `count` times `every` by default."),
+                },
+                "additionalProperties": false,
+            })),
         },
     })
+}
+
+/// The keys of a test case's table that describe a message.
+fn message() -> Value {
+    let text = |description: &str| json!({ "description": description, "type": "string" });
+    json!({
+        "source": text("The source address."),
+        "port": { "description": "The signalling port that the message is sent to.", "type": "integer", "minimum": 0, "maximum": 65_535 },
+        "message": text("A file with the whole message, relative to this file."),
+        "method": text("The method; INVITE by default."),
+        "calling": text("The user part of From, as on the wire."),
+        "called": text("The user part of the Request-URI and of To."),
+        "asserted": text("The user part of P-Asserted-Identity."),
+        "forwarded": text("The user part of Diversion."),
+        "user_agent": text("User-Agent."),
+        "attestation": { "description": "The attestation claimed by an Identity header.", "enum": ["A", "B", "C"] },
+        "from_display": text("The display name of From."),
+        "headers": {
+            "description": "More header lines, each `Name: value`.",
+            "type": "array",
+            "items": { "type": "string" },
+        },
+        "body": text("The body."),
+    })
+}
+
+/// A table with the keys of a message, and others.
+fn with_message(mut table: Value) -> Value {
+    if let (Some(properties), Value::Object(message)) = (table["properties"].as_object_mut(), message()) {
+        properties.extend(message);
+    }
+    table
 }
 
 fn described(mut schema: Value, description: &str) -> Value {
