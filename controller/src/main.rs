@@ -7,8 +7,57 @@ use std::{
 
 use clap::Parser;
 use filter_policy::language::printable;
-use ringfence::{cli, outputs::Log};
-use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
+use ringfence::{
+    cli,
+    outputs::{Log, is_journal},
+};
+use tracing::{Level, Metadata};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{MakeWriter, writer::BoxMakeWriter},
+};
+
+/// Puts the priority of each line before it, as the journal reads it (sd-daemon(3)).
+struct WithPriority(BoxMakeWriter);
+
+impl<'a> MakeWriter<'a> for WithPriority {
+    type Writer = Box<dyn io::Write + 'a>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Box::new(self.0.make_writer())
+    }
+
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Self::Writer {
+        let priority = match *metadata.level() {
+            Level::ERROR => ERROR,
+            Level::WARN => 4,
+            Level::INFO => 6,
+            _ => 7,
+        };
+        Box::new(Line { priority, to: self.0.make_writer_for(metadata) })
+    }
+}
+
+/// syslog(3)'s number.
+const ERROR: u8 = 3;
+
+/// A writer of one line.
+struct Line<W> {
+    priority: u8,
+    to: W,
+}
+
+impl<W: io::Write> io::Write for Line<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        // A log takes what it gets at once as one line.
+        let prefixed = [format!("<{}>", self.priority).as_bytes(), line].concat();
+        self.to.write_all(&prefixed).map(|()| line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
@@ -19,11 +68,21 @@ fn main() -> ExitCode {
         None => BoxMakeWriter::new(io::stderr),
     };
     let filter = EnvFilter::try_from_env("RINGFENCE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(writer).init();
+    let to_journal = is_journal(io::stderr());
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    if to_journal {
+        // The journal has the time.
+        subscriber.with_ansi(false).without_time().with_level(false).with_writer(WithPriority(writer)).init();
+    } else {
+        subscriber.with_writer(writer).init();
+    }
     let code = cli::run(cli).unwrap_or_else(|error| {
         let mut text = format!("ringfence: {}\n", printable::lines(&format!("{error:#}")));
         if let Some(help) = cli::help(&error) {
             text += &format!("help: {help}\n");
+        }
+        if to_journal {
+            text = text.lines().map(|line| format!("<{ERROR}>{line}\n")).collect();
         }
         let _ = match log.clone() {
             Some(mut log) => log.write_all(text.as_bytes()),

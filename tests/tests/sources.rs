@@ -205,7 +205,7 @@ fn a_branch_is_followed_over_ssh_and_only_signed_commits_count() -> Result<()> {
     assert_eq!((&status["commit"], &status["source"]["commit"]), (&signed.as_str().into(), &unsigned.as_str().into()));
     assert_eq!(status_text(&filter)?.0, Some(1));
     let (out, err) = (filter.process().stdout(), filter.process().stderr());
-    assert!(out.contains("is not signed by a key"), "{out}{err}");
+    assert!(err.contains("is not signed by a key"), "{out}{err}");
 
     git(&work, &["config", "commit.gpgSign", "true"])?;
     let again = scene.push(&[("edge/bad.txt", "192.0.2.11\n")])?;
@@ -249,6 +249,33 @@ fn touching_a_file_or_saving_one_that_the_policy_does_not_use_loads_nothing_and_
     Ok(())
 }
 
+#[test]
+fn reloads_that_change_nothing_are_said_once_and_failures_go_to_standard_error() -> Result<()> {
+    let scene = Scene::new()?;
+    let directory = scene.path().join("work/edge");
+    let options = FilterOptions { policy: &directory, ..scene.options(&["--interval", "3600"], &[]) };
+    let mut filter = Filter::start(&scene.wire, scene.path(), &options)?;
+    for _ in 0..3 {
+        let output = filter.command("reload", &[]).output()?;
+        let text = String::from_utf8(output.stdout)?;
+        assert!(output.status.success() && text.starts_with("the policy ("), "{text}");
+    }
+    // The answers come before the log.
+    let said = |filter: &mut Filter| filter.process().stdout().matches("is in force already").count();
+    wait_until("log of it", LIMIT, || Ok((said(&mut filter) > 0).then_some(())))?;
+
+    fs::write(directory.join("bad.txt"), "192.0.2.5\nno address\n")?;
+    let error = wait_until("error", LIMIT, || {
+        let error = filter.process().stderr();
+        Ok(error.contains("cannot be used: 1 error").then_some(error))
+    })?;
+    assert!(error.contains("bad.txt:2"), "{error}");
+    let out = filter.process().stdout();
+    assert!(!out.contains("cannot be used"), "{out}");
+    assert_eq!(said(&mut filter), 1, "{out}");
+    Ok(())
+}
+
 /// What `ringfence reload --json` says, and its exit status.
 fn reload(filter: &Filter) -> Result<(Option<i32>, Value)> {
     let output = filter.command("reload", &["--json"]).output()?;
@@ -274,7 +301,7 @@ fn reload_looks_now_and_says_what_came_of_it() -> Result<()> {
     let (code, notice) = reload(&filter)?;
     assert_eq!((code, &notice["event"], &notice["commit"]), (Some(1), &"policy-error".into(), &broken.as_str().into()));
     let output = filter.command("reload", &[]).output()?;
-    let text = String::from_utf8(output.stdout)?;
+    let text = String::from_utf8(output.stderr)?;
     assert!(text.contains("unknown key `nmae`") && text.contains("--> policy.toml:3:1"), "{text}");
     assert!(text.contains("did you mean `name`?") && text.contains("the one before stays in force"), "{text}");
 

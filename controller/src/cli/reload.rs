@@ -41,8 +41,13 @@ pub fn run(args: ReloadArgs) -> anyhow::Result<ExitCode> {
 
 /// Prints what came of a change of the policy, and returns its exit status.
 pub(super) fn shown(notice: &Notice, json: bool) -> anyhow::Result<ExitCode> {
-    let text = if json { json_line(notice) } else { text(notice) };
-    print(&(text + "\n"))?;
+    if json {
+        print(&(json_line(notice) + "\n"))?;
+    } else if notice.failure().is_some() {
+        eprintln!("{}", text(notice));
+    } else {
+        print(&(text(notice) + "\n"))?;
+    }
     Ok(if matches!(notice, Notice::SourceError(_)) {
         ExitCode::from(EXIT_SYSTEM)
     } else if notice.failure().is_some() || matches!(notice, Notice::Held(_)) {

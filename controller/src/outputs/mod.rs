@@ -3,12 +3,13 @@
 //! Each output has a thread, a bounded queue on the [`Bus`], and a count of the messages it lost, which `ringfence status`
 //! shows. A slow or dead reader costs that output messages; it never holds up the daemon or another output.
 
+mod journal;
 mod json_lines;
 mod log;
 mod terminal;
 
 use std::{
-    env, fmt,
+    fmt,
     io::{self, IsTerminal as _},
     thread,
     time::Duration,
@@ -16,8 +17,8 @@ use std::{
 
 use tokio::sync::oneshot;
 
-pub use self::log::Log;
-use self::{json_lines::JsonLines, terminal::Terminal};
+use self::{journal::Journal, json_lines::JsonLines, terminal::Terminal};
+pub use self::{journal::is_journal, log::Log};
 use crate::telemetry::{Bus, Interest, Message, QUEUE};
 
 /// How long the daemon waits at its end for the outputs to write what is in their queues.
@@ -35,20 +36,27 @@ pub trait Output: Send {
     fn write(&mut self, message: &Message);
 }
 
-/// Standard output: JSON lines if asked for, else text. `quiet` leaves only failures in the text.
+/// Standard output: JSON lines if asked for, else text; its failures go to standard error, unless both are the journal. `quiet` leaves only
+/// failures in the text.
 #[must_use]
 pub fn stdout(json: bool, quiet: bool) -> Box<dyn Output> {
-    let stdout = io::stdout();
-    // systemd sets it where an output goes to the journal (systemd.exec(5)).
-    let to_journal = env::var_os("JOURNAL_STREAM").is_some() && !stdout.is_terminal();
+    let (stdout, stderr) = (io::stdout(), io::stderr());
     if json {
-        Box::new(JsonLines::new("stdout", stdout))
-    } else if quiet || !stdout.is_terminal() {
-        Box::new(Terminal::log("stdout", stdout, to_journal, quiet))
-    } else {
-        Box::new(Terminal::redrawn("stdout", stdout))
+        return Box::new(JsonLines::new("stdout", stdout));
     }
+    if is_journal(&stdout) {
+        return Box::new(Journal::new("stdout", stdout, quiet));
+    }
+    let is_log = quiet || !stdout.is_terminal();
+    let (to, failures): (Stream, Stream) = (Box::new(stdout), Box::new(stderr));
+    Box::new(if is_log {
+        Terminal::log("stdout", to, failures, quiet)
+    } else {
+        Terminal::redrawn("stdout", to, failures)
+    })
 }
+
+type Stream = Box<dyn io::Write + Send>;
 
 /// The outputs that were started, each with a thread of its own.
 pub struct Outputs {

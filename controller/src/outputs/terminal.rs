@@ -13,6 +13,8 @@ use crate::telemetry::{Interest, Message, Notice, Table};
 pub(super) struct Terminal<W> {
     name: &'static str,
     to: W,
+    /// Where failures go that are in a log.
+    failures: W,
     form: Form,
 }
 
@@ -20,10 +22,11 @@ pub(super) struct Terminal<W> {
 enum Form {
     /// Lines of a log, without tables.
     Log {
-        /// Each line begins with its priority, as the journal reads it (sd-daemon(3)).
-        priorities: bool,
         /// Only failures.
         quiet: bool,
+        /// The last warnings about a policy, and the last policy that was found to be the one in force: saying the same again at each
+        /// reload would be noise.
+        said: [String; 2],
     },
     /// A table that is redrawn in place.
     Redrawn {
@@ -37,20 +40,22 @@ enum Form {
 
 impl<W: Write> Terminal<W> {
     /// Redraws the table in place.
-    pub(super) fn redrawn(name: &'static str, to: W) -> Self {
-        Self { name, to, form: Form::Redrawn { lines: 0, screen: (0, 0), last: None } }
+    pub(super) fn redrawn(name: &'static str, to: W, failures: W) -> Self {
+        Self { name, to, failures, form: Form::Redrawn { lines: 0, screen: (0, 0), last: None } }
     }
 
     /// Writes a log; `quiet` leaves only failures in it.
-    pub(super) fn log(name: &'static str, to: W, priorities: bool, quiet: bool) -> Self {
-        Self { name, to, form: Form::Log { priorities, quiet } }
+    pub(super) fn log(name: &'static str, to: W, failures: W, quiet: bool) -> Self {
+        Self { name, to, failures, form: Form::Log { quiet, said: <[String; 2]>::default() } }
     }
 
     fn notice(&mut self, notice: &Notice, screen: (usize, usize)) -> String {
         let text = notice.to_string();
         match &mut self.form {
-            Form::Log { quiet: true, .. } if notice.failure().is_none() => String::new(),
-            Form::Log { priorities, .. } => log_lines(&text, priorities.then(|| priority(notice))),
+            Form::Log { quiet, said } => {
+                let is_left_out = *quiet && notice.failure().is_none() || is_repeated(notice, &text, said);
+                if is_left_out { String::new() } else { log_lines(&text, None) }
+            }
             Form::Redrawn { lines, last, .. } => {
                 let cleared = clear(mem::take(lines));
                 // The table was cleared away: draw it again below the notice.
@@ -85,8 +90,11 @@ impl<W: Write> Terminal<W> {
         if text.is_empty() {
             return;
         }
+        let is_failure = matches!(message, Message::Notice(notice) if notice.failure().is_some());
+        // What stands above the table is part of the picture.
+        let to = if is_failure && matches!(self.form, Form::Log { .. }) { &mut self.failures } else { &mut self.to };
         // A reader that goes away ends nothing: the filter matters more.
-        let _ = self.to.write_all(text.as_bytes()).and_then(|()| self.to.flush());
+        let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
     }
 }
 
@@ -104,8 +112,24 @@ impl<W: Write + Send> Output for Terminal<W> {
     }
 }
 
+/// Notes what a notice about a policy says. True if the last one of its kind said the same.
+pub(super) fn is_repeated(notice: &Notice, text: &str, said: &mut [String; 2]) -> bool {
+    let [warnings, unchanged] = said;
+    let last = if matches!(notice, Notice::PolicyWarning(_)) {
+        warnings
+    } else if matches!(notice, Notice::Unchanged(_)) {
+        unchanged
+    } else {
+        if matches!(notice, Notice::Reloaded(_) | Notice::RolledBack(_)) {
+            unchanged.clear();
+        }
+        return false;
+    };
+    mem::replace(last, text.to_owned()) == text
+}
+
 /// The priority of a notice, from syslog(3).
-fn priority(notice: &Notice) -> u8 {
+pub(super) fn priority(notice: &Notice) -> u8 {
     const ERROR: u8 = 3;
     const WARNING: u8 = 4;
     const NOTICE: u8 = 5;
@@ -119,7 +143,7 @@ fn priority(notice: &Notice) -> u8 {
 }
 
 /// The lines of a log, each with its priority.
-fn log_lines(text: &str, priority: Option<u8>) -> String {
+pub(super) fn log_lines(text: &str, priority: Option<u8>) -> String {
     let prefix = priority.map_or_else(String::new, |priority| format!("<{priority}>"));
     text.lines().map(|line| format!("{prefix}{line}\n")).collect()
 }
@@ -142,7 +166,7 @@ fn size() -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::{Gone, Removed, RuleMode, RuleRow};
+    use crate::telemetry::{Gone, PolicyWarning, RuleMode, RuleRow, Unchanged};
 
     fn table(packets: u64) -> Message {
         Notice::Table(Table {
@@ -190,27 +214,48 @@ mod tests {
     }
 
     #[test]
-    fn a_log_has_no_tables_and_each_line_has_its_priority_where_the_journal_reads_it() {
-        let mut output = Terminal::log("test", Vec::new(), false, false);
+    fn a_log_has_no_tables_and_its_failures_are_apart() {
+        let mut output = Terminal::log("test", Vec::new(), Vec::new(), false);
         assert_eq!(written(&mut output, &table(2)), "");
-        assert_eq!(written(&mut output, &error()), "x\ny\n");
-        let mut output = Terminal::log("test", Vec::new(), true, false);
-        assert_eq!(written(&mut output, &error()), "<3>x\n<3>y\n");
-        assert!(written(&mut output, &gone()).starts_with("<4>eth1: "));
-        let missed = Notice::Removed(Removed { interface: "eth1".to_owned() }).into();
-        assert!(written(&mut output, &missed).starts_with("<5>eth1 is no longer"));
+        assert!(written(&mut output, &gone()).starts_with("eth1: "));
+        assert_eq!(written(&mut output, &error()), "");
+        assert_eq!(output.failures, b"x\ny\n");
+    }
+
+    #[test]
+    fn the_same_said_again_is_no_noise_in_a_log() {
+        let mut output = Terminal::log("test", Vec::new(), Vec::new(), false);
+        let warning = |report: &str| -> Message {
+            let (message, diagnostics) = ("1 warning".to_owned(), Vec::new());
+            Notice::PolicyWarning(PolicyWarning { message, diagnostics, report: report.to_owned() }).into()
+        };
+        let unchanged = |generation| -> Message {
+            let (policy_hash, policy) = ("0123456789abcdef".to_owned(), "/etc/policy".to_owned());
+            Notice::Unchanged(Unchanged { policy_hash, commit: None, generation, policy }).into()
+        };
+        for (message, is_written) in [
+            (warning("a"), true),
+            (unchanged(1), true),
+            (warning("a"), false),
+            (unchanged(1), false),
+            (warning("b"), true),
+            (unchanged(2), true),
+            (warning("a"), true),
+        ] {
+            assert_eq!(!written(&mut output, &message).is_empty(), is_written, "{message:?}");
+        }
     }
 
     #[test]
     fn a_quiet_log_has_failures_only() {
-        let mut output = Terminal::log("test", Vec::new(), false, true);
-        assert_eq!(written(&mut output, &gone()), "");
-        assert_eq!(written(&mut output, &error()), "x\ny\n");
+        let mut output = Terminal::log("test", Vec::new(), Vec::new(), true);
+        assert_eq!(written(&mut output, &gone()) + &written(&mut output, &error()), "");
+        assert_eq!(output.failures, b"x\ny\n");
     }
 
     #[test]
     fn a_notice_is_put_above_the_redrawn_table() {
-        let mut output = Terminal::redrawn("test", Vec::new());
+        let mut output = Terminal::redrawn("test", Vec::new(), Vec::new());
         let drawn = written(&mut output, &table(1));
         let lines = drawn.lines().count();
         assert_eq!(written(&mut output, &table(1)), format!("\x1b[{lines}F\x1b[J{drawn}"));
@@ -221,7 +266,7 @@ mod tests {
 
     #[test]
     fn after_a_resize_the_table_is_drawn_on_a_clear_screen() {
-        let mut output = Terminal::redrawn("test", Vec::new());
+        let mut output = Terminal::redrawn("test", Vec::new(), Vec::new());
         let drawn = written(&mut output, &table(1));
         let narrow = written_on(&mut output, &table(1), (40, 10));
         assert!(narrow.starts_with(CLEAR_SCREEN), "{narrow:?}");

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Ban, FilterState, Held, Hold, RolledBack, SourceError, SourceRestored, SourceRewritten, Table, Unbanned, Unchanged,
-    short, short_commit, table::REPORT_MODE,
+    short, short_commit, source::named, table::REPORT_MODE,
 };
 use crate::kernel::Mode;
 
@@ -346,8 +346,9 @@ impl Display for Detached {
 impl Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { message, report, policy, commit, .. } = self;
-        let (policy, commit) = (printable::escaped(policy), at(commit.as_deref()));
-        write!(f, "{}\nthe policy {policy}{commit} cannot be used: {message}", report.trim_end())
+        let commit = at(commit.as_deref());
+        let policy = if policy.is_empty() { String::new() } else { format!(" {}", printable::escaped(policy)) };
+        write!(f, "{}\nthe policy{policy}{commit} cannot be used: {message}", report.trim_end())
     }
 }
 
@@ -355,8 +356,8 @@ impl Display for Reloaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "policy {}{} ({}, {}) in force, generation {}, {} instructions verified, {} ms",
-            printable::escaped(&self.policy),
+            "{}{} ({}, {}) in force, generation {}, {} instructions verified, {} ms",
+            named(&self.policy),
             at(self.commit.as_deref()),
             rules(self.rules),
             short(&self.policy_hash),

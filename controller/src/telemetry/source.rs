@@ -135,16 +135,16 @@ impl Display for SourceRewritten {
     }
 }
 
+/// A policy, with where it comes from. That is not in a notice that was read from JSON.
+pub(super) fn named(policy: &str) -> String {
+    if policy.is_empty() { "the policy".to_owned() } else { format!("policy {}", printable::escaped(policy)) }
+}
+
 impl Display for Unchanged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { policy_hash, commit, generation, policy } = self;
         let commit = commit.as_deref().map_or_else(String::new, |commit| format!(", commit {}", short_commit(commit)));
-        write!(
-            f,
-            "policy {} ({}{commit}) is in force already, generation {generation}",
-            printable::escaped(policy),
-            short(policy_hash)
-        )
+        write!(f, "{} ({}{commit}) is in force already, generation {generation}", named(policy), short(policy_hash))
     }
 }
 
