@@ -17,8 +17,8 @@ use crate::{
 /// The releases of Debian.
 const SUITES: &[&str] = &["bookworm", "trixie"];
 
-/// What the minimal set of packages lacks.
-const INCLUDED: &str = "systemd,util-linux,mount";
+/// What the minimal set of packages lacks: the daemon fetches policies with git.
+const INCLUDED: &str = "systemd,util-linux,mount,git";
 
 /// A version that is newer than every other.
 const NEXT: &str = "9999.0.0";
