@@ -60,12 +60,13 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, start: u32, en
 /// Takes a technical prefix off the number, if a plan of the policy has any.
 #[inline(always)]
 fn strip<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf) {
-    if host.config().needs & need::STRIP == 0 {
+    let (prefix, count) = (s.cursors.prefix, s.cursors.prefix_digits);
+    let strips = host.config().needs & need::STRIP != 0;
+    if !strips && count == 0 {
         return;
     }
     let plan = numbers::plan(host, s);
-    let (prefix, count) = (s.cursors.prefix, s.cursors.prefix_digits);
-    let is_number = number::strip(plan, s.message.uri_mut(of));
+    let is_number = !strips || number::strip(plan, s.message.uri_mut(of));
     if !is_number || count != 0 && !number::may_precede_plus(plan, prefix, count) {
         s.message.uri_mut(of).flags &= !uri_flag::NUMBER;
     }
@@ -136,6 +137,12 @@ impl Step for Digits<'_> {
             } else {
                 byte = high << 4 | low;
                 next = at + 3;
+                if byte == b';' {
+                    // Servers that decode first find the user part's parameters here.
+                    s.message.uri_mut(self.of).flags |= uri_flag::MALFORMED;
+                    s.cursors.at = self.end;
+                    return true;
+                }
             }
             // Libraries in C end the number at an escaped NUL.
             if byte < b' ' {
@@ -146,7 +153,7 @@ impl Step for Digits<'_> {
         let symbols = self.symbols;
         let Scratch { message, cursors, .. } = s;
         let uri = message.uri_mut(self.of);
-        if symbols && byte == b'+' && (1..=15).contains(&uri.digit_count) && uri.flags & uri_flag::PLUS == 0 {
+        if byte == b'+' && (1..=15).contains(&uri.digit_count) && uri.flags & uri_flag::PLUS == 0 {
             // What is before it may be a prefix that a plan takes off.
             (cursors.prefix, cursors.prefix_digits) = (uri.digits, uri.digit_count as u32);
             (uri.digits, uri.more_digits, uri.digit_count) = (0, 0, 0);

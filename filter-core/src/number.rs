@@ -109,12 +109,26 @@ pub(crate) fn strip(numbering: &Numbering, uri: &mut Uri) -> bool {
     !digits.have_symbols()
 }
 
-/// True if a plus may follow this prefix: a technical one, or the one for an outside line. Those `*9+39...` begin with one.
+/// The number of digits from which a number without a plus needs no context: it is a whole national number. Servers take no notice of a
+/// `phone-context`.
+#[inline(always)]
+pub(crate) fn whole_digits(numbering: &Numbering) -> u32 {
+    const MOST_LOCAL: u32 = 10;
+    let national = (numbering.most_digits as u32).wrapping_sub(numbering.country_code_digits as u32);
+    if national < MOST_LOCAL { national } else { MOST_LOCAL }
+}
+
+/// True if a plus may follow this prefix: a technical one, the one for an outside line, or an international one. `*9+39...` and
+/// `00+39...` begin with one.
 #[inline(always)]
 pub(crate) fn may_precede_plus(numbering: &Numbering, prefix: u64, count: u32) -> bool {
     let mut is_known = numbering.outside_prefix == prefix && numbering.outside_prefix_digits as u32 == count;
     for index in 0..numbering.strip.len() {
         is_known |= numbering.strip[index] == prefix && numbering.strip_digits[index] as u32 == count;
+    }
+    for index in 0..numbering.international_prefixes.len() {
+        is_known |= numbering.international_prefixes[index] == prefix
+            && numbering.international_prefix_digits[index] as u32 == count;
     }
     is_known
 }
@@ -197,6 +211,15 @@ fn take_outside_prefix(numbering: &Numbering, digits: &mut Digits, nanp: bool) {
     // Ten digits are a North American number: 917 is an area code.
     let is_national = nanp && digits.count == 10 && digits.first >> 60 >= 2;
     let is_long = digits.count > SHORT_CODE_DIGITS + count;
+    if digits.count == count + 3 && digits.begin_with(numbering.outside_prefix, count) {
+        let mut rest = *digits;
+        rest.take(count);
+        // 9000 is an extension.
+        if rest.first != 0 && is_emergency_code((rest.first >> 52) as u32) {
+            *digits = rest;
+        }
+        return;
+    }
     if !is_long || is_national || !digits.begin_with(numbering.outside_prefix, count) {
         return;
     }
@@ -379,8 +402,13 @@ pub(crate) const fn spells_withheld(digits: u64, count: u16) -> bool {
 #[must_use]
 pub const fn is_emergency(number: &Number) -> bool {
     let code = (number.key >> 52) as u32;
-    let is_dialled = matches!(code, 0x000 | 0x110 | 0x112 | 0x118 | 0x119 | 0x911 | 0x933 | 0x988 | 0x999);
-    number.short_code != 0 && (number.key >> 56 == EMERGENCY || number.digits == 3 && is_dialled)
+    number.short_code != 0 && (number.key >> 56 == EMERGENCY || number.digits == 3 && is_emergency_code(code))
+}
+
+/// True for three digits that are dialled for an emergency service.
+#[inline(always)]
+const fn is_emergency_code(code: u32) -> bool {
+    matches!(code, 0x000 | 0x110 | 0x112 | 0x118 | 0x119 | 0x911 | 0x933 | 0x988 | 0x999)
 }
 
 /// True if the first `count` digits of two keys are the same and both have that many.

@@ -21,7 +21,7 @@ use crate::{
     layout::anomaly,
     limits::INSPECTED_LENGTH,
     named::named_number,
-    number,
+    number, numbers,
     scratch::{Header, Scheme, Scratch, Span, Uri, UriOf, uri_flag},
     swar::{LETTERS, text},
     wanted,
@@ -510,7 +510,8 @@ impl Function for ReadNumber {
         } else if uri.flags & uri_flag::PLUS == 0 && uri.digit_count > 3 && s.byte(number_end) == b';' {
             // A local number may have a global context (RFC 3966 section 5.1.5). Three digits or fewer are service codes, such as 911.
             let context = find_parameter(host, s, Parameter::PhoneContext, number_end, uri_end);
-            if context != 0 && s.byte(context) == b'+' {
+            let is_whole = s.uri().digit_count as u32 >= number::whole_digits(numbers::plan(host, s));
+            if context != 0 && s.byte(context) == b'+' && !is_whole {
                 host.call::<JoinContext>(s, context, 0);
             }
         }

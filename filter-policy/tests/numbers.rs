@@ -174,8 +174,12 @@ fn what_is_dialled_before_a_number_is_taken_off() {
             ("9175551234", "19175551234", "valid"),
             ("99175551234", "19175551234", "valid"),
             ("919175551234", "19175551234", "valid"),
-            // A short code is what it is, whatever is dialled for an outside line.
-            ("9911", "9911", "valid"),
+            // Of short codes, only emergency numbers are dialled on an outside line.
+            ("9911", "911", "valid"),
+            ("9112", "112", "valid"),
+            ("9411", "9411", "valid"),
+            ("9000", "9000", "valid"),
+            ("8889911", "911", "valid"),
             // +92 without its plus: what follows the 9 is nothing that is dialled.
             ("923001234567", "923001234567", "valid"),
             ("911#", "", "not-a-number"),
@@ -211,7 +215,14 @@ fn a_plus_may_follow_a_prefix() {
             ("1234567890123456+12125551234", "", "not-a-number"),
         ],
     );
-    assert_called("country_code = \"1\"", &[("9+12125551234", "", "not-a-number")]);
+    assert_called(
+        "country_code = \"1\"",
+        &[
+            ("9+12125551234", "", "not-a-number"),
+            ("011+390612345678", "390612345678", "valid"),
+            ("00+390612345678", "", "not-a-number"),
+        ],
+    );
 }
 
 #[test]

@@ -160,7 +160,9 @@ impl Function for JoinContext {
         digits::read(host, s, of, value, value_end);
         let uri = s.uri_mut();
         let shift = 4 * (uri.digit_count as u32 & 15);
-        if uri.flags & uri_flag::NUMBER != 0 && uri.digit_count != 0 && uri.digit_count < 15 {
+        // Digits that begin with the context have it already.
+        let is_local = (uri.digits ^ digits) >> ((64 - shift) & 63) != 0;
+        if uri.flags & uri_flag::NUMBER != 0 && uri.digit_count != 0 && uri.digit_count < 15 && is_local {
             uri.digits |= digits >> shift;
             uri.more_digits = digits << (64 - shift) | more >> shift;
             uri.digit_count += count;

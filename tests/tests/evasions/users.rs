@@ -69,6 +69,14 @@ fn nul_in_the_user_part() {
 }
 
 #[test]
+fn escaped_semicolon_after_a_number() {
+    let outcome = blocks(from("<sip:+16055620123%3Bx=1@h>;tag=1"));
+    assert_eq!(outcome.field("anomalies"), "malformed-uri");
+    let name = decide(&Packet::udp(from("<sip:alice%3bx@h>;tag=1")));
+    assert_eq!(name.field("anomalies"), "");
+}
+
+#[test]
 fn letters_among_the_digits() {
     for user in ["+1605562O123", "1-605-JOB-0123", "\u{ff11}605562012", "+1605562*0123"] {
         let outcome = decide(&Packet::udp(call().calling(user)));
@@ -163,6 +171,11 @@ fn end_of_a_tel_number() {
 #[test]
 fn local_number_with_a_global_context() {
     blocks(from("<tel:5620123;phone-context=+1605>;tag=1"));
+    // No server reads a context: these are whole without one.
+    for context in ["+44", "+1", "+1605"] {
+        blocks(from(&format!("<tel:16055620123;phone-context={context}>;tag=1")));
+        blocks(from(&format!("<sip:6055620123;phone-context={context}@h;user=phone>;tag=1")));
+    }
     blocks(from("<sip:562-0123;phone-context=+1-605@h;user=phone>;tag=1"));
     // A service code stays one.
     let outcome = decide(&Packet::udp(call().request_uri("tel:911;phone-context=+1")));

@@ -13,7 +13,7 @@ const SERVICE_NUMBERS: [&str; 15] =
     ["110", "112", "118", "119", "211", "311", "411", "511", "611", "711", "811", "911", "933", "988", "999"];
 
 /// The fewest and the most digits of the numbers of a country, country code included.
-fn lengths(country_code: &str) -> (usize, usize) {
+pub(super) fn lengths(country_code: &str) -> (usize, usize) {
     let packed = country_code.bytes().fold(0, |packed, digit| packed << 4 | u64::from(digit - b'0'));
     let packed = packed << (64 - 4 * country_code.len());
     filter_policy::numbering::lengths(packed, country_code.len() as u8)
@@ -68,7 +68,13 @@ fn after_outside_prefix<'a>(plan: &NumberingPlan, digits: &'a str) -> Option<&'a
     if plan.outside_prefix.is_empty() || digits.len() > 32 || (is_american && digits.len() == 10 && first >= b'2') {
         return None;
     }
-    let rest = digits.strip_prefix(&plan.outside_prefix).filter(|rest| rest.len() > 6)?;
+    let rest = digits.strip_prefix(&plan.outside_prefix)?;
+    if ["110", "112", "118", "119", "911", "933", "988", "999"].contains(&rest) {
+        return Some(rest);
+    }
+    if rest.len() <= 6 {
+        return None;
+    }
     let is_local = !rest.starts_with(['0', '1']);
     let is_dialled = plan.bare_national
         || longest(&plan.international_prefixes, rest).is_some()

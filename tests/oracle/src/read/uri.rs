@@ -2,7 +2,12 @@
 
 use filter_policy::model::NumberingPlan;
 
-use super::{address::is_control, find, is_blank, is_line_end, parameters::parameters, plan::without_technical_prefix};
+use super::{
+    address::is_control,
+    find, is_blank, is_line_end,
+    parameters::parameters,
+    plan::{lengths, without_technical_prefix},
+};
 
 /// The parts of a URI.
 #[derive(Clone, Debug, Default)]
@@ -139,7 +144,7 @@ pub(super) fn uri(text: &[u8], form: Form<'_>) -> Uri {
         read.user = rest[user.start..user.end].to_vec();
         read.number = digits(number, form.plan).filter(|_| !read.is_urn);
         read.is_anonymous |= is_anonymous(number);
-        read.is_malformed |= has_bad_escape(number);
+        read.is_malformed |= has_bad_escape(number) || (!read.is_urn && ends_at_escape(number));
         if read.number.is_none() {
             let is_other = matches!(scheme, Scheme::Other | Scheme::Urn);
             read.is_malformed |= number.iter().any(|&byte| ends_some_user(byte, is_other));
@@ -389,6 +394,13 @@ fn has_bad_escape(user: &[u8]) -> bool {
         .any(|at| escape(user, at).is_none_or(|byte| byte < b' ' || byte == b'%'))
 }
 
+/// True if an escaped semicolon follows what is made of the characters of a number.
+fn ends_at_escape(user: &[u8]) -> bool {
+    let mut characters = characters(user).into_iter().map(Option::unwrap_or_default);
+    let end = characters.find(|byte| !(byte.is_ascii_digit() || b"+-.()*#,".contains(byte) || is_blank(*byte)));
+    end == Some(b';')
+}
+
 /// The byte that the escape at `at` stands for.
 fn escape(text: &[u8], at: usize) -> Option<u8> {
     let digits = text.get(at + 1..at + 3)?;
@@ -429,6 +441,8 @@ fn digits(user: &[u8], plan: &NumberingPlan) -> Option<Digits> {
             symbol @ (b'*' | b'#' | b',') if digits.len() < 32 => digits.push(char::from(symbol)),
             b'-' | b'.' | b'(' | b')' => {}
             byte if is_blank(byte) => {}
+            // An escaped semicolon: some servers decode first.
+            b';' => break,
             b'+' if digits.len() <= 15 && !plus => {
                 plus = true;
                 prefix = std::mem::take(&mut digits);
@@ -438,7 +452,8 @@ fn digits(user: &[u8], plan: &NumberingPlan) -> Option<Digits> {
         at += 1;
     }
     // A plus is the beginning, or follows a prefix that means nothing to the country.
-    if !(prefix.is_empty() || plan.strip.contains(&prefix) || plan.outside_prefix == prefix) {
+    let is_prefix = [&plan.strip, &plan.international_prefixes].into_iter().flatten().any(|known| *known == prefix);
+    if !(prefix.is_empty() || is_prefix || plan.outside_prefix == prefix) {
         return None;
     }
     let digits = without_technical_prefix(plan, plus, &digits)?;
@@ -450,12 +465,16 @@ fn join_context(read: &mut Uri, plan: &NumberingPlan) {
     if !read.parameters.starts_with(b";") {
         return;
     }
-    let Some(number) = read.number.as_mut().filter(|number| !number.plus && number.digits.len() > 3) else { return };
+    // Whole national numbers need no context: servers take no notice of it.
+    let whole = (lengths(&plan.country_code).1 - plan.country_code.len()).min(10);
+    let is_local = |number: &Digits| !number.plus && (4..whole).contains(&number.digits.len());
+    let Some(number) = read.number.as_mut().filter(|number| is_local(number)) else { return };
     let mut values = parameters(&read.parameters, "phone-context");
     let context = values.next().and_then(|value| {
         let value = &value[..find(value, 0, |byte| b"@:?>,;".contains(&byte) || is_blank(byte))];
         let context = digits(value, plan).filter(|context| value.starts_with(b"+") && context.plus)?;
-        (1..=14).contains(&context.digits.len()).then_some(context.digits)
+        let is_in = number.digits.starts_with(&context.digits);
+        ((1..=14).contains(&context.digits.len()) && !is_in).then_some(context.digits)
     });
     if let Some(context) = context {
         number.digits.insert_str(0, &context);

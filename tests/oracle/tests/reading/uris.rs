@@ -320,6 +320,10 @@ fn local_numbers_with_a_global_context() {
         // Three digits are a short code, and a plus makes the number global.
         ("tel:911;phone-context=+1202", "911"),
         ("tel:9110;phone-context=+1202", "12029110"),
+        // Whole already, or with the context in it.
+        ("tel:12025550100;phone-context=+44", "12025550100"),
+        ("tel:2025550100;phone-context=+44", "12025550100"),
+        ("tel:1911;phone-context=+1", "1911"),
         ("tel:+12025550100;phone-context=+1303", "12025550100"),
     ] {
         let reading = from(&format!("<{uri}>")).has(&[]);
