@@ -11,6 +11,11 @@ use std::{
     process::ExitCode,
 };
 
+use object::{
+    build::elf::{Builder, SectionData},
+    elf::SHT_STRTAB,
+};
+
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
@@ -54,7 +59,29 @@ fn build_object(workspace: &Path, out_dir: &Path, object: &Path) -> Result<()> {
     let compiler = bpf::Compiler::find()?;
     compiler.files().iter().for_each(|file| rerun_if_changed(file));
     rerun_if_changed(&bpf::linker()?);
-    compiler.build(bpf::FILTER, workspace, out_dir, object)
+    compiler.build(bpf::FILTER, workspace, out_dir, object)?;
+    let whole = fs::read(object)?;
+    let without = without_debug_information(&whole)
+        .map_err(|error| format!("failed to take the debug information out of {}: {error}", object.display()))?;
+    Ok(fs::write(object, without)?)
+}
+
+/// The object without its DWARF, which is most of its bytes and which no loader reads. The BTF that was made from it stays, with the lines that
+/// the verifier's log quotes.
+fn without_debug_information(object: &[u8]) -> object::build::Result<Vec<u8>> {
+    let mut builder = Builder::read(object)?;
+    for section in &mut builder.sections {
+        section.delete = section.name.starts_with(b".debug_") || section.name.starts_with(b".rel.debug_");
+    }
+    builder.delete_orphans();
+    // LLVM puts the names of sections among those of symbols, which this library does not write.
+    let names = builder.sections.add();
+    names.name = b".shstrtab"[..].into();
+    names.sh_type = SHT_STRTAB;
+    names.data = SectionData::SectionString;
+    let mut written = Vec::new();
+    builder.write(&mut written)?;
+    Ok(written)
 }
 
 fn rerun_if_changed(path: &Path) {
