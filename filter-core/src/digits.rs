@@ -18,6 +18,7 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, start: u32, en
     if end <= digits {
         return;
     }
+    s.cursors.prefix_digits = 0;
     if count <= 16 {
         // The common case, sixteen digits at a time: bytes after the end count as zeroes, and are masked off.
         let (first, second) = (s.word(digits), s.word(digits + 8));
@@ -32,7 +33,6 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, start: u32, en
             uri.more_digits = 0;
             uri.digit_count = count as u16;
             uri.flags |= uri_flag::NUMBER | if plus { uri_flag::PLUS } else { 0 };
-            s.cursors.prefix_digits = 0;
             strip(host, s, of);
             return;
         }
@@ -44,7 +44,6 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, start: u32, en
     uri.flags &= !(uri_flag::NUMBER | uri_flag::PLUS);
     s.cursors.at = start;
     s.cursors.register = NUMBER_SO_FAR;
-    s.cursors.prefix_digits = 0;
     // A constant to the verifier: where no plan takes prefixes off, a symbol is no part of a number.
     let symbols = host.config().needs & need::STRIP != 0;
     host.repeat(&mut Digits { s, of, end, symbols });

@@ -55,7 +55,7 @@ impl Function for ReadIdentity {
 
     #[inline(always)]
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) -> u32 {
-        let is_cut = s.message.body == 0 && end >= s.message.length;
+        let is_cut = s.message.is_cut_at(end);
         let token = skip_blank(host, s, start, end);
         let token_end = find::<Blank, H>(host, s, token, end);
         let claim = if !is_cut {

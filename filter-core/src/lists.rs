@@ -200,7 +200,7 @@ impl<'m, H: Host<'m>> Step for Values<'_, H> {
                 _ => {}
             }
         }
-        if is_quoted && !(s.message.body == 0 && end >= s.message.length) {
+        if is_quoted && !s.message.is_cut_at(end) {
             // These quotes do not end. libre reads values in them.
             s.message.anomalies |= anomaly::MALFORMED_URI;
         }

@@ -210,27 +210,20 @@ fn take_outside_prefix(numbering: &Numbering, digits: &mut Digits, nanp: bool) {
     let count = numbering.outside_prefix_digits as u32;
     // Ten digits are a North American number: 917 is an area code.
     let is_national = nanp && digits.count == 10 && digits.first >> 60 >= 2;
-    let is_long = digits.count > SHORT_CODE_DIGITS + count;
-    if digits.count == count + 3 && digits.begin_with(numbering.outside_prefix, count) {
-        let mut rest = *digits;
-        rest.take(count);
-        // 9000 is an extension.
-        if rest.first != 0 && is_emergency_code((rest.first >> 52) as u32) {
-            *digits = rest;
-        }
-        return;
-    }
-    if !is_long || is_national || !digits.begin_with(numbering.outside_prefix, count) {
+    if is_national || !digits.begin_with(numbering.outside_prefix, count) {
         return;
     }
     let mut rest = *digits;
     rest.take(count);
+    // 9000 is an extension.
+    let is_emergency = rest.count == 3 && rest.first != 0 && is_emergency_code((rest.first >> 52) as u32);
     let national = numbering.national_prefix_digits as u32;
-    let is_dialled = numbering.bare_national != 0
-        || (nanp && is_north_american(&rest))
-        || rest.begin_with(numbering.national_prefix, national)
-        || rest.begin_with_any(&numbering.international_prefixes, &numbering.international_prefix_digits);
-    if is_dialled {
+    let is_dialled = rest.count > SHORT_CODE_DIGITS
+        && (numbering.bare_national != 0
+            || (nanp && is_north_american(&rest))
+            || rest.begin_with(numbering.national_prefix, national)
+            || rest.begin_with_any(&numbering.international_prefixes, &numbering.international_prefix_digits));
+    if is_emergency || is_dialled {
         *digits = rest;
     }
 }

@@ -344,6 +344,12 @@ impl Message {
         self.seen >> (header.number() & 31) & 1 != 0
     }
 
+    /// True if what ends at `end` may go on in another packet: the headers do not end in this one, and it reaches to the message's end.
+    #[inline(always)]
+    pub(crate) const fn is_cut_at(&self, end: u32) -> bool {
+        self.body == 0 && end >= self.length
+    }
+
     /// A header's value.
     #[inline(always)]
     #[must_use]

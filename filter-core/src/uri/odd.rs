@@ -203,9 +203,7 @@ fn is_odd_host<'m, H: Host<'m>>(host: H, s: &mut Scratch, end: u32) -> bool {
 #[inline(always)]
 fn is_dialled<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) -> bool {
     let end = find::<ParameterEnd, H>(host, s, start, end);
-    // The rest may be in another packet.
-    let is_cut = s.message.body == 0 && end == s.message.length;
-    if is_cut || find::<Letter, H>(host, s, start, end) < end {
+    if s.message.is_cut_at(end) || find::<Letter, H>(host, s, start, end) < end {
         return false;
     }
     let mut label = start;
@@ -345,9 +343,7 @@ fn is_odd_end<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
         return is_open != is_closed || next < end && !(is_closed && s.byte(next) == b';');
     }
     if form == Form::Enclosed && !is_closed(s, uri_end) {
-        // Not if the rest of the value is in another packet.
-        let is_cut = s.message.body == 0 && end >= s.message.length && uri_end == end;
-        return !is_cut;
+        return !(uri_end == end && s.message.is_cut_at(end));
     }
     if form == Form::Bare {
         let host_start = s.uri().host.start as u32;
