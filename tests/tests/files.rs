@@ -60,7 +60,7 @@ impl Scene {
         Ok(scene)
     }
 
-    /// With a policy in a git repository, and a `git` that is slow when it is told to be.
+    /// With a policy in a git repository, and a `git` that waits when a test wants it to.
     fn with_slow_git() -> Result<Self> {
         use std::os::unix::fs::PermissionsExt as _;
         let scene = Self::new()?;
@@ -407,7 +407,7 @@ fn detach_and_rollback_wait_for_no_policy_that_is_being_read() -> Result<()> {
     assert!(!filter.pins().exists(), "something is left");
     let status = filter.process().wait(LIMIT)?;
     assert!(status.success(), "{status}");
-    // It was told that nothing came of it.
+    // Its answer was that nothing came of it.
     assert!(!release.wait()?.success());
     Ok(())
 }

@@ -139,7 +139,7 @@ impl<'a> Candidate<'a> {
 /// The kernel runs no packet shorter than this.
 const ETHERNET_HEADER: usize = 14;
 
-/// A verdict, and the rule or else the reason behind it.
+/// A verdict, and the rule or else its reason.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Verdict {
     name: &'static str,

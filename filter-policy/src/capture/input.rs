@@ -18,7 +18,7 @@ use ruzstd::decoding::{
 
 use super::CaptureError;
 
-/// The most that zstd may look back, and so the memory that unpacking takes: what `zstd -d` allows too unless it is told otherwise.
+/// The most that zstd may look back, and so the memory that unpacking takes: what `zstd -d` allows by default.
 const MAX_WINDOW: u64 = 128 << 20;
 
 /// How a capture's path names standard input.
