@@ -111,7 +111,8 @@ struct ContentLength<'s> {
 
 impl Step for ContentLength<'_> {
     const TIMES: u32 = MAX_CONTENT_LENGTH_DIGITS + 1;
-    const BATCH: u32 = Self::TIMES;
+    /// Nearly all have fewer digits.
+    const BATCH: u32 = Self::TIMES / 2;
 
     #[inline(always)]
     fn step(&mut self, index: u32) -> bool {

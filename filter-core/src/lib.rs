@@ -34,6 +34,7 @@ mod swar;
 pub mod text;
 mod transport;
 pub mod trie;
+pub mod trunk_zero;
 pub mod uri;
 mod verstat;
 mod wanted;

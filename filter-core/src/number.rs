@@ -6,6 +6,7 @@ use crate::{
     scratch::{Number, Scratch, Span, Uri, uri_flag},
     swar::{LETTERS, filled_after},
     trie::SHORT_CODE_DIGITS,
+    trunk_zero::TRUNK_ZERO,
 };
 
 /// Nibble after the digits of a number of at most fifteen digits.
@@ -77,6 +78,23 @@ impl Digits {
         self.count += count;
     }
 
+    /// Takes out the national prefix 0 after a country code, which is not dialled from abroad: `+44 020...` is `+44 20...`. Senders
+    /// leave it in, and servers and carriers take it out. After two zeros comes something else. `enough` is 1 if the digits are enough
+    /// for such a number, and 0 otherwise.
+    #[inline(always)]
+    fn take_trunk_zero(&mut self, enough: u64) {
+        // Without branches, so that there is one path for the verifier to follow. No country code begins with another one.
+        let (two, three) = (bit(&TWO_DIGITS, self.first >> 56), bit(&THREE_DIGITS, self.first >> 52));
+        let code = 8 * two + 12 * three;
+        let after = self.first << code >> 56;
+        let is_zero = 1 ^ (after.wrapping_sub(1) | 9u64.wrapping_sub(after)) >> 63;
+        let taken = enough & is_zero & (two | three);
+        let rest = u64::MAX >> code;
+        self.first = self.first & !rest | (self.first << (4 * taken) | (self.more >> 60) * taken) & rest;
+        self.more <<= 4 * taken;
+        self.count -= taken as u32;
+    }
+
     /// True if there are symbols among them.
     #[inline(always)]
     const fn have_symbols(&self) -> bool {
@@ -85,6 +103,32 @@ impl Digits {
         let (first, more) = (self.first, self.more);
         ((first & (first << 1 | first << 2)) | (more & (more << 1 | more << 2))) & HIGHEST != 0
     }
+}
+
+/// The country codes of [`TRUNK_ZERO`] that have two digits, each a bit by its BCD.
+static TWO_DIGITS: [u64; 4] = codes(10);
+
+/// Those of three digits.
+static THREE_DIGITS: [u64; 64] = codes(100);
+
+/// The country codes from `from` to ten times as much.
+const fn codes<const N: usize>(from: u16) -> [u64; N] {
+    let (mut bits, mut index) = ([0; N], 0);
+    while index < TRUNK_ZERO.len() {
+        let code = TRUNK_ZERO[index];
+        if code >= from && code < 10 * from {
+            let bcd = (code / 100 * 256 + code / 10 % 10 * 16 + code % 10) as usize;
+            bits[bcd / 64] |= 1 << (bcd % 64);
+        }
+        index += 1;
+    }
+    bits
+}
+
+/// The bit of this number.
+#[inline(always)]
+fn bit<const N: usize>(bits: &[u64; N], number: u64) -> u64 {
+    bits[(number >> 6) as usize & (N - 1)] >> (number & 63) & 1
 }
 
 /// True for a plan of the North American Numbering Plan.
@@ -168,6 +212,14 @@ pub fn normalise_prefix(numbering: &Numbering, uri: &Uri) -> Number {
     normal_form(numbering, uri, Form { plus: uri.flags & uri_flag::PLUS != 0, dialled: false, may_be_short: false })
 }
 
+/// The first digits of an E.164 number as a list has them, and how many there are, without a national prefix after the country code.
+#[must_use]
+pub fn without_trunk_zero(first: u64, count: u32) -> (u64, u32) {
+    let mut digits = Digits { first, more: 0, count };
+    digits.take_trunk_zero(1);
+    (digits.first, digits.count)
+}
+
 #[inline(always)]
 fn normal_form(numbering: &Numbering, uri: &Uri, form: Form) -> Number {
     let mut number = Number { format: NumberFormat::Valid, ..Number::default() };
@@ -192,6 +244,9 @@ fn normal_form(numbering: &Numbering, uri: &Uri, form: Form) -> Number {
     } else {
         to_e164(numbering, &mut digits, nanp, form.may_be_short);
     }
+    // Fewer digits may be no more than a local number.
+    let is_too_short = (digits.count.wrapping_sub(FEWEST_WITH_COUNTRY) >> 31) & form.may_be_short as u32;
+    digits.take_trunk_zero(1 ^ is_too_short as u64);
     let count = digits.count;
     number.digits = if count < 255 { count as u8 } else { 255 };
     number.key = if count > MAX_DIGITS {
@@ -254,6 +309,9 @@ fn to_e164(numbering: &Numbering, digits: &mut Digits, nanp: bool, is_complete: 
         digits.put_country_code(numbering);
     }
 }
+
+/// The fewest digits of a number of which the first ones are taken for a country code followed by a national prefix.
+const FEWEST_WITH_COUNTRY: u32 = 9;
 
 /// True if national digits that begin like the national prefix would be too few without it: 812 5550102 in Russia, whose prefix is 8.
 /// No number of a country with the prefix 0 begins with it.

@@ -6,7 +6,7 @@ use filter_core::{
     digits,
     layout::Numbering,
     limits::MAX_DIGITS,
-    number::{normalise, normalise_prefix},
+    number::{normalise, normalise_prefix, without_trunk_zero},
     trie::SHORT_CODE_DIGITS,
 };
 
@@ -122,6 +122,13 @@ pub(crate) fn impossible(entry: &NumberEntry, span: Range<usize>) -> Option<Mist
                 .help("numbers are written with their country code first, in E.164 form")
         });
     };
+    let (without, length) = without_trunk_zero(entry.digits, entry.length.into());
+    if length != u32::from(entry.length) {
+        return Some(
+            warning(format!("numbers of +{country} are looked up without the 0 after the country code"))
+                .help(format!("write `{}`", bcd::text(without, length as u8))),
+        );
+    }
     if entry.length > most {
         return Some(warning(format!("{} digits, but numbers of +{country} have at most {most}", entry.length)));
     }

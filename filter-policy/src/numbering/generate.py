@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Regenerates countries.tsv and nanp.tsv, beside this file, from libphonenumber's metadata.
+"""Regenerates countries.tsv and nanp.tsv, beside this file, and the engine's trunk_zero.rs from libphonenumber's metadata.
 
     cargo xtask numbering
 
@@ -10,6 +10,7 @@ with every prefix. The seed is fixed, so two runs give the same result.
 
 import datetime
 import random
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from phonenumbers.data import _COUNTRY_CODE_TO_REGION_CODE as REGIONS_OF_CODE
 from phonenumbers.geodata import GEOCODE_DATA
 
 HERE = Path(__file__).parent
+ENGINE = HERE.parents[2] / "filter-core" / "src"
 MAX_DIGITS = 15  # E.164
 NANP = 1
 
@@ -168,6 +170,56 @@ def area_codes():
     return rows
 
 
+def descriptions(region):
+    """What the metadata says about each type of a region's numbers."""
+    of = PhoneMetadata.metadata_for_region(region)
+    types = [of.general_desc, of.fixed_line, of.mobile, of.toll_free, of.premium_rate, of.shared_cost, of.voip, of.pager,
+             of.uan, of.personal_number, of.voicemail]
+    return [kind for kind in types if kind and kind.national_number_pattern and kind.possible_length]
+
+
+def begins_with_zero(region, chance):
+    """True if a national number of the region may begin with one 0. (Some countries have service numbers that begin with two.)"""
+    for kind in descriptions(region):
+        pattern = re.compile(kind.national_number_pattern)
+        for length in kind.possible_length:
+            for start in range(100, 1000):
+                start = f"0{start}"[:length]
+                for _ in range(20):
+                    rest = "".join(chance.choices("0123456789", k=length - len(start)))
+                    if pattern.fullmatch(start + rest):
+                        return True
+    return False
+
+
+def trunk_zero():
+    """Country codes whose national prefix is 0, and whose national numbers do not begin with it."""
+    chance = random.Random(1)
+    codes = []
+    for code, regions in sorted(REGIONS_OF_CODE.items()):
+        if regions == ("001",):
+            continue
+        prefixes = {PhoneMetadata.metadata_for_region(region).national_prefix for region in regions}
+        if "0" in prefixes and not any(begins_with_zero(region, chance) for region in regions):
+            codes.append(code)
+    return codes
+
+
+def write_trunk_zero(source, codes):
+    lines = ["//! Countries whose national prefix is 0, which no national number there begins with.", "//!"]
+    lines += [f"//! {line.replace('beside this file', 'in `filter-policy`')}" for line in source]
+    lines += ["", "/// Their country codes.", f"pub const TRUNK_ZERO: [u16; {len(codes)}] = ["]
+    row = "   "
+    for code in codes:
+        if len(row) + len(f" {code},") > 120:
+            lines.append(row)
+            row = "   "
+        row += f" {code},"
+    lines += [row, "];"]
+    (ENGINE / "trunk_zero.rs").write_text("\n".join(lines) + "\n")
+    print(f"trunk_zero.rs: {len(codes)} country codes")
+
+
 def write(name, about, columns, rows):
     lines = [f"# {line}" for line in about]
     lines.append("# " + "\t".join(columns))
@@ -197,6 +249,7 @@ def main():
         ["area code", "country", "region", "kind"],
         area_codes(),
     )
+    write_trunk_zero(source, trunk_zero())
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ pub const ADDRESSES: [&str; 14] = [
     "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
 ];
 
-pub const NUMBERS: [&str; 14] = [
+pub const NUMBERS: [&str; 16] = [
     "911",
     "112",
     "1",
@@ -43,6 +43,8 @@ pub const NUMBERS: [&str; 14] = [
     "123456789012345678",
     "8121234567",
     "77771234567",
+    "4402071838750",
+    "35301234567",
 ];
 
 pub const PATTERNS: [&str; 9] =

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use filter_core::trunk_zero::TRUNK_ZERO;
 use filter_policy::model::{NumberingPlan, Policy};
 
 use super::uri::Digits;
@@ -57,6 +58,7 @@ pub(super) fn normal_form(plan: &NumberingPlan, number: &Digits, dialled: bool) 
         return digits;
     }
     let normal = if number.plus { after_plus(plan, &digits) } else { e164(plan, &digits) };
+    let normal = if normal.len() > 8 { without_trunk_zero(normal) } else { normal };
     if normal.len() <= 6 { format!("+{normal}") } else { normal }
 }
 
@@ -91,6 +93,18 @@ fn after_outside_prefix<'a>(plan: &NumberingPlan, digits: &'a str) -> Option<&'a
 fn after_plus(plan: &NumberingPlan, digits: &str) -> String {
     let prefix = longest(&plan.international_prefixes, digits).filter(|prefix| prefix.starts_with('0'));
     digits[prefix.map_or(0, str::len)..].to_owned()
+}
+
+/// The number without a national prefix 0 between its country code and something else than a 0.
+fn without_trunk_zero(normal: String) -> String {
+    let mut codes = TRUNK_ZERO.iter().map(u16::to_string);
+    let after = codes.find_map(|code| Some((code.clone(), normal.strip_prefix(&format!("{code}0"))?)));
+    match after {
+        Some((code, national)) if national.starts_with(['1', '2', '3', '4', '5', '6', '7', '8', '9']) => {
+            format!("{code}{national}")
+        }
+        _ => normal,
+    }
 }
 
 fn e164(plan: &NumberingPlan, digits: &str) -> String {
