@@ -86,6 +86,7 @@ const P_ASSERTED_IDENTITY: Name = Name::new(Header::AssertedIdentity, b"p-assert
 const P_PREFERRED_IDENTITY: Name = Name::new(Header::PreferredIdentity, b"p-preferred-identity");
 const PRIVACY: Name = Name::new(Header::Privacy, b"privacy");
 const REMOTE_PARTY_ID: Name = Name::new(Header::RemotePartyId, b"remote-party-id");
+const ROUTE: Name = Name::new(Header::Route, b"route");
 const SERVER: Name = Name::new(Header::Server, b"server");
 const SUBJECT: Name = Name::new(Header::Subject, b"subject");
 const TO: Name = Name::new(Header::To, b"to");
@@ -94,7 +95,7 @@ const VIA: Name = Name::new(Header::Via, b"via");
 
 /// The names of eight bytes or more, and the shorter ones of four or more. Those that begin with `content-` are told apart by what
 /// follows.
-const LONG_NAMES: [Name; 15] = [
+const LONG_NAMES: [Name; 16] = [
     CALL_ID,
     CONTACT,
     CSEQ,
@@ -106,6 +107,7 @@ const LONG_NAMES: [Name; 15] = [
     P_PREFERRED_IDENTITY,
     PRIVACY,
     REMOTE_PARTY_ID,
+    ROUTE,
     SERVER,
     SUBJECT,
     USER_AGENT,

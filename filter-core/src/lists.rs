@@ -29,6 +29,8 @@ named_number! {
         Diversion = 3;
         /// History-Info (RFC 7044): the latest comes last, and is the target of this request.
         History = 4;
+        /// Route (RFC 3261 section 20.34).
+        Route = 5;
     }
 }
 
@@ -39,6 +41,7 @@ impl List {
             Self::Preferred => Header::PreferredIdentity,
             Self::RemoteParty => Header::RemotePartyId,
             Self::Diversion => Header::Diversion,
+            Self::Route => Header::Route,
             _ => Header::HistoryInfo,
         }
     }
@@ -50,6 +53,8 @@ impl List {
             Self::Preferred => (UriOf::Preferred, UriOf::PreferredNumber),
             Self::RemoteParty => (UriOf::RemoteParty, UriOf::RemotePartyNumber),
             Self::Diversion => (UriOf::Diversion, UriOf::DiversionNumber),
+            // Its values are not kept.
+            Self::Route => (UriOf::Entry, UriOf::Last),
             _ => (UriOf::History, UriOf::HistoryNumber),
         }
     }
@@ -64,6 +69,7 @@ impl List {
                 }
                 Self::Preferred => need::ASSERTED_IDENTITY | need::PREFERRED_NUMBER | need::ANY_IDENTITY,
                 Self::RemoteParty => need::ASSERTED_IDENTITY | need::ANY_IDENTITY,
+                Self::Route => 0,
                 _ => need::FORWARDED,
             }
     }
@@ -90,9 +96,13 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let needs = host.config().needs;
     let mut left = 0;
     for list in List::ALL {
-        if needs & list.needs() != 0 {
+        if needs & list.needs() != 0 && list != List::Route {
             left |= list.bit();
         }
+    }
+    if needs & List::Route.needs() != 0 {
+        // Requests that begin a dialog have none, so this costs them no step.
+        left |= (s.message.seen >> Header::Route.number() & 1) << List::Route.number();
     }
     s.cursors.left = left;
     s.cursors.value_line_end = 0;
@@ -261,6 +271,12 @@ fn keep<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
         return false;
     }
     let has_number = s.message.uri(UriOf::Entry).flags & uri_flag::NUMBER != 0;
+    if list == List::Route {
+        if has_number {
+            s.message.anomalies |= anomaly::NUMBER_IN_ROUTE;
+        }
+        return false;
+    }
     if s.message.uri(first).flags & uri_flag::PRESENT == 0 {
         s.message.copy_uri(UriOf::Entry, first);
     }

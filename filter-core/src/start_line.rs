@@ -55,7 +55,7 @@ fn read_common<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32) -> bool {
 fn note_request(s: &mut Scratch, method: Method, name: Span, uri: Span) {
     s.message.kind = Kind::Request;
     s.message.method = method;
-    s.message.headers[Header::Method.index()] = name;
+    s.message.headers[Header::MethodOrCode.index()] = name;
     s.message.note(Header::RequestUri, uri);
 }
 
@@ -479,7 +479,7 @@ impl Function for ReadStatusLine {
         }
         s.message.kind = Kind::Response;
         s.message.method = Method::Response;
-        s.message.headers[Header::StatusCode.index()] = Span { start: code as u16, end: code_end as u16 };
+        s.message.headers[Header::MethodOrCode.index()] = Span { start: code as u16, end: code_end as u16 };
         note_version(s, mark, version_end);
         let well_formed = mark == start
             && digits.wrapping_sub(mark) == 4

@@ -251,7 +251,6 @@ struct DisplayName<'s, H> {
 
 impl<'m, H: Host<'m>> Step for DisplayName<'_, H> {
     const TIMES: u32 = INSPECTED_LENGTH as u32;
-    const BATCH: u32 = 2;
 
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {

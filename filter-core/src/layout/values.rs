@@ -167,5 +167,8 @@ named_bits! {
         SPLIT_MESSAGE = 13, "split-message";
         /// A TCP segment with urgent data, of which the receiver takes a byte out of the stream (RFC 6093 section 3.1).
         URGENT_DATA = 14, "urgent-data";
+        /// A Route with a number: a proxy that follows a strict route calls it, and not the number of the Request-URI (RFC 3261
+        /// section 16.4).
+        NUMBER_IN_ROUTE = 15, "number-in-route";
     }
 }

@@ -49,10 +49,10 @@ named_number! {
         ContentType = 18;
         /// The Identity header whose claim is believed to be the call's.
         Identity = 19;
-        /// The status code of a response.
-        StatusCode = 20;
-        /// The method of a request.
-        Method = 21;
+        /// The first Route line.
+        Route = 20;
+        /// The method of a request, or the status code of a response.
+        MethodOrCode = 21;
         /// The body, from the end of the headers on.
         Body = 22;
         /// The session name of a session description.

@@ -45,12 +45,8 @@ impl<'a> Reading<'a> {
     /// The method of a request or the status code of a response, as on the wire.
     #[must_use]
     pub fn method(&self) -> Option<String> {
-        let place = match self.scratch.message.kind {
-            Kind::Request => Header::Method,
-            Kind::Response => Header::StatusCode,
-            _ => return None,
-        };
-        Some(printable::text(self.scratch.bytes(self.scratch.message.header(place))))
+        let message = &self.scratch.message;
+        message.kind.is_message().then(|| printable::text(self.scratch.bytes(message.header(Header::MethodOrCode))))
     }
 
     /// The method, as rules see it.

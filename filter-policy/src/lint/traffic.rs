@@ -67,7 +67,8 @@ impl Traffic<'_> {
 }
 
 /// Anomalies with which one message passes for another.
-const DISGUISES: u32 = anomaly::SEVERAL_MESSAGES
+const DISGUISES: u32 = anomaly::NUMBER_IN_ROUTE
+    | anomaly::SEVERAL_MESSAGES
     | anomaly::UNSUPPORTED_VERSION
     | anomaly::URGENT_DATA
     | anomaly::NOT_SIP

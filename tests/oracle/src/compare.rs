@@ -65,21 +65,20 @@ fn kept_uris() -> impl Iterator<Item = UriOf> {
 pub fn readings(scratch: &Scratch) -> Read {
     let kind = scratch.message.kind;
     let is_sip = kind.is_message();
-    Read { kind, anomalies: scratch.message.anomalies, message: is_sip.then(|| Box::new(fields(scratch, kind))) }
+    Read { kind, anomalies: scratch.message.anomalies, message: is_sip.then(|| Box::new(fields(scratch))) }
 }
 
-fn fields(scratch: &Scratch, kind: Kind) -> Fields {
+fn fields(scratch: &Scratch) -> Fields {
     let texts =
         Text::ALL.map(|text| text::span(&scratch.message, text).map(|span| escaped(scratch.trimmed(span)))).to_vec();
     let named = (0..NAMED_HEADERS as u32).map(Header::named);
     let named = named
         .map(|header| scratch.message.has(header).then(|| escaped(scratch.trimmed(scratch.message.header(header)))));
-    let method = if kind == Kind::Request { Header::Method } else { Header::StatusCode };
     let number = |of: NumberOf| digits(scratch.message.number(of));
     let format = |of: NumberOf| scratch.message.number(of).format;
     Fields {
         method: scratch.message.method,
-        written_method: escaped(scratch.bytes(scratch.message.header(method))),
+        written_method: escaped(scratch.bytes(scratch.message.header(Header::MethodOrCode))),
         texts,
         named: named.collect(),
         users: kept_uris().map(|uri| escaped(scratch.bytes(scratch.message.uri(uri).user))).collect(),

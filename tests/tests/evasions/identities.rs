@@ -28,6 +28,22 @@ fn number_in_the_second_asserted_identity() {
 }
 
 #[test]
+fn number_in_a_route() {
+    let routes = |values: &[&str]| values.iter().fold(call(), |call, value| call.add("Route", value));
+    for values in [
+        &["<sip:+19005551234@gw.example.com>"][..],
+        &["<sip:192.0.2.1;lr>, <sip:+19005551234@gw.example.com>"],
+        // To a strict router, the last one is the Request-URI.
+        &["<sip:192.0.2.1;lr>", "\"a, b\" <sip:192.0.2.2>,<sips:19005551234@gw.example.com;lr>"],
+        &["<tel:+1-900-555-1234>"],
+    ] {
+        assert_eq!(has_anomaly(routes(values), "number-in-route").field("called"), "12125553456", "{values:?}");
+    }
+    let ordinary = ["<sip:192.0.2.1;lr;ftag=a1>", "<sip:orig@scscf.example.com:5090;lr>,<sip:[2001:db8::1]>"];
+    assert_eq!(decide(&Packet::udp(routes(&ordinary))).field("anomalies"), "");
+}
+
+#[test]
 fn attestation_claimed_by_anybody() {
     let identity =
         |payload: &str| format!("e30.{payload}IiwiZGVzdCI6e30.c2ln;info=<https://c.example>;alg=ES256;ppt=shaken");

@@ -183,6 +183,20 @@ fn local_number_with_a_global_context() {
 }
 
 #[test]
+fn national_prefix_after_the_country_code() {
+    for user in ["+4402071838750", "+44(0)2071838750", "011 44 (0)20 7183 8750", "4402071838750", "+011(44)02071838750"]
+    {
+        let outcome = decide(&Packet::udp(call().request_uri(&format!("sip:{}@h", user.replace(' ', "%20")))));
+        assert_eq!(outcome.field("called"), "442071838750", "{user}");
+    }
+    // An Italian number begins with a 0, and after two zeros comes something else.
+    for user in ["390655501", "49001234567", "2250701234567", "35812345678"] {
+        let outcome = decide(&Packet::udp(call().request_uri(&format!("sip:+{user}@h"))));
+        assert_eq!(outcome.field("called"), user);
+    }
+}
+
+#[test]
 fn bad_escape_in_the_user_part() {
     for user in ["+16055620123%", "%zz+16055620123", "alice%4"] {
         let outcome = decide(&Packet::udp(from(&format!("<sip:{user}@h>;tag=1"))));

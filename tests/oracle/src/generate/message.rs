@@ -94,7 +94,7 @@ pub fn message() -> impl Strategy<Value = Vec<u8>> {
             .prop_map(|(asserted, preferred, remote, called)| {
                 asserted.into_iter().chain(preferred).chain(remote).chain(called).collect::<Vec<_>>()
             }),
-        vec(header(&["Diversion", "diversion", "History-Info"], ";reason=unconditional"), 0..3),
+        vec(header(&["Diversion", "diversion", "History-Info", "Route"], ";reason=unconditional"), 0..3),
         option::weighted(0.3, select(IDENTITIES)),
         option::weighted(
             0.1,

@@ -3,7 +3,7 @@
 use super::Random;
 
 /// What is put into the input: the grammar's delimiters, and words that a reader acts on.
-const TOKENS: [&str; 64] = [
+const TOKENS: [&str; 65] = [
     "\r\n",
     "\n",
     "\r",
@@ -68,6 +68,7 @@ const TOKENS: [&str; 64] = [
     "History-Info: ",
     "P-Asserted-Identity: ",
     "Remote-Party-ID: ",
+    "Route: ",
 ];
 
 /// Changes a few places of the input.

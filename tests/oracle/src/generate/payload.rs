@@ -235,6 +235,7 @@ const ADDRESSES: &[(usize, &[&str])] = &[
     (15, &["Remote-Party-ID"]),
     (20, &["Diversion"]),
     (20, &["History-Info"]),
+    (15, &["Route"]),
 ];
 
 /// The ends of To.

@@ -6,7 +6,7 @@ use filter_policy::{language::header::HeaderName, model::Policy};
 use super::{address::is_control, after_line_end, find, is_blank, is_line_end, start_line::is_token, words};
 
 /// The known header fields: long name, compact name, and whether a message may have several.
-const FIELDS: [(Header, &[u8], &[u8], bool); 18] = [
+const FIELDS: [(Header, &[u8], &[u8], bool); 19] = [
     (Header::AssertedIdentity, b"p-asserted-identity", b"", true),
     (Header::CSeq, b"cseq", b"", false),
     (Header::CallId, b"call-id", b"i", false),
@@ -20,6 +20,7 @@ const FIELDS: [(Header, &[u8], &[u8], bool); 18] = [
     (Header::PreferredIdentity, b"p-preferred-identity", b"", true),
     (Header::Privacy, b"privacy", b"", true),
     (Header::RemotePartyId, b"remote-party-id", b"", true),
+    (Header::Route, b"route", b"", true),
     (Header::Server, b"server", b"", false),
     (Header::Subject, b"subject", b"s", false),
     (Header::To, b"to", b"t", false),
@@ -28,7 +29,7 @@ const FIELDS: [(Header, &[u8], &[u8], bool); 18] = [
 ];
 
 /// The header fields of which every line counts. The first line of each is kept.
-const REPEATED: [Header; 7] = [
+const REPEATED: [Header; 8] = [
     Header::AssertedIdentity,
     Header::PreferredIdentity,
     Header::RemotePartyId,
@@ -36,6 +37,7 @@ const REPEATED: [Header; 7] = [
     Header::HistoryInfo,
     Header::Identity,
     Header::Privacy,
+    Header::Route,
 ];
 
 /// How many further lines of these fields are kept, in all.

@@ -69,8 +69,12 @@ pub(super) fn read_uris(
         diversion: all(Header::Diversion),
         history: all(Header::HistoryInfo),
     };
+    let routes = all(Header::Route);
+    if routes.iter().any(|uri| uri.number.is_some()) {
+        message.anomalies |= anomaly::NUMBER_IN_ROUTE;
+    }
     let alone = [&uris.request, &uris.from, &uris.to, &uris.contact];
-    let lists = [&uris.asserted, &uris.preferred, &uris.remote, &uris.diversion, &uris.history];
+    let lists = [&uris.asserted, &uris.preferred, &uris.remote, &uris.diversion, &uris.history, &routes];
     for uri in alone.into_iter().chain(lists.into_iter().flatten()) {
         if uri.is_malformed {
             message.anomalies |= anomaly::MALFORMED_URI;
