@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     fs,
     io::{self, Read as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Component, Path, PathBuf},
 };
 
@@ -14,7 +14,7 @@ pub trait Files {
     ///
     /// # Errors
     ///
-    /// The file cannot be read; `InvalidInput` if a symbolic link leads out of the repository; `FileTooLarge` if it has more bytes, which are
+    /// The file cannot be read; `InvalidInput` if a symbolic link leads out of the repository; `Unsupported` if it is no regular file; `FileTooLarge` if it has more bytes, which are
     /// not read; `ResourceBusy` if it changed meanwhile.
     fn read(&self, path: &Path, limit: u64) -> io::Result<Cow<'_, [u8]>>;
 
@@ -34,8 +34,19 @@ pub fn too_large(limit: u64) -> io::Error {
     io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {limit} bytes"))
 }
 
-fn irregular() -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, "it is not a regular file")
+/// The error about something that is no regular file. It names what it is, since that is not seen in a list of names.
+fn irregular(facts: &fs::Metadata) -> io::Error {
+    let kind = facts.file_type();
+    let what = if kind.is_dir() {
+        "a directory"
+    } else if kind.is_fifo() {
+        "a named pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    };
+    io::Error::new(io::ErrorKind::Unsupported, format!("it is {what}, not a regular file"))
 }
 
 /// A policy repository on disk.
@@ -53,7 +64,10 @@ impl Directory {
     pub fn new(root: &Path) -> io::Result<Self> {
         let root = fs::canonicalize(root)?;
         if !root.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::NotADirectory, "not a directory"));
+            return Err(io::Error::new(
+                io::ErrorKind::NotADirectory,
+                "not a directory; name the one that holds policy.toml",
+            ));
         }
         Ok(Self { root })
     }
@@ -71,7 +85,7 @@ impl Directory {
         let file = fs::File::options().read(true).custom_flags(flags).open(path)?;
         let before = file.metadata()?;
         if !before.is_file() {
-            return Err(irregular());
+            return Err(irregular(&before));
         }
         if before.len() > limit {
             return Err(too_large(limit));
@@ -102,8 +116,9 @@ impl Directory {
                 },
             ));
         }
-        if !fs::metadata(&real)?.is_file() {
-            return Err(irregular());
+        let facts = fs::metadata(&real)?;
+        if !facts.is_file() {
+            return Err(irregular(&facts));
         }
         Ok(real)
     }

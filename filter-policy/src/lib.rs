@@ -164,7 +164,8 @@ fn read_policy_file(files: &dyn Files) -> Result<SourceFile, Diagnostics> {
     let path = Path::new(POLICY_FILE);
     let content = files.read(path, POLICY_BYTES).map_err(|error| {
         let message = format!("cannot read {POLICY_FILE}: {}", resolve::reason(&error));
-        let help = "a policy repository is a directory that contains `policy.toml`";
+        let help =
+            resolve::readable(&error).unwrap_or("a policy repository is a directory that contains `policy.toml`");
         only(Diagnostic::error(Code::MissingFile, message).help(help))
     })?;
     SourceFile::decode(path, &content, "policy").map_err(only)

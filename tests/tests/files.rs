@@ -177,8 +177,8 @@ fn whatever_a_list_is_the_policy_in_force_stays_and_the_error_says_what_it_is() 
     type Make<'a> = Box<dyn FnOnce() -> Result<()> + 'a>;
     let cases: Vec<(&str, Make<'_>)> = vec![
         ("the list `bad.txt` has more than 1073741824 bytes", Box::new(|| sparse(2 << 30))),
-        ("it is not a regular file", Box::new(|| run(make_pipe).map(drop))),
-        ("it is not a regular file", Box::new(|| Ok(fs::create_dir(&list)?))),
+        ("it is a named pipe, not a regular file", Box::new(|| run(make_pipe).map(drop))),
+        ("it is a directory, not a regular file", Box::new(|| Ok(fs::create_dir(&list)?))),
         ("a symbolic link leads out of the policy's directory", Box::new(|| Ok(symlink(&outside, &list)?))),
         ("a symbolic link leads out of the policy's directory", Box::new(|| Ok(symlink("/dev/zero", &list)?))),
         ("no such file", Box::new(|| Ok(symlink("nowhere", &list)?))),

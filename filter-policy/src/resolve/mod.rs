@@ -11,7 +11,7 @@ mod values;
 use std::{collections::BTreeMap, mem, ops::Range, sync::Arc};
 
 use self::sets::SetState;
-pub(crate) use self::sets::reason;
+pub(crate) use self::sets::{readable, reason};
 use crate::{
     bounds::Bounds,
     cache::ListCache,

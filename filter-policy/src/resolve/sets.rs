@@ -230,8 +230,7 @@ impl Resolver<'_> {
                         None => "paths are relative to the policy's directory".to_owned(),
                     })
                 } else {
-                    let is_busy = error.kind() == io::ErrorKind::ResourceBusy;
-                    is_busy.then(|| "write a list under another name first, then rename it".to_owned())
+                    readable(&error).map(str::to_owned)
                 };
                 let message = format!("cannot read the list `{}`: {}", path.value, reason(&error));
                 let code =
@@ -279,4 +278,18 @@ pub(crate) fn reason(error: &io::Error) -> String {
     } else {
         error.to_string()
     }
+}
+
+/// How to make a file readable that is there and is not read.
+pub(crate) fn readable(error: &io::Error) -> Option<&'static str> {
+    let fixes = [
+        (io::ErrorKind::ResourceBusy, "write a list under another name first, then rename it"),
+        (io::ErrorKind::Unsupported, "put an ordinary file in its place"),
+        (io::ErrorKind::InvalidInput, "put the file itself into the policy's directory, and not a link to it"),
+        (
+            io::ErrorKind::PermissionDenied,
+            "let this user read the file (`chmod a+r FILE`) and enter its directories (`chmod a+x DIR`)",
+        ),
+    ];
+    fixes.iter().find(|(kind, _)| *kind == error.kind()).map(|(_, fix)| *fix)
 }

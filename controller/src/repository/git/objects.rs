@@ -89,7 +89,7 @@ impl Files for Tree {
             _ if ["dangling ", "notdir "].iter().any(|kind| head.starts_with(kind)) || head.ends_with(" missing") => {
                 Err(io::Error::new(io::ErrorKind::NotFound, "no such file in the commit"))
             }
-            _ => Err(invalid("not a regular file")),
+            _ => Err(io::Error::new(io::ErrorKind::Unsupported, "it is not a regular file")),
         }
     }
 
