@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 
-use super::{EXIT_NO, EXIT_USAGE, coloured};
+use super::{EXIT_NO, EXIT_USAGE, coloured, unless_closed};
 use filter_policy::{
     BuildCache, Built,
     bounds::{Bounds, LIST_BYTES},
@@ -70,12 +70,7 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         (Ok(built), false) => write_text(&mut output, &args.directory, &built.diagnostics, Some(built)),
         (Err(diagnostics), false) => write_text(&mut output, &args.directory, diagnostics, None),
     };
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            return Err(error).context("failed to write the result");
-        }
-        _ => {}
-    }
+    unless_closed(written).context("failed to write the result")?;
     Ok(if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_NO) })
 }
 

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{EXIT_USAGE, enforced_policy, signalling_port};
+use super::{EXIT_USAGE, enforced_policy, signalling_port, unless_closed};
 use filter_policy::{
     Built, capture,
     engine::{self, Endpoints, Engine, Explainer, Facts, datagram, decision_json, inspection, segment},
@@ -110,12 +110,7 @@ pub fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     let is_foreign = explanation.is_foreign;
     let mut output = io::stdout().lock();
     let written = if args.json { write_json(&mut output, explanation) } else { write_tree(&mut output, &explanation) };
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            return Err(error).context("failed to write the result");
-        }
-        _ => {}
-    }
+    unless_closed(written).context("failed to write the result")?;
     // A segment that follows others may be the rest of a message.
     let may_be_rest = args.transport == Transport::Tcp && !args.after.is_empty();
     if is_foreign && !may_be_rest {

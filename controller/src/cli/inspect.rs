@@ -18,7 +18,7 @@ use filter_core::{
 use serde_json::Value;
 use zerocopy::FromZeros as _;
 
-use super::{EXIT_USAGE, exit_status, help, policy_or_sample};
+use super::{EXIT_USAGE, exit_status, help, policy_or_sample, unless_closed};
 use crate::kernel::Instance;
 use filter_policy::{
     capture,
@@ -127,7 +127,7 @@ pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
             Err(error) if is_broken_pipe(&error) => return Ok(ExitCode::SUCCESS),
             Err(error) if exit_status(&error) != EXIT_USAGE => return Err(error),
             Err(error) => {
-                output.flush()?;
+                unless_closed(output.flush())?;
                 eprintln!("ringfence: {}", printable::lines(&format!("{error:#}")));
                 if let Some(help) = help(&error) {
                     eprintln!("help: {help}");
@@ -136,7 +136,7 @@ pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    output.flush()?;
+    unless_closed(output.flush())?;
     Ok(status)
 }
 
@@ -197,7 +197,7 @@ fn inspect_capture(file: &Path, host: &mut Host<'_>, json: bool, output: &mut dy
     }
     unjudged.check(file)?;
     if messages == 0 {
-        output.flush()?;
+        unless_closed(output.flush())?;
         eprintln!("ringfence: {}: no messages in {} packets", printable::path(file), unjudged.packets);
     }
     Ok(())

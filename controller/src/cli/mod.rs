@@ -339,14 +339,20 @@ where
 }
 
 /// Whether colours are for this stream: it is a terminal, and NO_COLOR (no-color.org) does not ask for none.
-fn coloured(stream: &impl IsTerminal) -> bool {
+#[must_use]
+pub fn coloured(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Prints a result. A closed pipe is not an error.
 fn print(text: &str) -> io::Result<()> {
     let mut output = io::stdout().lock();
-    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+    unless_closed(output.write_all(text.as_bytes()).and_then(|()| output.flush()))
+}
+
+/// What became of writing a result. Whoever has closed the pipe (`| head`) has seen enough: that is not an error.
+fn unless_closed(written: io::Result<()>) -> io::Result<()> {
+    match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }

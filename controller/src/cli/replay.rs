@@ -15,7 +15,7 @@ use filter_core::{layout::need, reason::Reason, scratch::NumberOf};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{enforced_policy, inspect::EngineChoice};
+use super::{enforced_policy, inspect::EngineChoice, unless_closed};
 use crate::kernel::Instance;
 use filter_policy::{
     Built,
@@ -289,8 +289,8 @@ pub(super) fn replay(mut built: Built, other: Option<Built>, args: &ReplayArgs) 
         Err(error) if totals.packets == 0 => return Err(error.into()),
         read => read,
     };
-    totals.print(&mut output, args.json, args.against.is_some())?;
-    output.flush().context("failed to write the result")?;
+    let written = totals.print(&mut output, args.json, args.against.is_some()).and_then(|()| output.flush());
+    unless_closed(written).context("failed to write the result")?;
     // The totals of what could be read have been printed, whatever comes of the rest.
     read?.check(&args.capture)?;
     Ok(())
@@ -373,7 +373,7 @@ impl Totals {
         self.changes.values().map(|changed| changed.packets).sum()
     }
 
-    fn print(&self, output: &mut dyn Write, json: bool, against: bool) -> anyhow::Result<()> {
+    fn print(&self, output: &mut dyn Write, json: bool, against: bool) -> io::Result<()> {
         if json {
             let mut object = json!({
                 "packets": self.packets,

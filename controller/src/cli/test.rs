@@ -13,7 +13,7 @@ use filter_core::layout::Transport;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{EXIT_NO, EXIT_USAGE, enforced_policy, shown_diagnostics, signalling_port};
+use super::{EXIT_NO, EXIT_USAGE, enforced_policy, shown_diagnostics, signalling_port, unless_closed};
 use filter_policy::{
     Built,
     cases::{self, Arrival, Expectation, LONGEST_AGO, PreparedCase},
@@ -131,14 +131,15 @@ pub fn run(args: TestArgs) -> anyhow::Result<ExitCode> {
                 }
             }
         };
-        written.context("failed to write the result")?;
+        unless_closed(written).context("failed to write the result")?;
     }
     let passed = tried.len() as u64 - failed;
-    if args.json {
-        writeln!(output, "{}", json!({ "passed": passed, "failed": failed }))?;
+    let written = if args.json {
+        writeln!(output, "{}", json!({ "passed": passed, "failed": failed }))
     } else {
-        writeln!(output, "{passed} passed, {failed} failed")?;
-    }
+        writeln!(output, "{passed} passed, {failed} failed")
+    };
+    unless_closed(written).context("failed to write the result")?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_NO) })
 }
 
