@@ -74,7 +74,7 @@ fn main() -> ExitCode {
         // The journal has the time.
         subscriber.with_ansi(false).without_time().with_level(false).with_writer(WithPriority(writer)).init();
     } else {
-        subscriber.with_writer(writer).init();
+        subscriber.with_ansi(cli::coloured(&io::stderr())).with_writer(writer).init();
     }
     let code = cli::run(cli).unwrap_or_else(|error| {
         let mut text = format!("ringfence: {}\n", printable::lines(&format!("{error:#}")));

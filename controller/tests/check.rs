@@ -47,6 +47,22 @@ fn a_broken_policy_exits_1_with_a_path_that_can_be_opened() {
 }
 
 #[test]
+fn the_programs_log_has_colours_on_a_terminal_only() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
+    let output = command.env("RINGFENCE_LOG", "debug").arg("check").arg(sample()).output().expect("the binary runs");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(log.contains("DEBUG policy compiled after=") && !log.contains('\x1b'), "{log:?}");
+}
+
+#[test]
+fn a_policys_file_in_place_of_its_directory_is_named_as_such() {
+    let output = check(&sample().join("policy.toml"), &[]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("not a directory; name the one that holds policy.toml"), "{error}");
+}
+
+#[test]
 fn a_missing_directory_exits_2() {
     let output = check(Path::new("no-such-directory"), &[]);
     assert_eq!(output.status.code(), Some(2));

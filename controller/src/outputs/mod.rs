@@ -9,6 +9,8 @@ mod log;
 mod terminal;
 
 use std::{
+    env,
+    ffi::OsStr,
     fmt,
     io::{self, IsTerminal as _},
     thread,
@@ -37,7 +39,7 @@ pub trait Output: Send {
 }
 
 /// Standard output: JSON lines if asked for, else text; its failures go to standard error, unless both are the journal. `quiet` leaves only
-/// failures in the text.
+/// failures in the text. The table needs a terminal whose cursor can be moved.
 #[must_use]
 pub fn stdout(json: bool, quiet: bool) -> Box<dyn Output> {
     let (stdout, stderr) = (io::stdout(), io::stderr());
@@ -47,13 +49,18 @@ pub fn stdout(json: bool, quiet: bool) -> Box<dyn Output> {
     if is_journal(&stdout) {
         return Box::new(Journal::new("stdout", stdout, quiet));
     }
-    let is_log = quiet || !stdout.is_terminal();
+    let is_log = quiet || !stdout.is_terminal() || is_dumb(env::var_os("TERM").as_deref());
     let (to, failures): (Stream, Stream) = (Box::new(stdout), Box::new(stderr));
     Box::new(if is_log {
         Terminal::log("stdout", to, failures, quiet)
     } else {
         Terminal::redrawn("stdout", to, failures)
     })
+}
+
+/// True if a terminal of this type (`TERM`) only prints what it gets.
+fn is_dumb(terminal: Option<&OsStr>) -> bool {
+    terminal.is_none_or(|name| name.is_empty() || name == "dumb")
 }
 
 type Stream = Box<dyn io::Write + Send>;
@@ -149,6 +156,15 @@ mod tests {
 
     fn finish(outputs: Outputs) {
         tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(outputs.finish());
+    }
+
+    #[test]
+    fn a_terminal_that_cannot_move_its_cursor_gets_a_log() {
+        for (terminal, expected) in
+            [(None, true), (Some(""), true), (Some("dumb"), true), (Some("xterm-256color"), false)]
+        {
+            assert_eq!(is_dumb(terminal.map(OsStr::new)), expected, "{terminal:?}");
+        }
     }
 
     #[test]
