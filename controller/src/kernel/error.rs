@@ -118,12 +118,12 @@ pub enum Error {
         expected: String,
     },
     /// A system call or a library failed.
-    #[error("failed to {doing}: {}", Chain(source.as_ref()))]
+    #[error("failed to {doing}: {}", Chain(cause.as_ref()))]
     System {
         /// What failed, as it follows "failed to".
         doing: String,
-        /// The cause. Its own causes are printed after it.
-        source: Box<dyn StdError + Send + Sync>,
+        /// The cause, and its own causes. They are in the text already: as a `source` they would be printed twice.
+        cause: Box<dyn StdError + Send + Sync>,
     },
     /// The pin directory cannot be made: the file system belongs to another user.
     #[error("failed to create {}: {error}", path.display())]
@@ -236,7 +236,7 @@ impl Error {
                 if let Self::Shape { path, .. } = self { path.parent().unwrap_or(path) } else { pins.as_path() }
                     .display()
             ),
-            Self::System { source, .. } => return errno(source.as_ref()).and_then(help_for),
+            Self::System { cause, .. } => return errno(cause.as_ref()).and_then(help_for),
             Self::TooManyInterfaces(_) => "use a second daemon with its own `--pin-dir` and `--socket`".to_owned(),
             Self::UnknownInterface(_) => "`ip -brief link` lists them; in a network namespace, run ringfence there: \
                                           `nsenter --net=/run/netns/NAME ringfence ...`"
@@ -261,11 +261,10 @@ fn help_for(errno: i32) -> Option<String> {
                 "the kernel is locked down ({mode}), which can forbid BPF; /sys/kernel/security/lockdown shows the \
                  mode, and Secure Boot or the boot option `lockdown=` sets it"
             ),
-            None if errno == libc::EACCES && !rustix::process::geteuid().is_root() => format!(
-                "pins of another user can only be used by root: run as root, or give the pin directory DIR to this user: \
-                 `chown -R {} DIR`",
-                Ids::own()
-            ),
+            None if errno == libc::EACCES && !rustix::process::geteuid().is_root() => {
+                "these pins are another user's: `sudo ringfence ...`, or run it as the user that runs the daemon"
+                    .to_owned()
+            }
             None => "run as root; in a container it needs CAP_BPF and CAP_NET_ADMIN, and a seccomp profile that \
                      allows bpf()"
                 .to_owned(),
@@ -341,13 +340,13 @@ pub(super) trait Context<T> {
 
 impl<T, E: StdError + Send + Sync + 'static> Context<T> for Result<T, E> {
     fn context(self, doing: impl FnOnce() -> String) -> Result<T, Error> {
-        self.map_err(|error| Error::System { doing: doing(), source: Box::new(error) })
+        self.map_err(|error| Error::System { doing: doing(), cause: Box::new(error) })
     }
 }
 
 impl From<EbpfError> for Error {
     fn from(error: EbpfError) -> Self {
-        Self::System { doing: "load the program's maps".to_owned(), source: Box::new(error) }
+        Self::System { doing: "load the program's maps".to_owned(), cause: Box::new(error) }
     }
 }
 
@@ -358,12 +357,12 @@ impl From<ProgramError> for Error {
             ProgramError::LoadError { io_error, verifier_log } => {
                 let log = last_lines(&verifier_log.to_string());
                 if log.is_empty() {
-                    Self::System { doing: "load the program".to_owned(), source: Box::new(io_error) }
+                    Self::System { doing: "load the program".to_owned(), cause: Box::new(io_error) }
                 } else {
                     Self::Verifier { error: io_error, log }
                 }
             }
-            error => Self::System { doing: "load the program".to_owned(), source: Box::new(error) },
+            error => Self::System { doing: "load the program".to_owned(), cause: Box::new(error) },
         }
     }
 }
@@ -428,6 +427,10 @@ mod tests {
             text,
             "failed to load the program's maps: map error: failed to create map `NODES`: Cannot allocate memory (os error 12)"
         );
+        let error: Result<(), Error> =
+            Err(io::Error::from_raw_os_error(libc::EACCES)).context(|| "look at X".to_owned());
+        let shown = format!("{:#}", anyhow::Error::from(error.unwrap_err()));
+        assert_eq!(shown, "failed to look at X: Permission denied (os error 13)", "as the command line prints it");
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Pins {
             if error.kind() == io::ErrorKind::PermissionDenied {
                 Error::PinDirectory { path: self.root.clone(), existing: existing.to_path_buf(), error }
             } else {
-                Error::System { doing: format!("create {}", self.root.display()), source: error.into() }
+                Error::System { doing: format!("create {}", self.root.display()), cause: error.into() }
             }
         })
     }
@@ -188,7 +188,7 @@ impl Pins {
 
 pub(super) fn create_directory(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(path)
-        .map_err(|error| Error::System { doing: format!("create {}", path.display()), source: error.into() })
+        .map_err(|error| Error::System { doing: format!("create {}", path.display()), cause: error.into() })
 }
 
 /// The entries of a directory; none if it does not exist.
@@ -197,20 +197,20 @@ pub(super) fn read_directory(path: &Path) -> Result<Vec<PathBuf>, Error> {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => {
-            return Err(Error::System { doing: format!("read {}", path.display()), source: error.into() });
+            return Err(Error::System { doing: format!("read {}", path.display()), cause: error.into() });
         }
     };
     entries
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<_, _>>()
-        .map_err(|error| Error::System { doing: format!("read {}", path.display()), source: error.into() })
+        .map_err(|error| Error::System { doing: format!("read {}", path.display()), cause: error.into() })
 }
 
 fn remove_tree(path: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::System { doing: format!("remove {}", path.display()), source: error.into() }),
+        Err(error) => Err(Error::System { doing: format!("remove {}", path.display()), cause: error.into() }),
     }
 }
 

@@ -277,7 +277,7 @@ pub(super) fn data_of(map: Map) -> Option<MapData> {
 
 /// The number of values in a per-CPU map: one for each possible CPU, not only for those online.
 pub(super) fn possible_cpus() -> Result<usize, Error> {
-    aya::util::nr_cpus().map_err(|(path, error)| Error::System { doing: format!("read {path}"), source: error.into() })
+    aya::util::nr_cpus().map_err(|(path, error)| Error::System { doing: format!("read {path}"), cause: error.into() })
 }
 
 fn is_unsupported(error: &io::Error) -> bool {
