@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::UnixStream, time::timeout};
 
 use super::{
-    group::GROUP,
+    group::{self, GROUP},
     types::{BanRequest, DetachRequest, RollbackRequest, UnbanRequest, path},
 };
 use crate::telemetry::{BanList, HistoryList, Message, Notice, Status};
@@ -88,12 +88,26 @@ impl ClientError {
             Self::NoAnswer { .. } => {
                 Some("the filter works without it: end it and start it again; `ss -xlp` shows its process".to_owned())
             }
-            Self::Socket { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => Some(format!(
-                "root, the daemon's user and the members of the group {GROUP} may use the socket: `sudo ringfence ...`, or \
-                 `usermod --append --groups {GROUP} USER` as root, and log in again"
-            )),
+            Self::Socket { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
+                Some(permission(group::id().ok().flatten().is_some()))
+            }
             Self::Declined(_) | Self::Http(_) | Self::Refused(_) | Self::Socket { .. } | Self::Json(_) => None,
         }
+    }
+}
+
+/// How to get permission to use the socket, on a host that has the group or not.
+fn permission(has_group: bool) -> String {
+    if has_group {
+        format!(
+            "root, the daemon's user and the members of the group {GROUP} may use the socket: `sudo ringfence ...`, or \
+             `usermod --append --groups {GROUP} USER` as root, and log in again"
+        )
+    } else {
+        format!(
+            "root and the daemon's user may use the socket: `sudo ringfence ...`. To let others use it, as root: \
+             `groupadd --system {GROUP}`, start the daemon again, `usermod --append --groups {GROUP} USER`, and log in again"
+        )
     }
 }
 
