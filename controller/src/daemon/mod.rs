@@ -337,7 +337,7 @@ impl Daemon {
                 self.keeper.keep_interfaces().into_iter().for_each(|notice| self.bus.publish(notice));
                 self.take_off();
                 self.report_source();
-                let settled = self.watch.look();
+                let settled = self.watch.look_in_time();
                 if self.watch.is_restless() {
                     let message = "the policy's files have been changing for half a minute: they are read when they have come to rest";
                     self.bus.publish(Notice::Error { message: message.to_owned() });

@@ -1,6 +1,6 @@
 //! Noticing that a policy has changed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Fingerprint, Repository};
 
@@ -25,6 +25,32 @@ pub struct Watch {
     seen: Option<Fingerprint>,
     /// How often in a row it looked different.
     restless: u32,
+    pace: Pace,
+}
+
+/// Keeps looks at a directory with a hundred thousand files from taking the daemon's time.
+#[derive(Debug, Default)]
+struct Pace {
+    /// Looks to leave out.
+    left_out: u32,
+}
+
+impl Pace {
+    /// The most looks that are left out after one: ten seconds.
+    const MOST: u128 = 100;
+
+    /// False if this look is to be left out.
+    fn is_due(&mut self) -> bool {
+        let is_due = self.left_out == 0;
+        self.left_out = self.left_out.saturating_sub(1);
+        is_due
+    }
+
+    /// Notes how long a look took: about a tenth of the time may go into looking.
+    fn took(&mut self, time: Duration) {
+        let looks = (time.as_nanos() * 10 / LOOK_INTERVAL.as_nanos()).min(Self::MOST);
+        self.left_out = u32::try_from(looks).unwrap_or(0);
+    }
 }
 
 impl Watch {
@@ -32,7 +58,20 @@ impl Watch {
     #[must_use]
     pub fn new(repository: Repository) -> Self {
         let read = repository.fingerprint();
-        Self { repository, read, seen: None, restless: 0 }
+        Self { repository, read, seen: None, restless: 0, pace: Pace::default() }
+    }
+
+    /// As [`look`](Self::look), every [`LOOK_INTERVAL`], but less often where a look takes long.
+    pub fn look_in_time(&mut self) -> Option<Fingerprint> {
+        if !self.pace.is_due() {
+            // Time without rest passes all the same.
+            self.restless = if self.restless > 0 { self.restless.saturating_add(1) } else { 0 };
+            return None;
+        }
+        let start = Instant::now();
+        let settled = self.look();
+        self.pace.took(start.elapsed());
+        settled
     }
 
     /// Looks once: the new fingerprint if the source has changed since it was read and has come to rest.
@@ -87,6 +126,27 @@ mod tests {
         fs::write(folder.path().join("c.txt"), "1").unwrap();
         watch.about_to_read(None);
         assert_eq!((watch.look(), watch.look()), (None, None));
+    }
+
+    #[test]
+    fn looks_that_take_long_are_rare() {
+        let mut pace = Pace::default();
+        let mut looks_after = |time| {
+            pace.took(time);
+            (0..).find(|_| pace.is_due()).unwrap()
+        };
+        assert_eq!(looks_after(Duration::from_micros(80)), 0, "a dozen files");
+        assert_eq!(looks_after(Duration::from_millis(10)), 1);
+        assert_eq!(looks_after(Duration::from_millis(400)), 40, "a hundred thousand files");
+        assert_eq!(looks_after(Duration::from_secs(3600)), 100, "a file server that had gone");
+        let folder = tempfile::tempdir().unwrap();
+        let source = Source::Directory(folder.path().to_owned());
+        let mut watch = Watch::new(Repository::open(source, &folder.path().join(".state")).unwrap());
+        fs::write(folder.path().join("a.txt"), "1").unwrap();
+        assert_eq!(watch.look(), None);
+        watch.pace.left_out = 2;
+        assert_eq!((watch.look_in_time(), watch.look_in_time()), (None, None));
+        assert!(watch.look_in_time().is_some(), "the change is found when it is time");
     }
 
     #[test]
