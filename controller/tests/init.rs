@@ -46,6 +46,8 @@ fn the_policy_is_the_sample_in_report_mode_and_passes_check_and_its_own_tests() 
     for command in ["check", "test", "run --interface eth0 --policy"] {
         assert!(text.contains(&format!("ringfence {command} {}", directory.display())), "{command}: {text}");
     }
+    let columns: Vec<_> = text.lines().filter_map(|line| line.find("   # ")).collect();
+    assert!(columns.len() == 4 && columns.iter().all(|column| *column == columns[0]), "{columns:?}: {text}");
     let written = files(&directory);
     assert_eq!(written.len(), sample_policy::FILES.len());
     for (name, content) in sample_policy::FILES.iter().filter(|(name, _)| *name != "policy.toml") {

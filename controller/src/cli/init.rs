@@ -56,13 +56,25 @@ pub fn run(args: InitArgs) -> anyhow::Result<ExitCode> {
     }
     print(&format!(
         "the sample policy is in {shown}, in report mode: it drops nothing until `mode = \"report\"` is removed from {shown}/{POLICY_FILE}\n\
-         First put your own addresses into {shown}/lists/trunks.txt. Then:\n\
-         \x20 ringfence check {shown}                           # errors and warnings\n\
-         \x20 ringfence test {shown}                            # its own test cases\n\
-         \x20 ringfence run --interface eth0 --policy {shown}   # counts what it would drop; `ip -brief link` lists interfaces\n\
-         \x20 ringfence status                                  # what it has counted\n"
+         First put your own addresses into {shown}/lists/trunks.txt. Then:\n{}",
+        next_steps(&shown)
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What to do next with the policy in this directory, with the remarks in one column.
+fn next_steps(directory: &str) -> String {
+    let steps = [
+        (format!("ringfence check {directory}"), "errors and warnings"),
+        (format!("ringfence test {directory}"), "its own test cases"),
+        (
+            format!("ringfence run --interface eth0 --policy {directory}"),
+            "counts what it would drop; `ip -brief link` lists interfaces",
+        ),
+        ("ringfence status".to_owned(), "what it has counted"),
+    ];
+    let width = steps.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
+    steps.iter().map(|(command, remark)| format!("  {command:width$}   # {remark}\n")).collect()
 }
 
 /// Makes sure that the directory is there and empty. Returns the directories that had to be created, the outermost first.
