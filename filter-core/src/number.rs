@@ -90,7 +90,7 @@ impl Digits {
         let is_zero = 1 ^ (after.wrapping_sub(1) | 9u64.wrapping_sub(after)) >> 63;
         let taken = enough & is_zero & (two | three);
         let rest = u64::MAX >> code;
-        self.first = self.first & !rest | (self.first << (4 * taken) | (self.more >> 60) * taken) & rest;
+        self.first = self.first & !rest | ((self.first << (4 * taken)) | ((self.more >> 60) * taken)) & rest;
         self.more <<= 4 * taken;
         self.count -= taken as u32;
     }
