@@ -13,11 +13,15 @@ use crate::{
 };
 
 /// Reads what Privacy asks to be withheld (RFC 3323 section 4.2, RFC 3325 section 9.3, RFC 7044 section 7).
-#[inline(never)]
+#[inline(always)]
 pub fn read_privacy<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
-    if !s.message.has(Header::Privacy) {
-        return;
+    if s.message.has(Header::Privacy) {
+        read_privacy_values(host, s);
     }
+}
+
+#[inline(never)]
+fn read_privacy_values<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let value = s.message.header(Header::Privacy);
     s.cursors.value_at = value.start as u32;
     s.cursors.value_line_end = value.end as u32;
@@ -95,37 +99,29 @@ fn read_content_length<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let value = s.message.header(Header::ContentLength);
     let (start, end) = (value.start as u32, value.end as u32);
     let first = skip_blank(host, s, start, end);
-    let last = find::<Blank, H>(host, s, first, end);
+    let last = find_near::<Blank, H>(host, s, first, end);
     s.message.content_length = 0;
     s.cursors.at = first;
-    host.repeat(&mut ContentLength { s, end: last });
-    if first == last || s.cursors.at != last || skip_blank(host, s, last, end) != end {
+    for _ in 0..host.bound(MAX_CONTENT_LENGTH_DIGITS) {
+        host.fence();
+        let at = s.cursors.at;
+        let digit = s.byte(at).wrapping_sub(b'0');
+        if at >= last || digit > 9 {
+            break;
+        }
+        s.message.content_length = s.message.content_length.wrapping_mul(10).wrapping_add(digit as u32);
+        s.cursors.at = at + 1;
+    }
+    if first == last || s.cursors.at != last || !is_blank_until(host, s, last, end) {
         s.message.content_length = u32::MAX;
     }
 }
 
-struct ContentLength<'s> {
-    s: &'s mut Scratch,
-    end: u32,
-}
-
-impl Step for ContentLength<'_> {
-    const TIMES: u32 = MAX_CONTENT_LENGTH_DIGITS + 1;
-    /// Nearly all have fewer digits.
-    const BATCH: u32 = Self::TIMES / 2;
-
-    #[inline(always)]
-    fn step(&mut self, index: u32) -> bool {
-        let s = &mut *self.s;
-        let at = s.cursors.at;
-        let digit = s.byte(at).wrapping_sub(b'0');
-        if at >= self.end || digit > 9 || index >= MAX_CONTENT_LENGTH_DIGITS {
-            return true;
-        }
-        s.message.content_length = s.message.content_length.wrapping_mul(10).wrapping_add(digit as u32);
-        s.cursors.at = at + 1;
-        false
-    }
+/// True if nothing but white space is in `at..end`. Mostly it is a line end.
+#[inline(always)]
+fn is_blank_until<'m, H: Host<'m>>(host: H, s: &mut Scratch, at: u32, end: u32) -> bool {
+    let is_line_end = at + 2 == end && s.word(at) as u16 == u16::from_le_bytes(*b"\r\n");
+    is_line_end || skip_blank(host, s, at, end) == end
 }
 
 /// Compares Content-Length with what the packet has after the headers (RFC 3261 section 18.3).
@@ -164,7 +160,10 @@ fn compare_content_length<'m, H: Host<'m>>(host: H, s: &mut Scratch, claimed: u3
 }
 
 /// Lines that a body can have.
-const MAX_BODY_LINES: u32 = INSPECTED_LENGTH as u32;
+const MAX_BODY_LINES: u32 = (INSPECTED_LENGTH as u32).next_multiple_of(BODY_LINES_BATCH);
+
+/// The session name is mostly the third line.
+const BODY_LINES_BATCH: u32 = 3;
 
 /// Notes the places of the body of a MESSAGE and of the session name of a session description.
 #[inline(never)]
@@ -188,7 +187,7 @@ struct SdpLines<'s, H> {
 
 impl<'m, H: Host<'m>> Step for SdpLines<'_, H> {
     const TIMES: u32 = MAX_BODY_LINES;
-    const BATCH: u32 = 2;
+    const BATCH: u32 = BODY_LINES_BATCH;
 
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {

@@ -5,7 +5,7 @@ use crate::{
     layout::{Method, NumberFormat, Numbering, Trie, address_flag, need, privacy},
     limits::{MAX_DIGITS, NUMBERING_PLANS},
     number,
-    scratch::{Kind, Message, Number, NumberOf, Scheme, Scratch, UriOf, uri_flag},
+    scratch::{Kind, Message, Number, NumberOf, Scheme, Scratch, Uri, UriOf, uri_flag},
     trie::{self, number_key},
     uri, wanted,
 };
@@ -20,9 +20,9 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     {
         read_called(host, s);
     }
-    if needs & (need::CALLING | need::CALLING_FORMAT | need::NEIGHBOR | need::VERSTAT | need::CALLING_PRIVACY) != 0
-        || inspect
-    {
+    let reads_calling = inspect
+        || needs & (need::CALLING | need::CALLING_FORMAT | need::NEIGHBOR | need::VERSTAT | need::CALLING_PRIVACY) != 0;
+    if reads_calling {
         let mut of = UriOf::From;
         if needs & need::ASSERTED_IDENTITY != 0 {
             let flags = host.address_class(s.packet.source_class).unwrap_or(0);
@@ -31,7 +31,16 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
                 of = believed_identity(&s.message);
             }
         }
-        set(host, s, NumberOf::Calling, of);
+        // Through memory: after this, the verifier follows one path, not one for each identity.
+        s.cursors.uri = of;
+        host.fence();
+        let of = s.cursors.uri;
+        if needs & need::ANY_IDENTITY != 0 && is_same(s.message.uri(of), s.message.uri(UriOf::From)) {
+            // From's was the last of the identities.
+            *s.message.number_mut(NumberOf::Calling) = *s.message.number(NumberOf::Entry);
+        } else {
+            set(host, s, NumberOf::Calling, of);
+        }
         let is_anonymous = s.message.uri(of).flags & uri_flag::ANONYMOUS != 0;
         let number = s.message.number_mut(NumberOf::Calling);
         // Where there is a number, it is judged as a number: its sender chooses what else the message says.
@@ -44,19 +53,26 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     }
     if needs & need::FORWARDED != 0 || inspect {
         let of = forwarding(&s.message);
-        set(host, s, NumberOf::Forwarded, of);
+        set_present(host, s, NumberOf::Forwarded, of);
     }
     if needs & need::FROM_NUMBER != 0 || inspect {
-        set(host, s, NumberOf::From, UriOf::From);
+        set_like_calling(host, s, NumberOf::From, UriOf::From, reads_calling);
     }
     if needs & need::ASSERTED_NUMBER != 0 || inspect {
-        set(host, s, NumberOf::Asserted, UriOf::AssertedNumber);
+        set_like_calling(host, s, NumberOf::Asserted, UriOf::AssertedNumber, reads_calling);
     }
     if needs & need::PREFERRED_NUMBER != 0 || inspect {
-        set(host, s, NumberOf::Preferred, UriOf::PreferredNumber);
+        set_present(host, s, NumberOf::Preferred, UriOf::PreferredNumber);
     }
     if needs & need::TO_NUMBER != 0 || inspect {
-        set(host, s, NumberOf::To, UriOf::To);
+        let reads_called = needs & (need::CALLED | need::CALLED_FORMAT | need::NEIGHBOR) != 0 || inspect;
+        // A Request-URI with a number says who is called.
+        let is_called = reads_called && needs & need::CALLED_FROM_TO == 0;
+        if is_called && is_same(s.message.uri(UriOf::To), s.message.uri(UriOf::Request)) {
+            *s.message.number_mut(NumberOf::To) = *s.message.number(NumberOf::Called);
+        } else {
+            set_present(host, s, NumberOf::To, UriOf::To);
+        }
     }
     if needs & need::NEIGHBOR != 0 || inspect {
         let (calling, called) = (*s.message.number(NumberOf::Calling), *s.message.number(NumberOf::Called));
@@ -146,6 +162,37 @@ pub fn plan<'m, H: Host<'m>>(host: H, s: &Scratch) -> &'m Numbering {
 #[inline(always)]
 pub fn set<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: NumberOf, uri: UriOf) {
     host.call::<SetNumber>(s, of.number(), uri.number());
+}
+
+/// As [`set`], for a URI that most messages lack.
+#[inline(always)]
+fn set_present<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: NumberOf, uri: UriOf) {
+    if s.message.uri(uri).user.is_empty() {
+        *s.message.number_mut(of) = Number { format: NumberFormat::Missing, ..Number::default() };
+    } else {
+        set(host, s, of, uri);
+    }
+}
+
+/// As [`set`], for a URI that mostly holds the calling number. Where that is read, the cursor says from which URI.
+#[inline(always)]
+fn set_like_calling<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: NumberOf, uri: UriOf, reads_calling: bool) {
+    if reads_calling && is_same(s.message.uri(s.cursors.uri), s.message.uri(uri)) {
+        *s.message.number_mut(of) = *s.message.number(NumberOf::Calling);
+    } else {
+        set_present(host, s, of, uri);
+    }
+}
+
+/// True if two URIs hold the same number, so that its normal form, class and format are the same too.
+#[inline(always)]
+fn is_same(first: &Uri, second: &Uri) -> bool {
+    const KIND: u8 = uri_flag::NUMBER | uri_flag::PLUS;
+    let differs = (first.digits ^ second.digits)
+        | (first.more_digits ^ second.more_digits)
+        | (first.digit_count ^ second.digit_count) as u64
+        | ((first.flags ^ second.flags) & KIND) as u64;
+    differs == 0 && first.flags & uri_flag::NUMBER != 0
 }
 
 /// The function of the host that [`set`] calls, with numbers of [`NumberOf`] and [`UriOf`].

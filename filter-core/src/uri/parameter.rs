@@ -28,6 +28,9 @@ named_number! {
     }
 }
 
+/// Bytes of the shortest parameter, `;tag=`.
+const SHORTEST: u32 = 5;
+
 /// Where the value of the first such parameter in `start..end` begins; 0 if there is none. Semicolons in quotes begin nothing.
 #[inline(always)]
 pub(crate) fn find_parameter<'m, H: Host<'m>>(
@@ -37,6 +40,9 @@ pub(crate) fn find_parameter<'m, H: Host<'m>>(
     start: u32,
     end: u32,
 ) -> u32 {
+    if end.wrapping_sub(start) < SHORTEST {
+        return 0;
+    }
     // Positions have sixteen bits.
     host.call::<FindParameter>(s, parameter.number(), start | end << 16)
 }
@@ -80,6 +86,7 @@ struct Parameters<'s, H> {
 
 impl<'m, H: Host<'m>> Step for Parameters<'_, H> {
     const TIMES: u32 = INSPECTED_LENGTH as u32;
+    const AHEAD: u32 = 1;
 
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
