@@ -19,29 +19,24 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, start: u32, en
         return;
     }
     s.cursors.prefix_digits = 0;
-    if count <= 16 {
-        // The common case, sixteen digits at a time: bytes after the end count as zeroes, and are masked off.
-        let (first, second) = (s.word(digits), s.word(digits + 8));
-        let first_count = if count < 8 { count } else { 8 };
-        let second_count = count - first_count;
-        let first = filled_after(first, first_count, b'0');
-        let second = filled_after(second, second_count, b'0');
-        if all_digits(first) && all_digits(second) {
-            let packed = pack_digits(first) << 32 | pack_digits(second);
-            let uri = s.message.uri_mut(of);
-            uri.digits = packed;
-            uri.more_digits = 0;
-            uri.digit_count = count as u16;
-            uri.flags |= uri_flag::NUMBER | if plus { uri_flag::PLUS } else { 0 };
-            strip(host, s, of);
-            return;
-        }
+    if let Some(packed) = pack(s, digits, count) {
+        let uri = s.message.uri_mut(of);
+        uri.digits = packed;
+        uri.more_digits = 0;
+        uri.digit_count = count as u16;
+        uri.flags |= uri_flag::NUMBER | if plus { uri_flag::PLUS } else { 0 };
+        strip(host, s, of);
+        return;
     }
     let uri = s.message.uri_mut(of);
     uri.digits = 0;
     uri.more_digits = 0;
     uri.digit_count = 0;
     uri.flags &= !(uri_flag::NUMBER | uri_flag::PLUS);
+    if (s.byte(start) | 0x20).wrapping_sub(b'a') < 26 {
+        // A name: the walk would end at once.
+        return;
+    }
     s.cursors.at = start;
     s.cursors.register = NUMBER_SO_FAR;
     // A constant to the verifier: where no plan takes prefixes off, a symbol is no part of a number.
@@ -53,6 +48,23 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, start: u32, en
     if good && uri.digit_count != 0 {
         uri.flags |= uri_flag::NUMBER;
         strip(host, s, of);
+    }
+}
+
+/// The common case, sixteen digits at a time: the `count` bytes at `at` as BCD, if they are 1 to 16 digits. Bytes after the end count as
+/// zeroes.
+#[inline(always)]
+pub(crate) fn pack(s: &Scratch, at: u32, count: u32) -> Option<u64> {
+    if count.wrapping_sub(1) >= 16 {
+        return None;
+    }
+    let first_count = if count < 8 { count } else { 8 };
+    let first = filled_after(s.word(at), first_count, b'0');
+    let second = filled_after(s.word(at + 8), count - first_count, b'0');
+    if all_digits(first) && all_digits(second) {
+        Some(pack_digits(first) << 32 | pack_digits(second))
+    } else {
+        None
     }
 }
 

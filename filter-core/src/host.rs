@@ -61,6 +61,8 @@ pub enum FunctionKind {
     NoteFold,
     /// [`crate::message::ReadColon`].
     ReadColon,
+    /// [`crate::uri::ReadCommonUri`].
+    ReadCommonUri,
     /// [`crate::message::ReadHeaders`].
     ReadHeaders,
     /// [`crate::identity::ReadIdentity`].

@@ -3,9 +3,11 @@
 //! Addresses and URIs as nearly all software writes them are read at once. What is odd about the others is left to functions of
 //! their own, which read what the most forgiving of the SIP servers in use reads, and flag it.
 
+mod common;
 mod odd;
 mod parameter;
 
+pub use common::ReadCommonUri;
 pub use odd::{NoteEnd, ReadName, ReadScheme, ReadUser, TrimTel};
 pub use parameter::{FindParameter, JoinContext, Parameter};
 pub(crate) use parameter::{find_parameter, is_word};
@@ -42,7 +44,11 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, wanted: u32) {
 #[inline(always)]
 pub(crate) fn read_one<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, header: Header) {
     *s.message.uri_mut(of) = Uri::EMPTY;
-    if s.message.has(header) {
+    // A Contact mostly has a name, or is followed by parameters.
+    let is_read = of != UriOf::Contact
+        && s.message.has(header)
+        && host.call::<ReadCommonUri>(s, of.number(), header.number()) != 0;
+    if !is_read && s.message.has(header) {
         host.call::<ReadUri>(s, of.number(), header.number());
         // Not from within that function: the frames of nested calls share 512 bytes.
         if !s.uri().user.is_empty() {
@@ -61,6 +67,8 @@ pub(crate) fn after<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, value:
     let (flags, host_end) = (uri.flags, uri.host.end as u32);
     if flags & uri_flag::PRESENT == 0 {
         value.start as u32
+    } else if flags & uri_flag::BARE == 0 && s.byte(host_end) == b'>' && host_end < value.end as u32 {
+        host_end
     } else if flags & uri_flag::BARE != 0 {
         find::<BareEnd, H>(host, s, host_end, value.end as u32)
     } else {

@@ -27,7 +27,9 @@ use filter_core::{
     start_line::{FindMark, FindRequest, ReadOverLineEnds, ReadStartLine, ReadStatusLine},
     text::{NarrowTexts, SearchLiterals, TryPlaces},
     trie::Tables,
-    uri::{FindParameter, JoinContext, NoteEnd, ReadName, ReadNumber, ReadScheme, ReadUri, ReadUser, TrimTel},
+    uri::{
+        FindParameter, JoinContext, NoteEnd, ReadCommonUri, ReadName, ReadNumber, ReadScheme, ReadUri, ReadUser, TrimTel,
+    },
 };
 
 use crate::maps::{
@@ -365,6 +367,7 @@ functions! {
     note_end: FunctionKind::NoteEnd => NoteEnd,
     note_fold: FunctionKind::NoteFold => NoteFold,
     read_colon: FunctionKind::ReadColon => ReadColon,
+    read_common_uri: FunctionKind::ReadCommonUri => ReadCommonUri,
     read_headers: FunctionKind::ReadHeaders => ReadHeaders,
     read_identity: FunctionKind::ReadIdentity => ReadIdentity,
     read_name: FunctionKind::ReadName => ReadName,

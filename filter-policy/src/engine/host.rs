@@ -264,7 +264,12 @@ impl<'m> Host<'m> for UserHost<'m> {
 
 #[cfg(test)]
 mod tests {
-    use filter_core::find::{Blank, Colon, Needle, NotBlank, find, find_near};
+    use filter_core::{
+        find::{Blank, Colon, Needle, NotBlank, find, find_near},
+        host::Function,
+        scratch::{Header, Span, Uri, UriOf, uri_flag},
+        uri::{ReadCommonUri, ReadNumber, ReadUri},
+    };
 
     use super::*;
     use crate::{build, files::Table};
@@ -293,5 +298,73 @@ mod tests {
                 assert_equal::<NotBlank>(host, &mut s, from, end);
             }
         }
+    }
+
+    /// Where the values are in the buffer.
+    const VALUE: usize = 100;
+
+    /// Reads a URI in both ways, if the common way reads it; true then.
+    fn is_read_alike(host: UserHost<'_>, s: &mut Scratch, of: UriOf, header: Header) -> bool {
+        s.message.anomalies = 0;
+        s.message.uris[of.index()] = Uri::EMPTY;
+        let is_read = ReadCommonUri::run(host, s, of.number(), header.number()) != 0;
+        let common = s.message.uris[of.index()];
+        if !is_read {
+            assert_eq!(common.as_bytes(), Uri::EMPTY.as_bytes());
+            return false;
+        }
+        s.message.uris[of.index()] = Uri::EMPTY;
+        ReadUri::run(host, s, of.number(), header.number());
+        if !s.message.uris[of.index()].user.is_empty() {
+            ReadNumber::run(host, s, 0, 0);
+        }
+        let general = &s.message.uris[of.index()];
+        let text = s.buffer[VALUE..VALUE + 120].escape_ascii();
+        assert_eq!(common.as_bytes(), general.as_bytes(), "{common:?}, {general:?}: {text}");
+        assert_eq!(general.flags & uri_flag::MALFORMED, 0, "{text}");
+        assert_eq!(s.message.anomalies, 0, "{text}");
+        true
+    }
+
+    #[test]
+    fn what_is_read_as_a_common_uri_is_read_so_by_the_general_reading() {
+        const POLICY: &str = "version = 1\n[network]\nudp = [5060]\n\
+            [numbering]\ncountry_code = \"1\"\nstrip = [\"1111\", \"*9\"]\n\
+            [[rule]]\nname = \"odd\"\nmatch.anomaly = \"malformed-uri\"\naction = \"drop\"\n";
+        const VALUES: [(UriOf, Header, &str, &str); 9] = [
+            (UriOf::Request, Header::RequestUri, "sip:+16055620123@sip.example.net;user=phone", " SIP/2.0\r\n"),
+            (UriOf::Request, Header::RequestUri, "sips:1111911@host", " SIP/2.0\r\n"),
+            (UriOf::From, Header::From, " \"Alice\" <sip:+13125550100@sip.example.net>;tag=9fxced76sl\r\n", "X: <y>\r\n"),
+            (UriOf::From, Header::From, "\"\"<sip:5550100@anonymous.invalid>;a=1\r\n", "X: <y>\r\n"),
+            (UriOf::To, Header::To, " <SIPS:2125550123@10.0.0.1:5060>\r\n", "X: <y>\r\n"),
+            (UriOf::To, Header::To, "<sip:+266696687@h>\r\n", "X: <y>\r\n"),
+            (UriOf::To, Header::To, " \"Bob\" <sip:1111222233334444@sip.example.net>\r\n", "X: <y>\r\n"),
+            (UriOf::Entry, Header::Entry, " <sip:+13125550100@sip.example.net>", ", <sip:1@h>\r\n"),
+            (UriOf::Entry, Header::Entry, "<sip:+13125550100@sip.example.net>;party=calling\r\n", "X: <y>\r\n"),
+        ];
+        let files = [("policy.toml", POLICY.as_bytes())];
+        let built = build(&Table(&files), (2026, 11, 22));
+        let image = built.unwrap_or_else(|error| panic!("{}", error.render(false, None))).image;
+        let memory = Memory::default();
+        let host = UserHost::new(&image, &memory, &[]);
+        let mut s = Scratch::new_box_zeroed().expect("memory");
+        let (mut alike, mut left) = (0, 0);
+        for (of, header, value, rest) in VALUES {
+            // Each byte in place of each, and each length of the value: in the message's middle, and at its end.
+            let text = [value.as_bytes(), rest.as_bytes()].concat();
+            for (at, byte) in (0..text.len()).flat_map(|at| (0..=255u8).map(move |byte| (at, byte))) {
+                s.buffer[VALUE..VALUE + 200].fill(0);
+                s.buffer[VALUE..VALUE + text.len()].copy_from_slice(&text);
+                s.buffer[VALUE + at] = byte;
+                for (end, body) in [(value.len(), 1000), (value.len(), 0), (at, 0), (value.len() - 1, 1000)] {
+                    s.message.length = if body == 0 { (VALUE + end) as u32 } else { 1500 };
+                    s.message.body = body;
+                    s.message.headers[header.index()] = Span { start: VALUE as u16, end: (VALUE + end) as u16 };
+                    if is_read_alike(host, &mut s, of, header) { alike += 1 } else { left += 1 }
+                }
+            }
+        }
+        // Both happen: digits in place of digits are common, most other bytes are not.
+        assert!(alike > 10_000 && left > 10_000, "{alike} read, {left} not");
     }
 }
