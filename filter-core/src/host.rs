@@ -85,8 +85,6 @@ pub enum FunctionKind {
     ReadUri,
     /// [`crate::uri::ReadUser`].
     ReadUser,
-    /// [`crate::text::SearchLiterals`].
-    SearchLiterals,
     /// [`crate::numbers::SetNumber`].
     SetNumber,
     /// [`crate::uri::TrimTel`].

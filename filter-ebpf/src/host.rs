@@ -25,7 +25,7 @@ use filter_core::{
     reason::Reason,
     scratch::Scratch,
     start_line::{FindMark, FindRequest, ReadOverLineEnds, ReadStartLine, ReadStatusLine},
-    text::{NarrowTexts, SearchLiterals, TryPlaces},
+    text::{NarrowTexts, TryPlaces},
     trie::Tables,
     uri::{
         FindParameter, JoinContext, NoteEnd, ReadCommonUri, ReadName, ReadNumber, ReadScheme, ReadUri, ReadUser, TrimTel,
@@ -379,7 +379,6 @@ functions! {
     read_status_line: FunctionKind::ReadStatusLine => ReadStatusLine,
     read_uri: FunctionKind::ReadUri => ReadUri,
     read_user: FunctionKind::ReadUser => ReadUser,
-    search_literals: FunctionKind::SearchLiterals => SearchLiterals,
     set_number: FunctionKind::SetNumber => SetNumber,
     trim_tel: FunctionKind::TrimTel => TrimTel,
     try_places: FunctionKind::TryPlaces => TryPlaces,

@@ -14,6 +14,7 @@ use crate::{
     layout::{Attestation, Event, Method, NO_RULE, NumberFormat, RuleSet, Transport, Verstat, layout},
     limits::{BUFFER_LENGTH, PADDING},
     swar::lowest_bit,
+    text::TEXTS,
     uri::Form,
 };
 
@@ -249,6 +250,10 @@ layout! {
         pub text_start: u32,
         /// The end of the part in which literals are looked for.
         pub text_reach: u32,
+        /// How often a literal may still be begun in it before the automaton has to read it; 0 if it is not searched for literals.
+        pub text_tries: u32,
+        /// The texts that an automaton has to read, as bits.
+        pub text_rest: u32,
         /// The index of its patterns in the DFA map.
         pub text_dfa: u32,
         /// The index of the place of a literal that is compared next.
@@ -261,6 +266,8 @@ layout! {
         pub reserved: u32,
         /// These digits, as BCD.
         pub prefix: u64,
+        /// Where the texts are, by number. One that the message does not have ends at 0.
+        pub spans: [Span; TEXTS],
     }
 
     /// All that the engine remembers of the packet it is deciding.

@@ -3,14 +3,15 @@
 mod literals;
 mod patterns;
 
-pub use literals::{SearchLiterals, TryPlaces};
+pub use literals::TryPlaces;
 pub use patterns::{NarrowTexts, narrow};
 
 use crate::{
+    host::Host,
     layout::Config,
     limits::NAMED_HEADERS,
     named::named_number,
-    scratch::{Header, Kind, Message, Span, UriOf},
+    scratch::{HEADERS, Header, Kind, Message, Scratch, Span, UriOf},
 };
 
 /// Bytes of a MESSAGE's body that patterns see.
@@ -55,6 +56,12 @@ macro_rules! texts {
             #[must_use]
             pub const fn place(self) -> Option<Place> {
                 match self { $(Self::$name => Some(texts!(@place $place $(($of))?)),)* _ => None }
+            }
+
+            /// Hands over each text with its place. Unrolled: a loop would have to look for the place of each.
+            #[inline(always)]
+            fn each(mut f: impl FnMut(Self, Place)) {
+                $(f(Self::$name, texts!(@place $place $(($of))?));)*
             }
         }
     };
@@ -139,6 +146,39 @@ impl Text {
     pub const fn is_first(self) -> bool {
         Self::FIRST & self.bit() != 0
     }
+}
+
+/// Notes where the texts are that have patterns. One that the message does not have ends at 0: the places of its headers are zero, and so
+/// is an empty span of a URI.
+#[inline(always)]
+fn note_spans<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    let config = host.config();
+    Text::each(|text, place| {
+        // A constant to the verifier. (Which of them are asked for is not.)
+        if config.texts & text.bit() != 0 {
+            let message = &s.message;
+            s.cursors.spans[text.index()] = match place {
+                Place::Header(header) => message.header(header),
+                Place::Agent => agent(message),
+                Place::Display(of) => non_empty(message.uri(of).display).unwrap_or_default(),
+                Place::User(of) => non_empty(message.uri(of).user).unwrap_or_default(),
+                Place::Host(of) => non_empty(message.uri(of).host).unwrap_or_default(),
+            };
+        }
+    });
+    for index in 0..NAMED_HEADERS as u32 {
+        if index < config.named_headers {
+            let place = host.masked::<{ HEADERS as u32 - 1 }>(config.header_place(index).number());
+            s.cursors.spans[Text::named(index as usize).index() & (TEXTS - 1)] = s.message.headers[place];
+        }
+    }
+}
+
+/// The User-Agent. For a response without one, Server.
+#[inline(always)]
+const fn agent(message: &Message) -> Span {
+    let is_server = !message.has(Header::UserAgent) && matches!(message.kind, Kind::Response);
+    message.header(if is_server { Header::Server } else { Header::UserAgent })
 }
 
 /// The text as a span of the message; none if the message has no such value. The configuration says where the headers are

@@ -1,9 +1,9 @@
 //! Patterns over a text: running a compiled automaton, and the effect of its matches on the candidates.
 
 use super::{
-    TEXTS, Text,
-    literals::{DECIDED, SearchLiterals},
-    wanted_span,
+    TEXTS, Text, agent,
+    literals::Literals,
+    note_spans,
 };
 use crate::{
     evaluate::{keep_hits, remove, unite},
@@ -34,12 +34,25 @@ impl Function for NarrowTexts {
 
     #[inline(always)]
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, texts: u32, _: u32) -> u32 {
+        if texts == Text::FIRST {
+            s.cursors.spans[Text::UserAgent.index()] = agent(&s.message);
+        } else {
+            note_spans(host, s);
+        }
         s.cursors.left = texts;
-        host.repeat(&mut Texts { host, s });
+        s.cursors.text_rest = 0;
+        s.cursors.text_tries = 0;
+        (s.cursors.at, s.cursors.text_reach) = (0, 0);
+        host.repeat(&mut Literals { host, s });
+        if s.cursors.text_rest != 0 {
+            s.cursors.left = s.cursors.text_rest;
+            host.repeat(&mut Texts { host, s });
+        }
         0
     }
 }
 
+/// The texts that an automaton reads.
 struct Texts<'s, H> {
     host: H,
     s: &'s mut Scratch,
@@ -54,20 +67,13 @@ impl<'m, H: Host<'m>> Step for Texts<'_, H> {
         let (host, s) = (self.host, &mut *self.s);
         let config = host.config();
         let Some(text) = s.cursors.take_left() else { return true };
-        s.cursors.register = text;
-        // Through memory: after this, the verifier follows one path, not one for each text.
-        let span = wanted_span(config, &s.message, Text::from_number(text & (TEXTS as u32 - 1)));
-        let (at, end) = if let Some(span) = span { (span.start as u32, span.end as u32) } else { (1, 0) };
-        s.cursors.at = at;
-        s.cursors.text_end = end;
-        host.fence();
+        let text = host.masked::<{ TEXTS as u32 - 1 }>(text);
+        let span = s.cursors.spans[text];
+        s.cursors.register = text as u32;
+        s.cursors.at = span.start as u32;
+        let end = span.end as u32;
         s.walk.hits = [0; RULE_WORDS];
-        let text = host.masked::<{ TEXTS as u32 - 1 }>(s.cursors.register);
-        if s.cursors.at <= s.cursors.text_end
-            && !by_literals(host, s, text)
-            && let Some(dfa) = host.dfa(config.text_dfas[text])
-        {
-            let end = s.cursors.text_end;
+        if let Some(dfa) = host.dfa(config.text_dfas[text]) {
             s.cursors.state = dfa.start;
             host.repeat(&mut Run { host, s, dfa, end });
             if s.cursors.state != dfa.home || dfa.home_matches_at_end != 0 {
@@ -78,21 +84,18 @@ impl<'m, H: Host<'m>> Step for Texts<'_, H> {
                 }
             }
         }
-        let Some(base) = host.row(config.text_rows[text]) else { return true };
-        keep_hits(host, &mut s.walk, base);
+        let text = host.masked::<{ TEXTS as u32 - 1 }>(s.cursors.register);
+        keep_text(host, s, text);
         s.cursors.left == 0
     }
 }
 
-/// Collects the patterns that match a text by their literals. False if the automaton has to read it: then the cursors are where they
-/// were, but for white space around the text.
+/// Keeps the candidates that agree with the patterns that have been collected for a text.
 #[inline(always)]
-fn by_literals<'m, H: Host<'m>>(host: H, s: &mut Scratch, text: usize) -> bool {
-    // A body may have any line ends.
-    if Text::IN_BODY >> text & 1 != 0 {
-        return false;
+pub(super) fn keep_text<'m, H: Host<'m>>(host: H, s: &mut Scratch, text: usize) {
+    if let Some(base) = host.row(host.config().text_rows[text]) {
+        keep_hits(host, &mut s.walk, base);
     }
-    host.call::<SearchLiterals>(s, host.config().text_dfas[text], 0) == DECIDED
 }
 
 /// The automaton's walk over a text.
