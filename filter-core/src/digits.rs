@@ -61,11 +61,7 @@ pub(crate) fn pack(s: &Scratch, at: u32, count: u32) -> Option<u64> {
     let first_count = if count < 8 { count } else { 8 };
     let first = filled_after(s.word(at), first_count, b'0');
     let second = filled_after(s.word(at + 8), count - first_count, b'0');
-    if all_digits(first) && all_digits(second) {
-        Some(pack_digits(first) << 32 | pack_digits(second))
-    } else {
-        None
-    }
+    if all_digits(first) && all_digits(second) { Some(pack_digits(first) << 32 | pack_digits(second)) } else { None }
 }
 
 /// Takes a technical prefix off the number, if a plan of the policy has any.

@@ -28,7 +28,8 @@ use filter_core::{
     text::{NarrowTexts, TryPlaces},
     trie::Tables,
     uri::{
-        FindParameter, JoinContext, NoteEnd, ReadCommonUri, ReadName, ReadNumber, ReadScheme, ReadUri, ReadUser, TrimTel,
+        FindParameter, JoinContext, NoteEnd, ReadCommonUri, ReadName, ReadNumber, ReadScheme, ReadUri, ReadUser,
+        TrimTel,
     },
 };
 

@@ -1,10 +1,6 @@
 //! Patterns over a text: running a compiled automaton, and the effect of its matches on the candidates.
 
-use super::{
-    TEXTS, Text, agent,
-    literals::Literals,
-    note_spans,
-};
+use super::{TEXTS, Text, agent, literals::Literals, note_spans};
 use crate::{
     evaluate::{keep_hits, remove, unite},
     host::{Function, FunctionKind, Host, Step},

@@ -334,7 +334,12 @@ mod tests {
         const VALUES: [(UriOf, Header, &str, &str); 9] = [
             (UriOf::Request, Header::RequestUri, "sip:+16055620123@sip.example.net;user=phone", " SIP/2.0\r\n"),
             (UriOf::Request, Header::RequestUri, "sips:1111911@host", " SIP/2.0\r\n"),
-            (UriOf::From, Header::From, " \"Alice\" <sip:+13125550100@sip.example.net>;tag=9fxced76sl\r\n", "X: <y>\r\n"),
+            (
+                UriOf::From,
+                Header::From,
+                " \"Alice\" <sip:+13125550100@sip.example.net>;tag=9fxced76sl\r\n",
+                "X: <y>\r\n",
+            ),
             (UriOf::From, Header::From, "\"\"<sip:5550100@anonymous.invalid>;a=1\r\n", "X: <y>\r\n"),
             (UriOf::To, Header::To, " <SIPS:2125550123@10.0.0.1:5060>\r\n", "X: <y>\r\n"),
             (UriOf::To, Header::To, "<sip:+266696687@h>\r\n", "X: <y>\r\n"),
