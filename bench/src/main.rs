@@ -20,6 +20,8 @@ mod policies;
 mod profile;
 mod report;
 mod results;
+#[cfg(test)]
+mod returns;
 mod sample_policy;
 mod swap;
 mod veth;
