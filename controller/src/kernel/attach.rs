@@ -82,7 +82,12 @@ impl Filter {
                 }
             }
         }
-        let (link, mode, fallback) = create_link(program, interface, index, mode)?;
+        let created = create_link(program, interface, index, mode);
+        if created.is_err() {
+            // Another program may have been put there since it was looked for: the kernel says no more than that it is busy.
+            self.ensure_no_other_program(interface, index)?;
+        }
+        let (link, mode, fallback) = created?;
         self.pins.create_interface(interface)?;
         undo.created.push(interface.to_owned());
         bpf::pin(link.as_fd(), &pin).context(|| format!("pin the link {}", pin.display()))?;
