@@ -18,14 +18,8 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, start: u32, en
     if end <= digits {
         return;
     }
-    s.cursors.prefix_digits = 0;
     if let Some(packed) = pack(s, digits, count) {
-        let uri = s.message.uri_mut(of);
-        uri.digits = packed;
-        uri.more_digits = 0;
-        uri.digit_count = count as u16;
-        uri.flags |= uri_flag::NUMBER | if plus { uri_flag::PLUS } else { 0 };
-        strip(host, s, of);
+        set(host, s, of, packed, count, plus);
         return;
     }
     let uri = s.message.uri_mut(of);
@@ -39,6 +33,7 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, start: u32, en
     }
     s.cursors.at = start;
     s.cursors.register = NUMBER_SO_FAR;
+    s.cursors.prefix_digits = 0;
     // A constant to the verifier: where no plan takes prefixes off, a symbol is no part of a number.
     let symbols = host.config().needs & need::STRIP != 0;
     host.repeat(&mut Digits { s, of, end, symbols });
@@ -49,6 +44,16 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, start: u32, en
         uri.flags |= uri_flag::NUMBER;
         strip(host, s, of);
     }
+}
+
+/// Sets up to sixteen digits, as BCD.
+#[inline(always)]
+pub(crate) fn set<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, packed: u64, count: u32, plus: bool) {
+    s.cursors.prefix_digits = 0;
+    let uri = s.message.uri_mut(of);
+    (uri.digits, uri.more_digits, uri.digit_count) = (packed, 0, count as u16);
+    uri.flags |= uri_flag::NUMBER | if plus { uri_flag::PLUS } else { 0 };
+    strip(host, s, of);
 }
 
 /// The common case, sixteen digits at a time: the `count` bytes at `at` as BCD, if they are 1 to 16 digits. Bytes after the end count as

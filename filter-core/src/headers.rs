@@ -6,6 +6,7 @@ use crate::{
     layout::{Method, Transport, anomaly, privacy},
     limits::INSPECTED_LENGTH,
     lists,
+    message::CRLF,
     scratch::{Header, Scratch, Span},
     start_line::find_mark,
     swar::{LETTERS, filled_after, text},
@@ -120,7 +121,7 @@ fn read_content_length<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
 /// True if nothing but white space is in `at..end`. Mostly it is a line end.
 #[inline(always)]
 fn is_blank_until<'m, H: Host<'m>>(host: H, s: &mut Scratch, at: u32, end: u32) -> bool {
-    let is_line_end = at + 2 == end && s.word(at) as u16 == u16::from_le_bytes(*b"\r\n");
+    let is_line_end = at + 2 == end && s.word(at) as u16 == CRLF;
     is_line_end || skip_blank(host, s, at, end) == end
 }
 

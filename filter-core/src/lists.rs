@@ -6,6 +6,7 @@ use crate::{
     host::{Host, Step},
     layout::{anomaly, need},
     limits::INSPECTED_LENGTH,
+    message::CRLF,
     named::named_number,
     numbers,
     scratch::{
@@ -210,7 +211,7 @@ impl<'m, H: Host<'m>> Step for Values<'_, H> {
                 b'<' => {
                     let after = find::<ClosingAngle, H>(host, s, at, end) + 1;
                     s.cursors.value_at = after;
-                    if after + 2 != end || s.word(after) as u16 != u16::from_le_bytes(*b"\r\n") {
+                    if after + 2 != end || s.word(after) as u16 != CRLF {
                         return false;
                     }
                     // Mostly the line ends there too, and the value with it.

@@ -135,7 +135,7 @@ impl Function for ReadHeaders {
 /// Steps that the walk over common lines may take, each of 32 bytes or a line. [`Lines`] reads what is left of a longer message.
 const COMMON_STEPS: u32 = 20 * COMMON_BATCH;
 
-/// As [`LINES_BATCH`]: an ordinary INVITE is read in two batches.
+/// As [`LINES_BATCH`]: an ordinary INVITE is read in a few batches.
 const COMMON_BATCH: u32 = 5;
 
 /// The walk over lines that end with CRLF, and whose name and colon are next to each other: nearly all lines are like this. It ends
@@ -198,7 +198,7 @@ impl<'m, H: Host<'m>> Step for CommonLines<'_, H> {
 }
 
 /// A line end to the letter, as the first two bytes of a word.
-const CRLF: u16 = u16::from_le_bytes(*b"\r\n");
+pub(crate) const CRLF: u16 = u16::from_le_bytes(*b"\r\n");
 
 struct Lines<'s, H> {
     host: H,

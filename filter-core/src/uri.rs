@@ -44,11 +44,12 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch, wanted: u32) {
 #[inline(always)]
 pub(crate) fn read_one<'m, H: Host<'m>>(host: H, s: &mut Scratch, of: UriOf, header: Header) {
     *s.message.uri_mut(of) = Uri::EMPTY;
+    if !s.message.has(header) {
+        return;
+    }
     // A Contact mostly has a name, or is followed by parameters.
-    let is_read = of != UriOf::Contact
-        && s.message.has(header)
-        && host.call::<ReadCommonUri>(s, of.number(), header.number()) != 0;
-    if !is_read && s.message.has(header) {
+    let is_common = of != UriOf::Contact && host.call::<ReadCommonUri>(s, of.number(), header.number()) != 0;
+    if !is_common {
         host.call::<ReadUri>(s, of.number(), header.number());
         // Not from within that function: the frames of nested calls share 512 bytes.
         if !s.uri().user.is_empty() {

@@ -10,6 +10,7 @@ use crate::{
         DFA_GRAMS, DFA_LITERALS, DFA_PLACES, Dfa, GRAM_CHAIN, LITERAL_NEEDS_AUTOMATON, Place, gram_hash, literal_flag,
     },
     limits::RULE_WORDS,
+    message::CRLF,
     scratch::Scratch,
 };
 
@@ -102,7 +103,7 @@ fn begin_text<'m, H: Host<'m>>(host: H, s: &mut Scratch, text: u32) {
     // White space around it does not count: here, what nearly every value has.
     let (at, end) = (span.start as u32, span.end as u32);
     let start = if s.byte(at) == b' ' { at + 1 } else { at };
-    let is_line = s.word(end.wrapping_sub(2)) as u16 == u16::from_le_bytes(*b"\r\n");
+    let is_line = s.word(end.wrapping_sub(2)) as u16 == CRLF;
     let end = if is_line { end.wrapping_sub(2) } else { end };
     let is_odd = start >= end || end - start > LITERAL_TEXT || s.byte(start) <= b' ' || s.byte(end - 1) <= b' ';
     // The automaton knows that line ends within a value do not count. A body may have any.

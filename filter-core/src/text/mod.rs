@@ -148,22 +148,14 @@ impl Text {
     }
 }
 
-/// Notes where the texts are that have patterns. One that the message does not have ends at 0: the places of its headers are zero, and so
-/// is an empty span of a URI.
+/// Notes where the texts are that have patterns. One that the message does not have ends at 0.
 #[inline(always)]
 fn note_spans<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     let config = host.config();
     Text::each(|text, place| {
         // A constant to the verifier. (Which of them are asked for is not.)
         if config.texts & text.bit() != 0 {
-            let message = &s.message;
-            s.cursors.spans[text.index()] = match place {
-                Place::Header(header) => message.header(header),
-                Place::Agent => agent(message),
-                Place::Display(of) => non_empty(message.uri(of).display).unwrap_or_default(),
-                Place::User(of) => non_empty(message.uri(of).user).unwrap_or_default(),
-                Place::Host(of) => non_empty(message.uri(of).host).unwrap_or_default(),
-            };
+            s.cursors.spans[text.index()] = at_place(&s.message, place);
         }
     });
     for index in 0..NAMED_HEADERS as u32 {
@@ -171,6 +163,19 @@ fn note_spans<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
             let place = host.masked::<{ HEADERS as u32 - 1 }>(config.header_place(index).number());
             s.cursors.spans[Text::named(index as usize).index() & (TEXTS - 1)] = s.message.headers[place];
         }
+    }
+}
+
+/// What is at a text's place. It ends at 0 if the message has nothing there: the places of headers are zero, and so is an empty part of
+/// a URI.
+#[inline(always)]
+const fn at_place(message: &Message, place: Place) -> Span {
+    match place {
+        Place::Header(header) => message.header(header),
+        Place::Agent => agent(message),
+        Place::Display(of) => non_empty(message.uri(of).display),
+        Place::User(of) => non_empty(message.uri(of).user),
+        Place::Host(of) => non_empty(message.uri(of).host),
     }
 }
 
@@ -195,24 +200,12 @@ pub const fn wanted_span(config: &Config, message: &Message, text: Text) -> Opti
 #[inline(always)]
 #[must_use]
 pub const fn span(message: &Message, text: Text) -> Option<Span> {
-    let header = match text.place() {
-        Some(Place::Header(header)) => header,
-        Some(Place::Agent) => {
-            if !message.has(Header::UserAgent) && matches!(message.kind, Kind::Response) {
-                Header::Server
-            } else {
-                Header::UserAgent
-            }
-        }
-        Some(Place::Display(of)) => return non_empty(message.uri(of).display),
-        Some(Place::User(of)) => return non_empty(message.uri(of).user),
-        Some(Place::Host(of)) => return non_empty(message.uri(of).host),
-        None => return None,
-    };
-    if message.has(header) { Some(message.header(header)) } else { None }
+    let Some(place) = text.place() else { return None };
+    let span = at_place(message, place);
+    if span.end == 0 { None } else { Some(span) }
 }
 
 #[inline(always)]
-const fn non_empty(span: Span) -> Option<Span> {
-    if span.is_empty() { None } else { Some(span) }
+const fn non_empty(span: Span) -> Span {
+    if span.is_empty() { Span { start: 0, end: 0 } } else { span }
 }

@@ -3,11 +3,10 @@
 
 use super::{is_anonymous_host, scheme};
 use crate::{
-    digits::pack,
+    digits,
     find::{HostEnd, Needle, OpeningAngle, QuoteBackslash, STRIDE, UserDelimiter, mark},
     host::{Function, FunctionKind, Host},
-    layout::need,
-    number, numbers,
+    number,
     scratch::{Header, Scheme, Scratch, Span, UriOf, uri_flag},
     swar::first,
     wanted,
@@ -136,9 +135,9 @@ fn has_no_bracket(s: &Scratch, from: u32, end: u32) -> bool {
 fn set<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> u32 {
     let (user, at) = (s.cursors.uri_at, s.cursors.at);
     let plus = s.byte(user) == b'+';
-    let digits = if plus { user + 1 } else { user };
-    let count = at.wrapping_sub(digits);
-    let Some(packed) = pack(s, digits, count) else { return 0 };
+    let start = if plus { user + 1 } else { user };
+    let count = at.wrapping_sub(start);
+    let Some(packed) = digits::pack(s, start, count) else { return 0 };
     if plus && number::spells_withheld(packed, count as u16) {
         return 0;
     }
@@ -147,15 +146,10 @@ fn set<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> u32 {
     let display = Span { start: s.cursors.text_start as u16, end: s.cursors.text_end as u16 };
     let scheme = Scheme::from_number(s.cursors.state as u8);
     let uri = s.uri_mut();
-    (uri.digits, uri.more_digits, uri.digit_count) = (packed, 0, count as u16);
     (uri.user, uri.number_end) = (Span { start: user as u16, end: at as u16 }, at as u16);
     uri.host = Span { start: (at + 1) as u16, end: uri_end as u16 };
     (uri.display, uri.scheme) = (display, scheme);
-    uri.flags = uri_flag::PRESENT | uri_flag::NUMBER | if plus { uri_flag::PLUS } else { 0 } | anonymous;
-    if host.config().needs & need::STRIP != 0 {
-        let plan = numbers::plan(host, s);
-        // There are no symbols among these digits, so it is a number before and after.
-        let _ = number::strip(plan, s.uri_mut());
-    }
+    uri.flags = uri_flag::PRESENT | anonymous;
+    digits::set(host, s, s.cursors.uri, packed, count, plus);
     1
 }
