@@ -14,8 +14,8 @@ pub trait Files {
     ///
     /// # Errors
     ///
-    /// The file cannot be read; `InvalidInput` if a symbolic link leads out of the repository; `Unsupported` if it is no regular file; `FileTooLarge` if it has more bytes, which are
-    /// not read; `ResourceBusy` if it changed meanwhile.
+    /// The file cannot be read; `InvalidInput` if a symbolic link leads out of the repository; `Unsupported` if it is no regular file;
+    /// `FileTooLarge` if it has more bytes, which are not read; `ResourceBusy` if it changed meanwhile.
     fn read(&self, path: &Path, limit: u64) -> io::Result<Cow<'_, [u8]>>;
 
     /// All files of the repository, for "did you mean". May be empty or incomplete.
@@ -36,17 +36,26 @@ pub fn too_large(limit: u64) -> io::Error {
 
 /// The error about something that is no regular file. It names what it is, since that is not seen in a list of names.
 fn irregular(facts: &fs::Metadata) -> io::Error {
-    let kind = facts.file_type();
-    let what = if kind.is_dir() {
+    let what = what_it_is(facts.file_type());
+    io::Error::new(io::ErrorKind::Unsupported, format!("it is {what}, not a regular file"))
+}
+
+/// What something in a file system is, in words.
+#[must_use]
+pub fn what_it_is(kind: fs::FileType) -> &'static str {
+    if kind.is_dir() {
         "a directory"
+    } else if kind.is_symlink() {
+        "a symbolic link"
+    } else if kind.is_file() {
+        "a file"
     } else if kind.is_fifo() {
         "a named pipe"
     } else if kind.is_socket() {
         "a socket"
     } else {
         "a device"
-    };
-    io::Error::new(io::ErrorKind::Unsupported, format!("it is {what}, not a regular file"))
+    }
 }
 
 /// A policy repository on disk.

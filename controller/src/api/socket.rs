@@ -1,7 +1,7 @@
 //! The daemon's socket.
 
 use std::{
-    fs::{self, DirBuilder, FileType, Metadata, Permissions},
+    fs::{self, DirBuilder, Metadata, Permissions},
     io,
     os::unix::{
         fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown},
@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use filter_policy::language::printable;
+use filter_policy::{files::what_it_is, language::printable};
 use tokio::net::UnixListener;
 
 use super::group;
@@ -157,20 +157,6 @@ fn ensure_stale(path: &Path, found: &Metadata) -> Result<(), SocketError> {
         // Its daemon has just ended.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(failed(error)),
-    }
-}
-
-fn what_it_is(kind: FileType) -> &'static str {
-    if kind.is_dir() {
-        "a directory"
-    } else if kind.is_symlink() {
-        "a symbolic link"
-    } else if kind.is_file() {
-        "a file"
-    } else if kind.is_fifo() {
-        "a named pipe"
-    } else {
-        "a device"
     }
 }
 

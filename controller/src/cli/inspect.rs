@@ -18,7 +18,7 @@ use filter_core::{
 use serde_json::Value;
 use zerocopy::FromZeros as _;
 
-use super::{EXIT_USAGE, exit_status, help, policy_or_sample, unless_closed};
+use super::{EXIT_USAGE, exit_status, help, is_closed_pipe, policy_or_sample, unless_closed};
 use crate::kernel::Instance;
 use filter_policy::{
     capture,
@@ -124,7 +124,7 @@ pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
         };
         match result {
             Ok(()) => {}
-            Err(error) if is_broken_pipe(&error) => return Ok(ExitCode::SUCCESS),
+            Err(error) if is_closed_pipe(&error) => return Ok(ExitCode::SUCCESS),
             Err(error) if exit_status(&error) != EXIT_USAGE => return Err(error),
             Err(error) => {
                 unless_closed(output.flush())?;
@@ -138,10 +138,6 @@ pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
     }
     unless_closed(output.flush())?;
     Ok(status)
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn open(choice: EngineChoice, image: &Image) -> anyhow::Result<Host<'_>> {

@@ -350,6 +350,11 @@ fn print(text: &str) -> io::Result<()> {
     unless_closed(output.write_all(text.as_bytes()).and_then(|()| output.flush()))
 }
 
+/// True if an error is that the reader of the result has closed the pipe.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
 /// What became of writing a result. Whoever has closed the pipe (`| head`) has seen enough: that is not an error.
 fn unless_closed(written: io::Result<()>) -> io::Result<()> {
     match written {

@@ -15,7 +15,7 @@ use filter_core::{layout::need, reason::Reason, scratch::NumberOf};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{enforced_policy, inspect::EngineChoice, unless_closed};
+use super::{enforced_policy, inspect::EngineChoice, is_closed_pipe, unless_closed};
 use crate::kernel::Instance;
 use filter_policy::{
     Built,
@@ -279,10 +279,7 @@ pub(super) fn replay(mut built: Built, other: Option<Built>, args: &ReplayArgs) 
     });
     progress.end();
     if let Some(error) = failed {
-        return match error.downcast_ref::<io::Error>() {
-            Some(io) if io.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            _ => Err(error),
-        };
+        return if is_closed_pipe(&error) { Ok(()) } else { Err(error) };
     }
     let read = match read {
         // A file that is no capture has no totals.
