@@ -27,7 +27,7 @@ use zerocopy::FromZeros as _;
 type Calls = BTreeMap<String, u32>;
 
 /// Counts the calls that the engine makes for this packet in the kernel, and returns what it decides.
-pub(crate) fn count(image: &Image, packet: &[u8]) -> (Reason, Calls) {
+fn count(image: &Image, packet: &[u8]) -> (Reason, Calls) {
     let (memory, calls) = (Memory::default(), RefCell::default());
     let host = Counting { host: UserHost::new(image, &memory, packet), calls: &calls };
     let mut scratch = Scratch::new_box_zeroed().expect("memory for the engine's scratch");
@@ -172,7 +172,6 @@ impl<'m> Host<'m> for Counting<'m> {
     }
 }
 
-#[cfg(test)]
 mod tests {
     use super::*;
     use crate::{

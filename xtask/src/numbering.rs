@@ -12,8 +12,11 @@ use crate::{
     workspace::{self, run, run_silently},
 };
 
-/// It lies next to the tables that it writes.
+/// It lies next to most of the tables that it writes.
 const GENERATOR: &str = "filter-policy/src/numbering/generate.py";
+
+/// Where it writes.
+const WRITTEN: [&str; 2] = ["filter-policy/src/numbering", "filter-core/src/trunk_zero.rs"];
 
 /// Writes the tables.
 pub(crate) fn run_generator() -> Result<()> {
@@ -34,6 +37,6 @@ pub(crate) fn run_generator() -> Result<()> {
     }
     let generator = workspace::root().join(GENERATOR);
     run(Command::new(&python).arg(&generator))?;
-    println!("to review the changes: git diff {}", GENERATOR.rsplit_once('/').map_or(GENERATOR, |(folder, _)| folder));
+    println!("to review the changes: git diff {}", WRITTEN.join(" "));
     Ok(())
 }
