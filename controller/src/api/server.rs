@@ -23,7 +23,7 @@ use crate::{
     deploy::{self, BanBook, LONGEST_COMMENT},
     kernel::{BanError, Pins, Prefix},
     repository::History,
-    telemetry::{Bus, DEFAULT_RECENT, Message, Notice, Status},
+    telemetry::{Bus, DEFAULT_RECENT, Notice, Status},
 };
 
 /// What the server needs of the daemon.
@@ -121,16 +121,15 @@ struct EventsQuery {
 }
 
 async fn events(State(shared): State<Arc<Shared>>, Query(query): Query<EventsQuery>) -> Response {
-    let line = |message: Message| message.json_line() + "\n";
     let (kept, listener) = shared.bus.listen(query.last.unwrap_or(DEFAULT_RECENT));
-    let kept = tokio_stream::iter(kept.into_iter().map(move |event| Ok::<_, Infallible>(line(Message::Packet(event)))));
+    let kept = tokio_stream::iter(kept.into_iter().map(|event| Ok::<_, Infallible>(event.json_line() + "\n")));
     let body = if query.follow {
-        let coming = BroadcastStream::new(listener).map(move |event| {
-            Ok(line(match event {
-                Ok(event) => Message::Packet(event),
+        let coming = BroadcastStream::new(listener).map(|event| {
+            Ok(match event {
+                Ok(event) => event.json_line() + "\n",
                 // The reader was too slow: say how much it does not see.
-                Err(BroadcastStreamRecvError::Lagged(events)) => Notice::Missed { events }.into(),
-            }))
+                Err(BroadcastStreamRecvError::Lagged(events)) => Notice::Missed { events }.json_line() + "\n",
+            })
         });
         Body::from_stream(kept.chain(coming))
     } else {

@@ -7,7 +7,7 @@ use crate::{
     api::BanRequest,
     deploy::{BanBook, LONGEST_COMMENT},
     kernel::Prefix,
-    telemetry::{Message, Notice},
+    telemetry::Notice,
 };
 use filter_policy::language::action::ban_seconds;
 
@@ -61,7 +61,7 @@ pub fn run(args: BanArgs) -> anyhow::Result<ExitCode> {
         }
         BanBook::new(found.pins.clone()).ban(prefix, seconds, None).map(Notice::Banned)
     })?;
-    print(&(if json { Message::from(notice).json_line() } else { notice.to_string() } + "\n"))?;
+    print(&(if json { notice.json_line() } else { notice.to_string() } + "\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

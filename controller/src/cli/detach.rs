@@ -11,7 +11,7 @@ use super::{Place, place::Found, print, status};
 use crate::{
     api::{Client, DetachRequest},
     kernel::{self, Error},
-    telemetry::{Detached, Message, Notice, Removed},
+    telemetry::{Detached, Notice, Removed},
 };
 
 /// How long a daemon may take to end; it finishes a reload first.
@@ -53,7 +53,7 @@ pub fn run(args: DetachArgs) -> anyhow::Result<ExitCode> {
         Some(interface) => from_one(&found, interface)?,
         None => Notice::Detached(from_all(&found)?),
     };
-    print(&(if args.json { Message::from(notice).json_line() } else { notice.to_string() } + "\n"))?;
+    print(&(if args.json { notice.json_line() } else { notice.to_string() } + "\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -62,7 +62,7 @@ fn show(line: EventLine<'_>, json: bool) -> io::Result<()> {
         _ if json => writeln!(output, "{}", line.json())?,
         Some(Message::Notice(notice)) => writeln!(output, "{notice}")?,
         Some(Message::Packet(event)) => writeln!(output, "{}", event.line())?,
-        None => writeln!(output, "{}", printable::escaped(line.json()))?,
+        Some(Message::Captured(_)) | None => writeln!(output, "{}", printable::escaped(line.json()))?,
     }
     output.flush()
 }

@@ -7,7 +7,7 @@ use crate::{
     api::UnbanRequest,
     deploy::BanBook,
     kernel::{Prefix, PrefixError},
-    telemetry::{Message, Notice},
+    telemetry::Notice,
 };
 
 /// Lift every ban that covers an address or a part of a network, or all bans
@@ -61,7 +61,7 @@ pub fn run(args: UnbanArgs) -> anyhow::Result<ExitCode> {
     let asked = super::ask(&found, async |client| client.unban(&request).await)?;
     let notice = asked.or_without(&found, || BanBook::new(found.pins.clone()).unban(prefix).map(Notice::Unbanned))?;
     let is_nothing = matches!(&notice, Notice::Unbanned(unbanned) if unbanned.count == 0);
-    print(&(if json { Message::from(notice).json_line() } else { notice.to_string() } + "\n"))?;
+    print(&(if json { notice.json_line() } else { notice.to_string() } + "\n"))?;
     Ok(if is_nothing { ExitCode::from(EXIT_NO) } else { ExitCode::SUCCESS })
 }
 

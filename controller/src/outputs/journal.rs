@@ -73,7 +73,7 @@ impl<W: Write + Send> Output for Journal<W> {
     }
 
     fn interest(&self) -> Interest {
-        Interest::Notices
+        Interest::NOTICES
     }
 
     fn write(&mut self, message: &Message) {

@@ -24,11 +24,11 @@ impl<W: Write + Send> Output for JsonLines<W> {
     }
 
     fn interest(&self) -> Interest {
-        Interest::Notices
+        Interest::NOTICES
     }
 
     fn write(&mut self, message: &Message) {
-        let line = message.json_line() + "\n";
+        let Some(line) = message.json_line().map(|line| line + "\n") else { return };
         // A reader that goes away ends nothing: the filter matters more.
         let _ = self.to.write_all(line.as_bytes()).and_then(|()| self.to.flush());
     }

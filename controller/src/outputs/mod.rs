@@ -132,7 +132,7 @@ mod tests {
         }
 
         fn interest(&self) -> Interest {
-            Interest::All
+            Interest::NOTICES | Interest::PACKETS
         }
 
         fn write(&mut self, message: &Message) {

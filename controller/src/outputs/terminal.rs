@@ -86,6 +86,7 @@ impl<W: Write> Terminal<W> {
                 }
             }
             Message::Packet(event) => event.line() + "\n",
+            Message::Captured(_) => String::new(),
         };
         if text.is_empty() {
             return;
@@ -104,7 +105,7 @@ impl<W: Write + Send> Output for Terminal<W> {
     }
 
     fn interest(&self) -> Interest {
-        Interest::Notices
+        Interest::NOTICES
     }
 
     fn write(&mut self, message: &Message) {

@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::BitOr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -28,13 +29,40 @@ const CHANNEL: usize = 4096;
 /// the daemon ended.
 const RESERVED: usize = 1;
 
-/// Which messages a subscriber gets.
+/// Which messages a subscriber gets: a set, such as `Interest::NOTICES | Interest::PACKETS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interest {
-    /// Packet events and notices.
-    All,
-    /// Notices, without packet events.
-    Notices,
+pub struct Interest(u8);
+
+impl Interest {
+    /// Notices, with the table.
+    pub const NOTICES: Self = Self(1);
+    /// Packet events.
+    pub const PACKETS: Self = Self(1 << 1);
+    /// Packets with their bytes.
+    pub const CAPTURES: Self = Self(1 << 2);
+
+    /// True if all of `other` are in this set.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The kind of a message.
+    fn of(message: &Message) -> Self {
+        match message {
+            Message::Captured(_) => Self::CAPTURES,
+            Message::Notice(_) => Self::NOTICES,
+            Message::Packet(_) => Self::PACKETS,
+        }
+    }
+}
+
+impl BitOr for Interest {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 }
 
 /// How a message is delivered.
@@ -72,12 +100,13 @@ struct Queue {
 }
 
 impl Queue {
+    /// False once the subscriber has gone away.
+    fn is_read(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
     fn offer(&self, message: &Message, delivery: Delivery) {
-        let wanted = match message {
-            Message::Notice(_) => true,
-            Message::Packet(_) => self.interest == Interest::All,
-        };
-        if !wanted {
+        if !self.interest.contains(Interest::of(message)) {
             return;
         }
         let has_room = delivery == Delivery::Last || self.sender.capacity() > RESERVED;
@@ -136,10 +165,20 @@ impl Bus {
         match message {
             Message::Notice(notice) => lock(&self.facts).record(notice),
             Message::Packet(event) => self.remember(event),
+            // Their bytes are too many to keep.
+            Message::Captured(_) => {}
         }
-        for queue in lock(&self.queues).iter() {
+        let mut queues = lock(&self.queues);
+        queues.retain(Queue::is_read);
+        for queue in queues.iter() {
             queue.offer(message, delivery);
         }
+    }
+
+    /// True if a subscriber wants packets with their bytes. One that has gone away does not.
+    #[must_use]
+    pub fn wants_captures(&self) -> bool {
+        lock(&self.queues).iter().any(|queue| queue.is_read() && queue.interest.contains(Interest::CAPTURES))
     }
 
     fn remember(&self, event: &Arc<PacketEvent>) {
@@ -188,6 +227,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::CapturedPacket;
 
     fn missed(events: u64) -> Notice {
         Notice::Missed { events }
@@ -200,8 +240,8 @@ mod tests {
     #[test]
     fn a_subscriber_that_does_not_read_loses_messages_and_the_loss_is_counted() {
         let bus = Bus::new(String::new(), None);
-        let mut slow = bus.subscribe("slow", Interest::Notices, 2);
-        let mut ready = bus.subscribe("ready", Interest::Notices, 8);
+        let mut slow = bus.subscribe("slow", Interest::NOTICES, 2);
+        let mut ready = bus.subscribe("ready", Interest::NOTICES, 8);
         for events in 0..5 {
             bus.publish(missed(events));
         }
@@ -216,7 +256,7 @@ mod tests {
     #[test]
     fn the_last_message_fits_into_a_full_queue() {
         let bus = Bus::new(String::new(), None);
-        let mut slow = bus.subscribe("slow", Interest::Notices, 1);
+        let mut slow = bus.subscribe("slow", Interest::NOTICES, 1);
         bus.publish(missed(1));
         bus.publish(missed(2));
         bus.close(Some(missed(3)));
@@ -226,12 +266,33 @@ mod tests {
     #[test]
     fn who_wants_notices_alone_gets_no_packet_events() {
         let bus = Bus::new(String::new(), None);
-        let (mut notices, mut all) =
-            (bus.subscribe("notices", Interest::Notices, 4), bus.subscribe("all", Interest::All, 4));
+        let (mut notices, mut all) = (
+            bus.subscribe("notices", Interest::NOTICES, 4),
+            bus.subscribe("all", Interest::NOTICES | Interest::PACKETS, 4),
+        );
         bus.publish(PacketEvent::example());
         bus.publish(missed(1));
         bus.close(None);
         assert_eq!(drain(&mut notices), [missed(1).into()]);
+        assert_eq!(drain(&mut all).len(), 2);
+    }
+
+    #[test]
+    fn only_who_wants_bytes_gets_captured_packets_and_the_bus_says_whether_anyone_does() {
+        let bus = Bus::new(String::new(), None);
+        let mut all = bus.subscribe("all", Interest::NOTICES | Interest::PACKETS, 4);
+        assert!(!bus.wants_captures());
+        let mut bytes = bus.subscribe("bytes", Interest::CAPTURES, 4);
+        assert!(bus.wants_captures());
+        bus.publish(CapturedPacket::example(b"x"));
+        bus.publish(missed(1));
+        assert!(bus.listen(usize::MAX).0.is_empty(), "they are not kept");
+        assert_eq!(bytes.next_blocking(), Some(CapturedPacket::example(b"x").into()));
+        drop(bytes);
+        assert!(!bus.wants_captures());
+        bus.publish(missed(2));
+        assert_eq!(bus.facts().outputs.len(), 1, "who has gone away loses nothing");
+        bus.close(None);
         assert_eq!(drain(&mut all).len(), 2);
     }
 

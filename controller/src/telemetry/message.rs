@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use filter_policy::language::printable;
 use serde::Deserialize;
 
-use super::{Notice, PacketEvent};
+use super::{CapturedPacket, Notice, PacketEvent};
 
-/// A message on the bus. It is one line of JSON.
+/// A message on the bus.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
+    /// A packet with its bytes. It has no JSON.
+    Captured(Arc<CapturedPacket>),
     /// Something happened to the filter or its policy, or the periodic table.
     Notice(Arc<Notice>),
     /// A packet that was dropped, or would have been.
@@ -17,12 +18,13 @@ pub enum Message {
 }
 
 impl Message {
-    /// The message as one line of JSON without its line end, safe to show on a terminal.
+    /// The message as one line of JSON without its line end, safe to show on a terminal; none for a captured packet.
     #[must_use]
-    pub fn json_line(&self) -> String {
+    pub fn json_line(&self) -> Option<String> {
         match self {
-            Self::Notice(notice) => printable::json_line(notice.as_ref()),
-            Self::Packet(event) => printable::json_line(event.as_ref()),
+            Self::Captured(_) => None,
+            Self::Notice(notice) => Some(notice.json_line()),
+            Self::Packet(event) => Some(event.json_line()),
         }
     }
 
@@ -49,6 +51,12 @@ impl Message {
     }
 }
 
+impl From<CapturedPacket> for Message {
+    fn from(packet: CapturedPacket) -> Self {
+        Self::Captured(Arc::new(packet))
+    }
+}
+
 impl From<Notice> for Message {
     fn from(notice: Notice) -> Self {
         Self::Notice(Arc::new(notice))
@@ -68,7 +76,7 @@ mod tests {
     #[test]
     fn a_line_reads_back_as_the_message_it_was_written_from() {
         for message in [Message::from(Notice::Missed { events: 3 }), PacketEvent::example().into()] {
-            assert_eq!(Message::parse(&message.json_line()).unwrap(), message);
+            assert_eq!(Message::parse(&message.json_line().unwrap()).unwrap(), message);
         }
     }
 

@@ -10,6 +10,7 @@
 
 mod bans;
 mod bus;
+mod capture;
 mod clock;
 mod history;
 mod message;
@@ -23,6 +24,7 @@ mod table;
 pub use self::{
     bans::{Ban, BanList, Lifted, Unbanned},
     bus::{Bus, DEFAULT_RECENT, Delivery, Interest, Listener, QUEUE, Subscription},
+    capture::CapturedPacket,
     history::{Generation, Held, HistoryList, Hold, RolledBack},
     message::Message,
     meter::{EventReader, Meter},

@@ -269,6 +269,12 @@ impl Display for Finding {
 }
 
 impl Notice {
+    /// The notice as one line of JSON without its line end, safe to show on a terminal.
+    #[must_use]
+    pub fn json_line(&self) -> String {
+        printable::json_line(self)
+    }
+
     /// What went wrong, if it reports a failure.
     #[must_use]
     pub fn failure(&self) -> Option<&str> {

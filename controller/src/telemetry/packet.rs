@@ -93,6 +93,12 @@ impl PacketEvent {
         }
     }
 
+    /// The event as one line of JSON without its line end, safe to show on a terminal.
+    #[must_use]
+    pub fn json_line(&self) -> String {
+        printable::json_line(self)
+    }
+
     /// One line for people. What came from the packet is escaped.
     #[must_use]
     pub fn line(&self) -> String {
@@ -170,7 +176,7 @@ mod tests {
 
     impl PacketEvent {
         /// An event for tests.
-        pub(in crate::telemetry) fn example() -> Self {
+        pub(crate) fn example() -> Self {
             Self::new(&event(), Some("scanners"), &Clock { offset: 0 })
         }
     }

@@ -1,0 +1,64 @@
+//! Packets with their bytes.
+
+use std::ops::Range;
+
+use super::PacketEvent;
+
+/// A packet with its bytes: dropped, would-be dropped, or a sample of those that passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CapturedPacket {
+    /// What is said of it.
+    pub event: PacketEvent,
+    /// When it came, in nanoseconds since the epoch.
+    pub nanoseconds: u64,
+    /// The frame from its link header on, cut at what the ring takes.
+    pub frame: Vec<u8>,
+    /// The frame's whole length.
+    pub length: u32,
+    /// Where the UDP or TCP payload is in `frame`.
+    pub payload: Range<usize>,
+    /// Index of the interface it came in on.
+    pub interface: u32,
+    /// False if the frame begins with the IP header.
+    pub has_link_header: bool,
+}
+
+impl CapturedPacket {
+    /// The bytes of the UDP or TCP payload that were captured.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        let end = self.payload.end.min(self.frame.len());
+        self.frame.get(self.payload.start..end).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl CapturedPacket {
+        /// A packet for tests, with this payload after a header of 42 bytes.
+        pub(crate) fn example(payload: &[u8]) -> Self {
+            let frame = [&[0; 42], payload].concat();
+            Self {
+                event: PacketEvent::example(),
+                nanoseconds: 1_500_000_000,
+                length: u32::try_from(frame.len()).unwrap(),
+                payload: 42..frame.len(),
+                frame,
+                interface: 1,
+                has_link_header: true,
+            }
+        }
+    }
+
+    #[test]
+    fn the_payload_of_a_frame_that_was_cut_is_what_is_there() {
+        let mut packet = CapturedPacket::example(b"OPTIONS sip:a SIP/2.0\r\n");
+        assert_eq!(packet.payload(), b"OPTIONS sip:a SIP/2.0\r\n");
+        packet.frame.truncate(42 + 7);
+        assert_eq!(packet.payload(), b"OPTIONS");
+        packet.frame.truncate(20);
+        assert_eq!(packet.payload(), b"");
+    }
+}
