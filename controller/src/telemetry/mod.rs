@@ -5,13 +5,15 @@
 //! names its kind, and both print as text. The [`Bus`] carries them, as [`Message`]s, to the outputs and the API.
 //! [`Status`] is the state at one moment.
 //!
-//! The JSON is a contract: field names and their order are fixed by the tests here. New fields may be added; readers must
-//! ignore fields they do not know.
+//! The JSON is a contract, docs/telemetry.md: a test compares it with the types here, and field names and their order are fixed by
+//! others. New fields may be added; readers must ignore fields they do not know.
 
 mod bans;
 mod bus;
 mod capture;
 mod clock;
+#[cfg(test)]
+mod contract;
 mod history;
 mod message;
 mod meter;

@@ -431,3 +431,5 @@ fn rules(count: usize) -> String {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(super) use tests::examples;

@@ -12,13 +12,18 @@ use anyhow::{Result, anyhow, bail};
 
 use crate::workspace::{self, find_program, run_silently};
 
+/// Packages that start a service of their own name, which the tests neither need nor want: they start the programs themselves.
+const SERVICES: [&str; 2] = ["kamailio", "prometheus"];
+
 /// Installs Debian packages without starting any service.
 pub(super) fn install(packages: &[String]) -> Result<()> {
     if find_program("apt-get").is_none() {
         bail!("there is no apt-get");
     }
     let root = Root::find()?;
-    let _held = packages.iter().any(|package| package == "kamailio").then(|| HeldService::hold(&root, "kamailio"));
+    let is_wanted = |service: &&str| packages.iter().any(|package| package == service);
+    let _held: Vec<_> =
+        SERVICES.into_iter().filter(is_wanted).map(|service| HeldService::hold(&root, service)).collect();
     // A new machine has no package lists at all. If it has old ones, they may still do.
     if let Err(error) = apt_get(&root, &["update"]) {
         eprintln!("setup: {error:#}\nsetup: continuing with the existing package lists");
@@ -100,8 +105,7 @@ impl Root {
     }
 }
 
-/// Keeps a package from starting its service, now and at every boot: the service would listen on the SIP port of every
-/// address.
+/// Keeps a package from starting its service, now and at every boot: it would listen on its port of every address.
 struct HeldService<'a> {
     root: &'a Root,
     service: &'static str,

@@ -38,6 +38,11 @@ fn started() -> Started {
     }
 }
 
+/// Each kind of notice, some several times.
+pub(in crate::telemetry) fn examples() -> impl Iterator<Item = Notice> {
+    golden().into_iter().map(|(notice, ..)| notice)
+}
+
 /// Each kind of notice with its JSON and its text.
 fn golden() -> Vec<(Notice, String, &'static str)> {
     vec![
