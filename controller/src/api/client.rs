@@ -18,7 +18,7 @@ use super::{
     group::{self, GROUP},
     types::{BanRequest, DetachRequest, RollbackRequest, UnbanRequest, path},
 };
-use crate::telemetry::{BanList, HistoryList, Message, Notice, Status};
+use crate::telemetry::{BanList, EventQuery, HistoryList, Message, Notice, Status};
 
 /// How long a daemon has for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -61,6 +61,9 @@ pub enum ClientError {
         /// The pin directory.
         pins: PathBuf,
     },
+    /// What was asked for is not understood, for this reason.
+    #[error("{0}")]
+    Query(String),
     /// The daemon answered with an error.
     #[error("the daemon says: {0}")]
     Refused(String),
@@ -91,7 +94,12 @@ impl ClientError {
             Self::Socket { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
                 Some(permission(group::id().ok().flatten().is_some()))
             }
-            Self::Declined(_) | Self::Http(_) | Self::Refused(_) | Self::Socket { .. } | Self::Json(_) => None,
+            Self::Declined(_)
+            | Self::Http(_)
+            | Self::Query(_)
+            | Self::Refused(_)
+            | Self::Socket { .. }
+            | Self::Json(_) => None,
         }
     }
 }
@@ -229,21 +237,23 @@ impl Client {
         self.json(Method::POST, &path, Full::default(), PATIENCE_TO_END).await
     }
 
-    /// Calls `each` with every event: the `last` past ones, all that are kept if none, and if `follow` is set each new one
-    /// as it comes. Ends when the answer does, or `each` returns an error.
+    /// Calls `each` with every event that the query asks for. Ends when the answer does, or `each` returns an error.
     ///
     /// # Errors
-    /// The daemon did not answer, or its answer was cut off.
+    /// The daemon did not answer, does not [understand](ClientError::Query) the query, or its answer was cut off.
     pub async fn events(
         mut self,
-        last: Option<usize>,
-        follow: bool,
+        query: &EventQuery,
         mut each: impl FnMut(EventLine<'_>) -> io::Result<()>,
     ) -> Result<(), ClientError> {
-        let last = last.map_or_else(String::new, |last| format!("&last={last}"));
-        let uri = format!("{}?follow={follow}{last}", path::EVENTS);
+        let uri = format!("{}?{query}", path::EVENTS);
         let sent = timeout(PATIENCE, self.send(Method::GET, &uri, Full::default())).await;
-        let mut body = sent.map_err(|_| ClientError::NoAnswer { socket: self.socket.clone() })??.into_body();
+        let response = sent.map_err(|_| ClientError::NoAnswer { socket: self.socket.clone() })??;
+        let status = response.status();
+        let mut body = response.into_body();
+        if !status.is_success() {
+            return Err(refused(status, &body.collect().await?.to_bytes()));
+        }
         let mut rest = Vec::new();
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
@@ -328,6 +338,7 @@ fn refused(status: StatusCode, body: &[u8]) -> ClientError {
     let notice: Option<Notice> = serde_json::from_slice(body).ok();
     match notice.as_ref().and_then(Notice::failure) {
         Some(message) if status == StatusCode::UNPROCESSABLE_ENTITY => ClientError::Declined(message.to_owned()),
+        Some(message) if status == StatusCode::BAD_REQUEST => ClientError::Query(message.to_owned()),
         Some(message) => ClientError::Refused(message.to_owned()),
         None => ClientError::Refused(String::from_utf8_lossy(body).into_owned()),
     }

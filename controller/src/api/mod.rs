@@ -6,7 +6,7 @@
 //! | `GET /bans` | a [`BanList`](crate::telemetry::BanList) |
 //! | `POST /ban` | bans the `prefix` for this many `seconds`, with or without a `comment`: the notice `banned`, or with status 422 `error` |
 //! | `POST /unban` | lifts every ban that covers the `prefix`, or all bans if there is none: the notice `unbanned` |
-//! | `GET /events?last=N&follow=true` | packet events, one JSON object per line: the last ones, then each as it comes; a reader that is too slow gets a notice `missed` |
+//! | `GET /events?last=N&follow=true` | packet events, one JSON object per line: the last ones, then each as it comes; a reader that is too slow gets a notice `missed`. The parameters of an [`EventFilter`](crate::telemetry::EventFilter) choose some; one that is wrong is an `error` with status 400 |
 //! | `POST /detach` | takes the filter off the `interface`: the notice `removed`, or with status 422 `error` |
 //! | `POST /reload` | looks for a newer policy: the notice `reloaded` or `unchanged`, with status 422 `policy-error`, or with status 502 `source-error`; if a generation is held, with status 409 `held` |
 //! | `GET /history` | a [`HistoryList`](crate::telemetry::HistoryList) |

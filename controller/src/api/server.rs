@@ -5,7 +5,7 @@ use std::{convert::Infallible, fmt, sync::Arc};
 use axum::{
     Json, Router,
     body::Body,
-    extract::{ConnectInfo, Query, State, connect_info::Connected},
+    extract::{ConnectInfo, Query, RawQuery, State, connect_info::Connected},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -16,14 +16,14 @@ use tokio::{
     net::UnixListener,
     sync::{mpsc, oneshot},
 };
-use tokio_stream::{StreamExt as _, wrappers::BroadcastStream, wrappers::errors::BroadcastStreamRecvError};
+use tokio_stream::StreamExt as _;
 
 use super::{BanRequest, Change, DetachRequest, Request, RollbackRequest, Socket, UnbanRequest, types::path};
 use crate::{
     deploy::{self, BanBook, LONGEST_COMMENT},
-    kernel::{BanError, Pins, Prefix},
+    kernel::{self, BanError, Pins, Prefix},
     repository::History,
-    telemetry::{Bus, DEFAULT_RECENT, Notice, Status},
+    telemetry::{Bus, DEFAULT_RECENT, EventFilter, EventQuery, FilterError, Heard, Notice, Status},
 };
 
 /// What the server needs of the daemon.
@@ -111,24 +111,21 @@ fn published(shared: &Shared, notice: Notice) -> Response {
     Json(notice).into_response()
 }
 
-#[derive(Debug, Deserialize)]
-struct EventsQuery {
-    /// Continue with new events.
-    #[serde(default)]
-    follow: bool,
-    /// How many past events; all that are kept if none.
-    last: Option<usize>,
-}
-
-async fn events(State(shared): State<Arc<Shared>>, Query(query): Query<EventsQuery>) -> Response {
-    let (kept, listener) = shared.bus.listen(query.last.unwrap_or(DEFAULT_RECENT));
+async fn events(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Response {
+    let query = match EventQuery::parse(&query.unwrap_or_default()) {
+        Ok(query) => query,
+        Err(error) => return failure(StatusCode::BAD_REQUEST, error.to_string()),
+    };
+    if let Err(error) = check_rules(&shared, &query.filter) {
+        return failure(StatusCode::BAD_REQUEST, error.to_string());
+    }
+    let (kept, listener) = shared.bus.listen(query.last.unwrap_or(DEFAULT_RECENT), query.filter);
     let kept = tokio_stream::iter(kept.into_iter().map(|event| Ok::<_, Infallible>(event.json_line() + "\n")));
     let body = if query.follow {
-        let coming = BroadcastStream::new(listener).map(|event| {
-            Ok(match event {
-                Ok(event) => event.json_line() + "\n",
-                // The reader was too slow: say how much it does not see.
-                Err(BroadcastStreamRecvError::Lagged(events)) => Notice::Missed { events }.json_line() + "\n",
+        let coming = listener.map(|heard| {
+            Ok(match heard {
+                Heard::Event(event) => event.json_line() + "\n",
+                Heard::Missed(missed) => Notice::Missed(missed).json_line() + "\n",
             })
         });
         Body::from_stream(kept.chain(coming))
@@ -136,6 +133,18 @@ async fn events(State(shared): State<Arc<Shared>>, Query(query): Query<EventsQue
         Body::from_stream(kept)
     };
     ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+}
+
+/// Checks that the rules of a filter are in force, or were when an event that is kept was sent.
+fn check_rules(shared: &Shared, filter: &EventFilter) -> Result<(), FilterError> {
+    if filter.rules.is_empty() {
+        return Ok(());
+    }
+    // Without names there is nothing to compare with.
+    let Ok(names) = kernel::rule_names(&shared.pins) else { return Ok(()) };
+    let (kept, _) = shared.bus.listen(usize::MAX, EventFilter::default());
+    let known = names.iter().map(String::as_str).chain(kept.iter().filter_map(|event| event.rule.as_deref()));
+    filter.check_rules(known)
 }
 
 /// Who is at the other end of a connection.

@@ -5,10 +5,10 @@ use std::{
     process::ExitCode,
 };
 
-use super::Place;
+use super::{Place, filter::FilterArgs};
 use crate::{
     api::{Client, EventLine},
-    telemetry::Message,
+    telemetry::{EventQuery, Message},
 };
 use filter_policy::language::printable;
 
@@ -16,15 +16,21 @@ use filter_policy::language::printable;
 ///
 /// Each rule emits a limited number of events per second, so that a flood does not overload the daemon. `ringfence status`
 /// shows how many were suppressed.
+///
+/// Filters choose which of them: by rule, source, number, verdict, mode and reason. The daemon applies them, also to the events that it
+/// keeps. Several values of one filter are alternatives; an event must satisfy every filter that is given.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Exit status:
   0  the events were printed
+  2  bad usage: a filter that is wrong, a rule that is not in force
   3  no daemon answers
 
 Examples:
   ringfence events
   ringfence events --follow
+  ringfence events --follow --rule scanners --source 198.51.100.0/24
+  ringfence events --number +4930 --verdict drop --mode report
   ringfence events --last 100 --json")]
 pub struct EventsArgs {
     /// Keep printing new events as they come
@@ -38,6 +44,9 @@ pub struct EventsArgs {
     pub json: bool,
     #[expect(missing_docs, reason = "each field has its own help")]
     #[command(flatten)]
+    pub filter: FilterArgs,
+    #[expect(missing_docs, reason = "each field has its own help")]
+    #[command(flatten)]
     pub place: Place,
 }
 
@@ -47,10 +56,11 @@ pub struct EventsArgs {
 /// No daemon answers.
 pub fn run(args: EventsArgs) -> anyhow::Result<ExitCode> {
     let last = args.last.or(args.follow.then_some(10));
+    let query = EventQuery { filter: args.filter.filter(), follow: args.follow, last };
     let found = args.place.find()?;
     super::block_on(async {
         let client = Client::connect(&found.socket).await?;
-        client.events(last, args.follow, |line| show(line, args.json)).await
+        client.events(&query, |line| show(line, args.json)).await
     })?;
     Ok(ExitCode::SUCCESS)
 }

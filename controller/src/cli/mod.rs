@@ -9,6 +9,7 @@ pub mod diff;
 pub mod doctor;
 pub mod events;
 pub mod explain;
+mod filter;
 pub mod history;
 pub mod import;
 pub mod init;
@@ -151,6 +152,9 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
         if matches!(cause.downcast_ref(), Some(ClientError::Declined(_))) {
             return EXIT_NO;
+        }
+        if matches!(cause.downcast_ref(), Some(ClientError::Query(_))) {
+            return EXIT_USAGE;
         }
         if matches!(cause.downcast_ref(), Some(kernel::Error::LastInterface(_) | kernel::Error::NotThere { .. })) {
             return EXIT_NO;

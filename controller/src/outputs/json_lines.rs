@@ -37,14 +37,17 @@ impl<W: Write + Send> Output for JsonLines<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::Notice;
+    use crate::telemetry::{Missed, Notice};
 
     #[test]
     fn each_notice_is_one_line() {
         let mut output = JsonLines::new("test", Vec::new());
-        output.write(&Notice::Missed { events: 1 }.into());
+        output.write(&Notice::Missed(Missed { events: 1, ..Missed::default() }).into());
         output.write(&Notice::Error { message: "a\nb".to_owned() }.into());
         let text = String::from_utf8(output.to).unwrap();
-        assert_eq!(text, "{\"event\":\"missed\",\"events\":1}\n{\"event\":\"error\",\"message\":\"a\\nb\"}\n");
+        assert_eq!(
+            text,
+            "{\"event\":\"missed\",\"events\":1,\"total\":0,\"behind\":0,\"after\":null}\n{\"event\":\"error\",\"message\":\"a\\nb\"}\n"
+        );
     }
 }

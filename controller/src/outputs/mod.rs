@@ -118,7 +118,7 @@ mod tests {
     use std::sync::{Arc, Mutex, mpsc};
 
     use super::*;
-    use crate::telemetry::Notice;
+    use crate::telemetry::{Missed, Notice};
 
     /// Writes down what it gets, once it is let.
     struct Gated {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     fn missed(events: u64) -> Notice {
-        Notice::Missed { events }
+        Notice::Missed(Missed { events, ..Missed::default() })
     }
 
     fn finish(outputs: Outputs) {

@@ -136,7 +136,7 @@ pub(super) fn priority(notice: &Notice) -> u8 {
     const NOTICE: u8 = 5;
     if notice.failure().is_some() {
         ERROR
-    } else if matches!(notice, Notice::Gone(_) | Notice::Missed { .. } | Notice::PolicyWarning(_)) {
+    } else if matches!(notice, Notice::Gone(_) | Notice::Missed(_) | Notice::PolicyWarning(_)) {
         WARNING
     } else {
         NOTICE

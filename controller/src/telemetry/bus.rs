@@ -12,18 +12,17 @@ use std::{
     },
 };
 
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 
-use super::{DaemonFacts, Message, Notice, OutputStatus, PacketEvent, SourceStatus};
+use super::{
+    DaemonFacts, EventFilter, Listener, Message, Notice, OutputStatus, PacketEvent, SourceStatus, listener::Listeners,
+};
 
 /// How many messages an output may be behind before it loses some.
 pub const QUEUE: usize = 1024;
 
 /// How many packet events the bus keeps for readers that come later.
 pub const DEFAULT_RECENT: usize = 1000;
-
-/// How many packet events a reader of the API may be behind before it misses some.
-const CHANNEL: usize = 4096;
 
 /// The place in each queue that only the last message may take, so that a reader that has fallen behind still learns how
 /// the daemon ended.
@@ -116,17 +115,23 @@ impl Queue {
     }
 }
 
-/// Reads packet events as they come. See [`Bus::listen`].
-pub type Listener = broadcast::Receiver<Arc<PacketEvent>>;
+/// The name under which the status counts what readers of the API's events have missed.
+const READERS: &str = "events";
+
+/// The packet events that are kept, and those who wait for new ones.
+#[derive(Debug, Default)]
+struct Recent {
+    kept: VecDeque<Arc<PacketEvent>>,
+    listeners: Listeners,
+}
 
 /// The bus, and what it remembers: the last packet events, and the facts that only notices hold.
 #[derive(Debug)]
 pub struct Bus {
     queues: Mutex<Vec<Queue>>,
     facts: Mutex<DaemonFacts>,
-    /// Kept events and the channel for new ones share this lock, so that a listener gets each event exactly once.
-    recent: Mutex<VecDeque<Arc<PacketEvent>>>,
-    packets: broadcast::Sender<Arc<PacketEvent>>,
+    /// Kept events and listeners share this lock, so that a listener gets each event exactly once.
+    recent: Mutex<Recent>,
 }
 
 impl Bus {
@@ -137,7 +142,6 @@ impl Bus {
             queues: Mutex::default(),
             facts: Mutex::new(DaemonFacts { policy, edge, ..DaemonFacts::default() }),
             recent: Mutex::default(),
-            packets: broadcast::channel(CHANNEL).0,
         }
     }
 
@@ -183,19 +187,21 @@ impl Bus {
 
     fn remember(&self, event: &Arc<PacketEvent>) {
         let mut recent = lock(&self.recent);
-        if recent.len() == DEFAULT_RECENT {
-            recent.pop_front();
+        if recent.kept.len() == DEFAULT_RECENT {
+            recent.kept.pop_front();
         }
-        recent.push_back(Arc::clone(event));
-        // Having no listener is no error.
-        let _ = self.packets.send(Arc::clone(event));
+        recent.kept.push_back(Arc::clone(event));
+        recent.listeners.offer(event);
     }
 
-    /// The last packet events, `last` at most, and a listener for those that follow them.
+    /// The last packet events that the filter lets through, `last` at most, and a listener for those that follow them.
     #[must_use]
-    pub fn listen(&self, last: usize) -> (Vec<Arc<PacketEvent>>, Listener) {
-        let recent = lock(&self.recent);
-        (recent.iter().skip(recent.len().saturating_sub(last)).cloned().collect(), self.packets.subscribe())
+    pub fn listen(&self, last: usize, filter: EventFilter) -> (Vec<Arc<PacketEvent>>, Listener) {
+        let mut recent = lock(&self.recent);
+        let mut kept: Vec<_> =
+            recent.kept.iter().rev().filter(|event| filter.matches(event)).take(last).cloned().collect();
+        kept.reverse();
+        (kept, recent.listeners.add(filter))
     }
 
     /// Notes that the first policy is in force, or another one in its place.
@@ -211,10 +217,14 @@ impl Bus {
     /// What only the daemon knows, at this moment.
     #[must_use]
     pub fn facts(&self) -> DaemonFacts {
-        let outputs = lock(&self.queues)
+        let mut outputs = lock(&self.queues)
             .iter()
             .map(|queue| OutputStatus { output: queue.name.to_owned(), lost: queue.lost.load(Ordering::Relaxed) })
-            .collect();
+            .collect::<Vec<_>>();
+        let lost = lock(&self.recent).listeners.lost();
+        if lost > 0 {
+            outputs.push(OutputStatus { output: READERS.to_owned(), lost });
+        }
         DaemonFacts { outputs, ..lock(&self.facts).clone() }
     }
 }
@@ -226,11 +236,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        pin::Pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use tokio_stream::Stream as _;
+
     use super::*;
-    use crate::telemetry::CapturedPacket;
+    use crate::telemetry::{CapturedPacket, Heard, Missed};
 
     fn missed(events: u64) -> Notice {
-        Notice::Missed { events }
+        Notice::Missed(Missed { events, ..Missed::default() })
     }
 
     fn drain(subscription: &mut Subscription) -> Vec<Message> {
@@ -286,7 +303,7 @@ mod tests {
         assert!(bus.wants_captures());
         bus.publish(CapturedPacket::example(b"x"));
         bus.publish(missed(1));
-        assert!(bus.listen(usize::MAX).0.is_empty(), "they are not kept");
+        assert!(bus.listen(usize::MAX, EventFilter::default()).0.is_empty(), "they are not kept");
         assert_eq!(bytes.next_blocking(), Some(CapturedPacket::example(b"x").into()));
         drop(bytes);
         assert!(!bus.wants_captures());
@@ -303,11 +320,26 @@ mod tests {
         for bytes in 0..3 {
             bus.publish(event(bytes));
         }
-        let (kept, mut listener) = bus.listen(2);
+        let (kept, mut listener) = bus.listen(2, EventFilter::default());
         assert_eq!(kept.iter().map(|event| event.bytes).collect::<Vec<_>>(), [1, 2]);
         bus.publish(event(3));
-        assert_eq!(listener.try_recv().unwrap().bytes, 3);
-        assert!(listener.try_recv().is_err());
+        let mut context = Context::from_waker(Waker::noop());
+        let mut next = || Pin::new(&mut listener).poll_next(&mut context);
+        assert_eq!(next(), Poll::Ready(Some(Heard::Event(Arc::new(event(3))))));
+        assert!(next().is_pending());
+    }
+
+    #[test]
+    fn the_last_events_are_the_last_that_the_filter_lets_through() {
+        let bus = Bus::new(String::new(), None);
+        for bytes in 0..10 {
+            let rule = if bytes % 2 == 0 { "even" } else { "odd" };
+            bus.publish(PacketEvent { bytes, rule: Some(rule.to_owned()), ..PacketEvent::example() });
+        }
+        let mut filter = EventFilter::default();
+        filter.add("rule", "even").unwrap();
+        let (kept, _listener) = bus.listen(2, filter);
+        assert_eq!(kept.iter().map(|event| event.bytes).collect::<Vec<_>>(), [6, 8]);
     }
 
     #[test]
@@ -316,6 +348,6 @@ mod tests {
         for _ in 0..=DEFAULT_RECENT {
             bus.publish(PacketEvent::example());
         }
-        assert_eq!(bus.listen(usize::MAX).0.len(), DEFAULT_RECENT);
+        assert_eq!(bus.listen(usize::MAX, EventFilter::default()).0.len(), DEFAULT_RECENT);
     }
 }

@@ -104,7 +104,7 @@ fn fields_of(notice: &Notice) -> BTreeSet<&'static str> {
         Notice::Error { message: _ } => set(["message"]),
         Notice::Gone(_) => fields::<Gone>(),
         Notice::Held(_) => fields::<Held>(),
-        Notice::Missed { events: _ } => set(["events"]),
+        Notice::Missed(_) => fields::<Missed>(),
         Notice::PolicyError(_) => fields::<PolicyError>(),
         Notice::PolicyWarning(_) => fields::<PolicyWarning>(),
         Notice::Reattached(_) => fields::<Reattached>(),

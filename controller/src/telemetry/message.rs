@@ -72,10 +72,13 @@ impl From<PacketEvent> for Message {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Missed;
 
     #[test]
     fn a_line_reads_back_as_the_message_it_was_written_from() {
-        for message in [Message::from(Notice::Missed { events: 3 }), PacketEvent::example().into()] {
+        for message in
+            [Message::from(Notice::Missed(Missed { events: 3, ..Missed::default() })), PacketEvent::example().into()]
+        {
             assert_eq!(Message::parse(&message.json_line().unwrap()).unwrap(), message);
         }
     }

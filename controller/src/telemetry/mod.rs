@@ -14,7 +14,9 @@ mod capture;
 mod clock;
 #[cfg(test)]
 mod contract;
+mod filter;
 mod history;
+mod listener;
 mod message;
 mod meter;
 mod notice;
@@ -25,13 +27,16 @@ mod table;
 
 pub use self::{
     bans::{Ban, BanList, Lifted, Unbanned},
-    bus::{Bus, DEFAULT_RECENT, Delivery, Interest, Listener, QUEUE, Subscription},
+    bus::{Bus, DEFAULT_RECENT, Delivery, Interest, QUEUE, Subscription},
     capture::CapturedPacket,
+    filter::{EventFilter, EventQuery, FilterError, MODES, NumberPrefix, Source, VERDICTS, mode},
     history::{Generation, Held, HistoryList, Hold, RolledBack},
+    listener::{Heard, Listener},
     message::Message,
     meter::{EventReader, Meter},
     notice::{
-        Detached, Finding, Gone, Notice, PolicyError, PolicyWarning, Reattached, Reloaded, Removed, Started, Stopped,
+        Detached, Finding, Gone, Missed, Notice, PolicyError, PolicyWarning, Reattached, Reloaded, Removed, Started,
+        Stopped,
     },
     packet::PacketEvent,
     source::{SourceError, SourceRestored, SourceRewritten, SourceStatus, Unchanged},

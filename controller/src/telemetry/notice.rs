@@ -38,10 +38,7 @@ pub enum Notice {
     /// A generation is held: the newest policy is not loaded.
     Held(Held),
     /// A reader of the API was too slow.
-    Missed {
-        /// How many events it did not get.
-        events: u64,
-    },
+    Missed(Missed),
     /// A policy was refused. The one in force stays in force.
     PolicyError(PolicyError),
     /// A policy came in force, with warnings.
@@ -91,6 +88,22 @@ pub struct Detached {
 pub struct Gone {
     /// Name of the interface.
     pub interface: String,
+}
+
+/// See [`Notice::Missed`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missed {
+    /// How many events it did not get, since the last such notice. They are older than the event that follows.
+    pub events: u64,
+    /// How many it did not get since it began to read.
+    #[serde(default)]
+    pub total: u64,
+    /// How many events wait for it.
+    #[serde(default)]
+    pub behind: u64,
+    /// Time of the last event that it got before; none if it got none.
+    #[serde(default)]
+    pub after: Option<String>,
 }
 
 /// See [`Notice::PolicyError`].
@@ -286,7 +299,7 @@ impl Notice {
             | Self::Detached(_)
             | Self::Gone(_)
             | Self::Held(_)
-            | Self::Missed { .. }
+            | Self::Missed(_)
             | Self::PolicyWarning(_)
             | Self::Reattached(_)
             | Self::Released(_)
@@ -315,9 +328,7 @@ impl Display for Notice {
                 write!(f, "{interface}: there is no such interface now; it is filtered as soon as it is back")
             }
             Self::Held(notice) => notice.fmt(f),
-            Self::Missed { events } => {
-                write!(f, "missed {events} {}: this reader was too slow", plural(*events, "event", "events"))
-            }
+            Self::Missed(missed) => missed.fmt(f),
             Self::PolicyError(notice) => notice.fmt(f),
             Self::PolicyWarning(notice) => f.write_str(notice.report.trim_end()),
             Self::Reattached(notice) => write!(f, "{}: {}", notice.interface, notice.note),
@@ -346,6 +357,16 @@ impl Display for Detached {
         }
         write!(f, "the filter was removed from {}", self.interfaces.join(", "))?;
         if self.stopped_daemon { f.write_str(", and the daemon has ended") } else { Ok(()) }
+    }
+}
+
+impl Display for Missed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { events, total, behind, after } = self;
+        write!(f, "missed {events} {}", plural(*events, "event", "events"))?;
+        after.iter().try_for_each(|time| write!(f, " after {}", printable::escaped(time)))?;
+        write!(f, ": this reader is too slow, {behind} more {} for it", plural(*behind, "waits", "wait"))?;
+        if total > events { write!(f, ", and it has missed {total} in all") } else { Ok(()) }
     }
 }
 

@@ -99,6 +99,11 @@ impl PacketEvent {
         printable::json_line(self)
     }
 
+    /// The numbers of the message.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = &str> {
+        [&self.calling, &self.called].into_iter().flatten().map(String::as_str)
+    }
+
     /// One line for people. What came from the packet is escaped.
     #[must_use]
     pub fn line(&self) -> String {

@@ -206,7 +206,7 @@ impl DaemonFacts {
             Notice::Banned(_)
             | Notice::Detached(_)
             | Notice::Error { .. }
-            | Notice::Missed { .. }
+            | Notice::Missed(_)
             | Notice::PolicyWarning(_)
             | Notice::SourceError(_)
             | Notice::SourceRestored(_)

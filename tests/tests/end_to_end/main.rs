@@ -4,6 +4,7 @@ mod attacks;
 mod bans;
 mod connections;
 mod emergency;
+mod events;
 mod explained;
 mod foreign;
 mod line;

@@ -113,9 +113,9 @@ fn golden() -> Vec<(Notice, String, &'static str)> {
              user 0; `ringfence rollback --release` loads the newest one",
         ),
         (
-            Notice::Missed { events: 2 },
-            r#"{"event":"missed","events":2}"#.to_owned(),
-            "missed 2 events: this reader was too slow",
+            Notice::Missed(Missed { events: 2, total: 5, behind: 7, after: None }),
+            r#"{"event":"missed","events":2,"total":5,"behind":7,"after":null}"#.to_owned(),
+            "missed 2 events: this reader is too slow, 7 more wait for it, and it has missed 5 in all",
         ),
         (
             Notice::PolicyError(PolicyError {

@@ -10,10 +10,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(crate) use self::suggestion::{closest, suggest};
+pub(crate) use self::suggestion::closest;
 pub use self::{
     code::Code,
     place::{Place, SourceFile},
+    suggestion::suggest,
 };
 use super::printable::escaped;
 

@@ -12,7 +12,8 @@ pub(crate) fn closest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str
 }
 
 /// "did you mean `x`?", or otherwise all known names if they are few enough to read.
-pub(crate) fn suggest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
+#[must_use]
+pub fn suggest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
     const MAX_NAMES: usize = 24;
     if let Some(name) = closest(unknown, known.clone()) {
         return Some(format!("did you mean `{name}`?"));
