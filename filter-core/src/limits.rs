@@ -50,5 +50,13 @@ pub const BAN_LENGTHS: usize = 4;
 /// How long an emergency call suspends a ban, in nanoseconds: the call itself, and the time in which it may be called back.
 pub const EMERGENCY_TIME: u64 = 3_600_000_000_000;
 
+/// How long a receiver waits for the fragments of a datagram, in nanoseconds: Linux 30 s, RFC 8200 section 4.5 60 s. After
+/// that, the same identification may be another datagram's.
+pub const REASSEMBLY_TIME: u64 = 60_000_000_000;
+
+/// How long a dropped segment is remembered after the last copy of it, in nanoseconds. A sender waits for at most two minutes between
+/// two copies (RFC 6298 section 2.4 allows a limit of 60 s or more; Linux has 120 s).
+pub const FLOW_TIME: u64 = 180_000_000_000;
+
 /// Bytes of a text value that an event carries.
 pub const EVENT_TEXT: usize = 64;

@@ -3,24 +3,17 @@
 use crate::{
     host::Host,
     layout::{Ban, BanKey, FlowKey, FragmentKey, NO_RULE, Remembered, Rule, Transport, address_flag, anomaly, need},
+    limits::{FLOW_TIME, REASSEMBLY_TIME},
     prefix::prefix,
     reason::Reason,
     scratch::{Extent, Kind, Packet, Scratch},
 };
-
-/// How long a receiver waits for the fragments of a datagram, in nanoseconds: Linux 30 s, RFC 8200 section 4.5 60 s. After
-/// that, the same identification may be another datagram's.
-const REASSEMBLY_TIME: u64 = 60_000_000_000;
 
 /// In [`Remembered::reason`]: the first fragment has passed.
 const PASSED: u32 = Reason::NotSignalling.number() as u32;
 
 /// In [`Remembered::reason`]: the connection has been opened, and nothing of it has been dropped.
 const OPENED: u32 = Reason::StreamWithoutMessage.number() as u32;
-
-/// How long a dropped segment is remembered after the last copy of it, in nanoseconds. A sender waits for at most two minutes between
-/// two copies (RFC 6298 section 2.4 allows a limit of 60 s or more; Linux has 120 s).
-const FLOW_TIME: u64 = 180_000_000_000;
 
 /// How far after a dropped segment others are dropped too, in bytes. They cannot be delivered without it, so this need not be exact.
 /// But whoever forges a segment, and does not know the connection's sequence numbers, must not hit its other segments by chance.

@@ -31,9 +31,6 @@ pub(super) const BANS: &str = "BANS";
 /// The map whose only value is the lengths of the prefixes that are looked up.
 pub(super) const LENGTHS: &str = "BAN_LENGTHS";
 
-/// Bans that are read at a time.
-const BATCH: usize = 4096;
-
 const SECOND: u64 = 1_000_000_000;
 
 /// Held while the map of lengths is worked out and written: a ban by hand and a new policy may come at the same time.
@@ -343,7 +340,7 @@ fn writing() -> MutexGuard<'static, ()> {
 }
 
 /// The program's clock now, in nanoseconds.
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     let time = clock_gettime(ClockId::MonotonicCoarse);
     time.tv_sec as u64 * SECOND + time.tv_nsec as u64
 }
@@ -358,27 +355,15 @@ impl Map {
         Ok(Self(table))
     }
 
-    /// All bans, those that have ended too. The program may change the map meanwhile: a ban that it adds or evicts may be missing or
-    /// there.
+    /// All bans, those that have ended too.
     fn read(&self) -> Result<Vec<(BanKey, layout::Ban)>, Error> {
-        let mut keys = vec![0; BATCH * size_of::<BanKey>()];
-        let mut values = vec![0; BATCH * size_of::<layout::Ban>()];
         let mut bans = Vec::new();
-        let mut position = None;
-        loop {
-            // SAFETY: there is room for that many keys and values, whose sizes were compared when the map was opened.
-            let batch = unsafe { bpf::lookup_batch(self.0.fd(), position, &mut keys, &mut values, BATCH as u32) };
-            let (count, next) = batch.context(|| format!("read {BANS}"))?;
-            let entries = keys.chunks_exact(size_of::<BanKey>()).zip(values.chunks_exact(size_of::<layout::Ban>()));
-            let read = entries.take(count).filter_map(|(key, ban)| {
-                Some((BanKey::read_from_bytes(key).ok()?, layout::Ban::read_from_bytes(ban).ok()?))
-            });
-            bans.extend(read);
-            if next.is_none() {
-                return Ok(bans);
+        self.0.each(|key, ban| {
+            if let (Ok(key), Ok(ban)) = (BanKey::read_from_bytes(key), layout::Ban::read_from_bytes(ban)) {
+                bans.push((key, ban));
             }
-            position = next;
-        }
+        })?;
+        Ok(bans)
     }
 
     fn get(&self, key: &BanKey) -> Result<Option<layout::Ban>, Error> {

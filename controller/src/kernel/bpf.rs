@@ -277,15 +277,8 @@ pub(super) const LINK_TYPE_XDP: u32 = 6;
 
 /// Gets information about a link from the kernel.
 pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
-    #[repr(C)]
-    #[derive(Default)]
-    struct Attribute {
-        bpf_fd: u32,
-        info_len: u32,
-        info: u64,
-    }
     let mut info = LinkInfo::default();
-    let mut attribute = Attribute {
+    let mut attribute = Information {
         bpf_fd: link.as_raw_fd() as u32,
         info_len: size_of::<LinkInfo>() as u32,
         info: &raw mut info as u64,
@@ -293,6 +286,41 @@ pub(super) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     // SAFETY: the kernel writes at most `info_len` bytes to `info`, which outlives the call; any bytes are a valid value.
     unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attribute) }?;
     Ok(info)
+}
+
+/// Information about a program: `struct bpf_prog_info`, as far as it is needed. Its zero pointers ask for no arrays.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ProgramInfo {
+    /// From `type` to `prog_tags`.
+    head: [u64; 24],
+    /// How long it has run, in nanoseconds, while the kernel measured it.
+    pub(super) run_time_ns: u64,
+    /// How often it has run, while the kernel measured it.
+    pub(super) run_cnt: u64,
+}
+
+/// Gets information about a program from the kernel.
+pub(super) fn program_info(program: BorrowedFd<'_>) -> io::Result<ProgramInfo> {
+    let mut info = ProgramInfo::default();
+    let mut attribute = Information {
+        bpf_fd: program.as_raw_fd() as u32,
+        info_len: size_of::<ProgramInfo>() as u32,
+        info: &raw mut info as u64,
+    };
+    // SAFETY: the kernel writes at most `info_len` bytes to `info`, which outlives the call; any bytes are a valid value, and all its
+    // pointers are null, for arrays of no entries.
+    unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attribute) }?;
+    Ok(info)
+}
+
+/// `struct { bpf_fd; info_len; info }`, for the command about information.
+#[repr(C)]
+#[derive(Default)]
+struct Information {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
 }
 
 /// `struct { pathname; bpf_fd; file_flags }`, for the commands about pins.

@@ -126,6 +126,10 @@ pub struct RuleCount {
     pub reported: u64,
     /// The bytes of those.
     pub reported_bytes: u64,
+    /// Its events that were lost because the ring was full.
+    pub events_lost: u64,
+    /// Its events that were suppressed by its limit.
+    pub events_suppressed: u64,
 }
 
 /// The counters of one reason.
@@ -185,6 +189,8 @@ impl Counts {
                 spared: sum.spared,
                 reported: sum.reported,
                 reported_bytes: sum.reported_bytes,
+                events_lost: sum.events_lost,
+                events_suppressed: sum.events_suppressed,
             });
         }
         for reason in Reason::ALL {

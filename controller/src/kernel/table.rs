@@ -15,6 +15,9 @@ use super::{Error, bpf, error::Context as _};
 /// copies.
 const BATCH: usize = 16 * 1024;
 
+/// Entries of a hash map that are read at a time.
+const ENTRIES: usize = 4096;
+
 /// A map. Most have indexes for keys: arrays and per-CPU arrays.
 #[derive(Debug)]
 pub struct Table {
@@ -230,6 +233,30 @@ impl Table {
             }
         }
         Ok(())
+    }
+
+    /// Hands each key and value of a hash map to `visit`. The program may change the map meanwhile: an entry that it adds or evicts may
+    /// be missing or there.
+    pub(super) fn each(&self, mut visit: impl FnMut(&[u8], &[u8])) -> Result<(), Error> {
+        let Shape { key_size, value_size, .. } = self.shape;
+        self.ensure_hash(key_size as usize, value_size as usize)?;
+        if key_size < 4 || value_size == 0 {
+            return Err(Error::Internal(format!("map {} has entries that are too small", self.name)));
+        }
+        let mut keys = vec![0; ENTRIES * key_size as usize];
+        let mut values = vec![0; ENTRIES * value_size as usize];
+        let mut position = None;
+        loop {
+            // SAFETY: there is room for that many keys and values of this map, and its keys have at least four bytes.
+            let batch = unsafe { bpf::lookup_batch(self.fd(), position, &mut keys, &mut values, ENTRIES as u32) };
+            let (count, next) = batch.context(|| format!("read {}", self.name))?;
+            let entries = keys.chunks_exact(key_size as usize).zip(values.chunks_exact(value_size as usize));
+            entries.take(count).for_each(|(key, value)| visit(key, value));
+            if next.is_none() {
+                return Ok(());
+            }
+            position = next;
+        }
     }
 
     /// Checks that this is a hash map whose keys and values have these sizes.

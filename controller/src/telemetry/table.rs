@@ -55,6 +55,15 @@ impl RuleMode {
     pub(super) fn of(report: bool) -> Self {
         if report { Self::Report } else { Self::Enforce }
     }
+
+    /// Its name in output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Report => "report",
+        }
+    }
 }
 
 /// A rule in the table.
@@ -298,6 +307,8 @@ mod tests {
             spared: 0,
             reported: if report { packets } else { 0 },
             reported_bytes: if report { packets * 400 } else { 0 },
+            events_lost: 0,
+            events_suppressed: 0,
         };
         Counts {
             report: false,
