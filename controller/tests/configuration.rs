@@ -1,6 +1,6 @@
 //! The daemon's configuration: its reader, its schema, its document and its sample say the same.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{collections::BTreeSet, fs, net::TcpListener, path::Path, process::Command};
 
 use ringfence::config::{self, Configuration, schema};
 use serde_json::Value;
@@ -60,6 +60,7 @@ fn the_keys_of_each_section_are_the_readers() {
         (&top["pins"], config::PINS_KEYS),
         (&top["outputs"], config::OUTPUTS_KEYS),
         (&top["outputs"]["properties"]["stdout"], config::STDOUT_KEYS),
+        (&top["outputs"]["properties"]["prometheus"], config::PROMETHEUS_KEYS),
     ] {
         assert_eq!(keys(section), set(known));
         assert_eq!(section["additionalProperties"], false, "{known:?}");
@@ -122,7 +123,15 @@ fn the_schema_accepts_and_rejects_what_the_reader_does() {
         ("[outputs.stdout]\ninterval = 10", false),
         ("[outputs.stdout]\ninterval = \"10\"", false),
         ("[outputs.stdout]\nformat = \"xml\"", false),
-        ("[outputs.prometheus]\nlisten = \"127.0.0.1:9469\"", false),
+        ("[outputs.prometheus]\nlisten = \"127.0.0.1:9469\"", true),
+        ("[outputs.prometheus]\nlisten = \"[2001:db8::1]:9469\"", true),
+        ("[outputs.prometheus]", false),
+        ("[outputs.prometheus]\nlisten = 9469", false),
+        ("[outputs.prometheus]\nlisten = \"127.0.0.1\"", false),
+        ("[outputs.prometheus]\nlisten = \":9469\"", false),
+        ("[outputs.prometheus]\nlisten = \"localhost:9469\"", false),
+        ("[outputs.prometheus]\nlisten = \"2001:db8::1:9469\"", false),
+        ("[outputs.prometheus]\nport = 9469", false),
         ("[outputs]\nstdout = true", false),
         ("[responder]\ntotal = \"500/s\"", false),
     ] {
@@ -143,6 +152,7 @@ fn the_schema_accepts_and_rejects_what_the_reader_does() {
         "[policy]\ngit = \"git@h:p\"\nbranch = \"a..b\"",
         "[policy]\ngit = \"git@h:p\"\npath = \"../x\"",
         "[policy]\ngit = \"git@h:p\"\npoll = \"2d\"",
+        "[outputs.prometheus]\nlisten = \"127.0.0.1:65536\"",
     ] {
         assert!(!parses(&format!("version = 1\n{text}\n")), "{text}");
     }
@@ -197,7 +207,10 @@ fn more_interfaces_than_fit_are_an_error_and_not_left_out() {
 #[test]
 fn the_sample_is_valid_as_it_is_and_with_everything_in_it_that_is_commented_out() {
     let validator = Validator::new();
-    let is_key = |line: &str| line.starts_with('#') && line[1..].split(" = ").count() == 2 && !line.starts_with("# ");
+    let is_key = |line: &str| {
+        line.starts_with("#[")
+            || line.starts_with('#') && line[1..].split(" = ").count() == 2 && !line.starts_with("# ")
+    };
     let shown: String =
         SAMPLE.lines().map(|line| format!("{}\n", if is_key(line) { &line[1..] } else { line })).collect();
     for text in [SAMPLE, &shown] {
@@ -206,9 +219,10 @@ fn the_sample_is_valid_as_it_is_and_with_everything_in_it_that_is_commented_out(
     }
     let all =
         Configuration::parse(Path::new(PATH), shown.as_bytes()).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
-    let Configuration { edge, interfaces, policy, report, state, socket, pins, json, interval, list_bytes } = &all;
+    let Configuration { edge, interfaces, policy, report, state, socket, pins, json, interval, list_bytes, prometheus } =
+        &all;
     assert!(edge.is_some() && !interfaces.is_empty() && policy.is_some() && socket.is_some() && pins.is_some());
-    assert!(json.is_some() && interval.is_some() && state.is_some() && list_bytes.is_some());
+    assert!(json.is_some() && interval.is_some() && state.is_some() && list_bytes.is_some() && prometheus.is_some());
     assert_eq!(*report, Some(true), "whoever installs the sample drops nothing at first");
 }
 
@@ -224,6 +238,7 @@ fn every_key_is_in_the_reference_and_its_example_is_valid() {
         config::PINS_KEYS,
         config::OUTPUTS_KEYS,
         config::STDOUT_KEYS,
+        config::PROMETHEUS_KEYS,
     ];
     let missing: Vec<&&str> = keys.iter().copied().flatten().filter(|key| !REFERENCE.contains(**key)).collect();
     assert!(missing.is_empty(), "docs/configuration.md does not mention {missing:?}");
@@ -258,6 +273,23 @@ fn run_exits_with_2_and_says_what_is_missing_or_wrong() {
     assert_eq!((&first["code"], &first["line"]), (&"unknown-key".into(), &2.into()), "{text}");
     let text = refused(&["--config", "/nonexistent/ringfence.toml"]);
     assert!(text.contains("cannot read the configuration /nonexistent/ringfence.toml"), "{text}");
+}
+
+#[test]
+fn run_exits_with_3_where_the_address_of_the_metrics_is_taken_and_says_what_to_do() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("it has one").to_string();
+    let output = Command::new(env!("CARGO_BIN_EXE_ringfence"))
+        .args(["run", "--interface", "lo", "--policy", "/nonexistent", "--detach-on-exit", "--prometheus", &address])
+        .arg("--socket")
+        .arg(folder.path().join("x.sock"))
+        .output()
+        .expect("the program runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(text.contains(&format!("failed to listen on {address} for Prometheus: Address already in use")), "{text}");
+    assert!(text.contains("help: something else listens there: `ss ") && text.contains("--prometheus"), "{text}");
 }
 
 #[test]

@@ -172,6 +172,7 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
                 | daemon::Error::Kernel(_)
                 | daemon::Error::Runtime(_)
                 | daemon::Error::Socket(_)
+                | daemon::Error::Listen(_)
                 | daemon::Error::State { .. } => EXIT_SYSTEM,
             };
         }
@@ -206,6 +207,7 @@ pub fn help(error: &anyhow::Error) -> Option<String> {
         }
         match cause.downcast_ref::<daemon::Error>()? {
             daemon::Error::Deploy(deploy::Error::Kernel(error)) | daemon::Error::Kernel(error) => error.help(),
+            daemon::Error::Listen(error) => Some(error.help()),
             daemon::Error::Deploy(deploy::Error::Policy { .. }) | daemon::Error::Runtime(_) => None,
             daemon::Error::State { .. } => {
                 Some("run as root, or choose another directory: `--state-dir DIR`".to_owned())

@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -92,6 +93,9 @@ pub struct RunArgs {
     /// Print JSON, one object per line
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub json: Option<bool>,
+    /// Offer metrics to Prometheus at this address, such as 127.0.0.1:9469
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub prometheus: Option<SocketAddr>,
     /// Directory on a BPF file system that holds the filter's state [default: /sys/fs/bpf/ringfence]
     #[arg(long, value_name = "DIR")]
     pub pin_dir: Option<PathBuf>,
@@ -282,6 +286,7 @@ fn options(args: RunArgs, file: Configuration, path: Option<&Path>) -> anyhow::R
         list_bytes: args.max_list_bytes.or(file.list_bytes).unwrap_or(LIST_BYTES),
         json: args.json.or(file.json).unwrap_or(false),
         quiet: args.quiet,
+        prometheus: args.prometheus.or(file.prometheus),
         detach_on_exit: args.detach_on_exit,
     })
 }
@@ -329,6 +334,8 @@ directory = "/sys/fs/bpf/other"
 [outputs.stdout]
 format = "json"
 interval = "1m30s"
+[outputs.prometheus]
+listen = "127.0.0.1:9469"
 [limits]
 max_list_bytes = 1048576
 "#;
@@ -355,18 +362,20 @@ max_list_bytes = 1048576
         assert_eq!(options.target.pins, Pins::new("/sys/fs/bpf/other"));
         assert_eq!((options.target.report, options.json), (true, true));
         assert_eq!((options.interval, options.list_bytes), (Duration::from_secs(90), 1 << 20));
+        assert_eq!(options.prometheus, "127.0.0.1:9469".parse().ok());
     }
 
     #[test]
     fn options_override_the_file() {
-        let arguments =
-            "--interface lo --mode generic --policy p --report=false --json=false --interval 2 --socket s --pin-dir d";
+        let arguments = "--interface lo --mode generic --policy p --report=false --json=false --interval 2 --socket s --pin-dir d \
+             --prometheus [::1]:9470";
         let options = merged(arguments, FILE).expect("it is complete");
         assert_eq!(interfaces(&options), [("lo", ModeChoice::Generic)]);
         assert_eq!(options.source, Source::Directory("p".into()), "below the working directory");
         assert_eq!((options.socket.to_str(), &options.target.pins), (Some("s"), &Pins::new("d")));
         assert_eq!((options.target.report, options.json), (false, false));
         assert_eq!(options.interval, Duration::from_secs(2));
+        assert_eq!(options.prometheus, "[::1]:9470".parse().ok());
         let options = merged("--mode native", FILE).expect("it is complete");
         assert_eq!(interfaces(&options), [("eth0", ModeChoice::Native), ("eth1", ModeChoice::Native)]);
     }
@@ -379,6 +388,7 @@ max_list_bytes = 1048576
         assert_eq!((options.target.report, options.json), (true, true));
         assert_eq!((options.socket.to_str(), &options.target.pins), (Some(DEFAULT_SOCKET), &Pins::default()));
         assert_eq!((options.interval, options.list_bytes), (Duration::from_secs(1), LIST_BYTES));
+        assert_eq!(options.prometheus, None);
         let options = merged("--max-list-bytes 2048", FILE).expect("it is complete");
         assert_eq!(options.list_bytes, 2048);
     }

@@ -8,6 +8,7 @@ pub mod schema;
 use std::{
     fs,
     io::Read as _,
+    net::SocketAddr,
     ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
@@ -54,9 +55,12 @@ pub const API_KEYS: &[&str] = &["socket"];
 /// Keys of `[pins]`.
 pub const PINS_KEYS: &[&str] = &["directory"];
 /// Keys of `[outputs]`: one for each output.
-pub const OUTPUTS_KEYS: &[&str] = &["stdout"];
+pub const OUTPUTS_KEYS: &[&str] = &["stdout", "prometheus"];
 /// Keys of `[outputs.stdout]`.
 pub const STDOUT_KEYS: &[&str] = &["format", "interval"];
+
+/// Keys of `[outputs.prometheus]`.
+pub const PROMETHEUS_KEYS: &[&str] = &["listen"];
 
 /// The forms of what is written to standard output.
 pub const FORMATS: &[&str] = &["text", "json"];
@@ -99,6 +103,8 @@ pub struct Configuration {
     pub json: Option<bool>,
     /// Time between two tables.
     pub interval: Option<Duration>,
+    /// Where metrics are offered to Prometheus.
+    pub prometheus: Option<SocketAddr>,
 }
 
 impl Configuration {
@@ -194,16 +200,9 @@ impl File<'_, '_> {
                 "pins" => self.section(key, value, PINS_KEYS, |file, key, value| {
                     configuration.pins = file.path(key, value);
                 }),
-                "outputs" => self.section(key, value, OUTPUTS_KEYS, |file, _, value| {
-                    file.section("outputs.stdout", value, STDOUT_KEYS, |file, key, value| match key {
-                        "format" => {
-                            configuration.json = file.reader.word(key, value, FORMATS).map(|word| word.value == "json");
-                        }
-                        _ => {
-                            let help = "write a time from 1s to 1h, such as `interval = \"10s\"`";
-                            configuration.interval = file.time(key, value, LONGEST_INTERVAL, help);
-                        }
-                    });
+                "outputs" => self.section(key, value, OUTPUTS_KEYS, |file, key, value| match key {
+                    "prometheus" => file.prometheus(value, &mut configuration),
+                    _ => file.stdout(value, &mut configuration),
                 }),
                 "interfaces" => {
                     let help = Some("write `[[interface]]`, once for each interface".to_owned());
@@ -217,6 +216,43 @@ impl File<'_, '_> {
             self.reader.missing_version(VERSION, "configuration");
         }
         configuration
+    }
+
+    fn stdout(&mut self, value: &Value<'_>, configuration: &mut Configuration) {
+        self.section("outputs.stdout", value, STDOUT_KEYS, |file, key, value| match key {
+            "format" => {
+                configuration.json = file.reader.word(key, value, FORMATS).map(|word| word.value == "json");
+            }
+            _ => {
+                let help = "write a time from 1s to 1h, such as `interval = \"10s\"`";
+                configuration.interval = file.time(key, value, LONGEST_INTERVAL, help);
+            }
+        });
+    }
+
+    fn prometheus(&mut self, value: &Value<'_>, configuration: &mut Configuration) {
+        self.section("outputs.prometheus", value, PROMETHEUS_KEYS, |file, key, value| {
+            configuration.prometheus = file.socket_address(key, value);
+        });
+        // Whoever writes the section wants metrics: without an address there would silently be none.
+        let has_address = matches!(value.get_ref(), DeValue::Table(table) if table.contains_key("listen"));
+        if matches!(value.get_ref(), DeValue::Table(_)) && !has_address {
+            let help = Some("add `listen = \"127.0.0.1:9469\"`".to_owned());
+            self.reader.error(Code::MissingKey, &value.span(), "`[outputs.prometheus]` has no `listen`", help);
+        }
+    }
+
+    /// An address with a port, both as numbers.
+    fn socket_address(&mut self, key: &str, value: &Value<'_>) -> Option<SocketAddr> {
+        let text = self.reader.string(key, value)?;
+        let address = text.value.parse().ok();
+        if address.is_none() {
+            let help =
+                "write an address and a port, such as `127.0.0.1:9469`, or `[::]:9469` for all addresses of the host";
+            let message = format!("`{key}` cannot be `{}`", text.value);
+            self.reader.error(Code::BadValue, &text.span, message, Some(help.to_owned()));
+        }
+        address
     }
 
     /// Hands each known key of a section to `read`.

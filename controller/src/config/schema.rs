@@ -47,6 +47,17 @@ pub fn schema() -> Value {
             },
         }),
     );
+    let mut prometheus = section(
+        "Metrics for Prometheus, at http://ADDRESS:PORT/metrics.",
+        json!({
+            "listen": {
+                "description": "Where they are offered: an address and a port, such as 127.0.0.1:9469.",
+                "type": "string",
+                "pattern": "^([0-9.]+|\\[[0-9A-Fa-f:.%]+\\]):[0-9]{1,5}$",
+            },
+        }),
+    );
+    prometheus["required"] = json!(["listen"]);
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Ringfence configuration",
@@ -87,7 +98,7 @@ pub fn schema() -> Value {
                 "The filter's state in the kernel.",
                 json!({ "directory": path("A directory on a BPF file system.") }),
             ),
-            "outputs": section("Where notices and counters go.", json!({ "stdout": stdout })),
+            "outputs": section("Where notices and counters go.", json!({ "stdout": stdout, "prometheus": prometheus })),
         },
         "required": ["version"],
         "additionalProperties": false,

@@ -9,7 +9,7 @@
 
 mod inputs;
 
-use std::{collections::VecDeque, io, ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, net::SocketAddr, ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
 
 use filter_policy::bounds::Cancel;
 use tokio::sync::{mpsc, oneshot};
@@ -19,7 +19,7 @@ use crate::{
     api::{self, Change, ReloadAnswer, Request, Socket, SocketError, TakeOffAnswer},
     deploy::{self, BanBook, Deployer, Keeper, Occasion, Outcome, Target},
     kernel::{self, Ring},
-    outputs::{self, Outputs},
+    outputs::{self, ListenError, Outputs, Prometheus},
     repository::{History, Repository, Source, Watch},
     telemetry::{Bus, EventReader, Meter, Notice, Stopped},
 };
@@ -51,6 +51,8 @@ pub struct Options {
     pub json: bool,
     /// Only failures, where it is text.
     pub quiet: bool,
+    /// Where metrics are offered to Prometheus; none if they are not.
+    pub prometheus: Option<SocketAddr>,
     /// Remove the filter at the end.
     pub detach_on_exit: bool,
 }
@@ -61,6 +63,9 @@ pub enum Error {
     /// The policy could not be put in force, or the filter not be removed.
     #[error(transparent)]
     Deploy(#[from] deploy::Error),
+    /// The metrics cannot be offered.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The program's events cannot be read.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
@@ -93,8 +98,11 @@ pub fn run(options: Options) -> Result<(), Error> {
         if !options.detach_on_exit {
             options.target.pins.ensure_lasting()?;
         }
+        let prometheus = options.prometheus.map(Prometheus::listen).transpose()?;
         let bus = Arc::new(Bus::new(options.source.to_string(), options.edge.clone()));
         let outputs = Outputs::start(&bus, vec![outputs::stdout(options.json, options.quiet)])?;
+        let pins = options.target.pins.clone();
+        let _exporter = prometheus.map(|prometheus| prometheus.start(pins, Arc::clone(&bus))).transpose()?;
         let result = run_on(&bus, options, socket, signals).await;
         // Where the daemon has ended in order, the bus is closed already.
         bus.close(None);

@@ -6,6 +6,7 @@
 mod journal;
 mod json_lines;
 mod log;
+mod prometheus;
 mod terminal;
 
 use std::{
@@ -20,7 +21,11 @@ use std::{
 use tokio::sync::oneshot;
 
 use self::{journal::Journal, json_lines::JsonLines, terminal::Terminal};
-pub use self::{journal::is_journal, log::Log};
+pub use self::{
+    journal::is_journal,
+    log::Log,
+    prometheus::{Exporter, ListenError, Prometheus},
+};
 use crate::telemetry::{Bus, Interest, Message, QUEUE};
 
 /// How long the daemon waits at its end for the outputs to write what is in their queues.

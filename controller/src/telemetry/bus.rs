@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    net::SocketAddr,
     ops::BitOr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -15,7 +16,8 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    DaemonFacts, EventFilter, Listener, Message, Notice, OutputStatus, PacketEvent, SourceStatus, listener::Listeners,
+    DaemonFacts, EventFilter, Listener, Message, Notice, OutputStatus, PacketEvent, ScrapeCounts, SourceStatus,
+    listener::Listeners,
 };
 
 /// How many messages an output may be behind before it loses some.
@@ -116,7 +118,7 @@ impl Queue {
 }
 
 /// The name under which the status counts what readers of the API's events have missed.
-const READERS: &str = "events";
+pub(super) const READERS: &str = "events";
 
 /// The packet events that are kept, and those who wait for new ones.
 #[derive(Debug, Default)]
@@ -130,6 +132,8 @@ struct Recent {
 pub struct Bus {
     queues: Mutex<Vec<Queue>>,
     facts: Mutex<DaemonFacts>,
+    /// Outputs that answer others' requests, and have no queue: the name, the address, and what became of the requests.
+    exporters: Mutex<Vec<(&'static str, SocketAddr, Arc<ScrapeCounts>)>>,
     /// Kept events and listeners share this lock, so that a listener gets each event exactly once.
     recent: Mutex<Recent>,
 }
@@ -141,6 +145,7 @@ impl Bus {
         Self {
             queues: Mutex::default(),
             facts: Mutex::new(DaemonFacts { policy, edge, ..DaemonFacts::default() }),
+            exporters: Mutex::default(),
             recent: Mutex::default(),
         }
     }
@@ -150,6 +155,13 @@ impl Bus {
         let (sender, receiver) = mpsc::channel(capacity + RESERVED);
         lock(&self.queues).push(Queue { name, interest, sender, lost: AtomicU64::new(0) });
         Subscription { receiver }
+    }
+
+    /// Adds an output that has no queue, but answers requests at an address. It counts what becomes of them.
+    pub fn add_exporter(&self, name: &'static str, address: SocketAddr) -> Arc<ScrapeCounts> {
+        let counts = Arc::new(ScrapeCounts::default());
+        lock(&self.exporters).push((name, address, Arc::clone(&counts)));
+        counts
     }
 
     /// Hands a message to every subscriber that wants it, and remembers what the status needs of it.
@@ -217,13 +229,17 @@ impl Bus {
     /// What only the daemon knows, at this moment.
     #[must_use]
     pub fn facts(&self) -> DaemonFacts {
+        let status = |output: &str, lost| OutputStatus { output: output.to_owned(), lost, listen: None };
         let mut outputs = lock(&self.queues)
             .iter()
-            .map(|queue| OutputStatus { output: queue.name.to_owned(), lost: queue.lost.load(Ordering::Relaxed) })
+            .map(|queue| status(queue.name, queue.lost.load(Ordering::Relaxed)))
             .collect::<Vec<_>>();
+        for (name, address, counts) in lock(&self.exporters).iter() {
+            outputs.push(OutputStatus { listen: Some(address.to_string()), ..status(name, counts.read().lost()) });
+        }
         let lost = lock(&self.recent).listeners.lost();
         if lost > 0 {
-            outputs.push(OutputStatus { output: READERS.to_owned(), lost });
+            outputs.push(status(READERS, lost));
         }
         DaemonFacts { outputs, ..lock(&self.facts).clone() }
     }

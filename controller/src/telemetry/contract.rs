@@ -15,6 +15,7 @@ use serde::{
 };
 
 use super::*;
+use crate::kernel::{MAX_INTERFACES, StateTable};
 
 const CONTRACT: &str = include_str!("../../../docs/telemetry.md");
 
@@ -175,4 +176,43 @@ fn every_notice_and_its_fields_are_in_the_contract_and_the_other_way_round() {
     assert_eq!(shown, kinds(), "`notice::examples` has every kind");
     assert_eq!(Rows::after("fields: a rule").names(), fields::<RuleRow>());
     assert_eq!(Rows::after("fields: a finding").names(), fields::<Finding>());
+}
+
+#[test]
+fn every_metric_is_in_the_contract_with_its_type_and_labels_and_the_other_way_round() {
+    let (_, rest) = CONTRACT.split_once("| metric | type | labels |").expect("there is a table of metrics");
+    let rows: Vec<Vec<&str>> = rest
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    let documented: Vec<(&str, &str, Vec<&str>)> =
+        rows.iter().map(|row| (ticked(row[1])[0], row[2], ticked(row[3]))).collect();
+    let sent: Vec<(&str, &str, Vec<&str>)> =
+        Metric::ALL.iter().map(|metric| (metric.name(), metric.kind().name(), metric.labels().to_vec())).collect();
+    assert_eq!(documented, sent);
+    assert!(
+        rows.iter().all(|row| !row[4].is_empty() && !row[5].is_empty()),
+        "each has a unit, and says what it counts"
+    );
+}
+
+#[test]
+fn every_label_is_in_the_contract_with_its_bound() {
+    let rows = Rows::after("labels");
+    assert_eq!(rows.names(), Metric::ALL.iter().flat_map(|metric| metric.labels()).copied().collect());
+    assert_eq!(rows.values("action", 1), set(Action::NAMES));
+    assert_eq!(rows.values("table", 1), StateTable::ALL.map(StateTable::name).into());
+    assert_eq!(rows.values("verdict", 1), set(Reason::ALL.map(Reason::verdict_name)));
+    for (label, most) in [
+        ("action", Action::COUNT),
+        ("interface", MAX_INTERFACES),
+        ("reason", Reason::COUNT),
+        ("rule", filter_core::limits::MAX_RULES),
+        ("table", StateTable::ALL.len()),
+    ] {
+        let (_, row) = rows.0.iter().find(|(name, _)| name == label).expect("its row was found");
+        assert_eq!(row.split('|').nth(3).map(str::trim), Some(most.to_string().as_str()), "{row}");
+    }
 }

@@ -19,6 +19,7 @@ mod history;
 mod listener;
 mod message;
 mod meter;
+mod metrics;
 mod notice;
 mod packet;
 mod source;
@@ -34,6 +35,7 @@ pub use self::{
     listener::{Heard, Listener},
     message::Message,
     meter::{EventReader, Meter},
+    metrics::{Metric, MetricType, Reading, ReloadErrors, Scrape, ScrapeCounts, Scrapes},
     notice::{
         Detached, Finding, Gone, Missed, Notice, PolicyError, PolicyWarning, Reattached, Reloaded, Removed, Started,
         Stopped,

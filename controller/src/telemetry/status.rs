@@ -9,13 +9,13 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Held, Notice, Reattached, Removed, RolledBack, SourceStatus, Started,
+    Held, Notice, Reattached, ReloadErrors, Removed, RolledBack, SourceStatus, Started,
     clock::rfc3339,
     short, short_commit,
     table::{REPORT_MODE, Reasons, RuleRow, Table, Tables},
 };
 use crate::kernel::{Counts, Error, Mode, Pins, State};
-use filter_policy::language::printable;
+use filter_policy::language::{diagnostics::plural, printable};
 
 /// What `ringfence status` prints. A running daemon answers it; else the command reads it from the pins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -139,8 +139,11 @@ impl fmt::Display for FilterState {
 pub struct OutputStatus {
     /// The output's name, such as `stdout`.
     pub output: String,
-    /// Messages it lost because its reader was too slow.
+    /// Messages it lost because its reader was too slow; of an output that is asked, requests that it refused or that took too long.
     pub lost: u64,
+    /// Where it answers requests, `ADDRESS:PORT`; none if it is not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
 }
 
 /// An interface in [`Status`].
@@ -169,6 +172,8 @@ pub struct DaemonFacts {
     pub policy_errors: u64,
     /// See [`Status::policy_error`].
     pub policy_error: Option<String>,
+    /// Policies that did not come in force since the daemon started, by why.
+    pub reload_errors: ReloadErrors,
     /// See [`Status::source`].
     pub source: Option<SourceStatus>,
     /// See [`Status::held`].
@@ -185,6 +190,8 @@ impl DaemonFacts {
         match notice {
             Notice::PolicyError(error) => {
                 self.policy_errors += 1;
+                let is_kernel = error.diagnostics.is_empty();
+                *if is_kernel { &mut self.reload_errors.kernel } else { &mut self.reload_errors.policy } += 1;
                 self.policy_error = Some(error.message.clone());
             }
             Notice::Released(_) => self.held = None,
@@ -202,19 +209,32 @@ impl DaemonFacts {
             | Notice::Started(Started { interface, .. }) => {
                 self.gone.remove(interface);
             }
+            Notice::SourceError(_) => self.reload_errors.source += 1,
             Notice::Table(table) => self.table = Some(table.clone()),
             Notice::Banned(_)
             | Notice::Detached(_)
             | Notice::Error { .. }
             | Notice::Missed(_)
             | Notice::PolicyWarning(_)
-            | Notice::SourceError(_)
             | Notice::SourceRestored(_)
             | Notice::SourceRewritten(_)
             | Notice::Stopped(_)
             | Notice::Unbanned(_) => {}
         }
     }
+}
+
+impl DaemonFacts {
+    /// True if the newest policy is the one in force, as far as is known; `in_force` is the commit of that one.
+    pub(super) fn is_current(&self, in_force: Option<&str>) -> bool {
+        is_current(self.source.as_ref(), in_force, self.policy_error.as_deref(), self.held.as_ref())
+    }
+}
+
+/// True if the newest policy is the one in force, as far as is known: its last version has no errors, a repository elsewhere answers,
+/// and no earlier one is held.
+fn is_current(source: Option<&SourceStatus>, in_force: Option<&str>, error: Option<&str>, held: Option<&Held>) -> bool {
+    source.is_none_or(|source| source.is_current(in_force)) && error.is_none() && held.is_none()
 }
 
 impl Status {
@@ -298,8 +318,7 @@ impl Status {
     /// elsewhere answers.
     #[must_use]
     pub fn is_current(&self) -> bool {
-        let source = self.source.as_ref().is_none_or(|source| source.is_current(self.commit.as_deref()));
-        source && self.policy_error.is_none() && self.held.is_none()
+        is_current(self.source.as_ref(), self.commit.as_deref(), self.policy_error.as_deref(), self.held.as_ref())
     }
 
     /// The status as text for people, in several lines.
@@ -344,8 +363,24 @@ impl Status {
         if let Some(error) = &self.policy_error {
             let _ = writeln!(text, "the policy has changed since, but the new one cannot be used: {error}");
         }
-        for output in self.outputs.iter().filter(|output| output.lost > 0) {
-            let _ = writeln!(text, "output {}: {} messages lost, its reader is too slow", output.output, output.lost);
+        for output in &self.outputs {
+            let OutputStatus { output, lost, listen } = output;
+            match (listen, lost) {
+                (None, 0) => {}
+                (None, lost) => {
+                    let _ = writeln!(text, "output {output}: {lost} messages lost, its reader is too slow");
+                }
+                (Some(listen), 0) => {
+                    let _ = writeln!(text, "output {output}: http://{listen}/metrics");
+                }
+                (Some(listen), lost) => {
+                    let requests = plural(*lost, "request was", "requests were");
+                    let _ = writeln!(
+                        text,
+                        "output {output}: http://{listen}/metrics; {lost} {requests} refused or took too long"
+                    );
+                }
+            }
         }
         if self.policy_hash.is_some() {
             let table = Table {
@@ -399,7 +434,7 @@ mod tests {
             would_drop: 2,
             events_lost: 0,
             events_suppressed: 0,
-            outputs: vec![OutputStatus { output: "stdout".to_owned(), lost: 4 }],
+            outputs: vec![OutputStatus { output: "stdout".to_owned(), lost: 4, listen: None }],
             bans: 5,
         }
     }
@@ -454,6 +489,17 @@ output stdout: 4 messages lost, its reader is too slow
     }
 
     #[test]
+    fn the_text_says_where_metrics_are_and_what_was_lost_there() {
+        let prometheus =
+            |lost| OutputStatus { output: "prometheus".to_owned(), lost, listen: Some("127.0.0.1:9469".to_owned()) };
+        let text = |lost| Status { outputs: vec![prometheus(lost)], ..status() }.render();
+        assert!(text(0).contains("\noutput prometheus: http://127.0.0.1:9469/metrics\n"), "{}", text(0));
+        assert!(text(1).contains("/metrics; 1 request was refused or took too long\n"), "{}", text(1));
+        let json = serde_json::to_string(&prometheus(0)).unwrap();
+        assert_eq!(json, r#"{"output":"prometheus","lost":0,"listen":"127.0.0.1:9469"}"#);
+    }
+
+    #[test]
     fn every_interface_that_should_be_filtered_and_is_not_is_named_once() {
         let on = |name: &str, attached| InterfaceStatus { interface: name.to_owned(), mode: Mode::Native, attached };
         let interfaces = vec![on("eth0", true), on("eth1", false)];
@@ -479,6 +525,7 @@ output stdout: 4 messages lost, its reader is too slow
         });
         facts.record(&refused);
         assert_eq!((facts.policy_errors, facts.policy_error.as_deref()), (1, Some("1 error")));
+        assert_eq!(facts.reload_errors, ReloadErrors { kernel: 1, ..ReloadErrors::default() });
         facts.record(&Notice::Reloaded(Reloaded {
             policy_hash: String::new(),
             commit: None,
