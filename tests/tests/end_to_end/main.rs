@@ -8,6 +8,7 @@ mod events;
 mod explained;
 mod foreign;
 mod line;
+mod prometheus;
 mod reporting;
 mod scene;
 mod servers;

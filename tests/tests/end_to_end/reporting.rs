@@ -20,7 +20,7 @@ use crate::scene::{CALLER, POLICY, ROBOCALLER, SCANNER, Scene, address, await_an
 const NOTICE: &str = "report mode: nothing is dropped";
 
 /// Sends OPTIONS requests, and waits until the filter has counted them.
-fn send(scene: &Scene, filter: &Filter, source: &str, agent: &str, count: u64) -> Result<()> {
+pub(crate) fn send(scene: &Scene, filter: &Filter, source: &str, agent: &str, count: u64) -> Result<()> {
     let message = Message::request("OPTIONS").set("User-Agent", agent);
     let packet = Packet::udp(message.bytes()).from(source).to(Wire::SERVER_IPV4);
     let frame = packet.between([2, 0, 0, 0, 0, 0x99], [0xff; 6]).frame();
