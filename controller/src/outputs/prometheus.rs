@@ -7,7 +7,7 @@ use std::{
     convert::Infallible,
     io,
     net::{SocketAddr, TcpListener},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -23,7 +23,8 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::TcpStream,
-    sync::{Semaphore, oneshot},
+    sync::{Mutex, Semaphore, oneshot},
+    task::JoinHandle,
 };
 
 use crate::{
@@ -49,8 +50,11 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Bytes of the longest request: the least that hyper allows.
 const LONGEST_REQUEST: usize = 8192;
 
-/// How old the fill of the tables may be. Counting a full table takes tens of milliseconds, which is too long for each scrape.
+/// How old the fill of the tables may be before a scrape has it read again.
 const TABLES_AGE: Duration = Duration::from_secs(10);
+
+/// How long a scrape waits for that. Hundreds of thousands of entries may take longer on a busy host.
+const TABLES_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The address is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -179,7 +183,7 @@ fn refuse(stream: &TcpStream) {
 
 /// Answers one request.
 async fn answer(stream: TcpStream, scraper: &Scraper) {
-    let service = service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(scraper.response(&request)));
+    let service = service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(scraper.response(&request).await));
     let connection = http1::Builder::new()
         .keep_alive(false)
         .max_buf_size(LONGEST_REQUEST)
@@ -197,12 +201,23 @@ struct Scraper {
     pins: Pins,
     bus: Arc<Bus>,
     counts: Arc<ScrapeCounts>,
-    /// The fill of the tables, and when it was read.
-    tables: Mutex<Option<(Instant, Vec<Occupancy>)>>,
+    tables: Mutex<Tables>,
+}
+
+/// The fill of the tables, and when it was read.
+type Fill = (Instant, Vec<Occupancy>);
+
+/// The fill of the tables, which may take longer to read than a scrape should.
+#[derive(Debug, Default)]
+struct Tables {
+    /// The last one.
+    known: Option<Fill>,
+    /// The one that is being read.
+    coming: Option<JoinHandle<Result<Fill, kernel::Error>>>,
 }
 
 impl Scraper {
-    fn read(&self) -> Result<Reading, kernel::Error> {
+    async fn read(&self) -> Result<Reading, kernel::Error> {
         let mut reading = Reading {
             facts: self.bus.facts(),
             scrapes: self.counts.read(),
@@ -210,36 +225,52 @@ impl Scraper {
             ..Reading::default()
         };
         if reading.state.is_some() {
+            reading.tables = self.tables().await?;
             reading.counts = Counts::read(&self.pins)?;
-            reading.tables = self.tables()?;
             reading.cost = Cost::read(&self.pins)?;
         }
         Ok(reading)
     }
 
-    fn tables(&self) -> Result<Vec<Occupancy>, kernel::Error> {
-        // It is set in one step, so a panic elsewhere has not left half of it.
-        let mut known = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((read, tables)) = known.as_ref()
-            && read.elapsed() < TABLES_AGE
-        {
-            return Ok(tables.clone());
+    /// The fill of the tables, if it could ever be read in time. What takes longer is there for the next scrape.
+    async fn tables(&self) -> Result<Vec<Occupancy>, kernel::Error> {
+        let mut tables = self.tables.lock().await;
+        if tables.coming.as_ref().is_some_and(JoinHandle::is_finished) {
+            tables.take(Duration::ZERO).await?;
         }
-        let tables = Occupancy::read(&self.pins)?;
-        *known = Some((Instant::now(), tables.clone()));
-        Ok(tables)
+        let is_old = tables.known.as_ref().is_none_or(|(read, _)| read.elapsed() >= TABLES_AGE);
+        if is_old && tables.coming.is_none() {
+            let pins = self.pins.clone();
+            tables.coming = Some(tokio::task::spawn_blocking(move || Ok((Instant::now(), Occupancy::read(&pins)?))));
+        }
+        tables.take(TABLES_PATIENCE).await?;
+        Ok(tables.known.as_ref().map(|(_, tables)| tables.clone()).unwrap_or_default())
+    }
+}
+
+impl Tables {
+    /// Waits for the one that is being read, but not for long.
+    async fn take(&mut self, patience: Duration) -> Result<(), kernel::Error> {
+        let Some(coming) = &mut self.coming else { return Ok(()) };
+        let Ok(result) = tokio::time::timeout(patience, coming).await else { return Ok(()) };
+        self.coming = None;
+        match result {
+            Ok(read) => self.known = Some(read?),
+            Err(error) => tracing::error!("failed to read the tables: {error}"),
+        }
+        Ok(())
     }
 }
 
 impl Scraper {
-    fn response(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn response(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered\n".to_owned());
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
         match request.uri().path() {
-            PATH => match self.read() {
+            PATH => match self.read().await {
                 Ok(reading) => {
                     self.counts.count(Scrape::Answered);
                     let mut response = plain(StatusCode::OK, reading.text());
@@ -271,9 +302,11 @@ mod tests {
     use std::{
         io::{Read as _, Write as _},
         net::TcpStream,
+        sync::mpsc,
     };
 
     use super::*;
+    use crate::kernel::StateTable;
 
     fn exporter() -> (SocketAddr, Arc<Bus>, Exporter) {
         let bus = Arc::new(Bus::new(String::new(), None));
@@ -342,6 +375,27 @@ mod tests {
             answer.contains("200 OK")
         });
         assert!(answered);
+    }
+
+    #[test]
+    fn a_scrape_that_would_wait_for_full_tables_gets_the_last_ones() {
+        let (release, gate) = mpsc::channel::<()>();
+        let fill = |entries| Occupancy { table: StateTable::Rates, entries, limit: 9 };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let coming = tokio::task::spawn_blocking(move || {
+                // Fails when the test lets it go on.
+                let _ = gate.recv();
+                Ok((Instant::now(), vec![fill(2)]))
+            });
+            let mut tables = Tables { known: Some((Instant::now(), vec![fill(1)])), coming: Some(coming) };
+            tables.take(Duration::from_millis(1)).await.unwrap();
+            assert_eq!(tables.known.as_ref().unwrap().1, [fill(1)]);
+            drop(release);
+            tables.take(Duration::from_secs(60)).await.unwrap();
+            assert_eq!(tables.known.as_ref().unwrap().1, [fill(2)]);
+            assert!(tables.coming.is_none());
+        });
     }
 
     #[test]
