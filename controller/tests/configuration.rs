@@ -61,6 +61,10 @@ fn the_keys_of_each_section_are_the_readers() {
         (&top["outputs"], config::OUTPUTS_KEYS),
         (&top["outputs"]["properties"]["stdout"], config::STDOUT_KEYS),
         (&top["outputs"]["properties"]["prometheus"], config::PROMETHEUS_KEYS),
+        (&top["outputs"]["properties"]["file"], config::FILE_KEYS),
+        (&top["outputs"]["properties"]["journal"], config::JOURNAL_KEYS),
+        (&top["outputs"]["properties"]["syslog"], config::SYSLOG_KEYS),
+        (&top["outputs"]["properties"]["hep"], config::HEP_KEYS),
     ] {
         assert_eq!(keys(section), set(known));
         assert_eq!(section["additionalProperties"], false, "{known:?}");
@@ -133,6 +137,26 @@ fn the_schema_accepts_and_rejects_what_the_reader_does() {
         ("[outputs.prometheus]\nlisten = \"2001:db8::1:9469\"", false),
         ("[outputs.prometheus]\nport = 9469", false),
         ("[outputs]\nstdout = true", false),
+        ("[outputs.file]\npath = \"/var/log/ringfence/events.jsonl\"", true),
+        ("[outputs.file]", false),
+        ("[outputs.file]\npath = \"\"", false),
+        ("[outputs.journal]", true),
+        ("[outputs.journal]\nsocket = \"/run/systemd/journal/socket\"", true),
+        ("[outputs.journal]\nsocket = 1", false),
+        ("[outputs.syslog]\nto = \"udp:192.0.2.60:514\"", true),
+        ("[outputs.syslog]\nto = \"udp:[2001:db8::60]:514\"", true),
+        ("[outputs.syslog]\nto = \"unix:/dev/log\"", true),
+        ("[outputs.syslog]\nto = \"tcp:192.0.2.60:514\"", false),
+        ("[outputs.syslog]\nto = \"192.0.2.60:514\"", false),
+        ("[outputs.syslog]", false),
+        ("[outputs.hep]\nto = \"udp:homer.example.net:9060\"\npassword_file = \"hep.password\"\nid = 7", true),
+        ("[outputs.hep]\nto = \"tcp:192.0.2.60:9060\"", true),
+        ("[outputs.hep]\nto = \"unix:/run/homer\"", false),
+        ("[outputs.hep]\nto = \"udp:192.0.2.60\"", false),
+        ("[outputs.hep]\nto = \"udp:192.0.2.60:9060\"\nid = -1", false),
+        ("[outputs.hep]\nto = \"udp:192.0.2.60:9060\"\nid = 4294967296", false),
+        ("[outputs.hep]\nto = \"udp:192.0.2.60:9060\"\npassword = \"secret\"", false),
+        ("[outputs.hep]\nid = 7", false),
         ("[responder]\ntotal = \"500/s\"", false),
     ] {
         let text = format!("version = 1\n{text}\n");
@@ -146,6 +170,8 @@ fn the_schema_accepts_and_rejects_what_the_reader_does() {
     for text in [
         "[outputs.stdout]\ninterval = \"0s\"",
         "[outputs.stdout]\ninterval = \"2h\"",
+        "[outputs.syslog]\nto = \"udp:192.0.2.60:0\"",
+        "[outputs.hep]\nto = \"udp:192.0.2:9060\"",
         "[[interface]]\nname = \"a\"\n[[interface]]\nname = \"a\"",
         "[policy]\ngit = \"ext::sh -c id\"",
         "[policy]\ngit = \"http://h/p.git\"",
@@ -219,10 +245,23 @@ fn the_sample_is_valid_as_it_is_and_with_everything_in_it_that_is_commented_out(
     }
     let all =
         Configuration::parse(Path::new(PATH), shown.as_bytes()).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
-    let Configuration { edge, interfaces, policy, report, state, socket, pins, json, interval, list_bytes, prometheus } =
-        &all;
+    let Configuration {
+        edge,
+        interfaces,
+        policy,
+        report,
+        state,
+        socket,
+        pins,
+        json,
+        interval,
+        list_bytes,
+        prometheus,
+        outputs,
+    } = &all;
     assert!(edge.is_some() && !interfaces.is_empty() && policy.is_some() && socket.is_some() && pins.is_some());
     assert!(json.is_some() && interval.is_some() && state.is_some() && list_bytes.is_some() && prometheus.is_some());
+    assert!(outputs.file.is_some() && outputs.journal.is_some() && outputs.syslog.is_some() && outputs.hep.is_some());
     assert_eq!(*report, Some(true), "whoever installs the sample drops nothing at first");
 }
 
@@ -239,6 +278,10 @@ fn every_key_is_in_the_reference_and_its_example_is_valid() {
         config::OUTPUTS_KEYS,
         config::STDOUT_KEYS,
         config::PROMETHEUS_KEYS,
+        config::FILE_KEYS,
+        config::JOURNAL_KEYS,
+        config::SYSLOG_KEYS,
+        config::HEP_KEYS,
     ];
     let missing: Vec<&&str> = keys.iter().copied().flatten().filter(|key| !REFERENCE.contains(**key)).collect();
     assert!(missing.is_empty(), "docs/configuration.md does not mention {missing:?}");
@@ -290,6 +333,28 @@ fn run_exits_with_3_where_the_address_of_the_metrics_is_taken_and_says_what_to_d
     assert_eq!(output.status.code(), Some(3), "{text}");
     assert!(text.contains(&format!("failed to listen on {address} for Prometheus: Address already in use")), "{text}");
     assert!(text.contains("help: something else listens there: `ss ") && text.contains("--prometheus"), "{text}");
+}
+
+#[test]
+fn run_exits_with_2_where_the_password_of_the_capture_server_cannot_be_read() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let file = folder.path().join("ringfence.toml");
+    let text = "version = 1\n[outputs.hep]\nto = \"udp:192.0.2.60:9060\"\npassword_file = \"hep.password\"\n";
+    fs::write(&file, text).expect("it is ours");
+    let (socket, path) = (folder.path().join("x.sock"), file.to_str().expect("it is text"));
+    let text = refused(&[
+        "--config",
+        path,
+        "--interface",
+        "lo",
+        "--policy",
+        "/nonexistent",
+        "--detach-on-exit",
+        "--socket",
+        socket.to_str().expect("it is text"),
+    ]);
+    assert!(text.contains("failed to read the password for HEP from ") && text.contains("/hep.password: "), "{text}");
+    assert!(text.contains("help: write the password into it"), "{text}");
 }
 
 #[test]

@@ -13,7 +13,10 @@ const ROOM: usize = 16 << 10;
 /// The id of [`GROUP`]; none if there is no such group.
 ///
 /// The C library is asked, and not /etc/group: a group can also come from a directory service.
-pub(super) fn id() -> io::Result<Option<u32>> {
+///
+/// # Errors
+/// The C library cannot say.
+pub fn id() -> io::Result<Option<u32>> {
     let mut room = vec![0; ROOM];
     loop {
         let mut group = MaybeUninit::<libc::group>::uninit();

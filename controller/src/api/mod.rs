@@ -23,7 +23,7 @@ mod types;
 
 pub use self::{
     client::{Client, ClientError, EventLine},
-    group::GROUP,
+    group::{GROUP, id as group_id},
     server::{Shared, serve},
     socket::{DEFAULT_SOCKET, Socket, SocketError},
     types::{BanRequest, Change, DetachRequest, ReloadAnswer, Request, RollbackRequest, TakeOffAnswer, UnbanRequest},

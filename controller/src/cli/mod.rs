@@ -168,6 +168,7 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
         if let Some(error) = cause.downcast_ref::<daemon::Error>() {
             return match error {
                 daemon::Error::Deploy(deploy::Error::Policy { .. }) => EXIT_NO,
+                daemon::Error::Password(_) => EXIT_USAGE,
                 daemon::Error::Deploy(deploy::Error::Kernel(_))
                 | daemon::Error::Kernel(_)
                 | daemon::Error::Runtime(_)
@@ -212,6 +213,7 @@ pub fn help(error: &anyhow::Error) -> Option<String> {
             daemon::Error::State { .. } => {
                 Some("run as root, or choose another directory: `--state-dir DIR`".to_owned())
             }
+            daemon::Error::Password(error) => Some(error.help()),
             daemon::Error::Socket(error) => Some(error.help()),
         }
     })

@@ -96,6 +96,9 @@ pub struct RunArgs {
     /// Offer metrics to Prometheus at this address, such as 127.0.0.1:9469
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub prometheus: Option<SocketAddr>,
+    /// Append packet events and notices as JSON lines to this file, which may be rotated at any time
+    #[arg(long, value_name = "FILE")]
+    pub events_file: Option<PathBuf>,
     /// Directory on a BPF file system that holds the filter's state [default: /sys/fs/bpf/ringfence]
     #[arg(long, value_name = "DIR")]
     pub pin_dir: Option<PathBuf>,
@@ -272,6 +275,8 @@ fn options(args: RunArgs, file: Configuration, path: Option<&Path>) -> anyhow::R
         }
     };
     let pins = args.pin_dir.or(file.pins).unwrap_or_else(|| DEFAULT_PIN_DIRECTORY.into());
+    let mut outputs = file.outputs;
+    outputs.file = args.events_file.or(outputs.file);
     Ok(Options {
         edge: file.edge,
         target: Target { pins: Pins::new(&pins), interfaces, report: args.report.or(file.report).unwrap_or(false) },
@@ -287,6 +292,7 @@ fn options(args: RunArgs, file: Configuration, path: Option<&Path>) -> anyhow::R
         json: args.json.or(file.json).unwrap_or(false),
         quiet: args.quiet,
         prometheus: args.prometheus.or(file.prometheus),
+        outputs,
         detach_on_exit: args.detach_on_exit,
     })
 }
@@ -314,7 +320,10 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::cli::{Cli, Command};
+    use crate::{
+        cli::{Cli, Command},
+        outputs::{Destination, HepOptions, OutputOptions},
+    };
 
     const FILE: &str = r#"
 version = 1
@@ -336,6 +345,14 @@ format = "json"
 interval = "1m30s"
 [outputs.prometheus]
 listen = "127.0.0.1:9469"
+[outputs.file]
+path = "events.jsonl"
+[outputs.journal]
+[outputs.syslog]
+to = "udp:192.0.2.60:514"
+[outputs.hep]
+to = "tcp:homer.example.net:9060"
+password_file = "homer.password"
 [limits]
 max_list_bytes = 1048576
 "#;
@@ -363,12 +380,23 @@ max_list_bytes = 1048576
         assert_eq!((options.target.report, options.json), (true, true));
         assert_eq!((options.interval, options.list_bytes), (Duration::from_secs(90), 1 << 20));
         assert_eq!(options.prometheus, "127.0.0.1:9469".parse().ok());
+        let expected = OutputOptions {
+            file: Some("/etc/x/events.jsonl".into()),
+            journal: Some("/run/systemd/journal/socket".into()),
+            syslog: Some(Destination::Udp("192.0.2.60:514".to_owned())),
+            hep: Some(HepOptions {
+                to: Destination::Tcp("homer.example.net:9060".to_owned()),
+                password_file: Some("/etc/x/homer.password".into()),
+                id: 1,
+            }),
+        };
+        assert_eq!(options.outputs, expected);
     }
 
     #[test]
     fn options_override_the_file() {
         let arguments = "--interface lo --mode generic --policy p --report=false --json=false --interval 2 --socket s --pin-dir d \
-             --prometheus [::1]:9470";
+             --prometheus [::1]:9470 --events-file e.jsonl";
         let options = merged(arguments, FILE).expect("it is complete");
         assert_eq!(interfaces(&options), [("lo", ModeChoice::Generic)]);
         assert_eq!(options.source, Source::Directory("p".into()), "below the working directory");
@@ -376,6 +404,7 @@ max_list_bytes = 1048576
         assert_eq!((options.target.report, options.json), (false, false));
         assert_eq!(options.interval, Duration::from_secs(2));
         assert_eq!(options.prometheus, "[::1]:9470".parse().ok());
+        assert_eq!(options.outputs.file, Some(PathBuf::from("e.jsonl")), "below the working directory");
         let options = merged("--mode native", FILE).expect("it is complete");
         assert_eq!(interfaces(&options), [("eth0", ModeChoice::Native), ("eth1", ModeChoice::Native)]);
     }

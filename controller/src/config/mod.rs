@@ -2,6 +2,7 @@
 //!
 //! It is read like a policy: every mistake at once, each at its place, with what was probably meant.
 
+mod outputs;
 mod policy;
 pub mod schema;
 
@@ -28,9 +29,13 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-pub use self::policy::GIT_KEYS;
+pub use self::{
+    outputs::{FILE_KEYS, HEP_KEYS, JOURNAL_KEYS, STDOUT_KEYS, SYSLOG_KEYS},
+    policy::GIT_KEYS,
+};
 use crate::{
     kernel::{Interface, MAX_INTERFACES, ModeChoice},
+    outputs::OutputOptions,
     repository::Source,
 };
 
@@ -55,9 +60,7 @@ pub const API_KEYS: &[&str] = &["socket"];
 /// Keys of `[pins]`.
 pub const PINS_KEYS: &[&str] = &["directory"];
 /// Keys of `[outputs]`: one for each output.
-pub const OUTPUTS_KEYS: &[&str] = &["stdout", "prometheus"];
-/// Keys of `[outputs.stdout]`.
-pub const STDOUT_KEYS: &[&str] = &["format", "interval"];
+pub const OUTPUTS_KEYS: &[&str] = &["stdout", "prometheus", "file", "journal", "syslog", "hep"];
 
 /// Keys of `[outputs.prometheus]`.
 pub const PROMETHEUS_KEYS: &[&str] = &["listen"];
@@ -105,6 +108,8 @@ pub struct Configuration {
     pub interval: Option<Duration>,
     /// Where metrics are offered to Prometheus.
     pub prometheus: Option<SocketAddr>,
+    /// The outputs beside standard output; relative paths as above.
+    pub outputs: OutputOptions,
 }
 
 impl Configuration {
@@ -202,6 +207,10 @@ impl File<'_, '_> {
                 }),
                 "outputs" => self.section(key, value, OUTPUTS_KEYS, |file, key, value| match key {
                     "prometheus" => file.prometheus(value, &mut configuration),
+                    "file" => file.events_file(value, &mut configuration),
+                    "hep" => file.hep(value, &mut configuration),
+                    "journal" => file.journal(value, &mut configuration),
+                    "syslog" => file.syslog(value, &mut configuration),
                     _ => file.stdout(value, &mut configuration),
                 }),
                 "interfaces" => {
@@ -216,18 +225,6 @@ impl File<'_, '_> {
             self.reader.missing_version(VERSION, "configuration");
         }
         configuration
-    }
-
-    fn stdout(&mut self, value: &Value<'_>, configuration: &mut Configuration) {
-        self.section("outputs.stdout", value, STDOUT_KEYS, |file, key, value| match key {
-            "format" => {
-                configuration.json = file.reader.word(key, value, FORMATS).map(|word| word.value == "json");
-            }
-            _ => {
-                let help = "write a time from 1s to 1h, such as `interval = \"10s\"`";
-                configuration.interval = file.time(key, value, LONGEST_INTERVAL, help);
-            }
-        });
     }
 
     fn prometheus(&mut self, value: &Value<'_>, configuration: &mut Configuration) {

@@ -4,7 +4,11 @@ use filter_policy::bounds::LIST_BYTES;
 use serde_json::{Value, json};
 
 use super::{FORMATS, GIT_KEYS, LIST_BYTES_RANGE, LONGEST_EDGE, LONGEST_INTERFACE, VERSION, modes};
-use crate::{kernel::MAX_INTERFACES, repository::DEFAULT_BRANCH};
+use crate::{
+    kernel::MAX_INTERFACES,
+    outputs::{DEFAULT_ID, JOURNAL},
+    repository::DEFAULT_BRANCH,
+};
 
 /// The schema.
 #[must_use]
@@ -98,10 +102,72 @@ pub fn schema() -> Value {
                 "The filter's state in the kernel.",
                 json!({ "directory": path("A directory on a BPF file system.") }),
             ),
-            "outputs": section("Where notices and counters go.", json!({ "stdout": stdout, "prometheus": prometheus })),
+            "outputs": section("Where notices, packet events and counters go.", outputs(&stdout, &prometheus)),
         },
         "required": ["version"],
         "additionalProperties": false,
+    })
+}
+
+/// The sections of `[outputs]`.
+fn outputs(stdout: &Value, prometheus: &Value) -> Value {
+    let section = |description: &str, needs: &[&str], properties: Value| {
+        json!({
+            "description": description,
+            "type": "object",
+            "properties": properties,
+            "required": needs,
+            "additionalProperties": false,
+        })
+    };
+    let path = |description: &str| json!({ "description": description, "type": "string", "minLength": 1 });
+    let host = "(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9.-]+):[0-9]{1,5}";
+    json!({
+        "stdout": stdout,
+        "prometheus": prometheus,
+        "file": section(
+            "Packet events and notices as JSON, one object a line, in a file that may be rotated at any time.",
+            &["path"],
+            json!({ "path": path("The file.") }),
+        ),
+        "journal": section(
+            "Packet events and notices with their fields, in systemd's journal.",
+            &[],
+            json!({ "socket": {
+                "description": "Where journald listens.",
+                "type": "string",
+                "minLength": 1,
+                "default": JOURNAL,
+            } }),
+        ),
+        "syslog": section(
+            "Packet events and notices by syslog (RFC 5424), with their fields as structured data.",
+            &["to"],
+            json!({ "to": {
+                "description": "udp:HOST:PORT, or the path of a local socket: unix:/dev/log.",
+                "type": "string",
+                "pattern": format!("^(udp:{host}|unix:/.*)$"),
+            } }),
+        ),
+        "hep": section(
+            "SIP messages that were dropped, or would have been, by HEP3 to Homer.",
+            &["to"],
+            json!({
+                "to": {
+                    "description": "The capture server: udp:HOST:PORT or tcp:HOST:PORT.",
+                    "type": "string",
+                    "pattern": format!("^(udp|tcp):{host}$"),
+                },
+                "password_file": path("A file with the password that the capture server asks for."),
+                "id": {
+                    "description": "The number of this host at the capture server.",
+                    "type": "integer",
+                    "minimum": 0,
+                    "maximum": u32::MAX,
+                    "default": DEFAULT_ID,
+                },
+            }),
+        ),
     })
 }
 

@@ -19,7 +19,7 @@ use crate::{
     api::{self, Change, ReloadAnswer, Request, Socket, SocketError, TakeOffAnswer},
     deploy::{self, BanBook, Deployer, Keeper, Occasion, Outcome, Target},
     kernel::{self, Ring},
-    outputs::{self, ListenError, Outputs, Prometheus},
+    outputs::{self, Host, ListenError, OutputOptions, Outputs, PasswordError, Prometheus},
     repository::{History, Repository, Source, Watch},
     telemetry::{Bus, EventReader, Meter, Notice, Stopped},
 };
@@ -53,6 +53,8 @@ pub struct Options {
     pub quiet: bool,
     /// Where metrics are offered to Prometheus; none if they are not.
     pub prometheus: Option<SocketAddr>,
+    /// The outputs beside standard output.
+    pub outputs: OutputOptions,
     /// Remove the filter at the end.
     pub detach_on_exit: bool,
 }
@@ -69,6 +71,9 @@ pub enum Error {
     /// The program's events cannot be read.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
+    /// The password of an output cannot be read.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
     /// The event loop could not be set up, or failed.
     #[error("failed to set up the event loop: {0}")]
     Runtime(#[from] io::Error),
@@ -100,7 +105,11 @@ pub fn run(options: Options) -> Result<(), Error> {
         }
         let prometheus = options.prometheus.map(Prometheus::listen).transpose()?;
         let bus = Arc::new(Bus::new(options.source.to_string(), options.edge.clone()));
-        let outputs = Outputs::start(&bus, vec![outputs::stdout(options.json, options.quiet)])?;
+        let group = api::group_id().unwrap_or_default();
+        let host = Host { edge: options.edge.clone(), group, json: options.json };
+        let mut all = outputs::named(options.outputs.clone(), host)?;
+        all.insert(0, outputs::stdout(options.json, options.quiet));
+        let outputs = Outputs::start(&bus, all)?;
         let pins = options.target.pins.clone();
         let _exporter = prometheus.map(|prometheus| prometheus.start(pins, Arc::clone(&bus))).transpose()?;
         let result = run_on(&bus, options, socket, signals).await;

@@ -1,19 +1,28 @@
-//! The journal: notices with their level and their fields, in its own protocol (systemd's documentation, "Native Journal Protocol").
+//! The journal: notices and packet events with their level and their fields, in its own protocol (systemd's documentation, "Native Journal Protocol").
 
 use std::{
     env,
     io::{self, Write},
     os::{fd::AsFd, unix::net::UnixDatagram},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-use serde_json::Value;
+use serde::Serialize;
 
-use super::{Output, terminal};
+use super::{
+    Output,
+    destination::{Connection, Destination},
+    fields::fields,
+    is_table, terminal,
+    trouble::Trouble,
+};
 use crate::telemetry::{Interest, Message, Notice};
 
 /// Where journald listens.
-const SOCKET: &str = "/run/systemd/journal/socket";
+pub const JOURNAL: &str = "/run/systemd/journal/socket";
+
+/// The priority of a packet event, from syslog(3): informational.
+const PACKET: u8 = 6;
 
 /// Bytes of a text that fit into a datagram, whatever the limits of the socket are.
 const LONGEST: usize = 16 << 10;
@@ -43,7 +52,7 @@ pub(super) struct Journal<W> {
 
 impl<W: Write> Journal<W> {
     pub(super) fn new(name: &'static str, to: W, quiet: bool) -> Self {
-        Self::on(name, Path::new(SOCKET), to, quiet)
+        Self::on(name, Path::new(JOURNAL), to, quiet)
     }
 
     fn on(name: &'static str, path: &Path, to: W, quiet: bool) -> Self {
@@ -57,11 +66,10 @@ impl<W: Write> Journal<W> {
 
     fn send(&self, notice: &Notice, text: &str) -> io::Result<()> {
         let Some(socket) = &self.socket else { return Err(io::ErrorKind::NotConnected.into()) };
-        let entry = entry(notice, text);
-        let whole = socket.send(&entry);
+        let priority = terminal::priority(notice);
+        let whole = socket.send(&entry(notice, text, priority));
         if whole.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EMSGSIZE)) {
-            let end = text.floor_char_boundary(LONGEST);
-            return socket.send(&self::entry(notice, &format!("{}\n...", &text[..end]))).map(drop);
+            return socket.send(&entry(notice, &cut(text), priority)).map(drop);
         }
         whole.map(drop)
     }
@@ -78,7 +86,7 @@ impl<W: Write + Send> Output for Journal<W> {
 
     fn write(&mut self, message: &Message) {
         let Message::Notice(notice) = message else { return };
-        if matches!(notice.as_ref(), Notice::Table(_)) || self.quiet && notice.failure().is_none() {
+        if is_table(notice) || self.quiet && notice.failure().is_none() {
             return;
         }
         let text = notice.to_string();
@@ -93,8 +101,64 @@ impl<W: Write + Send> Output for Journal<W> {
     }
 }
 
-/// An entry: the text, its priority, and each field of the notice that is one value, as `RINGFENCE_NAME`.
-fn entry(notice: &Notice, text: &str) -> Vec<u8> {
+/// Sends packet events as entries with fields, and notices too where standard output does not.
+#[derive(Debug)]
+pub(super) struct JournalEvents {
+    connection: Connection,
+    notices: bool,
+    trouble: Trouble,
+}
+
+impl JournalEvents {
+    /// `socket` is where journald listens.
+    pub(super) fn new(socket: PathBuf, notices: bool) -> Self {
+        let to = Destination::Unix(socket);
+        let trouble = Trouble::new(format!("the journal at {to}"));
+        Self { connection: Connection::new(to), notices, trouble }
+    }
+
+    fn send(&mut self, message: &impl Serialize, text: &str, priority: u8) {
+        let mut sent = self.connection.send(&entry(message, text, priority));
+        if sent.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EMSGSIZE)) {
+            sent = self.connection.send(&entry(message, &cut(text), priority));
+        }
+        match sent {
+            Ok(()) => self.trouble.end(),
+            Err(error) => self.trouble.lose(&error),
+        }
+    }
+}
+
+impl Output for JournalEvents {
+    fn name(&self) -> &'static str {
+        "journal"
+    }
+
+    fn interest(&self) -> Interest {
+        if self.notices { Interest::NOTICES | Interest::PACKETS } else { Interest::PACKETS }
+    }
+
+    fn lost(&self) -> u64 {
+        self.trouble.lost()
+    }
+
+    fn write(&mut self, message: &Message) {
+        match message {
+            Message::Captured(_) => {}
+            Message::Notice(notice) if is_table(notice) => {}
+            Message::Notice(notice) => self.send(notice.as_ref(), &notice.to_string(), terminal::priority(notice)),
+            Message::Packet(event) => self.send(event.as_ref(), &event.line(), PACKET),
+        }
+    }
+}
+
+/// A text that fits into a datagram.
+fn cut(text: &str) -> String {
+    format!("{}\n...", &text[..text.floor_char_boundary(LONGEST)])
+}
+
+/// An entry: the text, its priority, and each field of the message that is one value, as `RINGFENCE_NAME`.
+fn entry(message: &impl Serialize, text: &str, priority: u8) -> Vec<u8> {
     let mut entry = Vec::new();
     let mut field = |name: &str, value: &str| {
         // With its length, so that a value can hold line breaks.
@@ -105,20 +169,9 @@ fn entry(notice: &Notice, text: &str) -> Vec<u8> {
         entry.push(b'\n');
     };
     field("MESSAGE", text);
-    field("PRIORITY", &terminal::priority(notice).to_string());
+    field("PRIORITY", &priority.to_string());
     field("SYSLOG_IDENTIFIER", "ringfence");
-    let Ok(Value::Object(fields)) = serde_json::to_value(notice) else { return entry };
-    for (name, value) in fields {
-        let value = match value {
-            Value::String(value) => value,
-            Value::Bool(_) | Value::Number(_) => value.to_string(),
-            Value::Array(values) => match values.iter().map(Value::as_str).collect::<Option<Vec<_>>>() {
-                Some(values) => values.join(" "),
-                // Findings are in the text.
-                None => continue,
-            },
-            Value::Null | Value::Object(_) => continue,
-        };
+    for (name, value) in fields(message) {
         let end = value.floor_char_boundary(LONGEST);
         field(&format!("RINGFENCE_{}", name.to_ascii_uppercase()), &value[..end]);
     }
@@ -127,10 +180,10 @@ fn entry(notice: &Notice, text: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, os::fd::AsFd as _};
+    use std::{collections::BTreeMap, os::fd::AsFd as _, process::Command};
 
     use super::*;
-    use crate::telemetry::{Finding, Gone, PolicyError};
+    use crate::telemetry::{Finding, Gone, PacketEvent, PolicyError};
 
     /// The fields of an entry, as journald reads them.
     fn fields(mut entry: &[u8]) -> BTreeMap<String, String> {
@@ -196,6 +249,74 @@ mod tests {
         let entry = next(&policy_error(&"x".repeat(4 << 20)));
         assert_eq!(entry["MESSAGE"].len(), LONGEST + 4);
         assert!(output.to.is_empty());
+    }
+
+    #[test]
+    fn a_packet_event_has_its_fields_and_no_value_can_make_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let journald = UnixDatagram::bind(&path).unwrap();
+        let mut output = JournalEvents::new(path, true);
+        let agent = "a\nPRIORITY=0\nb";
+        let event = PacketEvent { user_agent: Some(agent.to_owned()), ..PacketEvent::example() };
+        output.write(&event.clone().into());
+        let next = || {
+            let mut entry = vec![0; 1 << 20];
+            let length = journald.recv(&mut entry).unwrap();
+            fields(&entry[..length])
+        };
+        let entry = next();
+        for (name, value) in [
+            ("MESSAGE", &*event.line()),
+            ("PRIORITY", "6"),
+            ("RINGFENCE_EVENT", "packet"),
+            ("RINGFENCE_RULE", "scanners"),
+            ("RINGFENCE_SOURCE", "10.20.0.66"),
+            ("RINGFENCE_SOURCE_PORT", "5066"),
+            ("RINGFENCE_REASON", "rule-drop"),
+            ("RINGFENCE_CALLING", "13125550100"),
+            ("RINGFENCE_USER_AGENT", agent),
+        ] {
+            assert_eq!(entry[name], value, "{name}");
+        }
+        assert!(!entry.contains_key("RINGFENCE_CALLED"), "{entry:?}");
+        output.write(&policy_error("line 1"));
+        assert_eq!(next()["RINGFENCE_EVENT"], "policy-error");
+        assert_eq!(output.lost(), 0);
+    }
+
+    #[test]
+    fn what_the_journal_does_not_take_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut output = JournalEvents::new(folder.path().join("none"), false);
+        output.write(&PacketEvent::example().into());
+        assert_eq!(output.lost(), 1);
+        assert_eq!(output.interest(), Interest::PACKETS, "standard output sends the notices");
+    }
+
+    /// Asks systemd's own journal what has arrived. Needs one that runs.
+    #[test]
+    fn systemds_journal_finds_an_event_by_its_fields() {
+        let has_journalctl = Command::new("journalctl").arg("--version").output().is_ok();
+        if !has_journalctl || UnixDatagram::unbound().and_then(|socket| socket.connect(JOURNAL)).is_err() {
+            eprintln!("SKIPPED: systemd's journal is not running here");
+            return;
+        }
+        let rule = format!("test-{}", std::process::id());
+        let mut output = JournalEvents::new(JOURNAL.into(), false);
+        output.write(&PacketEvent { rule: Some(rule.clone()), ..PacketEvent::example() }.into());
+        for _ in 0..200 {
+            let found = Command::new("journalctl")
+                .args(["--output", "json", &format!("RINGFENCE_RULE={rule}")])
+                .output()
+                .unwrap();
+            let text = String::from_utf8(found.stdout).unwrap();
+            if text.contains("\"RINGFENCE_SOURCE\":\"10.20.0.66\"") {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        panic!("journalctl finds no event of the rule {rule}");
     }
 
     #[test]

@@ -3,30 +3,46 @@
 //! Each output has a thread, a bounded queue on the [`Bus`], and a count of the messages it lost, which `ringfence status`
 //! shows. A slow or dead reader costs that output messages; it never holds up the daemon or another output.
 
+mod destination;
+mod fields;
+mod file;
+mod hep;
 mod journal;
 mod json_lines;
 mod log;
 mod prometheus;
+mod syslog;
 mod terminal;
+mod trouble;
 
 use std::{
     env,
     ffi::OsStr,
     fmt,
     io::{self, IsTerminal as _},
+    path::PathBuf,
     thread,
     time::Duration,
 };
 
 use tokio::sync::oneshot;
 
-use self::{journal::Journal, json_lines::JsonLines, terminal::Terminal};
 pub use self::{
-    journal::is_journal,
+    destination::Destination,
+    hep::{DEFAULT_ID, HepOptions, PasswordError},
+    journal::{JOURNAL, is_journal},
     log::Log,
     prometheus::{Exporter, ListenError, Prometheus},
 };
-use crate::telemetry::{Bus, Interest, Message, QUEUE};
+use self::{
+    file::EventsFile,
+    hep::Hep,
+    journal::{Journal, JournalEvents},
+    json_lines::JsonLines,
+    syslog::Syslog,
+    terminal::Terminal,
+};
+use crate::telemetry::{Bus, Interest, Message, Notice, QUEUE};
 
 /// How long the daemon waits at its end for the outputs to write what is in their queues.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -41,6 +57,67 @@ pub trait Output: Send {
 
     /// Takes a message. Failures are its own: a reader that goes away ends nothing.
     fn write(&mut self, message: &Message);
+
+    /// How many of the messages that it took did not get out. It counts only what it knows of.
+    fn lost(&self) -> u64 {
+        0
+    }
+}
+
+/// The outputs beside standard output: those that are named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutputOptions {
+    /// The file for packet events and notices.
+    pub file: Option<PathBuf>,
+    /// The journal's socket.
+    pub journal: Option<PathBuf>,
+    /// The syslog server.
+    pub syslog: Option<Destination>,
+    /// The capture server.
+    pub hep: Option<HepOptions>,
+}
+
+/// What outputs say of this host, and what they need of it.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Its name in the configuration.
+    pub edge: Option<String>,
+    /// The group that may read files of telemetry.
+    pub group: Option<u32>,
+    /// True if standard output is JSON.
+    pub json: bool,
+}
+
+/// The outputs that are named.
+///
+/// # Errors
+/// A file with a password cannot be read.
+pub fn named(options: OutputOptions, host: Host) -> Result<Vec<Box<dyn Output>>, PasswordError> {
+    let OutputOptions { file, journal, syslog, hep } = options;
+    let Host { edge, group, json } = host;
+    let mut outputs: Vec<Box<dyn Output>> = Vec::new();
+    if let Some(path) = file {
+        outputs.push(Box::new(EventsFile::new(path, group)));
+    }
+    if let Some(socket) = journal {
+        // Where standard output is the journal, the notices are there already.
+        let notices = json || !is_journal(io::stdout());
+        outputs.push(Box::new(JournalEvents::new(socket, notices)));
+    }
+    if let Some(to) = syslog {
+        let node = rustix::system::uname();
+        let host = edge.clone().unwrap_or_else(|| node.nodename().to_string_lossy().into_owned());
+        outputs.push(Box::new(Syslog::new(to, &host)));
+    }
+    if let Some(options) = hep {
+        outputs.push(Box::new(Hep::new(options, edge)?));
+    }
+    Ok(outputs)
+}
+
+/// True for the periodic table of counters.
+fn is_table(notice: &Notice) -> bool {
+    matches!(notice, Notice::Table(_))
 }
 
 /// Standard output: JSON lines if asked for, else text; its failures go to standard error, unless both are the journal. `quiet` leaves only
@@ -95,6 +172,7 @@ impl Outputs {
             thread::Builder::new().name(format!("output-{}", output.name())).spawn(move || {
                 while let Some(message) = subscription.next_blocking() {
                     output.write(&message);
+                    subscription.set_lost(output.lost());
                 }
                 drop(sender);
             })?;
@@ -123,7 +201,7 @@ mod tests {
     use std::sync::{Arc, Mutex, mpsc};
 
     use super::*;
-    use crate::telemetry::{Missed, Notice};
+    use crate::telemetry::Missed;
 
     /// Writes down what it gets, once it is let.
     struct Gated {

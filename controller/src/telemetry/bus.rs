@@ -79,6 +79,8 @@ pub enum Delivery {
 #[derive(Debug)]
 pub struct Subscription {
     receiver: mpsc::Receiver<Message>,
+    /// See [`Queue::lost_by_reader`].
+    lost: Arc<AtomicU64>,
 }
 
 impl Subscription {
@@ -89,6 +91,11 @@ impl Subscription {
     pub fn next_blocking(&mut self) -> Option<Message> {
         self.receiver.blocking_recv()
     }
+
+    /// Says how many of the messages that it got the subscriber could not hand on, all in all.
+    pub fn set_lost(&self, lost: u64) {
+        self.lost.store(lost, Ordering::Relaxed);
+    }
 }
 
 /// The bus's end of a subscriber's queue.
@@ -97,10 +104,18 @@ struct Queue {
     name: &'static str,
     interest: Interest,
     sender: mpsc::Sender<Message>,
+    /// Messages that did not fit.
     lost: AtomicU64,
+    /// Messages that the subscriber got, and lost.
+    lost_by_reader: Arc<AtomicU64>,
 }
 
 impl Queue {
+    /// Messages that did not reach whoever the subscriber sends them to.
+    fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed) + self.lost_by_reader.load(Ordering::Relaxed)
+    }
+
     /// False once the subscriber has gone away.
     fn is_read(&self) -> bool {
         !self.sender.is_closed()
@@ -153,8 +168,10 @@ impl Bus {
     /// Adds a subscriber with a queue of `capacity` messages. Its losses are counted under `name`.
     pub fn subscribe(&self, name: &'static str, interest: Interest, capacity: usize) -> Subscription {
         let (sender, receiver) = mpsc::channel(capacity + RESERVED);
-        lock(&self.queues).push(Queue { name, interest, sender, lost: AtomicU64::new(0) });
-        Subscription { receiver }
+        let lost = Arc::new(AtomicU64::new(0));
+        let lost_by_reader = Arc::clone(&lost);
+        lock(&self.queues).push(Queue { name, interest, sender, lost: AtomicU64::new(0), lost_by_reader });
+        Subscription { receiver, lost }
     }
 
     /// Adds an output that has no queue, but answers requests at an address. It counts what becomes of them.
@@ -230,10 +247,7 @@ impl Bus {
     #[must_use]
     pub fn facts(&self) -> DaemonFacts {
         let status = |output: &str, lost| OutputStatus { output: output.to_owned(), lost, listen: None };
-        let mut outputs = lock(&self.queues)
-            .iter()
-            .map(|queue| status(queue.name, queue.lost.load(Ordering::Relaxed)))
-            .collect::<Vec<_>>();
+        let mut outputs = lock(&self.queues).iter().map(|queue| status(queue.name, queue.lost())).collect::<Vec<_>>();
         for (name, address, counts) in lock(&self.exporters).iter() {
             outputs.push(OutputStatus { listen: Some(address.to_string()), ..status(name, counts.read().lost()) });
         }
@@ -281,6 +295,8 @@ mod tests {
         let lost =
             |name: &str| bus.facts().outputs.iter().find(|output| output.output == name).map(|output| output.lost);
         assert_eq!((lost("slow"), lost("ready")), (Some(3), Some(0)));
+        slow.set_lost(2);
+        assert_eq!(lost("slow"), Some(5), "what the subscriber could not hand on, too");
         bus.close(None);
         assert_eq!(drain(&mut slow), [missed(0).into(), missed(1).into()]);
         assert_eq!(drain(&mut ready).len(), 5);
