@@ -22,7 +22,7 @@ const STAGES: &[Stage] = &[
 const EMBED_PROGRAM: [&str; 4] = ["ringfence", "ringfence-bench", "ringfence-hosts", "ringfence-tests"];
 
 /// Files in `tests/tests` that need root: they load programs into the kernel, or use network namespaces.
-const NEED_ROOT: [&str; 13] = [
+const NEED_ROOT: [&str; 14] = [
     "control",
     "corpus",
     "differential",
@@ -33,6 +33,7 @@ const NEED_ROOT: [&str; 13] = [
     "history",
     "jumbo",
     "kernel_filter",
+    "outputs",
     "scopes",
     "sources",
     "verifier",

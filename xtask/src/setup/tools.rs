@@ -106,6 +106,8 @@ pub(super) const TOOLS: &[Tool] = &[
     program("ssh-keygen", &["openssh-client"], &[Group::Traffic], "signing commits", || has("ssh-keygen")),
     program("sshd", &["openssh-server"], &[Group::Traffic], "serving git repositories over SSH", || has("sshd")),
     program("tshark", &["tshark"], &[Group::Traffic], "a second opinion on captures", || has("tshark")),
+    program("sngrep", &["sngrep"], &[Group::Traffic], "receiving HEP", || has("sngrep")),
+    program("logrotate", &["logrotate"], &[Group::Traffic], "rotating the events file", || has("logrotate")),
     program("prometheus", &["prometheus"], &[Group::Traffic], "scraping the metrics", || has("prometheus")),
     program("promtool", &["prometheus"], &[Group::Traffic], "checking metrics, rules and alerts", || has("promtool")),
     Tool {
