@@ -7,7 +7,7 @@ use crate::{
     identity,
     layout::{Dimension, Method, Payload, Transport, Trie, anomaly, need},
     limits::{INSPECTED_LENGTH, RULE_WORDS},
-    lists, message, number, numbers,
+    lists, message, number, numbers, observe,
     packet::{self, Look, Read},
     reason::Reason,
     remembered,
@@ -44,8 +44,12 @@ pub fn look<'m, H: Host<'m>>(host: H) -> Look {
 #[inline(always)]
 pub fn decide_other<'m, H: Host<'m>>(host: H, s: &mut Scratch, look: Look) -> Reason {
     s.begin();
+    observe::begin(host, s);
     let reason = reason(host, s, look);
-    count(host, reason, if s.packet.length != 0 { s.packet.length } else { host.packet_length() });
+    let length = if s.packet.length != 0 { s.packet.length } else { host.packet_length() };
+    count(host, reason, length);
+    s.packet.length = length;
+    observe::end(host, s, reason);
     reason
 }
 
@@ -85,31 +89,53 @@ fn reason<'m, H: Host<'m>>(host: H, s: &mut Scratch, look: Look) -> Reason {
 
 #[inline(always)]
 fn packet_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
+    let reason = match reason_by_addresses(host, s) {
+        Some(reason) if !observe::reads_on(s, reason) => return reason,
+        _ => reason_by_payload(host, s),
+    };
+    match s.packet.settled.checked_sub(1) {
+        Some(number) => Reason::from_number(number as u8).unwrap_or(Reason::Internal),
+        None => reason,
+    }
+}
+
+/// Decides by addresses, ports, and what other packets did, as far as the rules allow it.
+#[inline(always)]
+fn reason_by_addresses<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Option<Reason> {
     let config = host.config();
     let is_tcp = s.packet.transport != Transport::Udp;
     let is_readable = s.packet.otherwise == 0;
     let is_flow_dropped = is_readable && is_tcp && config.needs & need::TCP != 0 && remembered::dropped_flow(host, s);
     read_source(host, s);
+    s.packet.banned = 0;
     if config.needs & need::SOURCE != 0
         && let Some(reason) = evaluate::decide_by_source(host, s)
     {
-        return reason;
+        return Some(reason);
     }
     // Rules that need no message are tried before it is read, as far as they come first: many packets are decided here.
     narrow_by_packet(host, s);
     // Called: inlined here, its frame would add to every chain of calls, which have 512 bytes on Linux 6.1.
     evaluate::walk_on(host, s);
     if s.walk.outcome == Outcome::Decided {
-        return decided(&s.walk);
+        return Some(decided(&s.walk));
     }
     // What other packets did counts only now: it must not cut off a source that the policy trusts.
     if is_flow_dropped {
-        return Reason::FlowOfDropped;
+        return Some(Reason::FlowOfDropped);
     }
     remembered::find_ban(host, s);
     if s.packet.banned != 0 && !may_call_emergency(host, s) {
-        return remembered::banned(host, s);
+        return Some(remembered::banned(host, s));
     }
+    None
+}
+
+/// Decides by what the packet carries.
+#[inline(always)]
+fn reason_by_payload<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
+    let config = host.config();
+    let is_tcp = s.packet.transport != Transport::Udp;
     // Loaded again: kept in a register, it would split the verifier's states until here.
     host.fence();
     if s.packet.otherwise != 0
@@ -132,7 +158,8 @@ fn packet_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     }
     // (For emergency calls from a banned source, the message must be read.)
     let is_banned = config.ban_passes_emergency != 0 && s.packet.banned != 0;
-    if s.walk.outcome == Outcome::Open && config.needs & need::INSPECT == 0 && !is_tcp && !is_banned {
+    let is_open = s.walk.outcome == Outcome::Open && !observe::is_sampled_if_passed(s);
+    if is_open && config.needs & need::INSPECT == 0 && !is_tcp && !is_banned {
         return default(host);
     }
     message_reason(host, s)
@@ -195,7 +222,7 @@ fn message_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
             // If no rule is left that needs more, nothing more is read.
             match s.walk.outcome {
                 Outcome::Decided => return decided(&s.walk),
-                Outcome::Open => return default(host),
+                Outcome::Open if !observe::is_sampled_if_passed(s) => return default(host),
                 _ => {}
             }
         }

@@ -3,8 +3,8 @@
 use crate::{
     evaluate,
     host::Host,
-    layout::{Rule, rule_flag},
-    limits::EVENT_TEXT,
+    layout::{NumberFormat, Rule, rule_flag},
+    limits::{EVENT_TEXT, WOULD},
     scratch::{Extent, NumberOf, Scratch, Span},
     text::{self, Text},
 };
@@ -46,6 +46,10 @@ pub fn matched<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
             counter.events_suppressed += 1;
         }
     });
+    let place = s.walk.would_count as usize & (WOULD - 1);
+    s.walk.would[place] = rule.slot;
+    // (The last place is never used, so that it can be written.)
+    s.walk.would_count += reported as u32 & (s.walk.would_count < WOULD as u32 - 1) as u32;
     if emits {
         emit(host, s, rule);
     }
@@ -67,7 +71,13 @@ pub fn is_due<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) -> bool {
 #[inline(never)]
 fn emit<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
     let now = s.now(host);
-    fill(s, rule, now, report(host, rule, true));
+    fill(s, now);
+    s.event.slot = rule.slot as u32;
+    s.event.action = rule.action;
+    s.event.reason = evaluate::reason(rule).number();
+    s.event.report = (report(host, rule, true) | s.walk.spared) as u8;
+    s.event.weight = 0;
+    s.event.would_count = 0;
     if !host.emit(&s.event) {
         host.count_rule(s.walk.rule, rule.slot as u32, |counter| counter.events_lost += 1);
     }
@@ -81,22 +91,29 @@ fn report<'m, H: Host<'m>>(host: H, rule: &Rule, drops: bool) -> u32 {
     (rule.flags & rule_flag::REPORT) as u32 | host.config().report & drops as u32
 }
 
+/// Sets what an event says of the packet and the message.
 #[inline(always)]
-fn fill(s: &mut Scratch, rule: &Rule, now: u64, report: u32) {
+pub fn fill(s: &mut Scratch, now: u64) {
     let message = s.message.kind.is_message() && s.message.extent == Extent::Whole;
     s.event.time = now;
-    s.event.calling = if message { s.message.number(NumberOf::Calling).key } else { 0 };
-    s.event.called = if message { s.message.number(NumberOf::Called).key } else { 0 };
+    let numbers = [NumberOf::Calling, NumberOf::Called, NumberOf::From, NumberOf::Asserted, NumberOf::Forwarded];
+    let [calling, called, from, asserted, forwarded] =
+        numbers.map(|of| if message { s.message.number(of).key } else { 0 });
+    (s.event.calling, s.event.called) = (calling, called);
+    (s.event.from, s.event.asserted, s.event.forwarded) = (from, asserted, forwarded);
+    let formats = [NumberOf::Calling, NumberOf::Called]
+        .map(|of| if message { s.message.number(of).format } else { NumberFormat::Missing });
+    [s.event.calling_format, s.event.called_format] = formats;
+    s.event.within_dialog = (message && s.message.to_tag != 0) as u8;
     s.event.source = s.packet.source;
     s.event.destination = s.packet.destination;
     s.event.source_port = s.packet.source_port;
     s.event.destination_port = s.packet.destination_port;
-    s.event.slot = rule.slot as u32;
     s.event.length = s.packet.length;
+    s.event.interface = s.packet.interface;
+    s.event.payload_offset = s.packet.payload_offset as u16;
+    s.event.payload_length = s.packet.payload_length as u16;
     s.event.anomalies = s.message.anomalies;
-    s.event.action = rule.action;
-    s.event.reason = evaluate::reason(rule).number();
-    s.event.report = (report | s.walk.spared) as u8;
     s.event.transport = s.packet.transport;
     s.event.method = s.message.method;
     s.event.attestation = s.message.attestation;

@@ -3,8 +3,8 @@
 use crate::{
     find::NeedleKind,
     layout::{
-        Ban, BanKey, BanLengths, Config, Counter, Dfa, Event, FlowKey, FragmentKey, NumberClass, RateCell, RateKey,
-        Remembered, Rule, RuleSet,
+        Ban, BanKey, BanLengths, Config, Counter, Dfa, Event, FlowKey, FragmentKey, NumberClass, Observation, Observed,
+        RateCell, RateKey, Remembered, Rule, RuleSet,
     },
     reason::Reason,
     scratch::Scratch,
@@ -71,6 +71,10 @@ pub enum FunctionKind {
     ReadName,
     /// [`crate::header::ReadNamedHeader`].
     ReadNamedHeader,
+    /// [`crate::observe::Draw`].
+    Draw,
+    /// [`crate::observe::Observe`].
+    Observe,
     /// [`crate::uri::ReadNumber`].
     ReadNumber,
     /// [`crate::uri::ReadScheme`].
@@ -143,6 +147,35 @@ pub trait Host<'m>: Copy + Tables {
     fn count_reason(self, reason: Reason, update: impl FnOnce(&mut Counter));
     /// Hands over an event. False if it was lost.
     fn emit(self, event: &Event) -> bool;
+
+    /// Index of the interface that the packet came in on; 0 if there is none.
+    #[inline(always)]
+    fn interface(self) -> u32 {
+        0
+    }
+    /// Which packets are to be reported apart from events. In user space nobody asks.
+    #[inline(always)]
+    fn observation(self) -> Observation {
+        Observation::default()
+    }
+    /// A random number.
+    #[inline(always)]
+    fn random(self) -> u32 {
+        0
+    }
+    /// Hands over a sample. False if it was lost.
+    #[inline(always)]
+    fn emit_sample(self, _sample: &Event) -> bool {
+        false
+    }
+    /// Hands over what is said of the packet, with its first `length` bytes. False if it was lost.
+    #[inline(always)]
+    fn capture(self, _event: &Event, _length: u32) -> bool {
+        false
+    }
+    /// Lets `update` change what was observed, on this CPU.
+    #[inline(always)]
+    fn count_observed(self, _update: impl FnOnce(&mut Observed)) {}
 
     /// The lengths of the prefixes that may be banned.
     fn ban_lengths(self) -> BanLengths;

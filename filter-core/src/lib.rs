@@ -23,6 +23,7 @@ pub mod message;
 mod named;
 pub mod number;
 pub mod numbers;
+pub mod observe;
 pub mod packet;
 pub mod prefix;
 pub mod rate;

@@ -60,3 +60,6 @@ pub const FLOW_TIME: u64 = 180_000_000_000;
 
 /// Bytes of a text value that an event carries.
 pub const EVENT_TEXT: usize = 64;
+
+/// How many rules a sampled packet names that would have dropped it.
+pub const WOULD: usize = 8;

@@ -5,7 +5,8 @@ use core::{ffi::c_void, mem::size_of};
 use aya_ebpf::{
     bindings::xdp_md,
     helpers::{
-        bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_loop, bpf_ringbuf_output, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+        bpf_get_prandom_u32, bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_loop, bpf_perf_event_output,
+        bpf_ringbuf_output, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
     },
     programs::XdpContext,
 };
@@ -15,12 +16,13 @@ use filter_core::{
     host::{Function, FunctionKind, Host, Step},
     identity::ReadIdentity,
     layout::{
-        Ban, BanKey, BanLengths, Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, ROOT_PIECE_BITS,
-        RateCell, RateKey, Remembered, Rule, RuleSet, Trie,
+        Ban, BanKey, BanLengths, Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, Observation,
+        Observed, ROOT_PIECE_BITS, RateCell, RateKey, Remembered, Rule, RuleSet, Trie,
     },
     limits::{BUFFER_LENGTH, INSPECTED_LENGTH},
     message::{NoteFold, ReadColon, ReadHeaders},
     numbers::SetNumber,
+    observe::{Draw, Observe},
     packet::MAX_HEADER_OFFSET,
     reason::Reason,
     scratch::Scratch,
@@ -34,9 +36,12 @@ use filter_core::{
 };
 
 use crate::maps::{
-    ADDRESS_CLASSES, BAN_LENGTHS, BANS, DFAS, EVENTS, FLOWS, FRAGMENTS, LEAVES, NODES, NUMBER_CLASSES, RATES,
-    REASON_COUNTERS, ROOTS, ROWS, RULE_COUNTERS, RULES, config,
+    ADDRESS_CLASSES, BAN_LENGTHS, BANS, CAPTURES, DFAS, EVENTS, FLOWS, FRAGMENTS, LEAVES, NODES, NUMBER_CLASSES,
+    OBSERVATION, OBSERVED, RATES, REASON_COUNTERS, ROOTS, ROWS, RULE_COUNTERS, RULES, SAMPLES, config,
 };
+
+/// `BPF_F_CURRENT_CPU` of include/uapi/linux/bpf.h: the perf event of the CPU that the program runs on.
+const CURRENT_CPU: u64 = 0xffff_ffff;
 
 /// A packet in the driver, and the maps.
 #[derive(Clone, Copy)]
@@ -231,6 +236,65 @@ impl Host<'static> for Kernel {
     }
 
     #[inline(always)]
+    fn interface(self) -> u32 {
+        // SAFETY: the context is this run's.
+        unsafe { (*self.context).ingress_ifindex }
+    }
+
+    #[inline(always)]
+    fn observation(self) -> Observation {
+        match OBSERVATION.get(0) {
+            Some(observation) => *observation,
+            None => Observation::default(),
+        }
+    }
+
+    #[inline(always)]
+    fn random(self) -> u32 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_get_prandom_u32() }
+    }
+
+    #[inline(always)]
+    fn emit_sample(self, sample: &Event) -> bool {
+        // SAFETY: as for events.
+        let status = unsafe {
+            bpf_ringbuf_output(
+                (&raw const SAMPLES).cast_mut().cast::<c_void>(),
+                (&raw const *sample).cast_mut().cast::<c_void>(),
+                size_of::<Event>() as u64,
+                0,
+            )
+        };
+        status == 0
+    }
+
+    #[inline(always)]
+    fn capture(self, event: &Event, length: u32) -> bool {
+        // The kernel copies the packet's bytes itself, from all its buffers. It refuses more than the packet has.
+        let flags = (masked!(length, "0xfffff") << 32) | CURRENT_CPU;
+        // SAFETY: the helper reads the event's bytes and the packet's; the map is of perf events.
+        let status = unsafe {
+            bpf_perf_event_output(
+                self.context.cast::<c_void>(),
+                (&raw const CAPTURES).cast_mut().cast::<c_void>(),
+                flags,
+                (&raw const *event).cast_mut().cast::<c_void>(),
+                size_of::<Event>() as u64,
+            )
+        };
+        status == 0
+    }
+
+    #[inline(always)]
+    fn count_observed(self, update: impl FnOnce(&mut Observed)) {
+        if let Some(observed) = OBSERVED.get_ptr_mut(0) {
+            // SAFETY: the value is this CPU's own; the reference ends with the call.
+            update(unsafe { &mut *observed });
+        }
+    }
+
+    #[inline(always)]
     fn ban_lengths(self) -> BanLengths {
         match BAN_LENGTHS.get(0) {
             Some(lengths) => *lengths,
@@ -373,6 +437,8 @@ functions! {
     read_identity: FunctionKind::ReadIdentity => ReadIdentity,
     read_name: FunctionKind::ReadName => ReadName,
     read_named_header: FunctionKind::ReadNamedHeader => ReadNamedHeader,
+    draw: FunctionKind::Draw => Draw,
+    observe: FunctionKind::Observe => Observe,
     read_number: FunctionKind::ReadNumber => ReadNumber,
     read_scheme: FunctionKind::ReadScheme => ReadScheme,
     read_over_line_ends: FunctionKind::ReadOverLineEnds => ReadOverLineEnds,

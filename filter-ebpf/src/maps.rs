@@ -4,12 +4,12 @@
 use aya_ebpf::{
     Global,
     macros::map,
-    maps::{Array, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, LruHashMap, PerCpuArray, PerfEventByteArray, RingBuf},
 };
 use filter_core::{
     layout::{
-        Ban, BanKey, BanLengths, Config, Counter, Dfa, FlowKey, FragmentKey, Node, NumberClass, ROOT_PIECES, RateCell,
-        RateKey, Remembered, RootPiece, Rule, RuleSet,
+        Ban, BanKey, BanLengths, Config, Counter, Dfa, FlowKey, FragmentKey, Node, NumberClass, Observation, Observed,
+        ROOT_PIECES, RateCell, RateKey, Remembered, RootPiece, Rule, RuleSet,
     },
     limits::RULE_SLOTS,
     scratch::Scratch,
@@ -44,6 +44,16 @@ pub static RULE_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(R
 pub static REASON_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(64, 0);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+/// Written by the daemon.
+#[map]
+pub static OBSERVATION: Array<Observation> = Array::with_max_entries(1, 0);
+#[map]
+pub static OBSERVED: PerCpuArray<Observed> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub static SAMPLES: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+/// The daemon's buffers, one per CPU, while somebody listens.
+#[map]
+pub static CAPTURES: PerfEventByteArray = PerfEventByteArray::new(0);
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, Remembered> = LruHashMap::with_max_entries(1 << 16, 0);
 #[map]

@@ -11,6 +11,7 @@ pub mod cases;
 pub mod compile;
 pub mod difference;
 pub mod engine;
+pub mod facts;
 pub mod files;
 pub mod image;
 pub mod import;

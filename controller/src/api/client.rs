@@ -15,10 +15,11 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::UnixStream, time::timeout};
 
 use super::{
+    CaptureQuery,
     group::{self, GROUP},
-    types::{BanRequest, DetachRequest, RollbackRequest, UnbanRequest, path},
+    types::{BanRequest, DetachRequest, RollbackRequest, TopRequest, UnbanRequest, path},
 };
-use crate::telemetry::{BanList, EventQuery, HistoryList, Message, Notice, Status};
+use crate::telemetry::{BanList, EventQuery, HistoryList, Message, Notice, Status, Suggestions, Top};
 
 /// How long a daemon has for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -161,6 +162,22 @@ impl Client {
         self.json(Method::GET, path::STATUS, Full::default(), PATIENCE).await
     }
 
+    /// Who sent most in the last minutes.
+    ///
+    /// # Errors
+    /// The daemon did not answer, or answered with an error.
+    pub async fn top(self, request: &TopRequest) -> Result<Top, ClientError> {
+        self.json(Method::GET, &format!("{}?{request}", path::TOP), Full::default(), PATIENCE).await
+    }
+
+    /// Rules that would stop what has grown in the last seconds.
+    ///
+    /// # Errors
+    /// The daemon did not answer, or answered with an error.
+    pub async fn suggest(self, seconds: u64) -> Result<Suggestions, ClientError> {
+        self.json(Method::GET, &format!("{}?seconds={seconds}", path::SUGGEST), Full::default(), PATIENCE).await
+    }
+
     /// The bans in force.
     ///
     /// # Errors
@@ -247,13 +264,7 @@ impl Client {
         mut each: impl FnMut(EventLine<'_>) -> io::Result<()>,
     ) -> Result<(), ClientError> {
         let uri = format!("{}?{query}", path::EVENTS);
-        let sent = timeout(PATIENCE, self.send(Method::GET, &uri, Full::default())).await;
-        let response = sent.map_err(|_| ClientError::NoAnswer { socket: self.socket.clone() })??;
-        let status = response.status();
-        let mut body = response.into_body();
-        if !status.is_success() {
-            return Err(refused(status, &body.collect().await?.to_bytes()));
-        }
+        let mut body = self.stream(&uri).await?;
         let mut rest = Vec::new();
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
@@ -266,6 +277,36 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// Calls `each` with every piece of the pcapng file of captured packets, as it comes. Ends when the answer does, or `each` returns an
+    /// error.
+    ///
+    /// # Errors
+    /// The daemon did not answer, does not [understand](ClientError::Query) the query, or its answer was cut off.
+    pub async fn capture(
+        mut self,
+        query: &CaptureQuery,
+        mut each: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<io::Result<()>, ClientError> {
+        let uri = format!("{}?{query}", path::CAPTURE);
+        let mut body = self.stream(&uri).await?;
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            if let Err(error) = each(&data) {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// A request whose answer comes piece by piece.
+    async fn stream(&mut self, uri: &str) -> Result<Incoming, ClientError> {
+        let sent = timeout(PATIENCE, self.send(Method::GET, uri, Full::default())).await;
+        let response = sent.map_err(|_| ClientError::NoAnswer { socket: self.socket.clone() })??;
+        let status = response.status();
+        let body = response.into_body();
+        if status.is_success() { Ok(body) } else { Err(refused(status, &body.collect().await?.to_bytes())) }
     }
 
     /// A request whose whole answer is one JSON value.

@@ -1,6 +1,6 @@
 //! The HTTP server of the daemon's API.
 
-use std::{convert::Infallible, fmt, sync::Arc};
+use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -18,12 +18,15 @@ use tokio::{
 };
 use tokio_stream::StreamExt as _;
 
-use super::{BanRequest, Change, DetachRequest, Request, RollbackRequest, Socket, UnbanRequest, types::path};
+use super::{
+    BanRequest, CaptureQuery, Change, DetachRequest, Request, RollbackRequest, Socket, TopRequest, UnbanRequest,
+    capture, types::path,
+};
 use crate::{
     deploy::{self, BanBook, LONGEST_COMMENT},
     kernel::{self, BanError, Pins, Prefix},
     repository::History,
-    telemetry::{Bus, DEFAULT_RECENT, EventFilter, EventQuery, FilterError, Heard, Notice, Status},
+    telemetry::{Bus, DEFAULT_RECENT, EventFilter, EventQuery, FilterError, Heard, Notice, Status, Talkers},
 };
 
 /// What the server needs of the daemon.
@@ -37,6 +40,8 @@ pub struct Shared {
     pub history: History,
     /// The daemon's bus.
     pub bus: Arc<Bus>,
+    /// The packets that were sampled.
+    pub talkers: Arc<Talkers>,
     /// Where requests to the daemon's loop go.
     pub requests: mpsc::Sender<Request>,
 }
@@ -46,6 +51,7 @@ pub async fn serve(socket: Socket, shared: Shared) {
     let router = Router::new()
         .route(path::BAN, post(ban))
         .route(path::BANS, get(bans))
+        .route(path::CAPTURE, get(capture))
         .route(path::DETACH, post(detach))
         .route(path::EVENTS, get(events))
         .route(path::HISTORY, get(history))
@@ -53,6 +59,8 @@ pub async fn serve(socket: Socket, shared: Shared) {
         .route(path::ROLLBACK, post(rollback))
         .route(path::STATUS, get(status))
         .route(path::STOP, post(stop))
+        .route(path::SUGGEST, get(suggest))
+        .route(path::TOP, get(top))
         .route(path::UNBAN, post(unban))
         .with_state(Arc::new(shared));
     let Socket { listener, file: _file } = socket;
@@ -135,6 +143,23 @@ async fn events(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) ->
     ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
 }
 
+async fn capture(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Response {
+    let query = match CaptureQuery::parse(&query.unwrap_or_default()) {
+        Ok(query) => query,
+        Err(error) => return failure(StatusCode::BAD_REQUEST, error.to_string()),
+    };
+    if let Err(error) = check_rules(&shared, &query.filter) {
+        return failure(StatusCode::BAD_REQUEST, error.to_string());
+    }
+    let subscription = capture::subscribe(&shared.bus, &query);
+    // Once the answer begins, packets are being captured.
+    if ask(&shared, Request::Observe).await.is_none() {
+        return failure(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned());
+    }
+    let body = Body::from_stream(capture::blocks(subscription, &shared.pins, query));
+    ([(header::CONTENT_TYPE, "application/x-pcapng")], body).into_response()
+}
+
 /// Checks that the rules of a filter are in force, or were when an event that is kept was sent.
 fn check_rules(shared: &Shared, filter: &EventFilter) -> Result<(), FilterError> {
     if filter.rules.is_empty() {
@@ -205,6 +230,30 @@ async fn detach(State(shared): State<Arc<Shared>>, Json(request): Json<DetachReq
         Some(Ok(removed)) => Json(Notice::Removed(removed)).into_response(),
         Some(Err(message)) => failure(StatusCode::UNPROCESSABLE_ENTITY, message),
         None => failure(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned()),
+    }
+}
+
+async fn top(State(shared): State<Arc<Shared>>, Query(request): Query<TopRequest>) -> Response {
+    // It looks at up to a quarter of a million samples.
+    let answer = tokio::task::spawn_blocking(move || shared.talkers.top(&request.query())).await;
+    match answer {
+        Ok(top) => Json(top).into_response(),
+        Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SuggestQuery {
+    /// How far back.
+    seconds: Option<u64>,
+}
+
+async fn suggest(State(shared): State<Arc<Shared>>, Query(query): Query<SuggestQuery>) -> Response {
+    let window = Duration::from_secs(query.seconds.unwrap_or(TopRequest::SECONDS));
+    match tokio::task::spawn_blocking(move || shared.talkers.suggest(window)).await {
+        Ok(suggestions) => Json(suggestions).into_response(),
+        Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
 }
 

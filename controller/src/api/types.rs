@@ -1,9 +1,11 @@
 //! What the server asks of the daemon's loop, and the parts that server and client share.
 
+use std::{fmt, time::Duration};
+
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::telemetry::{Notice, Removed, Stopped};
+use crate::telemetry::{Fate, Notice, Removed, Stopped, TopBy, TopQuery};
 
 /// What a reload or a rollback came to: `reloaded`, `unchanged`, `rolled-back`, `held`, or why no policy was put in force.
 pub type ReloadAnswer = Notice;
@@ -16,6 +18,8 @@ pub type TakeOffAnswer = Result<Removed, String>;
 pub enum Request {
     /// Bring an earlier policy back, or let the newest one in again; with who asks.
     Change(Change, String, oneshot::Sender<ReloadAnswer>),
+    /// Ask the program at once for what is listened to now.
+    Observe(oneshot::Sender<()>),
     /// Read the policy again; with who asks.
     Reload(String, oneshot::Sender<ReloadAnswer>),
     /// End the daemon.
@@ -79,10 +83,68 @@ pub struct UnbanRequest {
     pub prefix: Option<String>,
 }
 
+/// A question of [`Talkers`](crate::telemetry::Talkers), as the parameters of a query. What it leaves out has a default.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TopRequest {
+    /// What the rows are; sources if none.
+    pub by: Option<TopBy>,
+    /// How far back, in seconds, at most 600; 60 if none.
+    pub seconds: Option<u64>,
+    /// Only packets that this rule dropped, or would have.
+    pub rule: Option<String>,
+    /// Only packets with this reason.
+    pub reason: Option<String>,
+    /// Only packets that this became of.
+    pub fate: Option<Fate>,
+    /// The most rows, at most 1,000; 10 if none.
+    pub rows: Option<usize>,
+}
+
+impl TopRequest {
+    /// Seconds if none are asked for.
+    pub const SECONDS: u64 = 60;
+    /// Rows if none are asked for.
+    pub const ROWS: usize = 10;
+    /// The most rows.
+    const MOST_ROWS: usize = 1_000;
+
+    /// The question, with its defaults and within its limits.
+    #[must_use]
+    pub fn query(self) -> TopQuery {
+        TopQuery {
+            by: self.by.unwrap_or(TopBy::Source),
+            window: Duration::from_secs(self.seconds.unwrap_or(Self::SECONDS)),
+            rule: self.rule,
+            reason: self.reason,
+            fate: self.fate,
+            rows: self.rows.unwrap_or(Self::ROWS).min(Self::MOST_ROWS),
+        }
+    }
+}
+
+/// The query for a URI.
+impl fmt::Display for TopRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        let pairs = [
+            ("by", self.by.map(|by| by.name().to_owned())),
+            ("seconds", self.seconds.map(|seconds| seconds.to_string())),
+            ("rule", self.rule.clone()),
+            ("reason", self.reason.clone()),
+            ("fate", self.fate.map(|fate| fate.name().to_owned())),
+            ("rows", self.rows.map(|rows| rows.to_string())),
+        ];
+        query.extend_pairs(pairs.into_iter().filter_map(|(key, value)| Some((key, value?))));
+        f.write_str(&query.finish())
+    }
+}
+
 /// The paths of the API's resources.
 pub(super) mod path {
     pub(in crate::api) const BAN: &str = "/ban";
     pub(in crate::api) const BANS: &str = "/bans";
+    pub(in crate::api) const CAPTURE: &str = "/capture";
     pub(in crate::api) const DETACH: &str = "/detach";
     pub(in crate::api) const EVENTS: &str = "/events";
     pub(in crate::api) const HISTORY: &str = "/history";
@@ -90,5 +152,7 @@ pub(super) mod path {
     pub(in crate::api) const ROLLBACK: &str = "/rollback";
     pub(in crate::api) const STATUS: &str = "/status";
     pub(in crate::api) const STOP: &str = "/stop";
+    pub(in crate::api) const SUGGEST: &str = "/suggest";
+    pub(in crate::api) const TOP: &str = "/top";
     pub(in crate::api) const UNBAN: &str = "/unban";
 }

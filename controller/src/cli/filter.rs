@@ -15,7 +15,7 @@ pub struct FilterArgs {
     /// Only from this address or network
     #[arg(long = "source", value_name = "ADDR|CIDR")]
     pub sources: Vec<Source>,
-    /// Only with a calling or called number that begins with these digits, with or without a plus
+    /// Only with a number (calling, called, of From, asserted, forwarding) that begins with these digits, with or without a plus
     #[arg(long = "number", value_name = "PREFIX", allow_hyphen_values = true)]
     pub numbers: Vec<NumberPrefix>,
     /// Only with this verdict: what happened, or in report mode would have happened
@@ -27,14 +27,17 @@ pub struct FilterArgs {
     /// Only for this reason, such as rule-drop or banned
     #[arg(long = "reason", value_name = "REASON", value_parser = reasons(), hide_possible_values = true)]
     pub reasons: Vec<Reason>,
+    /// Only from this upstream: the label of the address set that the source is in
+    #[arg(long = "upstream", value_name = "LABEL")]
+    pub upstreams: Vec<String>,
 }
 
 impl FilterArgs {
     /// The filter.
     #[must_use]
     pub fn filter(self) -> EventFilter {
-        let Self { rules, sources, numbers, verdicts, modes, reasons } = self;
-        EventFilter { rules, sources, numbers, verdicts, modes, reasons }
+        let Self { rules, sources, numbers, verdicts, modes, reasons, upstreams } = self;
+        EventFilter { rules, sources, numbers, verdicts, modes, reasons, upstreams }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod ban;
 pub mod bans;
+pub mod capture;
 pub mod check;
 pub mod completions;
 pub mod detach;
@@ -22,8 +23,10 @@ pub mod rollback;
 pub mod run;
 pub mod schema;
 pub mod status;
+pub mod suggest;
 pub mod support;
 pub mod test;
+pub mod top;
 pub mod unban;
 
 use std::{
@@ -90,6 +93,7 @@ pub struct Cli {
 pub enum Command {
     Ban(ban::BanArgs),
     Bans(bans::BansArgs),
+    Capture(capture::CaptureArgs),
     Check(check::CheckArgs),
     Completions(completions::CompletionsArgs),
     Detach(detach::DetachArgs),
@@ -108,8 +112,10 @@ pub enum Command {
     Run(run::RunArgs),
     Schema(schema::SchemaArgs),
     Status(status::StatusArgs),
+    Suggest(suggest::SuggestArgs),
     Support(support::SupportArgs),
     Test(test::TestArgs),
+    Top(top::TopArgs),
     Unban(unban::UnbanArgs),
 }
 
@@ -122,6 +128,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Ban(args) => ban::run(args),
         Command::Bans(args) => bans::run(args),
+        Command::Capture(args) => capture::run(args),
         Command::Check(args) => check::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Detach(args) => detach::run(args),
@@ -140,8 +147,10 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Status(args) => status::run(args),
+        Command::Suggest(args) => suggest::run(args),
         Command::Support(args) => support::run(args),
         Command::Test(args) => test::run(args),
+        Command::Top(args) => top::run(args),
         Command::Unban(args) => unban::run(args),
     }
 }

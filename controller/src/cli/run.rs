@@ -20,6 +20,7 @@ use crate::{
         DEFAULT_POLL, DEFAULT_STATE, LONGEST_POLL, Reference, Remote, Source, path_mistake, reference_mistake,
         url_mistake,
     },
+    telemetry::DEFAULT_SAMPLES,
 };
 use clap::builder::RangedU64ValueParser;
 use filter_policy::{
@@ -293,6 +294,7 @@ fn options(args: RunArgs, file: Configuration, path: Option<&Path>) -> anyhow::R
         quiet: args.quiet,
         prometheus: args.prometheus.or(file.prometheus),
         outputs,
+        samples: DEFAULT_SAMPLES,
         detach_on_exit: args.detach_on_exit,
     })
 }

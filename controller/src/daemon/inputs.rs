@@ -37,6 +37,8 @@ pub(super) enum Event {
     End,
     /// Time to look for a change of the policy.
     Look,
+    /// Packets were captured: what is said of each, and its bytes.
+    Captured(Vec<(layout::Event, Vec<u8>)>),
     /// The program reports packets.
     Packets(Vec<layout::Event>),
     /// A look for a newer commit has ended.
@@ -47,6 +49,8 @@ pub(super) enum Event {
     Reloaded(Box<Deployer>, Outcome),
     /// The API asks for something.
     Request(Request),
+    /// Sampled packets.
+    Sampled(Vec<layout::Event>),
     /// Time to remove the bans that have ended.
     Sweep,
     /// Time for a table.
@@ -64,6 +68,8 @@ pub(super) struct Inputs {
     signals: Signals,
     requests: mpsc::Receiver<Request>,
     ring: AsyncFd<Ring>,
+    samples: AsyncFd<Ring>,
+    captures: mpsc::Receiver<Vec<(layout::Event, Vec<u8>)>>,
     tick: Interval,
     look: Interval,
     sweep: Interval,
@@ -80,7 +86,8 @@ impl Inputs {
     pub(super) fn new(
         signals: Signals,
         requests: mpsc::Receiver<Request>,
-        ring: Ring,
+        [ring, samples]: [Ring; 2],
+        captures: mpsc::Receiver<Vec<(layout::Event, Vec<u8>)>>,
         interval: Duration,
     ) -> io::Result<Self> {
         let (tick, look, sweep) = (every(interval), every(LOOK_INTERVAL), every(SWEEP_INTERVAL));
@@ -90,6 +97,8 @@ impl Inputs {
             signals,
             requests,
             ring: ring.into_async()?,
+            samples: samples.into_async()?,
+            captures,
             tick,
             look,
             sweep,
@@ -118,6 +127,8 @@ impl Inputs {
             _ = self.look.tick() => Event::Look,
             _ = self.sweep.tick() => Event::Sweep,
             events = packets(&mut self.ring) => Event::Packets(events?),
+            Some(captured) = self.captures.recv() => Event::Captured(captured),
+            events = packets(&mut self.samples) => Event::Sampled(events?),
         })
     }
 

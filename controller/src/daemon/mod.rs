@@ -7,6 +7,7 @@
 //! The filter does not need the daemon. When the daemon ends or is killed, the filter stays as it is, and the next daemon
 //! adopts it.
 
+mod capture;
 mod inputs;
 
 use std::{collections::VecDeque, io, net::SocketAddr, ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
@@ -14,14 +15,17 @@ use std::{collections::VecDeque, io, net::SocketAddr, ops::ControlFlow, path::Pa
 use filter_policy::bounds::Cancel;
 use tokio::sync::{mpsc, oneshot};
 
-use self::inputs::{Event, Inputs, Refresh, Reload, Signals};
+use self::{
+    capture::{Captured, Capturing, WAITING},
+    inputs::{Event, Inputs, Refresh, Reload, Signals},
+};
 use crate::{
     api::{self, Change, ReloadAnswer, Request, Socket, SocketError, TakeOffAnswer},
     deploy::{self, BanBook, Deployer, Keeper, Occasion, Outcome, Target},
     kernel::{self, Ring},
     outputs::{self, Host, ListenError, OutputOptions, Outputs, PasswordError, Prometheus},
     repository::{History, Repository, Source, Watch},
-    telemetry::{Bus, EventReader, Meter, Notice, Stopped},
+    telemetry::{Bus, EventReader, Interest, Meter, Notice, Sampling, Stopped, Talkers, captured_kinds},
 };
 
 /// How long the server gets to send the answer to a request to stop.
@@ -55,6 +59,8 @@ pub struct Options {
     pub prometheus: Option<SocketAddr>,
     /// The outputs beside standard output.
     pub outputs: OutputOptions,
+    /// How many packets of each kind are sampled in a second at most; 0 for none.
+    pub samples: u32,
     /// Remove the filter at the end.
     pub detach_on_exit: bool,
 }
@@ -145,11 +151,13 @@ async fn run_on(bus: &Arc<Bus>, options: Options, socket: Socket, mut signals: S
     let keeper = deployer.keeper();
     let (sender, mut requests) = mpsc::channel(8);
     let bans = Arc::new(BanBook::new(options.target.pins.clone()));
+    let talkers = Arc::new(Talkers::default());
     let shared = api::Shared {
         pins: options.target.pins.clone(),
         bans: Arc::clone(&bans),
         history,
         bus: Arc::clone(bus),
+        talkers: Arc::clone(&talkers),
         requests: sender,
     };
     let server = tokio::spawn(api::serve(socket, shared));
@@ -161,8 +169,12 @@ async fn run_on(bus: &Arc<Bus>, options: Options, socket: Socket, mut signals: S
             return end(bus, &keeper, &options, detach, answer).await;
         }
     };
-    let ring = Ring::open(&options.target.pins)?;
-    let inputs = Inputs::new(signals, requests, ring, options.interval)?;
+    let pins = &options.target.pins;
+    let rings = [Ring::open(pins)?, Ring::of_samples(pins)?];
+    let (captures, captured) = mpsc::channel(WAITING);
+    let inputs = Inputs::new(signals, requests, rings, captured, options.interval)?;
+    let sampling = Sampling::begin(pins, options.samples)?;
+    talkers.set_sets(deployer.facts().map_or_else(Vec::new, |facts| facts.set_names()));
     bus.set_started();
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::warn!("failed to notify systemd that the daemon is ready: {error}");
@@ -173,7 +185,11 @@ async fn run_on(bus: &Arc<Bus>, options: Options, socket: Socket, mut signals: S
         repository,
         watch,
         meter: Meter::new(options.target.pins.clone()),
-        events: EventReader::new(options.target.pins.clone(), options.edge.clone()),
+        events: EventReader::new(options.target.pins.clone(), options.edge.clone(), deployer.facts()),
+        sampling,
+        talkers,
+        captures,
+        capturing: None,
         deployer: Some(deployer),
         keeper,
         at_work: AtWork::default(),
@@ -231,7 +247,7 @@ async fn start(
                     }
                     None => early.push(Request::TakeOff { interface, answer }),
                 },
-                Some(request @ (Request::Change(..) | Request::Reload(..))) => early.push(request),
+                Some(request @ (Request::Change(..) | Request::Observe(_) | Request::Reload(..))) => early.push(request),
                 None => break (false, None),
             },
             started = &mut starting => {
@@ -275,6 +291,12 @@ struct Daemon {
     watch: Watch,
     meter: Meter,
     events: EventReader,
+    sampling: Sampling,
+    talkers: Arc<Talkers>,
+    /// Where captured packets go.
+    captures: mpsc::Sender<Vec<Captured>>,
+    /// What reads them; none while nobody listens.
+    capturing: Option<Capturing>,
     /// None while a reload works with it.
     deployer: Option<Deployer>,
     keeper: Keeper,
@@ -354,6 +376,7 @@ impl Daemon {
                 self.keeper.keep_interfaces().into_iter().for_each(|notice| self.bus.publish(notice));
                 self.take_off();
                 self.report_source();
+                self.observe();
                 let settled = self.watch.look_in_time();
                 if self.watch.is_restless() {
                     let message = "the policy's files have been changing for half a minute: they are read when they have come to rest";
@@ -367,9 +390,19 @@ impl Daemon {
                     }
                 }
             }
+            Event::Captured(packets) => {
+                for (event, frame) in packets {
+                    self.bus.publish(self.events.read_captured(&event, frame));
+                }
+            }
             Event::Packets(events) => {
                 for event in &events {
                     self.bus.publish(self.events.read(event));
+                }
+            }
+            Event::Sampled(events) => {
+                for event in &events {
+                    self.talkers.note(&self.events.read_sample(event));
                 }
             }
             Event::Reloaded(deployer, outcome) => self.finish_reload(*deployer, outcome),
@@ -389,6 +422,10 @@ impl Daemon {
                 if self.at_work.occasion.is_some() {
                     self.at_work.cancel.cancel();
                 }
+            }
+            Event::Request(Request::Observe(answer)) => {
+                self.observe();
+                let _ = answer.send(());
             }
             Event::Request(Request::Reload(by, answer)) => {
                 self.asked_by = format!("reload, {by}");
@@ -431,6 +468,23 @@ impl Daemon {
     fn report_source(&self) {
         self.repository.notices().into_iter().for_each(|notice| self.bus.publish(notice));
         self.bus.set_source(self.repository.status());
+    }
+
+    /// Asks the program for what is listened to.
+    fn observe(&mut self) {
+        let passed = self.bus.wants(Interest::PASSED);
+        let wants = passed || self.bus.wants(Interest::CAPTURES);
+        if wants != self.capturing.is_some() {
+            let begun = wants.then(|| Capturing::begin(&self.options.target.pins, self.captures.clone())).transpose();
+            match begun {
+                Ok(capturing) => self.capturing = capturing,
+                Err(error) => tracing::warn!("failed to capture packets: {error}"),
+            }
+        }
+        let kinds = captured_kinds(self.capturing.is_some(), passed);
+        if let Err(error) = self.sampling.capture(kinds).and_then(|()| self.sampling.adjust()) {
+            tracing::warn!("failed to ask the program for samples: {error}");
+        }
     }
 
     /// Begins the look for a newer commit that is due. It gets a thread, since it waits for the network.
@@ -510,7 +564,9 @@ impl Daemon {
                 for notice in notices {
                     self.bus.publish(notice);
                 }
-                self.events.read_rules();
+                let facts = self.deployer.as_ref().and_then(Deployer::facts);
+                self.talkers.set_sets(facts.as_ref().map_or_else(Vec::new, |facts| facts.set_names()));
+                self.events.read_policy(facts);
                 answer(&mut self.waiting.in_reload, &result);
             }
             // The next look notices the change.

@@ -8,11 +8,12 @@ mod keeper;
 mod past;
 mod report;
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use filter_policy::{
     BuildCache,
     bounds::{Bounds, Cancel},
+    facts::PolicyFacts,
     language::diagnostics::Diagnostics,
 };
 use jiff::Timestamp;
@@ -129,6 +130,8 @@ pub struct Deployer {
     last: Option<Last>,
     /// True once this process has put a policy in force: only then are the hours of its rules kept.
     has_installed: bool,
+    /// What the policy in force says beyond what the kernel decides by; none until this process has put one in force.
+    facts: Option<Arc<PolicyFacts>>,
 }
 
 /// What was read last.
@@ -218,6 +221,7 @@ impl Deployer {
             cache: BuildCache::default(),
             last: None,
             has_installed: false,
+            facts: None,
         })
     }
 
@@ -225,6 +229,12 @@ impl Deployer {
     #[must_use]
     pub fn keeper(&self) -> Keeper {
         self.keeper.clone()
+    }
+
+    /// What the policy in force says beyond what the kernel decides by; none if this process has not put it in force.
+    #[must_use]
+    pub fn facts(&self) -> Option<Arc<PolicyFacts>> {
+        self.facts.clone()
     }
 
     /// Whether there was a filter before this process.
@@ -533,6 +543,7 @@ impl Deployer {
         };
         self.note_newest(is_newest);
         self.has_installed = true;
+        self.facts = Some(Arc::new(PolicyFacts::new(&built.policy)));
         tracing::debug!(after = ?start.elapsed(), "policy in force");
         let entry = Entry {
             generation: installed.generation,

@@ -4,6 +4,7 @@ use std::{os::fd::AsFd as _, path::PathBuf, time::Duration};
 
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunOptions, VerifierLogLevel,
+    maps::MapData,
     programs::{ProgramFd, Xdp},
 };
 use filter_core::{
@@ -24,8 +25,20 @@ const POLICY_MAPS: [&str; 8] =
     ["ROOTS", "NODES", "LEAVES", "ADDRESS_CLASSES", "NUMBER_CLASSES", "ROWS", "RULES", "DFAS"];
 
 /// Maps that all generations share, and that outlive the daemon.
-const SHARED_MAPS: [&str; 8] =
-    ["RULE_COUNTERS", "REASON_COUNTERS", "EVENTS", "FRAGMENTS", "FLOWS", "BANS", "BAN_LENGTHS", "RATES"];
+const SHARED_MAPS: [&str; 12] = [
+    "RULE_COUNTERS",
+    "REASON_COUNTERS",
+    "EVENTS",
+    "OBSERVATION",
+    "OBSERVED",
+    "SAMPLES",
+    "CAPTURES",
+    "FRAGMENTS",
+    "FLOWS",
+    "BANS",
+    "BAN_LENGTHS",
+    "RATES",
+];
 
 /// The engine's working memory: one value per CPU, created for each program.
 const SCRATCH: &str = "SCRATCH";
@@ -150,6 +163,13 @@ impl Instance {
     #[must_use]
     pub fn table(&self, name: &str) -> Option<&Table> {
         self.tables.iter().find(|(known, _)| *known == name).map(|(_, table)| table)
+    }
+
+    /// Another handle on one of its maps.
+    pub(super) fn map_data(&self, name: &str) -> Result<MapData, Error> {
+        let table = self.table(name).ok_or_else(|| Error::Internal(format!("the program has no map {name}")))?;
+        let fd = table.fd().try_clone_to_owned().context(|| format!("duplicate the descriptor of the map {name}"))?;
+        MapData::from_fd(fd).context(|| format!("open the map {name}"))
     }
 
     /// The XDP program of the object.

@@ -1,4 +1,4 @@
-//! The ring of events that the program writes and the daemon reads.
+//! The rings that the program writes and the daemon reads: events and samples.
 
 use std::{
     io,
@@ -9,19 +9,41 @@ use aya::maps::{Map, MapData, RingBuf};
 use filter_core::layout::Event;
 use zerocopy::FromBytes as _;
 
-use super::{Error, Pins, error::Context as _};
+use super::{Error, Instance, Pins, error::Context as _};
 
-/// The pinned event ring. Only one process can read it: each event is read once.
+/// A pinned ring of events. Only one process can read it: each event is read once.
 pub struct Ring(RingBuf<MapData>);
 
 impl Ring {
-    /// Opens the ring of a pin directory.
+    /// Opens the ring of events of a pin directory.
     ///
     /// # Errors
     /// The ring does not exist or cannot be opened.
     pub fn open(pins: &Pins) -> Result<Self, Error> {
-        let path = pins.map("EVENTS");
-        let doing = || format!("open the event ring {}", path.display());
+        Self::of(pins, "EVENTS")
+    }
+
+    /// Opens the ring of sampled packets of a pin directory.
+    ///
+    /// # Errors
+    /// The ring does not exist or cannot be opened.
+    pub fn of_samples(pins: &Pins) -> Result<Self, Error> {
+        Self::of(pins, "SAMPLES")
+    }
+
+    /// Opens the ring of sampled packets of an instance.
+    ///
+    /// # Errors
+    /// The ring cannot be opened.
+    pub fn of_samples_of(instance: &Instance) -> Result<Self, Error> {
+        let doing = || "open the ring of samples".to_owned();
+        let map = Map::from_map_data(instance.map_data("SAMPLES")?).context(doing)?;
+        Ok(Self(RingBuf::try_from(map).context(doing)?))
+    }
+
+    fn of(pins: &Pins, name: &str) -> Result<Self, Error> {
+        let path = pins.map(name);
+        let doing = || format!("open the ring {}", path.display());
         let map = Map::from_map_data(MapData::from_pin(&path).context(doing)?).context(doing)?;
         Ok(Self(RingBuf::try_from(map).context(doing)?))
     }

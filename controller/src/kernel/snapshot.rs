@@ -233,6 +233,32 @@ pub(crate) fn rule_names(pins: &Pins) -> Result<Vec<String>, Error> {
     (0..slots.len()).map(|slot| slots.get::<Slot>(slot).map(|slot| slot.name())).collect()
 }
 
+/// The rule that owns a counter slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OwnedSlot {
+    /// Its name; empty if no rule has owned the slot yet.
+    pub(crate) name: String,
+    /// What it does; none if it is not in the policy in force.
+    pub(crate) action: Option<Action>,
+}
+
+/// The rules by counter slot.
+///
+/// # Errors
+/// There are no pins, or no permission.
+pub(crate) fn rule_slots(pins: &Pins) -> Result<Vec<OwnedSlot>, Error> {
+    let mut slots: Vec<_> = rule_names(pins)?.into_iter().map(|name| OwnedSlot { name, action: None }).collect();
+    let rules = Table::open(&pins.generation(pins::CURRENT).join("RULES"))?;
+    let meta = read_meta(pins, &Table::open(&pins.map("META"))?)?;
+    for index in 0..meta.rules.min(rules.len()) {
+        let rule: Rule = rules.get(index)?;
+        if let Some(slot) = slots.get_mut(usize::from(rule.slot)) {
+            slot.action = Some(rule.action());
+        }
+    }
+    Ok(slots)
+}
+
 fn sum(table: &Table, index: u32) -> Result<Counter, Error> {
     let mut sum = Counter::new_zeroed();
     for counter in table.per_cpu::<Counter>(index)? {

@@ -292,6 +292,7 @@ impl Table {
 pub(super) fn data_of(map: Map) -> Option<MapData> {
     match map {
         Map::Array(data)
+        | Map::PerfEventArray(data)
         | Map::HashMap(data)
         | Map::LruHashMap(data)
         | Map::PerCpuArray(data)

@@ -39,8 +39,10 @@ impl Interest {
     pub const NOTICES: Self = Self(1);
     /// Packet events.
     pub const PACKETS: Self = Self(1 << 1);
-    /// Packets with their bytes.
+    /// Packets with their bytes that were dropped, or would have been.
     pub const CAPTURES: Self = Self(1 << 2);
+    /// Packets with their bytes that passed.
+    pub const PASSED: Self = Self(1 << 3);
 
     /// True if all of `other` are in this set.
     #[must_use]
@@ -51,6 +53,7 @@ impl Interest {
     /// The kind of a message.
     fn of(message: &Message) -> Self {
         match message {
+            Message::Captured(packet) if packet.has_passed() => Self::PASSED,
             Message::Captured(_) => Self::CAPTURES,
             Message::Notice(_) => Self::NOTICES,
             Message::Packet(_) => Self::PACKETS,
@@ -79,6 +82,8 @@ pub enum Delivery {
 #[derive(Debug)]
 pub struct Subscription {
     receiver: mpsc::Receiver<Message>,
+    /// See [`Queue::lost`].
+    lost_here: Arc<AtomicU64>,
     /// See [`Queue::lost_by_reader`].
     lost: Arc<AtomicU64>,
 }
@@ -96,6 +101,17 @@ impl Subscription {
     pub fn set_lost(&self, lost: u64) {
         self.lost.store(lost, Ordering::Relaxed);
     }
+
+    /// As [`Self::next_blocking`], in an asynchronous task.
+    pub async fn next(&mut self) -> Option<Message> {
+        self.receiver.recv().await
+    }
+
+    /// How many messages were lost here, since the queue was full.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost_here.load(Ordering::Relaxed)
+    }
 }
 
 /// The bus's end of a subscriber's queue.
@@ -105,7 +121,7 @@ struct Queue {
     interest: Interest,
     sender: mpsc::Sender<Message>,
     /// Messages that did not fit.
-    lost: AtomicU64,
+    lost: Arc<AtomicU64>,
     /// Messages that the subscriber got, and lost.
     lost_by_reader: Arc<AtomicU64>,
 }
@@ -169,9 +185,10 @@ impl Bus {
     pub fn subscribe(&self, name: &'static str, interest: Interest, capacity: usize) -> Subscription {
         let (sender, receiver) = mpsc::channel(capacity + RESERVED);
         let lost = Arc::new(AtomicU64::new(0));
+        let lost_here = Arc::new(AtomicU64::new(0));
         let lost_by_reader = Arc::clone(&lost);
-        lock(&self.queues).push(Queue { name, interest, sender, lost: AtomicU64::new(0), lost_by_reader });
-        Subscription { receiver, lost }
+        lock(&self.queues).push(Queue { name, interest, sender, lost: Arc::clone(&lost_here), lost_by_reader });
+        Subscription { receiver, lost_here, lost }
     }
 
     /// Adds an output that has no queue, but answers requests at an address. It counts what becomes of them.
@@ -208,10 +225,10 @@ impl Bus {
         }
     }
 
-    /// True if a subscriber wants packets with their bytes. One that has gone away does not.
+    /// True if a subscriber wants this. One that has gone away does not.
     #[must_use]
-    pub fn wants_captures(&self) -> bool {
-        lock(&self.queues).iter().any(|queue| queue.is_read() && queue.interest.contains(Interest::CAPTURES))
+    pub fn wants(&self, interest: Interest) -> bool {
+        lock(&self.queues).iter().any(|queue| queue.is_read() && queue.interest.contains(interest))
     }
 
     fn remember(&self, event: &Arc<PacketEvent>) {
@@ -330,15 +347,15 @@ mod tests {
     fn only_who_wants_bytes_gets_captured_packets_and_the_bus_says_whether_anyone_does() {
         let bus = Bus::new(String::new(), None);
         let mut all = bus.subscribe("all", Interest::NOTICES | Interest::PACKETS, 4);
-        assert!(!bus.wants_captures());
+        assert!(!bus.wants(Interest::CAPTURES));
         let mut bytes = bus.subscribe("bytes", Interest::CAPTURES, 4);
-        assert!(bus.wants_captures());
+        assert!(bus.wants(Interest::CAPTURES));
         bus.publish(CapturedPacket::example(b"x"));
         bus.publish(missed(1));
         assert!(bus.listen(usize::MAX, EventFilter::default()).0.is_empty(), "they are not kept");
         assert_eq!(bytes.next_blocking(), Some(CapturedPacket::example(b"x").into()));
         drop(bytes);
-        assert!(!bus.wants_captures());
+        assert!(!bus.wants(Interest::CAPTURES));
         bus.publish(missed(2));
         assert_eq!(bus.facts().outputs.len(), 1, "who has gone away loses nothing");
         bus.close(None);

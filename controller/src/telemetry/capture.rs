@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use super::PacketEvent;
+use filter_core::reason::Verdict;
+
+use super::{PacketEvent, RuleMode};
 
 /// A packet with its bytes: dropped, would-be dropped, or a sample of those that passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,12 @@ pub struct CapturedPacket {
 }
 
 impl CapturedPacket {
+    /// True if it passed, and no rule would have dropped it.
+    #[must_use]
+    pub fn has_passed(&self) -> bool {
+        self.event.mode == RuleMode::Enforce && self.event.verdict == Verdict::Pass.name()
+    }
+
     /// The bytes of the UDP or TCP payload that were captured.
     #[must_use]
     pub fn payload(&self) -> &[u8] {

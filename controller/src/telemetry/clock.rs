@@ -20,6 +20,11 @@ impl Clock {
         Self { offset: wall as i128 - monotonic }
     }
 
+    /// Nanoseconds since 1970.
+    pub(super) fn nanoseconds(self, monotonic: u64) -> u64 {
+        u64::try_from(self.offset + i128::from(monotonic)).unwrap_or(0)
+    }
+
     pub(super) fn wall(self, monotonic: u64) -> String {
         rfc3339(self.offset + i128::from(monotonic))
     }

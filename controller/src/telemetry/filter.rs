@@ -36,6 +36,8 @@ pub struct EventFilter {
     pub modes: Vec<RuleMode>,
     /// Why the packet got its verdict.
     pub reasons: Vec<Reason>,
+    /// Labels of the sets that the source is in.
+    pub upstreams: Vec<String>,
 }
 
 /// A network, or an address alone.
@@ -99,7 +101,7 @@ impl fmt::Display for Help<'_> {
 }
 
 /// The parameters of a filter in the query of a request.
-const KEYS: [&str; 6] = ["rule", "source", "number", "verdict", "mode", "reason"];
+pub const FILTER_KEYS: [&str; 7] = ["rule", "source", "number", "verdict", "mode", "reason", "upstream"];
 
 impl EventFilter {
     /// True if the event is one that the reader wants.
@@ -111,6 +113,7 @@ impl EventFilter {
             && any(&self.verdicts, |verdict| event.verdict == *verdict)
             && any(&self.modes, |mode| event.mode == *mode)
             && any(&self.reasons, |reason| event.reason == reason.name())
+            && any(&self.upstreams, |upstream| event.upstream.as_deref() == Some(upstream))
     }
 
     /// Adds a word of a query. False if the parameter is not one of a filter.
@@ -128,6 +131,7 @@ impl EventFilter {
                 let unknown = || one_of("reason", word, &Reason::NAMES).err().unwrap_or(FilterError::TooMany);
                 self.reasons.push(Reason::from_name(word).ok_or_else(unknown)?);
             }
+            "upstream" => self.upstreams.push(word.to_owned()),
             _ => return Ok(false),
         }
         if self.words().len() > MOST_WORDS { Err(FilterError::TooMany) } else { Ok(true) }
@@ -136,14 +140,15 @@ impl EventFilter {
     /// The filter as the parameters of a query, which [`Self::add`] reads.
     #[must_use]
     pub fn words(&self) -> Vec<(&'static str, String)> {
-        let Self { rules, sources, numbers, verdicts, modes, reasons } = self;
+        let Self { rules, sources, numbers, verdicts, modes, reasons, upstreams } = self;
         let rules = rules.iter().map(|rule| ("rule", rule.clone()));
         let sources = sources.iter().map(|source| ("source", source.0.to_string()));
         let numbers = numbers.iter().map(|number| ("number", number.0.clone()));
         let verdicts = verdicts.iter().map(|verdict| ("verdict", verdict.clone()));
         let modes = modes.iter().map(|mode| ("mode", mode_name(*mode).to_owned()));
         let reasons = reasons.iter().map(|reason| ("reason", reason.name().to_owned()));
-        rules.chain(sources).chain(numbers).chain(verdicts).chain(modes).chain(reasons).collect()
+        let upstreams = upstreams.iter().map(|upstream| ("upstream", upstream.clone()));
+        rules.chain(sources).chain(numbers).chain(verdicts).chain(modes).chain(reasons).chain(upstreams).collect()
     }
 
     /// Checks that each rule of the filter is one of `known`, so that a name with a mistake does not look like silence.
@@ -250,7 +255,7 @@ impl EventQuery {
                 }
                 key => {
                     if !parsed.filter.add(key, &word)? {
-                        let known = ["follow", "last"].into_iter().chain(KEYS);
+                        let known = ["follow", "last"].into_iter().chain(FILTER_KEYS);
                         return Err(FilterError::Key { found: key.to_owned(), help: suggest(key, known) });
                     }
                 }
@@ -323,12 +328,11 @@ mod tests {
 
     #[test]
     fn a_query_reads_back_as_what_it_was_written_from() {
-        let text =
-            "follow=true&last=7&rule=a+%26+b&source=10.0.0.0%2F8&number=49&verdict=reject&mode=report&reason=banned";
+        let text = "follow=true&last=7&rule=a+%26+b&source=10.0.0.0%2F8&number=49&verdict=reject&mode=report&reason=banned&upstream=carrier-a";
         let parsed = query(text);
         assert_eq!(parsed.to_string(), text);
         assert_eq!((parsed.follow, parsed.last, &*parsed.filter.rules[0]), (true, Some(7), "a & b"));
-        for key in KEYS {
+        for key in FILTER_KEYS {
             assert!(parsed.filter.words().iter().any(|(name, _)| *name == key), "{key} is not in the test");
         }
     }

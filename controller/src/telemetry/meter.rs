@@ -1,11 +1,15 @@
 //! Reads the kernel's counters and events, and makes telemetry of them.
 
-use std::time::Instant;
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use filter_core::layout::Event;
+use filter_core::{
+    layout::{Action, Event},
+    reason::Reason,
+};
+use filter_policy::facts::PolicyFacts;
 
-use super::{PacketEvent, Table, Tables, clock::Clock};
-use crate::kernel::{self, Counts, Pins};
+use super::{CapturedPacket, Fate, PacketEvent, RuleMode, Sample, Table, Tables, clock::Clock};
+use crate::kernel::{self, Counts, OwnedSlot, Pins, State, interface_name};
 
 /// Makes a [`Table`] of the counters each time it is asked.
 #[derive(Debug)]
@@ -32,43 +36,140 @@ impl Meter {
     }
 }
 
-/// Makes [`PacketEvent`]s of the program's events.
+/// Makes [`PacketEvent`]s of the program's events, [`Sample`]s of its samples, and [`CapturedPacket`]s of what it captures.
 #[derive(Debug)]
 pub struct EventReader {
     pins: Pins,
     /// The host's name in events.
     edge: Option<String>,
-    /// Rule names by counter slot.
-    rules: Vec<String>,
+    /// Rules by counter slot.
+    slots: Vec<OwnedSlot>,
+    /// The commit of the policy in force.
+    commit: Option<String>,
+    /// What that policy says beyond what the kernel decides by; none if this process has not read it.
+    facts: Option<Arc<PolicyFacts>>,
+    /// Names of interfaces by index.
+    interfaces: HashMap<u32, Option<String>>,
     clock: Clock,
 }
 
 impl EventReader {
     /// A reader for the policy that is in force now, on the host of this name.
     #[must_use]
-    pub fn new(pins: Pins, edge: Option<String>) -> Self {
-        let mut reader = Self { pins, edge, rules: Vec::new(), clock: Clock::now() };
-        reader.read_rules();
+    pub fn new(pins: Pins, edge: Option<String>, facts: Option<Arc<PolicyFacts>>) -> Self {
+        let mut reader = Self {
+            pins,
+            edge,
+            slots: Vec::new(),
+            commit: None,
+            facts: None,
+            interfaces: HashMap::new(),
+            clock: Clock::now(),
+        };
+        reader.read_policy(facts);
         reader
     }
 
-    /// Reads the rule names again; call it when another policy has come in force.
-    pub fn read_rules(&mut self) {
-        self.rules = kernel::rule_names(&self.pins).unwrap_or_else(|error| {
+    /// Reads what the pins say of the policy again; call it when another one has come in force.
+    pub fn read_policy(&mut self, facts: Option<Arc<PolicyFacts>>) {
+        self.slots = kernel::rule_slots(&self.pins).unwrap_or_else(|error| {
             tracing::warn!("failed to read the rule names: {error}");
             Vec::new()
         });
+        self.commit = State::read(&self.pins).ok().flatten().and_then(|state| state.commit);
+        self.facts = facts;
     }
 
-    /// Reads the clocks again; call it now and then, as the wall clock may be stepped.
+    /// Reads the clocks and the names of interfaces again; call it now and then, as clocks are stepped, and interfaces renamed.
     pub fn read_clock(&mut self) {
         self.clock = Clock::now();
+        self.interfaces.clear();
     }
 
-    /// An event as the program wrote it, with its rule's name and wall-clock time.
+    /// An event as the program wrote it, with its rule's name, wall-clock time, and what the policy says of it.
     #[must_use]
-    pub fn read(&self, event: &Event) -> PacketEvent {
-        let rule = usize::try_from(event.slot).ok().and_then(|slot| self.rules.get(slot));
-        PacketEvent { edge: self.edge.clone(), ..PacketEvent::new(event, rule.map(String::as_str), &self.clock) }
+    pub fn read(&mut self, event: &Event) -> PacketEvent {
+        let slot = self.slot(event.slot);
+        let mut read = PacketEvent::new(event, slot.map(|slot| slot.name.as_str()), &self.clock);
+        read.edge.clone_from(&self.edge);
+        read.commit.clone_from(&self.commit);
+        read.interface = match event.interface {
+            0 => None,
+            index => self.interfaces.entry(index).or_insert_with(|| interface_name(index)).clone(),
+        };
+        if let Some(facts) = &self.facts {
+            read.basis = read.rule.as_deref().and_then(|rule| facts.basis(rule)).map(str::to_owned);
+            read.reputation = read.calling.as_deref().and_then(|number| facts.score(number));
+            read.upstream = facts.labels(read.source).first().map(|&label| label.to_owned());
+        }
+        read
+    }
+
+    /// A sampled packet.
+    #[must_use]
+    pub fn read_sample(&mut self, event: &Event) -> Sample {
+        let would: Vec<_> = self.would(event).map(|slot| slot.name.clone()).collect();
+        let packet = self.read(event);
+        let reason = Reason::from_number(event.reason);
+        let fate = if reason.is_some_and(|reason| reason.verdict().drops()) {
+            Fate::Dropped
+        } else if !would.is_empty() || reason.is_some_and(Reason::is_reported) {
+            Fate::Would
+        } else {
+            Fate::Passed
+        };
+        let sets = self.facts.as_ref().map_or_else(Vec::new, |facts| facts.sets(packet.source));
+        let sets = sets.into_iter().map(str::to_owned).collect();
+        Sample {
+            packet,
+            nanoseconds: self.clock.nanoseconds(event.time),
+            weight: event.weight,
+            fate,
+            numbers: [event.calling, event.called],
+            would,
+            sets,
+            within_dialog: event.within_dialog != 0,
+        }
+    }
+
+    /// A captured packet. One that would have been dropped is reported for the first rule that would have.
+    #[must_use]
+    pub fn read_captured(&mut self, event: &Event, frame: Vec<u8>) -> CapturedPacket {
+        let would = self.would(event).next().cloned();
+        let mut packet = self.read(event);
+        if let Some(OwnedSlot { name, action }) = would {
+            let reason = action.and_then(Action::reason);
+            packet.mode = RuleMode::Report;
+            packet.verdict = reason.map_or("drop", Reason::verdict_name).to_owned();
+            packet.reason = reason.map_or("unknown", Reason::name).to_owned();
+            packet.action = action.map(|action| action.name().to_owned());
+            packet.basis = self.facts.as_ref().and_then(|facts| facts.basis(&name)).map(str::to_owned);
+            packet.rule = Some(name);
+        } else if let Some(reason) = Reason::from_number(event.reason).filter(|reason| reason.is_reported()) {
+            packet.mode = RuleMode::Report;
+            packet.verdict = reason.enforced().verdict_name().to_owned();
+            packet.reason = reason.enforced().name().to_owned();
+        }
+        let start = usize::from(event.payload_offset);
+        let payload = start..start + usize::from(event.payload_length);
+        CapturedPacket {
+            event: packet,
+            nanoseconds: self.clock.nanoseconds(event.time),
+            length: event.length.max(u32::try_from(frame.len()).unwrap_or(u32::MAX)),
+            frame,
+            payload,
+            interface: event.interface,
+            has_link_header: true,
+        }
+    }
+
+    /// The rules that would have dropped the packet.
+    fn would<'a>(&'a self, event: &'a Event) -> impl Iterator<Item = &'a OwnedSlot> {
+        let slots = event.would.iter().take(usize::from(event.would_count));
+        slots.filter_map(|&slot| self.slot(u32::from(slot)))
+    }
+
+    fn slot(&self, slot: u32) -> Option<&OwnedSlot> {
+        usize::try_from(slot).ok().and_then(|slot| self.slots.get(slot))
     }
 }

@@ -22,15 +22,19 @@ mod meter;
 mod metrics;
 mod notice;
 mod packet;
+mod pcapng;
+mod sample;
+mod sampling;
 mod source;
 mod status;
 mod table;
+mod talkers;
 
 pub use self::{
     bans::{Ban, BanList, Lifted, Unbanned},
     bus::{Bus, DEFAULT_RECENT, Delivery, Interest, QUEUE, Subscription},
     capture::CapturedPacket,
-    filter::{EventFilter, EventQuery, FilterError, MODES, NumberPrefix, Source, VERDICTS, mode},
+    filter::{EventFilter, EventQuery, FILTER_KEYS, FilterError, MODES, NumberPrefix, Source, VERDICTS, mode},
     history::{Generation, Held, HistoryList, Hold, RolledBack},
     listener::{Heard, Listener},
     message::Message,
@@ -41,9 +45,13 @@ pub use self::{
         Stopped,
     },
     packet::PacketEvent,
+    pcapng::{Pcapng, PcapngBlock, PcapngBlocks},
+    sample::{Fate, Sample},
+    sampling::{DEFAULT_SAMPLES, Sampling, captured_kinds},
     source::{SourceError, SourceRestored, SourceRewritten, SourceStatus, Unchanged},
     status::{DaemonFacts, DaemonState, FilterState, InterfaceStatus, OutputStatus, Status},
     table::{Reasons, RuleMode, RuleRow, Table, Tables},
+    talkers::{Estimate, Suggestion, Suggestions, Talkers, Top, TopBy, TopQuery, TopRow},
 };
 
 /// The start of a hash, as much as people compare.
@@ -55,4 +63,10 @@ fn short(hash: &str) -> &str {
 fn short_commit(commit: &str) -> String {
     let mark = if commit.ends_with("-dirty") { "-dirty" } else { "" };
     format!("{}{mark}", short(commit))
+}
+
+/// A captured packet for tests of other rooms.
+#[cfg(test)]
+pub(crate) fn captured_example(payload: &[u8]) -> CapturedPacket {
+    CapturedPacket::example(payload)
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use filter_core::{
-    layout::{Action, Event, NO_RULE, anomaly},
+    layout::{Action, Event, NO_RULE, NumberFormat, anomaly},
     reason::Reason,
 };
 use serde::{Deserialize, Serialize};
@@ -56,13 +56,44 @@ pub struct PacketEvent {
     pub call_id: Option<String>,
     /// Bytes of the packet.
     pub bytes: u32,
+    /// Name of the interface that it came in on; none if it is gone.
+    #[serde(default)]
+    pub interface: Option<String>,
+    /// The rule's legal basis, if the policy gives it one.
+    #[serde(default)]
+    pub basis: Option<String>,
+    /// The number of From, as `calling`.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The asserted number.
+    #[serde(default)]
+    pub asserted: Option<String>,
+    /// The forwarding number.
+    #[serde(default)]
+    pub forwarded: Option<String>,
+    /// Format of the calling number; none if there is none or the policy did not need it.
+    #[serde(default)]
+    pub calling_format: Option<String>,
+    /// Format of the called number, likewise.
+    #[serde(default)]
+    pub called_format: Option<String>,
+    /// The calling number's highest score in the policy's scored lists.
+    #[serde(default)]
+    pub reputation: Option<u32>,
+    /// The label of the address set that the source is in.
+    #[serde(default)]
+    pub upstream: Option<String>,
+    /// The commit of the policy in force.
+    #[serde(default)]
+    pub commit: Option<String>,
     /// The host's name, if its configuration gives it one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edge: Option<String>,
 }
 
 impl PacketEvent {
-    /// Converts an event as the program wrote it; `rule` is the name of the rule that owns its counter slot.
+    /// Converts an event as the program wrote it; `rule` is the name of the rule that owns its counter slot. What the event alone does not
+    /// say is none.
     pub(super) fn new(event: &Event, rule: Option<&str>, clock: &Clock) -> Self {
         let by_rule = event.slot != NO_RULE;
         let reason = Reason::from_number(event.reason);
@@ -89,6 +120,16 @@ impl PacketEvent {
             user_agent: start_of(&event.user_agent, event.user_agent_length),
             call_id: start_of(&event.call_id, event.call_id_length),
             bytes: event.length,
+            interface: None,
+            basis: None,
+            from: number_text(event.from),
+            asserted: number_text(event.asserted),
+            forwarded: number_text(event.forwarded),
+            calling_format: format(event.calling_format),
+            called_format: format(event.called_format),
+            reputation: None,
+            upstream: None,
+            commit: None,
             edge: None,
         }
     }
@@ -101,7 +142,10 @@ impl PacketEvent {
 
     /// The numbers of the message.
     pub(super) fn numbers(&self) -> impl Iterator<Item = &str> {
-        [&self.calling, &self.called].into_iter().flatten().map(String::as_str)
+        [&self.calling, &self.called, &self.from, &self.asserted, &self.forwarded]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
     }
 
     /// One line for people. What came from the packet is escaped.
@@ -139,6 +183,11 @@ impl PacketEvent {
         }
         line
     }
+}
+
+/// A number's format, if there is a number.
+fn format(format: NumberFormat) -> Option<String> {
+    (format != NumberFormat::Missing).then(|| format.name().to_owned())
 }
 
 /// IPv4 addresses are stored as IPv4-mapped IPv6 addresses (RFC 4291 section 2.5.5.2).
@@ -188,7 +237,7 @@ mod tests {
 
     #[test]
     fn the_json_of_an_event_is_as_documented() {
-        let json = r#"{"event":"packet","time":"1970-01-01T00:00:00.000Z","verdict":"drop","mode":"enforce","reason":"rule-drop","rule":"scanners","action":"drop","source":"10.20.0.66","source_port":5066,"destination":"2001:db8::1","destination_port":5060,"transport":"udp","method":"OPTIONS","calling":"13125550100","called":null,"attestation":"none","anomalies":[],"user_agent":"a\u001b[2J","call_id":null,"bytes":0}"#;
+        let json = r#"{"event":"packet","time":"1970-01-01T00:00:00.000Z","verdict":"drop","mode":"enforce","reason":"rule-drop","rule":"scanners","action":"drop","source":"10.20.0.66","source_port":5066,"destination":"2001:db8::1","destination_port":5060,"transport":"udp","method":"OPTIONS","calling":"13125550100","called":null,"attestation":"none","anomalies":[],"user_agent":"a\u001b[2J","call_id":null,"bytes":0,"interface":null,"basis":null,"from":null,"asserted":null,"forwarded":null,"calling_format":null,"called_format":null,"reputation":null,"upstream":null,"commit":null}"#;
         assert_eq!(printable::json_line(&PacketEvent::example()), json);
         assert_eq!(serde_json::from_str::<PacketEvent>(json).unwrap(), PacketEvent::example());
     }
@@ -197,7 +246,7 @@ mod tests {
     fn an_event_of_a_host_with_a_name_has_it() {
         let event = PacketEvent { edge: Some("fra1-sbc2".to_owned()), ..PacketEvent::example() };
         let json = printable::json_line(&event);
-        assert!(json.ends_with(r#""bytes":0,"edge":"fra1-sbc2"}"#), "{json}");
+        assert!(json.ends_with(r#""commit":null,"edge":"fra1-sbc2"}"#), "{json}");
         assert_eq!(serde_json::from_str::<PacketEvent>(&json).unwrap(), event);
     }
 

@@ -1,12 +1,30 @@
-//! The records of the event ring.
+//! What the program reports of packets: the records of its rings, and what it is asked to report.
 
-use super::{Attestation, Method, Transport, layout};
-use crate::limits::EVENT_TEXT;
+use super::{Attestation, Method, NumberFormat, Transport, layout};
+use crate::{
+    limits::{EVENT_TEXT, WOULD},
+    named::named_number,
+};
+
+named_number! {
+    /// What packets are sampled by: each stratum has a rate of its own, so that a flood that is dropped takes no room from what passes.
+    pub struct Stratum: u32 {
+        /// Requests that pass, and that no rule would have dropped.
+        Passed = 0;
+        /// Packets that would have been dropped, were it not for report mode.
+        Would = 1;
+        /// Packets that are dropped.
+        Dropped = 2;
+    }
+}
+
+/// How many strata there are.
+pub const STRATA: usize = Stratum::COUNT;
 
 layout! {
     pub(super) const LAYOUTS;
 
-    /// An event: what was dropped, or would have been, and why.
+    /// An event: what was dropped, or would have been, and why. Also what is said of a sampled packet, or of a captured one.
     #[derive(Debug)]
     pub struct Event {
         /// Coarse monotonic time, ns.
@@ -15,6 +33,12 @@ layout! {
         pub calling: u64,
         /// The called number, likewise.
         pub called: u64,
+        /// The From number, likewise.
+        pub from: u64,
+        /// The asserted number, likewise.
+        pub asserted: u64,
+        /// The forwarding number, likewise.
+        pub forwarded: u64,
         /// Source address; IPv4 mapped.
         pub source: [u8; 16],
         /// Destination address; IPv4 mapped.
@@ -29,6 +53,25 @@ layout! {
         pub length: u32,
         /// Bits of [`anomaly`](super::anomaly).
         pub anomalies: u32,
+        /// Index of the interface that it came in on; 0 if it is unknown.
+        pub interface: u32,
+        /// How many packets a sampled one stands for; 0 for one that was not sampled.
+        pub weight: u32,
+        /// Counter slots of the rules that would have dropped the packet, were it not for report mode, as many as
+        /// `would_count` says. Only of a sampled or a captured packet.
+        pub would: [u16; WOULD],
+        /// Offset of the payload in the packet; 0 if no payload was found.
+        pub payload_offset: u16,
+        /// Bytes of the payload.
+        pub payload_length: u16,
+        /// How many places of `would` are used.
+        pub would_count: u8,
+        /// The calling number's format.
+        pub calling_format: NumberFormat,
+        /// The called number's format.
+        pub called_format: NumberFormat,
+        /// 1 if To has a tag: the request is within a dialog.
+        pub within_dialog: u8,
         /// Number of the [`Reason`](crate::reason::Reason).
         pub reason: u8,
         /// Number of the rule's [`Action`](super::Action).
@@ -49,5 +92,37 @@ layout! {
         pub user_agent: [u8; EVENT_TEXT],
         /// Start of the Call-ID.
         pub call_id: [u8; EVENT_TEXT],
+    }
+
+    /// Which packets are to be reported apart from events: the daemon writes it while somebody listens.
+    #[derive(Debug, Default, PartialEq, Eq)]
+    pub struct Observation {
+        /// By [`Stratum`]: one packet in so many is sampled, at random; 0 for none.
+        pub every: [u32; STRATA],
+        /// Changes when a rate does: then the distances to the next samples are drawn again.
+        pub epoch: u32,
+        /// Bits of [`capture`](super::capture): which packets are captured, with their bytes.
+        pub capture: u32,
+        /// The most packets that a CPU captures in a window of about a second.
+        pub captures: u32,
+        /// The most bytes that are captured of a packet.
+        pub bytes: u32,
+        /// Padding, always zero.
+        pub reserved: u32,
+    }
+
+    /// How many packets were sampled and captured, per CPU.
+    #[derive(Debug, Default, PartialEq, Eq)]
+    pub struct Observed {
+        /// Packets that were sampled, by [`Stratum`].
+        pub sampled: [u64; STRATA],
+        /// Samples that were lost because the ring was full.
+        pub samples_lost: u64,
+        /// Packets that were captured.
+        pub captured: u64,
+        /// Packets that were not captured because of [`Observation::captures`].
+        pub captures_suppressed: u64,
+        /// Captures that were lost because the ring was full, or nobody listened any more.
+        pub captures_lost: u64,
     }
 }

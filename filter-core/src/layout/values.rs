@@ -123,6 +123,18 @@ named_bits! {
     }
 }
 
+named_bits! {
+    /// Which packets are captured, by what happens to them.
+    pub mod capture: u32 {
+        /// Those that are dropped.
+        DROPPED = 0, "dropped";
+        /// Those that would be dropped, were it not for report mode.
+        WOULD = 1, "would";
+        /// The others, if they are for a signalling port.
+        PASSED = 2, "passed";
+    }
+}
+
 named_number! {
     /// The transport of a signalling port.
     pub struct Transport: u8 {

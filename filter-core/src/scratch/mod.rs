@@ -4,15 +4,15 @@
 //! so the states of a loop's iterations merge instead of multiplying (kept in registers, the header scan exceeds one million
 //! verified instructions).
 //!
-//! The memory is divided by phase. Nothing of an earlier packet is read for a later one: each phase has one place that resets
+//! The memory is divided by phase. Nothing that was read of an earlier packet is used for a later one: each phase has one place that resets
 //! what it does not always write, `Scratch::begin` and `begin_payload` for the packet, `Message::begin` and `Walk::begin`.
 
 mod values;
 
 use crate::{
     host::Host,
-    layout::{Attestation, Event, Method, NO_RULE, NumberFormat, RuleSet, Transport, Verstat, layout},
-    limits::{BUFFER_LENGTH, PADDING},
+    layout::{Attestation, Event, Method, NO_RULE, NumberFormat, RuleSet, STRATA, Transport, Verstat, layout},
+    limits::{BUFFER_LENGTH, PADDING, WOULD},
     swar::lowest_bit,
     text::TEXTS,
     uri::Form,
@@ -98,6 +98,12 @@ layout! {
         pub reason: u32,
         /// 1 if the rule that matched last lets the packet pass to keep its TCP connection alive.
         pub spared: u32,
+        /// Counter slots of the rules that would have dropped the packet, were it not for report mode: the first ones.
+        pub would: [u16; WOULD],
+        /// How many places of `would` are used.
+        pub would_count: u32,
+        /// By [`Stratum`](crate::layout::Stratum): how many packets this one stands for, if it is sampled there; else 0.
+        pub sampled: [u32; STRATA],
     }
 
     /// What the message says. Only what the policy needs is read.
@@ -203,6 +209,11 @@ layout! {
         pub banned: u32,
         /// Not 0 for a TCP segment with urgent data.
         pub urgent: u32,
+        /// Index of the interface that it came in on; 0 if it is unknown.
+        pub interface: u32,
+        /// 1 + the number of the [`Reason`](crate::reason::Reason) for which a sampled packet passes, whose message is only read to
+        /// report it; else 0.
+        pub settled: u32,
     }
 
     /// Positions of the loops, which have no meaning once these have ended.
@@ -289,6 +300,16 @@ layout! {
         pub now: u64,
         /// Counts packets, so that a reader can tell a fresh result from an old one.
         pub sequence: u64,
+        /// Packets until one is sampled, by [`Stratum`](crate::layout::Stratum). Kept from packet to packet.
+        pub until_sample: [u32; STRATA],
+        /// [`Observation::epoch`](crate::layout::Observation::epoch) when they were drawn. Likewise.
+        pub sample_epoch: u32,
+        /// Packets captured in `capture_window`. Likewise.
+        pub captures: u32,
+        /// Padding, always zero.
+        pub reserved: u32,
+        /// The window of about a second in which they were captured. Likewise.
+        pub capture_window: u64,
         /// Where the running loops are.
         pub cursors: Cursors,
     }
@@ -461,6 +482,8 @@ impl Scratch {
     pub(crate) const fn begin(&mut self) {
         self.message.kind = Kind::Unread;
         self.packet.length = 0;
+        self.packet.ip_version = 0;
+        self.packet.payload_length = 0;
         self.packet.fragment = 0;
         self.packet.otherwise = 0;
     }
@@ -473,6 +496,9 @@ impl Scratch {
         self.message.method = Method::None;
         self.message.attestation = Attestation::None;
         self.walk.slot = NO_RULE;
+        self.walk.rule = NO_RULE;
+        self.walk.would_count = 0;
+        self.packet.settled = 0;
     }
 
     /// The byte at `position`.

@@ -161,7 +161,7 @@ pub fn value(test: &Test, scratch: &Scratch, facts: &Facts<'_>) -> Option<String
             of_number(of, place.spid.map(str::to_owned))
         }
         Test::Reputation(..) => {
-            let score = reading.number(NumberOf::Calling).and_then(|number| facts.score(&number));
+            let score = reading.number(NumberOf::Calling).and_then(|number| facts.scores.of(&number));
             of_number(NumberOf::Calling, score.map(|score| score.to_string()))
         }
         Test::Format(identity, _) => reading.format(number_of(*identity)).map(str::to_owned),

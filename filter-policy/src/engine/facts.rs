@@ -1,8 +1,6 @@
 //! What a policy's tables say about the values that were read: countries, regions, holders and scores of numbers, and labels of
 //! sources. The engine only has classes of these.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
-
 use filter_core::{
     layout::Config,
     scratch::{Message, NumberOf, Scratch, Span},
@@ -13,9 +11,9 @@ use serde_json::{Map, Value, json};
 use super::{Reading, explanation::address, reading::unfolded};
 use crate::{
     compile::set_headers,
+    facts::{Scores, Sources},
     language::scope::Scope,
-    model::{AddressList, Condition, NumberRange, Policy, Test},
-    numbering::bcd,
+    model::{NumberRange, Policy},
 };
 
 /// The tables of a policy, by prefix.
@@ -23,10 +21,8 @@ use crate::{
 pub struct Facts<'a> {
     /// Sorted by prefix. Among equal prefixes, later ranges override earlier ones.
     ranges: Vec<&'a NumberRange>,
-    /// The highest score of an entry, by digits, length, and whether the entry is exact.
-    scores: HashMap<(u64, u8, bool), u32>,
-    /// The lists of sources that have a label.
-    labelled: Vec<&'a AddressList>,
+    pub(super) scores: Scores,
+    sources: Sources,
     /// A configuration that says which headers the policy names.
     config: Box<Config>,
     /// The keys of these headers' scopes.
@@ -58,30 +54,11 @@ impl<'a> Facts<'a> {
     pub fn new(policy: &'a Policy) -> Self {
         let mut ranges: Vec<&NumberRange> = policy.numbering.ranges.iter().collect();
         ranges.sort_by(|one, other| one.prefix.cmp(&other.prefix));
-        let conditions = || policy.rules.iter().flat_map(|rule| &rule.conditions);
-        let mut scores = HashMap::new();
-        // All rules on reputation use the same lists.
-        let scored = conditions().find_map(|condition| {
-            let Test::Reputation(lists, ..) = &condition.test else { return None };
-            Some(lists)
-        });
-        for entry in scored.into_iter().flatten().flat_map(|list| &list.entries) {
-            let score: &mut u32 = scores.entry((entry.digits, entry.length, entry.exact)).or_default();
-            *score = entry.score.max(*score);
-        }
-        let sources = |condition: &'a Condition| -> &'a [Arc<AddressList>] {
-            if let Test::Source(lists) = &condition.test { lists } else { &[] }
-        };
-        let lists = conditions().flat_map(sources);
-        let lists = lists.chain(&policy.never_ban).chain(&policy.numbering.asserted_identity_from).map(Arc::as_ref);
-        let mut labelled: Vec<&AddressList> = lists.filter(|list| list.label.is_some()).collect();
-        labelled.sort_by(|one, other| one.label.cmp(&other.label));
-        labelled.dedup_by(|one, other| std::ptr::eq(*one, *other));
         let mut config = Box::new(Config::EMPTY);
         set_headers(&mut config, &policy.headers);
         let scope = |index| policy.scope_name(Scope::Text(Text::named(index))).into_owned();
         let header_scopes = (0..policy.headers.len()).map(scope).collect();
-        Self { ranges, scores, labelled, config, header_scopes }
+        Self { ranges, scores: Scores::new(policy), sources: Sources::new(policy), config, header_scopes }
     }
 
     /// The scopes that cannot be read in the packet alone.
@@ -95,11 +72,11 @@ impl<'a> Facts<'a> {
             scopes.insert(format!("{name}_region"), place.region.into());
             scopes.insert(format!("{name}_spid"), place.spid.into());
         }
-        let score = reading.number(NumberOf::Calling).and_then(|number| self.score(&number));
+        let score = reading.number(NumberOf::Calling).and_then(|number| self.scores.of(&number));
         scopes.insert("calling_reputation".to_owned(), score.into());
         scopes.insert(
             "upstream".to_owned(),
-            json!(self.labels(address(&scratch.packet.source, scratch.packet.ip_version))),
+            json!(self.sources.labels(address(&scratch.packet.source, scratch.packet.ip_version))),
         );
         for (index, scope) in self.header_scopes.iter().enumerate() {
             scopes.insert(scope.clone(), self.text(scratch, Text::named(index)).into());
@@ -121,25 +98,5 @@ impl<'a> Facts<'a> {
             }
         }
         place
-    }
-
-    /// The highest score among the entries that contain the number.
-    pub(super) fn score(&self, number: &str) -> Option<u32> {
-        let digits = bcd::pack(number)?;
-        let of = |length: u8| {
-            let prefix = digits & (!0u64 << (64 - 4 * u32::from(length)));
-            let whole = usize::from(length) == number.len();
-            let exact = self.scores.get(&(prefix, length, true)).filter(|_| whole);
-            self.scores.get(&(prefix, length, false)).max(exact).copied()
-        };
-        (1..=number.len() as u8).filter_map(of).max()
-    }
-
-    fn labels(&self, source: IpAddr) -> Vec<&'a str> {
-        let holds = |list: &&&AddressList| list.entries.iter().any(|entry| entry.network().contains(&source));
-        let mut labels: Vec<&str> =
-            self.labelled.iter().filter(holds).filter_map(|list| list.label.as_deref()).collect();
-        labels.dedup();
-        labels
     }
 }

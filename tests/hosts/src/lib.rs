@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use filter_core::{
-    layout::Counter,
+    layout::{Counter, Observation},
     reason::{Reason, Verdict},
     scratch::{Extent, Kind},
 };
@@ -32,6 +32,8 @@ pub struct Hosts<'a> {
     image: &'a Image,
     engine: Engine<'a>,
     instance: Instance,
+    /// The same program while every packet is sampled and captured: that must change no verdict.
+    observed: Instance,
     counted: Vec<(u64, u64)>,
 }
 
@@ -73,8 +75,18 @@ impl<'a> Hosts<'a> {
     /// Not root, or the verifier rejects the program.
     pub fn new(image: &'a Image) -> Result<Self> {
         let instance = Instance::load(image).context("failed to load the program (this test needs root)")?;
+        let observed = Instance::load(image).context("failed to load the program again")?;
+        let everything = Observation {
+            every: [1; 3],
+            epoch: 1,
+            capture: u32::MAX,
+            captures: u32::MAX,
+            bytes: 1 << 14,
+            ..Observation::default()
+        };
+        observed.table("OBSERVATION").context("no map OBSERVATION")?.set(0, &everything)?;
         let counted = vec![(0, 0); Reason::COUNT];
-        Ok(Self { image, engine: Engine::new(image), instance, counted })
+        Ok(Self { image, engine: Engine::new(image), instance, observed, counted })
     }
 
     /// The loaded program.
@@ -113,7 +125,25 @@ impl<'a> Hosts<'a> {
         let kernel = Outcome { reason, rule, reading };
         ensure!(user == kernel, "the hosts differ\n  user space: {user:?}\n  kernel:     {kernel:?}");
         ensure!(run.action == expected, "the program returned {} for {user:?}", run.action);
+        self.check_observed(packet, &user, expected)?;
         Ok(user)
+    }
+
+    /// The program that samples and captures everything decides the same, and says so.
+    fn check_observed(&self, packet: &[u8], user: &Outcome, expected: u32) -> Result<()> {
+        let (run, scratch) =
+            self.observed.run_and_read(packet).context("failed to run the packet while it is sampled")?;
+        ensure!(run.action == expected, "the program returned {} for {user:?} while it is sampled", run.action);
+        if user.reason == Reason::NotSignalling {
+            return Ok(());
+        }
+        let event = scratch.event;
+        let reason = Reason::from_number(event.reason);
+        ensure!(reason == Some(user.reason), "sampled, it has the reason {reason:?} instead of {user:?}");
+        let rule = user.reason.is_rule().then(|| self.image.rule_names[scratch.walk.rule as usize].clone());
+        ensure!(rule == user.rule, "sampled, {rule:?} decides instead of {user:?}");
+        ensure!(event.length as usize == packet.len(), "{} bytes are reported of {}", event.length, packet.len());
+        Ok(())
     }
 
     /// Runs a packet in both hosts and returns the names of the rules that matched, including those in report mode.

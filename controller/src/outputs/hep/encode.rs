@@ -20,6 +20,8 @@ mod own {
     pub(super) const VERDICT: u16 = 3;
     /// `enforce` or `report`.
     pub(super) const MODE: u16 = 4;
+    /// The commit of the policy in force.
+    pub(super) const COMMIT: u16 = 5;
     /// The name of the host.
     pub(super) const EDGE: u16 = 6;
 }
@@ -76,6 +78,7 @@ impl Encoder {
             (own::REASON, Some(&*event.reason)),
             (own::VERDICT, Some(&*event.verdict)),
             (own::MODE, Some(mode)),
+            (own::COMMIT, event.commit.as_deref()),
             (own::EDGE, self.edge.as_deref()),
         ] {
             if let Some(text) = text {

@@ -112,7 +112,15 @@ impl Output for Hep {
 /// True for a SIP message that was dropped, or would have been. A handshake, a later fragment and noise are no messages, and
 /// samples of what passes are not for Homer: what passes is captured by the servers.
 fn is_wanted(packet: &CapturedPacket) -> bool {
-    packet.event.verdict != "pass" && packet.event.method != "none" && !packet.payload().is_empty()
+    packet.event.verdict != "pass"
+        && !packet.payload().is_empty()
+        && (packet.event.method != "none" || may_be_sip(packet))
+}
+
+/// True if the first line speaks of SIP. What is dropped by its source alone has not been read.
+fn may_be_sip(packet: &CapturedPacket) -> bool {
+    let first = packet.payload().split(|byte| *byte == b'\n').next().unwrap_or_default();
+    first.windows(4).any(|window| window.eq_ignore_ascii_case(b"SIP/"))
 }
 
 #[cfg(test)]
@@ -141,15 +149,16 @@ mod tests {
         let to = Destination::Udp(receiver.local_addr().unwrap().to_string());
         let mut output = Hep::new(options(to), None).unwrap();
         let event = PacketEvent::example();
-        for event in [
-            PacketEvent { verdict: "pass".to_owned(), ..event.clone() },
-            PacketEvent { method: "none".to_owned(), ..event.clone() },
+        for (event, payload) in [
+            (PacketEvent { verdict: "pass".to_owned(), ..event.clone() }, OPTIONS),
+            (PacketEvent { method: "none".to_owned(), ..event.clone() }, b"\x16\x03\x01 no message"),
         ] {
-            output.write(&CapturedPacket { event, ..CapturedPacket::example(OPTIONS) }.into());
+            output.write(&CapturedPacket { event, ..CapturedPacket::example(payload) }.into());
         }
         output.write(&message(b""));
         output.write(&PacketEvent::example().into());
-        let reject = PacketEvent { verdict: "reject".to_owned(), ..event };
+        // (Its source alone has decided, so that its method is not known.)
+        let reject = PacketEvent { verdict: "reject".to_owned(), method: "none".to_owned(), ..event };
         output.write(&CapturedPacket { event: reject, ..CapturedPacket::example(OPTIONS) }.into());
         let mut datagram = vec![0; 1 << 16];
         let length = receiver.recv(&mut datagram).unwrap();

@@ -1,0 +1,183 @@
+//! Captured packets as the body of an answer: a pcapng file that is written as they come.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use axum::body::Bytes;
+use filter_core::layout::Observed;
+use filter_policy::language::diagnostics::suggest;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
+
+use crate::{
+    kernel::{Observer, Pins},
+    telemetry::{Bus, EventFilter, FILTER_KEYS, FilterError, Interest, Message, Pcapng, QUEUE, Subscription},
+};
+
+/// Blocks that wait for a reader. While they wait, packets wait on the bus, where those that find no room are counted.
+const WAITING: usize = 16;
+
+/// Time between two counts of what was lost.
+const STATISTICS: Duration = Duration::from_secs(1);
+
+/// How long packets that came in time may take until they are here.
+const LATE: Duration = Duration::from_millis(400);
+
+/// The longest capture, in seconds: a week.
+const LONGEST: u64 = 7 * 86_400;
+
+/// The query of a request for captured packets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CaptureQuery {
+    /// Which packets.
+    pub filter: EventFilter,
+    /// Also those that pass.
+    pub passed: bool,
+    /// End after so many packets.
+    pub count: Option<u64>,
+    /// End after so many seconds.
+    pub seconds: Option<u64>,
+}
+
+impl CaptureQuery {
+    /// Reads the query of a URI.
+    ///
+    /// # Errors
+    /// A parameter or its value is wrong.
+    pub fn parse(query: &str) -> Result<Self, FilterError> {
+        let mut parsed = Self::default();
+        for (key, word) in form_urlencoded::parse(query.as_bytes()) {
+            let wrong =
+                |key, help: &str| FilterError::Word { key, found: word.to_string(), help: Some(help.to_owned()) };
+            let number =
+                |key| word.parse().ok().filter(|number| *number > 0).ok_or_else(|| wrong(key, "write a number"));
+            match key.as_ref() {
+                "count" => parsed.count = Some(number("count")?),
+                "seconds" => parsed.seconds = Some(number("seconds")?.min(LONGEST)),
+                "passed" => parsed.passed = word.parse().map_err(|_| wrong("passed", "write true or false"))?,
+                key => {
+                    if !parsed.filter.add(key, &word)? {
+                        let known = ["count", "passed", "seconds"].into_iter().chain(FILTER_KEYS);
+                        return Err(FilterError::Key { found: key.to_owned(), help: suggest(key, known) });
+                    }
+                }
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+/// The query for a URI.
+impl fmt::Display for CaptureQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("passed", if self.passed { "true" } else { "false" });
+        for (key, value) in [("count", self.count), ("seconds", self.seconds)] {
+            value.iter().for_each(|value| {
+                query.append_pair(key, &value.to_string());
+            });
+        }
+        query.extend_pairs(self.filter.words());
+        f.write_str(&query.finish())
+    }
+}
+
+/// Subscribes to captured packets.
+pub(super) fn subscribe(bus: &Bus, query: &CaptureQuery) -> Subscription {
+    let interest = if query.passed { Interest::CAPTURES | Interest::PASSED } else { Interest::CAPTURES };
+    bus.subscribe("capture", interest, QUEUE)
+}
+
+/// The blocks of the file.
+pub(super) fn blocks(
+    mut subscription: Subscription,
+    pins: &Pins,
+    query: CaptureQuery,
+) -> impl Stream<Item = Result<Bytes, Infallible>> + use<> {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let observer = Observer::open(pins).map(Arc::new).ok();
+    let observed = move || observer.as_ref().and_then(|observer| observer.observed().ok()).unwrap_or_default();
+    tokio::spawn(async move {
+        let mut file = Pcapng::default();
+        let before = observed();
+        let end = query
+            .seconds
+            .map(|seconds| (Instant::now() + Duration::from_secs(seconds), now() + seconds * 1_000_000_000));
+        let mut statistics = interval(STATISTICS);
+        statistics.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut captured = 0;
+        let mut is_read = sender.send(Pcapng::header()).await.is_ok();
+        while is_read && query.count.is_none_or(|count| captured < count) {
+            tokio::select! {
+                biased;
+                () = sender.closed() => return,
+                () = until(end.map(|(end, _)| end + LATE)) => break,
+                _ = statistics.tick() => {
+                    let lost = subscription.lost() + lost_since(&before, &observed());
+                    if let Some(block) = file.statistics(now(), captured, lost) {
+                        is_read = sender.send(block).await.is_ok();
+                    }
+                }
+                message = subscription.next() => {
+                    let Some(message) = message else { break };
+                    let Message::Captured(packet) = message else { continue };
+                    let in_time = end.is_none_or(|(_, end)| packet.nanoseconds <= end);
+                    if in_time && query.filter.matches(&packet.event) {
+                        captured += 1;
+                        is_read = sender.send(file.packet(&packet)).await.is_ok();
+                    }
+                }
+            }
+        }
+        let lost = subscription.lost() + lost_since(&before, &observed());
+        if let Some(block) = file.statistics(now(), captured, lost) {
+            let _ = sender.send(block).await;
+        }
+    });
+    ReceiverStream::new(receiver).map(|block| Ok(Bytes::from(block)))
+}
+
+async fn until(end: Option<Instant>) {
+    match end {
+        Some(end) => sleep_until(end).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Packets that were to be captured and were not, by whatever filter.
+fn lost_since(before: &Observed, now: &Observed) -> u64 {
+    let lost = |observed: &Observed| observed.captures_lost.wrapping_add(observed.captures_suppressed);
+    lost(now).saturating_sub(lost(before))
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_reads_back_as_what_it_was_written_from() {
+        let text = "passed=true&count=5&seconds=60&rule=scanners&source=10.0.0.0%2F8";
+        let query = CaptureQuery::parse(text).unwrap();
+        assert_eq!((query.passed, query.count, query.seconds), (true, Some(5), Some(60)));
+        assert_eq!(query.to_string(), text);
+    }
+
+    #[test]
+    fn a_wrong_query_is_a_mistake_that_says_what_to_write() {
+        let mistake = |text: &str| CaptureQuery::parse(text).unwrap_err().to_string();
+        assert_eq!(mistake("count=0"), "`count` cannot be `0`: write a number");
+        assert_eq!(mistake("passed=maybe"), "`passed` cannot be `maybe`: write true or false");
+        assert_eq!(mistake("secconds=5"), "there is no parameter `secconds`: did you mean `seconds`?");
+    }
+}

@@ -1,0 +1,172 @@
+//! What a policy says of sources, numbers and rules beyond what the kernel decides by: for whoever reports packets.
+//!
+//! All of it is a copy, so that it can be kept when the policy itself is let go.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use ipnet::IpNet;
+
+use crate::{
+    model::{AddressList, Policy, Test},
+    numbering::bcd,
+};
+
+/// What a policy says of sources, numbers and rules.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyFacts {
+    /// The legal basis of rules, by their name.
+    bases: HashMap<String, String>,
+    scores: Scores,
+    sources: Sources,
+}
+
+impl PolicyFacts {
+    /// Copies them out of a policy.
+    #[must_use]
+    pub fn new(policy: &Policy) -> Self {
+        let bases = policy.rules.iter().filter_map(|rule| Some((rule.name.clone(), rule.basis.clone()?))).collect();
+        Self { bases, scores: Scores::new(policy), sources: Sources::new(policy) }
+    }
+
+    /// The legal basis of a rule.
+    #[must_use]
+    pub fn basis(&self, rule: &str) -> Option<&str> {
+        self.bases.get(rule).map(String::as_str)
+    }
+
+    /// The highest score among the entries of the scored lists that contain a number, given by its digits.
+    #[must_use]
+    pub fn score(&self, number: &str) -> Option<u32> {
+        self.scores.of(number)
+    }
+
+    /// The labels of the sets that a source is in, sorted.
+    #[must_use]
+    pub fn labels(&self, source: IpAddr) -> Vec<&str> {
+        self.sources.labels(source)
+    }
+
+    /// The names of all sets that say whose a source is, sorted.
+    #[must_use]
+    pub fn set_names(&self) -> Vec<String> {
+        self.sources.sets.iter().filter_map(|set| set.name.clone()).collect()
+    }
+
+    /// The names of the sets that say whose a source is, as far as it is in them: those with a label, and those whose sources are
+    /// believed, never banned, or excepted from a rule.
+    #[must_use]
+    pub fn sets(&self, source: IpAddr) -> Vec<&str> {
+        self.sources.sets(source)
+    }
+}
+
+/// The scores of the lists that rules about reputation use: all of them use the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scores {
+    /// Digits, their number, whether the entry is exact, and its score; sorted.
+    entries: Vec<(u64, u8, bool, u32)>,
+}
+
+impl Scores {
+    pub(crate) fn new(policy: &Policy) -> Self {
+        let conditions = policy.rules.iter().flat_map(|rule| &rule.conditions);
+        let scored = conditions.into_iter().find_map(|condition| {
+            let Test::Reputation(lists, ..) = &condition.test else { return None };
+            Some(lists)
+        });
+        let lists = scored.into_iter().flatten();
+        let mut entries: Vec<_> = lists
+            .flat_map(|list| &list.entries)
+            .map(|entry| (entry.digits, entry.length, entry.exact, entry.score))
+            .collect();
+        entries.sort_unstable();
+        Self { entries }
+    }
+
+    /// The highest score among the entries that contain the number.
+    pub(crate) fn of(&self, number: &str) -> Option<u32> {
+        if self.entries.is_empty() {
+            return None;
+        }
+        let digits = bcd::pack(number)?;
+        let of = |length: u8| {
+            let prefix = digits & (!0u64 << (64 - 4 * u32::from(length)));
+            let whole = usize::from(length) == number.len();
+            let exact = self.highest(prefix, length, true).filter(|_| whole);
+            self.highest(prefix, length, false).max(exact)
+        };
+        (1..=number.len() as u8).filter_map(of).max()
+    }
+
+    /// The highest score of these entries.
+    fn highest(&self, digits: u64, length: u8, exact: bool) -> Option<u32> {
+        let key = (digits, length, exact);
+        let end = self.entries.partition_point(|&(digits, length, exact, _)| (digits, length, exact) <= key);
+        let &(digits, length, exact, score) = self.entries[..end].last()?;
+        ((digits, length, exact) == key).then_some(score)
+    }
+}
+
+/// Sets of sources that say whose a source is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sources {
+    sets: Vec<SourceSet>,
+}
+
+#[derive(Clone, Debug)]
+struct SourceSet {
+    name: Option<String>,
+    label: Option<String>,
+    networks: HashSet<IpNet>,
+    /// The lengths of their prefixes.
+    lengths: BTreeSet<u8>,
+}
+
+impl SourceSet {
+    fn new(list: &AddressList) -> Self {
+        let networks: HashSet<IpNet> = list.entries.iter().map(|entry| entry.network().trunc()).collect();
+        let lengths = networks.iter().map(IpNet::prefix_len).collect();
+        Self { name: list.name.clone(), label: list.label.clone(), networks, lengths }
+    }
+
+    fn contains(&self, source: IpAddr) -> bool {
+        let network = |length: u8| IpNet::new(source, length).ok().map(|network| network.trunc());
+        self.lengths.iter().filter_map(|&length| network(length)).any(|network| self.networks.contains(&network))
+    }
+}
+
+impl Sources {
+    pub(crate) fn new(policy: &Policy) -> Self {
+        let conditions = policy.rules.iter().flat_map(|rule| &rule.conditions);
+        let tested = conditions.flat_map(|condition| {
+            let lists: &[Arc<AddressList>] = if let Test::Source(lists) = &condition.test { lists } else { &[] };
+            lists.iter().map(move |list| (list, condition.negated))
+        });
+        let mut lists: Vec<&Arc<AddressList>> =
+            tested.filter(|(list, negated)| *negated || list.label.is_some()).map(|(list, _)| list).collect();
+        lists.extend(policy.never_ban.iter().chain(&policy.numbering.asserted_identity_from));
+        lists.retain(|list| list.name.is_some() || list.label.is_some());
+        lists.sort_by(|one, other| (&one.name, &one.label).cmp(&(&other.name, &other.label)));
+        lists.dedup_by(|one, other| (&one.name, &one.label) == (&other.name, &other.label));
+        Self { sets: lists.into_iter().map(|list| SourceSet::new(list)).collect() }
+    }
+
+    pub(crate) fn labels(&self, source: IpAddr) -> Vec<&str> {
+        let mut labels: Vec<&str> = self.holding(source).filter_map(|set| set.label.as_deref()).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        labels
+    }
+
+    fn sets(&self, source: IpAddr) -> Vec<&str> {
+        self.holding(source).filter_map(|set| set.name.as_deref()).collect()
+    }
+
+    fn holding(&self, source: IpAddr) -> impl Iterator<Item = &SourceSet> {
+        self.sets.iter().filter(move |set| set.contains(source))
+    }
+}

@@ -1,0 +1,272 @@
+//! Sampled and captured packets, in the kernel.
+
+use anyhow::{Context as _, Result};
+use filter_core::{
+    layout::{Event, Method, NO_RULE, Observation, Observed, STRATA, Stratum, capture},
+    reason::Reason,
+};
+use ringfence::kernel::{CAPTURED_BYTES, CaptureRing, Instance, Ring};
+use ringfence_hosts::policy;
+use ringfence_tests::packet::Packet;
+
+const POLICY: &str = r#"
+version = 1
+default = "pass"
+
+[network]
+udp = [5060]
+
+[numbering]
+country_code = "1"
+
+[[rule]]
+name = "trunks"
+match.source = ["192.0.2.1"]
+action = "whitelist"
+
+[[rule]]
+name = "dear"
+match.called = ["1900"]
+action = "drop"
+mode = "report"
+
+[[rule]]
+name = "scanners"
+match.user_agent = ["friendly-scanner"]
+action = "drop"
+"#;
+
+/// A program with this policy, which is asked to report.
+struct Scene {
+    instance: Instance,
+    samples: Ring,
+}
+
+impl Scene {
+    fn new(observation: Observation) -> Result<Self> {
+        let built = policy::text(POLICY);
+        let instance = Instance::load(&built.image)?;
+        let samples = Ring::of_samples_of(&instance)?;
+        let scene = Self { instance, samples };
+        scene.ask(observation)?;
+        Ok(scene)
+    }
+
+    fn ask(&self, observation: Observation) -> Result<()> {
+        Ok(self.instance.table("OBSERVATION").context("no map OBSERVATION")?.set(0, &observation)?)
+    }
+
+    fn run(&self, frame: &[u8], times: usize) -> Result<()> {
+        (0..times).try_for_each(|_| self.instance.run(frame).map(|_| ()).map_err(Into::into))
+    }
+
+    fn samples(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.samples.pop()).collect()
+    }
+
+    fn observed(&self) -> Result<Observed> {
+        let cpus = self.instance.table("OBSERVED").context("no map OBSERVED")?.per_cpu::<Observed>(0)?;
+        Ok(cpus.into_iter().fold(Observed::default(), |mut sum, cpu| {
+            for stratum in 0..STRATA {
+                sum.sampled[stratum] += cpu.sampled[stratum];
+            }
+            sum.samples_lost += cpu.samples_lost;
+            sum.captured += cpu.captured;
+            sum.captures_suppressed += cpu.captures_suppressed;
+            sum.captures_lost += cpu.captures_lost;
+            sum
+        }))
+    }
+}
+
+fn every(every: u32) -> Observation {
+    Observation { every: [every; STRATA], epoch: 1, ..Observation::default() }
+}
+
+fn invite(source: &str, called: &str, agent: &str) -> Vec<u8> {
+    let message = format!(
+        "INVITE sip:{called}@198.51.100.1 SIP/2.0\r\nVia: SIP/2.0/UDP {source}\r\nFrom: <sip:+13125550100@a>;tag=1\r\nTo: <sip:{called}@a>\r\n\
+         Call-ID: a84b4c76\r\nCSeq: 1 INVITE\r\nUser-Agent: {agent}\r\nContent-Length: 0\r\n\r\n"
+    );
+    Packet::udp(message).from(source).frame()
+}
+
+#[test]
+fn at_a_rate_of_one_every_request_is_sampled_with_what_it_says() -> Result<()> {
+    let mut scene = Scene::new(every(1))?;
+    scene.run(&invite("192.0.2.9", "+12125550142", "phone"), 3)?;
+    scene.run(&invite("192.0.2.9", "+19005550142", "phone"), 2)?;
+    scene.run(&invite("192.0.2.9", "+12125550142", "friendly-scanner"), 1)?;
+    let samples = scene.samples();
+    assert_eq!(samples.len(), 6);
+    assert_eq!(scene.observed()?, Observed { sampled: [3, 2, 1], ..Observed::default() });
+    for sample in &samples {
+        assert_eq!((sample.weight, sample.method), (1, Method::Invite));
+        assert_eq!(&sample.call_id[..9], b" a84b4c76");
+        assert_eq!(sample.source[12..], [192, 0, 2, 9]);
+    }
+    assert_eq!(samples[0].called, 0x1212_5550_142f_0000);
+    assert_eq!((samples[0].slot, samples[0].would_count), (NO_RULE, 0));
+    assert_eq!(samples[0].reason, Reason::DefaultPass.number());
+    assert_eq!((samples[3].slot, samples[3].would_count, samples[3].would[0]), (NO_RULE, 1, 1));
+    assert_eq!((samples[5].slot, samples[5].reason), (2, Reason::RuleDrop.number()));
+    Ok(())
+}
+
+#[test]
+fn a_sampled_request_is_read_even_if_its_source_decides() -> Result<()> {
+    let mut scene = Scene::new(every(1))?;
+    scene.run(&invite("192.0.2.1", "+19005550142", "friendly-scanner"), 1)?;
+    let samples = scene.samples();
+    let [sample] = &samples[..] else { panic!("{} samples", samples.len()) };
+    assert_eq!((sample.reason, sample.slot), (Reason::RuleWhitelist.number(), 0));
+    assert_eq!((sample.method, sample.called), (Method::Invite, 0x1900_5550_142f_0000));
+    assert_eq!(&sample.user_agent[..17], b" friendly-scanner");
+    assert_eq!(sample.would_count, 0, "the rules after the one that decides do not count it");
+    Ok(())
+}
+
+#[test]
+fn what_is_no_request_and_passes_is_not_sampled() -> Result<()> {
+    let mut scene = Scene::new(every(1))?;
+    scene.run(&Packet::udp("\r\n\r\n").frame(), 2)?;
+    scene.run(&Packet::udp("SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 192.0.2.9\r\nCSeq: 1 INVITE\r\n\r\n").frame(), 2)?;
+    assert!(scene.samples().is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_sample_stands_for_as_many_packets_as_its_rate_says() -> Result<()> {
+    const EVERY: u32 = 20;
+    const PACKETS: usize = 20_000;
+    let mut scene = Scene::new(every(EVERY))?;
+    scene.run(&invite("192.0.2.9", "+12125550142", "phone"), PACKETS)?;
+    let samples = scene.samples();
+    assert!(samples.iter().all(|sample| sample.weight == EVERY));
+    let stands_for = samples.len() * EVERY as usize;
+    // The distances between samples are uniform from 1 to 39, so the number of samples has a standard deviation of about 18.
+    assert!(stands_for.abs_diff(PACKETS) < PACKETS / 5, "{} samples", samples.len());
+    let sampled = scene.observed()?.sampled;
+    assert_eq!(sampled[Stratum::Passed.index()], samples.len() as u64);
+    Ok(())
+}
+
+#[test]
+fn a_flood_that_is_dropped_takes_no_samples_from_what_passes() -> Result<()> {
+    let mut rates = every(1);
+    rates.every[Stratum::Dropped.index()] = 1_000;
+    let mut scene = Scene::new(rates)?;
+    scene.run(&invite("192.0.2.9", "+12125550142", "friendly-scanner"), 5_000)?;
+    scene.run(&invite("192.0.2.9", "+12125550142", "phone"), 10)?;
+    let samples = scene.samples();
+    let passed = samples.iter().filter(|sample| sample.reason == Reason::DefaultPass.number()).count();
+    assert_eq!(passed, 10);
+    assert!(samples.len() < 100, "{}", samples.len());
+    Ok(())
+}
+
+#[test]
+fn a_new_rate_holds_at_once() -> Result<()> {
+    let mut scene = Scene::new(every(1 << 20))?;
+    let frame = invite("192.0.2.9", "+12125550142", "phone");
+    scene.run(&frame, 10)?;
+    assert!(scene.samples().is_empty());
+    scene.ask(Observation { epoch: 2, ..every(1) })?;
+    scene.run(&frame, 10)?;
+    assert_eq!(scene.samples().len(), 10);
+    scene.ask(Observation { epoch: 3, ..every(0) })?;
+    scene.run(&frame, 10)?;
+    assert!(scene.samples().is_empty());
+    Ok(())
+}
+
+fn capturing(kinds: u32) -> Observation {
+    Observation { capture: kinds, captures: u32::MAX, bytes: CAPTURED_BYTES, ..Observation::default() }
+}
+
+#[test]
+fn captured_packets_are_those_that_are_asked_for_byte_for_byte() -> Result<()> {
+    let frames = [
+        invite("192.0.2.9", "+12125550142", "phone"),
+        invite("192.0.2.9", "+19005550142", "phone"),
+        invite("192.0.2.9", "+12125550142", "friendly-scanner"),
+    ];
+    for (kind, expected) in [(capture::PASSED, 0), (capture::WOULD, 1), (capture::DROPPED, 2)] {
+        let scene = Scene::new(capturing(kind))?;
+        let mut ring = CaptureRing::of_instance(&scene.instance)?;
+        frames.iter().try_for_each(|frame| scene.run(frame, 1))?;
+        let mut captured = Vec::new();
+        ring.drain(|event, bytes| captured.push((event, bytes)));
+        let [(event, bytes)] = &captured[..] else { panic!("{} captured", captured.len()) };
+        assert_eq!(bytes, &frames[expected]);
+        assert_eq!(event.length as usize, bytes.len());
+        let payload = usize::from(event.payload_offset)..;
+        assert!(bytes[payload].starts_with(b"INVITE sip:"), "{}", event.payload_offset);
+        assert_eq!(event.payload_length as usize, bytes.len() - usize::from(event.payload_offset));
+        assert_eq!(event.weight, 0, "it was not sampled");
+        assert_eq!(scene.observed()?, Observed { captured: 1, ..Observed::default() });
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_not_captured_because_of_the_limit_or_for_want_of_a_reader_is_counted() -> Result<()> {
+    let frame = invite("192.0.2.9", "+12125550142", "friendly-scanner");
+    let scene = Scene::new(capturing(capture::DROPPED))?;
+    scene.run(&frame, 5)?;
+    assert_eq!(scene.observed()?, Observed { captures_lost: 5, ..Observed::default() });
+    let mut ring = CaptureRing::of_instance(&scene.instance)?;
+    scene.ask(Observation { captures: 3, ..capturing(capture::DROPPED) })?;
+    scene.run(&frame, 20)?;
+    let mut captured = 0;
+    ring.drain(|_, _| captured += 1);
+    let observed = scene.observed()?;
+    assert_eq!(observed.captured, captured);
+    assert_eq!(observed.captured + observed.captures_suppressed, 20);
+    assert!(observed.captures_suppressed > 0, "more than three in a window");
+    Ok(())
+}
+
+#[test]
+fn what_is_not_for_a_signalling_port_is_not_captured() -> Result<()> {
+    let scene = Scene::new(Observation { every: [1; STRATA], epoch: 1, ..capturing(u32::MAX) })?;
+    let frame = Packet::udp("not signalling").to_port(9).frame();
+    scene.run(&frame, 3)?;
+    // Through VLAN tags, this is known later.
+    scene.run(&Packet::udp("not signalling").to_port(9).vlan(5).frame(), 3)?;
+    assert_eq!(scene.observed()?, Observed::default());
+    Ok(())
+}
+
+#[test]
+fn a_packet_without_known_addresses_is_not_reported_with_those_of_the_one_before() -> Result<()> {
+    let scene = Scene::new(capturing(capture::PASSED))?;
+    let mut ring = CaptureRing::of_instance(&scene.instance)?;
+    scene.run(&invite("192.0.2.9", "+12125550142", "phone"), 1)?;
+    // More tags than are followed: the source is unknown.
+    let tags = (0..12).fold(Packet::udp("x").from("192.0.2.8"), |packet, id| packet.vlan(id));
+    scene.run(&tags.frame(), 1)?;
+    let mut captured = Vec::new();
+    ring.drain(|event, _| captured.push(event));
+    let [_, event] = &captured[..] else { panic!("{} captured", captured.len()) };
+    assert_eq!(event.reason, Reason::VlanTooDeep.number());
+    assert_eq!((event.source, event.destination, event.source_port), ([0; 16], [0; 16], 0));
+    assert_eq!((event.payload_length, event.calling, event.method), (0, 0, Method::None));
+    Ok(())
+}
+
+#[test]
+fn a_long_packet_is_cut() -> Result<()> {
+    let message = format!("OPTIONS sip:a SIP/2.0\r\nUser-Agent: friendly-scanner\r\nX: {}\r\n\r\n", "x".repeat(2_000));
+    let frame = Packet::udp(message).from("192.0.2.9").frame();
+    let scene = Scene::new(Observation { bytes: 100, ..capturing(capture::DROPPED) })?;
+    let mut ring = CaptureRing::of_instance(&scene.instance)?;
+    scene.run(&frame, 1)?;
+    let mut captured = Vec::new();
+    ring.drain(|event, bytes| captured.push((event, bytes)));
+    let (event, bytes) = captured.first().context("nothing was captured")?;
+    // The kernel rounds up what it writes.
+    assert_eq!((event.length as usize, &bytes[..100]), (frame.len(), &frame[..100]));
+    assert!(bytes.len() < 108, "{}", bytes.len());
+    Ok(())
+}
