@@ -6,11 +6,12 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use ringfence_tests::{
+    capture::{Capture, by_source},
     filter::{self, Filter, FilterOptions},
     message::Message,
     netns::{Wire, WireOptions},
@@ -248,5 +249,79 @@ fn who_sends_most_is_known_of_what_passes_too() -> Result<()> {
     expect(&top(&["--by", "agent", "--reason", "rule-drop"])?, &[("friendly-scanner", 30.0)]);
     let status = scene.status()?;
     assert_eq!(status["filter"], "attached");
+    Ok(())
+}
+
+/// Calls that arrive at the server, by source network: those of the trunk, and all others.
+struct Arrived {
+    trunk: usize,
+    strangers: usize,
+}
+
+/// So many seconds of twenty ordinary calls of the trunk, and two hundred of strangers at one number, in each.
+fn attack(scene: &Scene, seconds: usize) -> Result<()> {
+    let begin = Instant::now();
+    for tenth in 0..10 * seconds {
+        let mut frames = Vec::new();
+        for index in 0..20 {
+            let call = tenth * 20 + index;
+            let source = format!("203.0.{}.{}", call % 113, call % 251 + 1);
+            frames.push(invite(&source, VICTIM, "phone", 100_000 + call));
+        }
+        for index in 0..2 {
+            let call = tenth * 2 + index;
+            frames.push(invite("198.51.100.9", &format!("+1212555{:04}", 1_000 + call % 40), "phone", 200_000 + call));
+        }
+        // The trunk calls that number, too.
+        if tenth % 10 == 0 {
+            frames.push(invite("198.51.100.9", VICTIM, "phone", 300_000 + tenth));
+        }
+        scene.send(&frames)?;
+        let next = Duration::from_millis(100 * (tenth as u64 + 1));
+        std::thread::sleep(next.saturating_sub(begin.elapsed()));
+    }
+    Ok(())
+}
+
+const VICTIM: &str = "+12125550142";
+
+#[test]
+fn in_a_flood_of_calls_the_number_is_named_and_the_suggested_rule_stops_it() -> Result<()> {
+    const SECONDS: usize = 8;
+    let scene = Scene::new()?;
+    let arrivals = |name: &str, work: &dyn Fn() -> Result<()>| -> Result<Arrived> {
+        let capture = Capture::start(name, &scene.wire.server, Wire::SERVER_INTERFACE, scene.scratch.path())?;
+        work()?;
+        let counts = by_source(&capture.finish()?);
+        let trunk = counts.iter().filter(|(source, _)| source.to_string() == "198.51.100.9");
+        let trunk: u64 = trunk.map(|(_, packets)| packets).sum();
+        let all: u64 = counts.iter().filter(|(source, _)| source.is_ipv4()).map(|(_, packets)| packets).sum();
+        Ok(Arrived { trunk: usize::try_from(trunk)?, strangers: usize::try_from(all - trunk)? })
+    };
+    let before = arrivals("before", &|| attack(&scene, SECONDS))?;
+    assert_eq!((before.strangers, before.trunk), (200 * SECONDS, 21 * SECONDS), "without a rule, everything arrives");
+
+    let top = scene.json("top", &["--by", "called", "--fate", "passed", "--last", "10s"])?;
+    assert_eq!(top["rows"][0]["key"], VICTIM.trim_start_matches('+'), "{top}");
+    let suggestions = scene.json("suggest", &["--last", "10s"])?;
+    let rules = suggestions["rules"].as_array().context("no rules")?;
+    let about = rules.iter().find(|rule| rule["by"] == "called").context("nothing about the number")?;
+    assert_eq!(about["key"], VICTIM.trim_start_matches('+'));
+    assert_eq!(about["hurts"], json!({}), "{about}");
+
+    // As an operator would: pasted into the policy.
+    let policy = scene.path("policy").join("policy.toml");
+    let rule = about["rule"].as_str().context("no text")?;
+    fs::write(&policy, format!("{POLICY}\n{rule}"))?;
+    run(scene.filter.command("reload", &[]))?;
+    let after = arrivals("after", &|| attack(&scene, SECONDS))?;
+    assert_eq!(after.trunk, 21 * SECONDS, "no call of the trunk is lost");
+    let stopped = 200 * SECONDS - after.strangers;
+    assert!(stopped * 100 >= 200 * SECONDS * 99, "{stopped} of {} are stopped", 200 * SECONDS);
+    // What it stops, and whom: strangers alone.
+    let name = rule.lines().find_map(|line| line.strip_prefix("name = ")).context("no name")?.trim_matches('"');
+    let hurt = scene.json("top", &["--by", "set", "--rule", name, "--last", "10s"])?;
+    assert_eq!(hurt["rows"].as_array().map(Vec::len), Some(1), "{hurt}");
+    assert_eq!(hurt["rows"][0]["key"], Value::Null, "{hurt}");
     Ok(())
 }
