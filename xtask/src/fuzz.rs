@@ -65,9 +65,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Runs each target for a minute, as a stage of the tests: always from the same seed, so that the result is reproducible.
+/// Runs each target for half a minute, as a stage of the tests: always from the same seed, so that the result is reproducible.
 pub(crate) fn smoke() -> Result<Outcome> {
-    fuzz(&build()?, &TARGETS, 60, Some(1)).map(Outcome::Done)
+    fuzz(&build()?, &TARGETS, 30, Some(1)).map(Outcome::Done)
 }
 
 fn folder() -> PathBuf {

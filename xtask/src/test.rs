@@ -23,7 +23,7 @@ const STAGES: &[Stage] = &[
     },
     Stage { name: "build", about: "the binary and the tests", needed_by_the_rest: true, run: build },
     Stage { name: "test", about: "cargo test", needed_by_the_rest: false, run: test },
-    Stage { name: "fuzz", about: "a minute of each fuzz target", needed_by_the_rest: false, run: fuzz::smoke },
+    Stage { name: "fuzz", about: "half a minute of each fuzz target", needed_by_the_rest: false, run: fuzz::smoke },
     Stage {
         name: "kernel",
         about: "the oldest supported kernel, in QEMU",
