@@ -11,7 +11,7 @@ use tokio_stream::Stream;
 
 use super::{EventFilter, Missed, PacketEvent};
 
-/// How many packet events a reader may be behind before it misses some: then the oldest.
+/// How many packet events wait for a reader. One that is slower misses the oldest.
 const BACKLOG: usize = 4096;
 
 /// What a reader gets.
@@ -39,10 +39,10 @@ struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     events: VecDeque<Arc<PacketEvent>>,
-    /// Events that were lost since the reader was last told.
+    /// Events that were lost since the last report to the reader.
     lost: u64,
-    /// Events that it was told of.
-    told: u64,
+    /// Lost events that have been reported to it.
+    reported: u64,
     /// Time of the last event that it got.
     after: Option<String>,
     reader: Option<Waker>,
@@ -81,8 +81,8 @@ impl Stream for Listener {
         if waiting.lost > 0 {
             // Before the events that wait: the lost ones are older.
             let events = std::mem::take(&mut waiting.lost);
-            waiting.told += events;
-            let (total, behind, after) = (waiting.told, waiting.events.len() as u64, waiting.after.clone());
+            waiting.reported += events;
+            let (total, behind, after) = (waiting.reported, waiting.events.len() as u64, waiting.after.clone());
             return Poll::Ready(Some(Heard::Missed(Missed { events, total, behind, after })));
         }
         match waiting.events.pop_front() {
