@@ -3,7 +3,6 @@
 use std::{
     convert::Infallible,
     fmt,
-    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -102,16 +101,19 @@ pub(super) fn blocks(
     query: CaptureQuery,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> + use<> {
     let (sender, receiver) = mpsc::channel(WAITING);
-    let observer = Observer::open(pins).map(Arc::new).ok();
+    let observer = Observer::open(pins).ok();
     let observed = move || observer.as_ref().and_then(|observer| observer.observed().ok()).unwrap_or_default();
     tokio::spawn(async move {
         let mut file = Pcapng::default();
         let before = observed();
+        let statistics = |file: &Pcapng, subscription: &Subscription, captured| {
+            file.statistics(now(), captured, subscription.lost() + lost_since(&before, &observed()))
+        };
         let end = query
             .seconds
             .map(|seconds| (Instant::now() + Duration::from_secs(seconds), now() + seconds * 1_000_000_000));
-        let mut statistics = interval(STATISTICS);
-        statistics.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut tick = interval(STATISTICS);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut captured = 0;
         let mut is_read = sender.send(Pcapng::header()).await.is_ok();
         while is_read && query.count.is_none_or(|count| captured < count) {
@@ -119,9 +121,8 @@ pub(super) fn blocks(
                 biased;
                 () = sender.closed() => return,
                 () = until(end.map(|(end, _)| end + LATE)) => break,
-                _ = statistics.tick() => {
-                    let lost = subscription.lost() + lost_since(&before, &observed());
-                    if let Some(block) = file.statistics(now(), captured, lost) {
+                _ = tick.tick() => {
+                    if let Some(block) = statistics(&file, &subscription, captured) {
                         is_read = sender.send(block).await.is_ok();
                     }
                 }
@@ -136,8 +137,7 @@ pub(super) fn blocks(
                 }
             }
         }
-        let lost = subscription.lost() + lost_since(&before, &observed());
-        if let Some(block) = file.statistics(now(), captured, lost) {
+        if let Some(block) = statistics(&file, &subscription, captured) {
             let _ = sender.send(block).await;
         }
     });

@@ -12,7 +12,7 @@ use super::{PacketEvent, RuleMode};
 pub const VERDICTS: [&str; 4] = ["pass", "drop", "reject", "divert"];
 
 /// The names of the modes, as [`PacketEvent::mode`] has them.
-pub const MODES: [&str; 2] = ["enforce", "report"];
+pub const MODES: [&str; 2] = [RuleMode::Enforce.name(), RuleMode::Report.name()];
 
 /// Digits of the longest prefix of a number (ITU-T E.164), with some to spare for numbers that are none.
 const LONGEST_NUMBER: usize = 20;
@@ -145,7 +145,7 @@ impl EventFilter {
         let sources = sources.iter().map(|source| ("source", source.0.to_string()));
         let numbers = numbers.iter().map(|number| ("number", number.0.clone()));
         let verdicts = verdicts.iter().map(|verdict| ("verdict", verdict.clone()));
-        let modes = modes.iter().map(|mode| ("mode", mode_name(*mode).to_owned()));
+        let modes = modes.iter().map(|mode| ("mode", mode.name().to_owned()));
         let reasons = reasons.iter().map(|reason| ("reason", reason.name().to_owned()));
         let upstreams = upstreams.iter().map(|upstream| ("upstream", upstream.clone()));
         rules.chain(sources).chain(numbers).chain(verdicts).chain(modes).chain(reasons).chain(upstreams).collect()
@@ -180,13 +180,6 @@ fn one_of(key: &'static str, word: &str, known: &[&'static str]) -> Result<&'sta
 #[must_use]
 pub fn mode(name: &str) -> RuleMode {
     if name == MODES[0] { RuleMode::Enforce } else { RuleMode::Report }
-}
-
-fn mode_name(mode: RuleMode) -> &'static str {
-    match mode {
-        RuleMode::Enforce => MODES[0],
-        RuleMode::Report => MODES[1],
-    }
 }
 
 impl Source {

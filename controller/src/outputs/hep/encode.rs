@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::telemetry::{CapturedPacket, RuleMode};
+use crate::telemetry::CapturedPacket;
 
 /// The vendor of the generic chunks.
 const GENERIC: u16 = 0;
@@ -69,15 +69,11 @@ impl Encoder {
         chunks.generic(0x000a, &microseconds.to_be_bytes());
         chunks.generic(0x000b, &[SIP]);
         chunks.generic(0x000c, &self.id.to_be_bytes());
-        let mode = match event.mode {
-            RuleMode::Enforce => "enforce",
-            RuleMode::Report => "report",
-        };
         for (kind, text) in [
             (own::RULE, event.rule.as_deref()),
             (own::REASON, Some(&*event.reason)),
             (own::VERDICT, Some(&*event.verdict)),
-            (own::MODE, Some(mode)),
+            (own::MODE, Some(event.mode.name())),
             (own::COMMIT, event.commit.as_deref()),
             (own::EDGE, self.edge.as_deref()),
         ] {
@@ -161,7 +157,7 @@ fn call_id(message: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::PacketEvent;
+    use crate::telemetry::{PacketEvent, RuleMode};
 
     const MESSAGE: &[u8] = b"OPTIONS sip:a SIP/2.0\r\nCall-ID: abc@x\r\n\r\n";
 
