@@ -213,7 +213,7 @@ fn rule(by: TopBy, key: &str, method: &str, sets: &[String], rate_before: Option
         let over = format!("over = {{ rate = \"{rate:.0}/s\", burst = 5, per = \"called\" }}\n");
         (format!("called = [\"{key}$\"], dialog = \"initial\"{except}"), over)
     } else if by == TopBy::Agent {
-        (format!("user_agent = [{}]", toml_string(&format!("^{}$", regex_escaped(key)))), String::new())
+        (format!("user_agent = [{}]", toml_string(&format!("^{}$", regex_syntax::escape(key)))), String::new())
     } else {
         (format!("source = [\"{key}\"]"), String::new())
     };
@@ -221,17 +221,6 @@ fn rule(by: TopBy, key: &str, method: &str, sets: &[String], rate_before: Option
     format!(
         "[[rule]]\nname = \"flood-{what}-{name}\"\nmatch = {{ method = \"{method}\", {condition} }}\n{over}action = \"drop\"\nbasis = \"tdos\"\n"
     )
-}
-
-/// A text that a regular expression takes as it is.
-fn regex_escaped(text: &str) -> String {
-    text.chars().fold(String::new(), |mut escaped, c| {
-        if !c.is_ascii_alphanumeric() && c.is_ascii() && c != ' ' {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-        escaped
-    })
 }
 
 /// A basic string of TOML.
@@ -353,7 +342,7 @@ mod tests {
 
     #[test]
     fn a_suggested_rule_compiles_whatever_the_sender_wrote() {
-        let nasty = "a\"b\\ [x](y) {z}\u{7f} é | ^$ .*";
+        let nasty = "a\"b\\ <v> [x](y) {z}\u{7f} é | ^$ .*";
         for (by, key) in [
             (TopBy::Agent, nasty),
             (TopBy::Called, "12125550142"),
