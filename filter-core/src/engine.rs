@@ -107,7 +107,6 @@ fn reason_by_addresses<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Option<Reas
     let is_readable = s.packet.otherwise == 0;
     let is_flow_dropped = is_readable && is_tcp && config.needs & need::TCP != 0 && remembered::dropped_flow(host, s);
     read_source(host, s);
-    s.packet.banned = 0;
     if config.needs & need::SOURCE != 0
         && let Some(reason) = evaluate::decide_by_source(host, s)
     {

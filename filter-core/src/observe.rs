@@ -96,6 +96,8 @@ pub fn reads_on(s: &mut Scratch, reason: Reason) -> bool {
         return false;
     }
     s.packet.settled = reason.number() as u32 + 1;
+    // Bans have not been looked up.
+    s.packet.banned = 0;
     s.walk.candidates = [0; RULE_WORDS];
     s.walk.outcome = Outcome::Open;
     true
