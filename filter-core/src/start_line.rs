@@ -345,9 +345,8 @@ fn is_other_protocol<'m, H: Host<'m>>(
     }
     let scheme = s.word(uri) as u32 | LETTERS as u32;
     let is_web = scheme == text(b"http\0\0\0\0") as u32 || scheme == text(b"rtsp\0\0\0\0") as u32;
-    // HTTP, SSDP and RTSP have `NOTIFY *`, `SUBSCRIBE /path` and `OPTIONS rtsp://host`.
-    let is_call =
-        method != Method::Other && !matches!(s.byte(uri), b'/' | b'*') && !(is_web && method == Method::Options);
+    // HTTP and SSDP have `NOTIFY *` and `SUBSCRIBE /path`. `OPTIONS http://host` may be SIP: Sofia-SIP answers it.
+    let is_call = method != Method::Other && !matches!(s.byte(uri), b'/' | b'*');
     has_scheme(s, uri) || is_call || !is_web && find::<At, H>(host, s, uri, uri_end) < uri_end
 }
 

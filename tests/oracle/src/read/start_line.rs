@@ -168,8 +168,8 @@ fn read_words(line: &[u8], is_ended: bool, may_be_cut: bool) -> Option<StartLine
         .iter()
         .any(|name| target.len() >= name.len() && target[..name.len()].eq_ignore_ascii_case(name));
     let known = method(&line[..method_end]);
-    // HTTP, SSDP and RTSP send these with methods that SIP has, too.
-    let is_shared = target.starts_with(b"/") || target.starts_with(b"*") || (is_foreign && known == Method::Options);
+    // HTTP and SSDP send these with methods that SIP has, too.
+    let is_shared = target.starts_with(b"/") || target.starts_with(b"*");
     let is_sip_request = known != Method::Other && !is_shared;
     if let Some(version) = other_version(line, uri_end)
         && (is_sip_uri || is_sip_request || (target.contains(&b'@') && !is_foreign))

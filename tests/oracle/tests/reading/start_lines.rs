@@ -123,6 +123,8 @@ fn a_version_of_another_protocol() {
         ("INVITE :1 HTTP/1.1", ""),
         ("INVITE 1 HTTP/1.1", ""),
         ("MESSAGE http://1@h HTTP/1.1", "//1"),
+        ("OPTIONS http://1@h HTTP/1.1", "//1"),
+        ("OPTIONS RTSP://h RTSP/1.0", ""),
     ] {
         let reading = start(line);
         assert!(reading.anomalies().contains(&UNSUPPORTED), "{reading:?}");
@@ -133,8 +135,8 @@ fn a_version_of_another_protocol() {
         "GET / HTTP/1.1",
         "NOTIFY * HTTP/1.1",
         "GET http://user@h/ HTTP/1.1",
-        "OPTIONS RTSP://user@h RTSP/1.0",
-        "OPTIONS http://h/ HTTP/1.1",
+        "DESCRIBE RTSP://user@h RTSP/1.0",
+        "OPTIONS / HTTP/1.1",
         "SUBSCRIBE /path HTTP/1.1",
         "GET im:1 IM/1.0",
         "INVITEE sip:1@h",
