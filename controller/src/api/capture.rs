@@ -17,7 +17,7 @@ use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 
 use crate::{
     kernel::{Observer, Pins},
-    telemetry::{Bus, EventFilter, FILTER_KEYS, FilterError, Interest, Message, Pcapng, QUEUE, Subscription},
+    telemetry::{Bus, CAPTURES, EventFilter, FILTER_KEYS, FilterError, Interest, Message, Pcapng, QUEUE, Subscription},
 };
 
 /// Blocks that wait for a reader. While they wait, packets wait on the bus, where those that find no room are counted.
@@ -91,7 +91,7 @@ impl fmt::Display for CaptureQuery {
 /// Subscribes to captured packets.
 pub(super) fn subscribe(bus: &Bus, query: &CaptureQuery) -> Subscription {
     let interest = if query.passed { Interest::CAPTURES | Interest::PASSED } else { Interest::CAPTURES };
-    bus.subscribe("capture", interest, QUEUE)
+    bus.subscribe(CAPTURES, interest, QUEUE)
 }
 
 /// The blocks of the file.

@@ -117,8 +117,10 @@ pub fn run(options: Options) -> Result<(), Error> {
         all.insert(0, outputs::stdout(options.json, options.quiet));
         let outputs = Outputs::start(&bus, all)?;
         let pins = options.target.pins.clone();
-        let _exporter = prometheus.map(|prometheus| prometheus.start(pins, Arc::clone(&bus))).transpose()?;
-        let result = run_on(&bus, options, socket, signals).await;
+        let talkers = Arc::new(Talkers::default());
+        let exporter = |prometheus: Prometheus| prometheus.start(pins, Arc::clone(&bus), Arc::clone(&talkers));
+        let _exporter = prometheus.map(exporter).transpose()?;
+        let result = run_on(&bus, talkers, options, socket, signals).await;
         // Where the daemon has ended in order, the bus is closed already.
         bus.close(None);
         outputs.finish().await;
@@ -129,7 +131,13 @@ pub fn run(options: Options) -> Result<(), Error> {
     result
 }
 
-async fn run_on(bus: &Arc<Bus>, options: Options, socket: Socket, mut signals: Signals) -> Result<(), Error> {
+async fn run_on(
+    bus: &Arc<Bus>,
+    talkers: Arc<Talkers>,
+    options: Options,
+    socket: Socket,
+    mut signals: Signals,
+) -> Result<(), Error> {
     let state = |error| Error::State { path: options.state.clone(), error };
     let repository = Repository::open(options.source.clone(), &options.state).map_err(state)?;
     let waiting = repository.clone();
@@ -151,7 +159,6 @@ async fn run_on(bus: &Arc<Bus>, options: Options, socket: Socket, mut signals: S
     let keeper = deployer.keeper();
     let (sender, mut requests) = mpsc::channel(8);
     let bans = Arc::new(BanBook::new(options.target.pins.clone()));
-    let talkers = Arc::new(Talkers::default());
     let shared = api::Shared {
         pins: options.target.pins.clone(),
         bans: Arc::clone(&bans),
@@ -174,7 +181,7 @@ async fn run_on(bus: &Arc<Bus>, options: Options, socket: Socket, mut signals: S
     let (captures, captured) = mpsc::channel(WAITING);
     let inputs = Inputs::new(signals, requests, rings, captured, options.interval)?;
     let sampling = Sampling::begin(pins, options.samples)?;
-    talkers.set_sets(deployer.facts().map_or_else(Vec::new, |facts| facts.set_names()));
+    talkers.set_policy(deployer.facts());
     bus.set_started();
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::warn!("failed to notify systemd that the daemon is ready: {error}");
@@ -565,7 +572,7 @@ impl Daemon {
                     self.bus.publish(notice);
                 }
                 let facts = self.deployer.as_ref().and_then(Deployer::facts);
-                self.talkers.set_sets(facts.as_ref().map_or_else(Vec::new, |facts| facts.set_names()));
+                self.talkers.set_policy(facts.clone());
                 self.events.read_policy(facts);
                 answer(&mut self.waiting.in_reload, &result);
             }

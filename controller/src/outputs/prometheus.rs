@@ -28,8 +28,8 @@ use tokio::{
 };
 
 use crate::{
-    kernel::{self, Cost, Counts, Occupancy, Pins, State},
-    telemetry::{Bus, Reading, Scrape, ScrapeCounts},
+    kernel::{self, Cost, Counts, Observer, Occupancy, Pins, State},
+    telemetry::{Bus, Reading, Scrape, ScrapeCounts, Talkers, TopBy, TopQuery, TopRow},
 };
 
 /// Its name among the outputs.
@@ -55,6 +55,12 @@ const TABLES_AGE: Duration = Duration::from_secs(10);
 
 /// How long a scrape waits for that. Hundreds of thousands of entries may take longer on a busy host.
 const TABLES_PATIENCE: Duration = Duration::from_millis(250);
+
+/// The time that packets are counted in by upstream.
+const RECENT: Duration = Duration::from_secs(60);
+
+/// The most upstreams that are reported: those that send most.
+const UPSTREAMS: usize = 100;
 
 /// The address is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -123,11 +129,11 @@ impl Prometheus {
     ///
     /// # Errors
     /// The thread could not be started.
-    pub fn start(self, pins: Pins, bus: Arc<Bus>) -> io::Result<Exporter> {
+    pub fn start(self, pins: Pins, bus: Arc<Bus>, talkers: Arc<Talkers>) -> io::Result<Exporter> {
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let counts = bus.add_exporter(NAME, self.address);
-        let scraper = Arc::new(Scraper { pins, bus, counts, tables: Mutex::default() });
+        let scraper = Arc::new(Scraper { pins, bus, talkers, counts, tables: Mutex::default() });
         thread::Builder::new().name(format!("output-{NAME}")).spawn(move || {
             let serve = async {
                 tokio::select! {
@@ -200,6 +206,7 @@ async fn answer(stream: TcpStream, scraper: &Scraper) {
 struct Scraper {
     pins: Pins,
     bus: Arc<Bus>,
+    talkers: Arc<Talkers>,
     counts: Arc<ScrapeCounts>,
     tables: Mutex<Tables>,
 }
@@ -228,8 +235,19 @@ impl Scraper {
             reading.tables = self.tables().await?;
             reading.counts = Counts::read(&self.pins)?;
             reading.cost = Cost::read(&self.pins)?;
+            reading.observed = Observer::open(&self.pins)?.observed()?;
+            reading.policy = self.talkers.policy();
+            reading.upstreams = self.upstreams().await;
         }
         Ok(reading)
+    }
+
+    /// The packets of the last minute by the label of their source.
+    async fn upstreams(&self) -> Vec<TopRow> {
+        let talkers = Arc::clone(&self.talkers);
+        let query =
+            TopQuery { by: TopBy::Upstream, window: RECENT, rule: None, reason: None, fate: None, rows: UPSTREAMS };
+        tokio::task::spawn_blocking(move || talkers.top(&query).rows).await.unwrap_or_default()
     }
 
     /// The fill of the tables, if it could ever be read in time. What takes longer is there for the next scrape.
@@ -312,7 +330,7 @@ mod tests {
         let bus = Arc::new(Bus::new(String::new(), None));
         let prometheus = Prometheus::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = prometheus.address();
-        let exporter = prometheus.start(Pins::new("/nonexistent/pins"), Arc::clone(&bus)).unwrap();
+        let exporter = prometheus.start(Pins::new("/nonexistent/pins"), Arc::clone(&bus), Arc::default()).unwrap();
         (address, bus, exporter)
     }
 

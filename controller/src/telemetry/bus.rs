@@ -4,7 +4,7 @@
 //! counted.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     net::SocketAddr,
     ops::BitOr,
     sync::{
@@ -151,6 +151,41 @@ impl Queue {
 /// The name under which the status counts what readers of the API's events have missed.
 pub(super) const READERS: &str = "events";
 
+/// The name under which it counts what those who capture packets have missed.
+pub const CAPTURES: &str = "capture";
+
+/// The subscribers. There are several of one name while several capture packets.
+#[derive(Debug, Default)]
+struct Queues {
+    all: Vec<Queue>,
+    /// What those that have ended had lost, by their name: the counts do not go back.
+    ended: BTreeMap<&'static str, u64>,
+}
+
+impl Queues {
+    /// Forgets those that are not read any more.
+    fn tidy(&mut self) {
+        for ended in self.all.extract_if(.., |queue| !queue.is_read()) {
+            if ended.lost() > 0 {
+                *self.ended.entry(ended.name).or_default() += ended.lost();
+            }
+        }
+    }
+
+    /// What was lost under each name, in the order in which the names came.
+    fn lost(&self) -> Vec<(&'static str, u64)> {
+        let mut lost: Vec<(&'static str, u64)> = Vec::new();
+        let all = self.all.iter().map(|queue| (queue.name, queue.lost()));
+        for (name, count) in all.chain(self.ended.iter().map(|(name, count)| (*name, *count))) {
+            match lost.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, sum)) => *sum += count,
+                None => lost.push((name, count)),
+            }
+        }
+        lost
+    }
+}
+
 /// The packet events that are kept, and those who wait for new ones.
 #[derive(Debug, Default)]
 struct Recent {
@@ -161,7 +196,7 @@ struct Recent {
 /// The bus, and what it remembers: the last packet events, and the facts that only notices hold.
 #[derive(Debug)]
 pub struct Bus {
-    queues: Mutex<Vec<Queue>>,
+    queues: Mutex<Queues>,
     facts: Mutex<DaemonFacts>,
     /// Outputs that answer others' requests, and have no queue: the name, the address, and what became of the requests.
     exporters: Mutex<Vec<(&'static str, SocketAddr, Arc<ScrapeCounts>)>>,
@@ -187,7 +222,7 @@ impl Bus {
         let lost = Arc::new(AtomicU64::new(0));
         let lost_here = Arc::new(AtomicU64::new(0));
         let lost_by_reader = Arc::clone(&lost);
-        lock(&self.queues).push(Queue { name, interest, sender, lost: Arc::clone(&lost_here), lost_by_reader });
+        lock(&self.queues).all.push(Queue { name, interest, sender, lost: Arc::clone(&lost_here), lost_by_reader });
         Subscription { receiver, lost_here, lost }
     }
 
@@ -208,7 +243,7 @@ impl Bus {
         if let Some(last) = last {
             self.deliver(&last.into(), Delivery::Last);
         }
-        lock(&self.queues).clear();
+        lock(&self.queues).all.clear();
     }
 
     fn deliver(&self, message: &Message, delivery: Delivery) {
@@ -219,8 +254,8 @@ impl Bus {
             Message::Captured(_) => {}
         }
         let mut queues = lock(&self.queues);
-        queues.retain(Queue::is_read);
-        for queue in queues.iter() {
+        queues.tidy();
+        for queue in &queues.all {
             queue.offer(message, delivery);
         }
     }
@@ -228,7 +263,7 @@ impl Bus {
     /// True if a subscriber wants this. One that has gone away does not.
     #[must_use]
     pub fn wants(&self, interest: Interest) -> bool {
-        lock(&self.queues).iter().any(|queue| queue.is_read() && queue.interest.contains(interest))
+        lock(&self.queues).all.iter().any(|queue| queue.is_read() && queue.interest.contains(interest))
     }
 
     fn remember(&self, event: &Arc<PacketEvent>) {
@@ -264,7 +299,10 @@ impl Bus {
     #[must_use]
     pub fn facts(&self) -> DaemonFacts {
         let status = |output: &str, lost| OutputStatus { output: output.to_owned(), lost, listen: None };
-        let mut outputs = lock(&self.queues).iter().map(|queue| status(queue.name, queue.lost())).collect::<Vec<_>>();
+        let lost = lock(&self.queues).lost();
+        // Those that others ask for appear once they have missed something.
+        let lost = lost.into_iter().filter(|(name, lost)| *name != CAPTURES || *lost > 0);
+        let mut outputs: Vec<OutputStatus> = lost.map(|(name, lost)| status(name, lost)).collect();
         for (name, address, counts) in lock(&self.exporters).iter() {
             outputs.push(OutputStatus { listen: Some(address.to_string()), ..status(name, counts.read().lost()) });
         }
@@ -317,6 +355,19 @@ mod tests {
         bus.close(None);
         assert_eq!(drain(&mut slow), [missed(0).into(), missed(1).into()]);
         assert_eq!(drain(&mut ready).len(), 5);
+    }
+
+    #[test]
+    fn what_several_who_capture_have_lost_is_one_count_that_never_goes_back() {
+        let bus = Bus::new(String::new(), None);
+        let lost = || bus.facts().outputs.iter().map(|output| (output.output.clone(), output.lost)).collect::<Vec<_>>();
+        let captures = [1, 2].map(|_| bus.subscribe(CAPTURES, Interest::CAPTURES, 1));
+        assert_eq!(lost(), [], "nobody has missed anything");
+        (0..3).for_each(|_| bus.publish(CapturedPacket::example(b"x")));
+        assert_eq!(lost(), [(CAPTURES.to_owned(), 4)]);
+        drop(captures);
+        bus.publish(CapturedPacket::example(b"x"));
+        assert_eq!(lost(), [(CAPTURES.to_owned(), 4)]);
     }
 
     #[test]

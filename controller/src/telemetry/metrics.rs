@@ -7,16 +7,24 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use filter_core::{
-    layout::Action,
+    layout::{Action, Observed},
     reason::{Reason, Verdict},
 };
 
-use super::{DaemonFacts, RuleMode, bus::READERS};
+use filter_policy::facts::PolicyFacts;
+
+use super::{
+    DaemonFacts, Fate, RuleMode, TopRow,
+    bus::{CAPTURES, READERS},
+};
 use crate::kernel::{Cost, Counts, Occupancy, RuleCount, State};
 
 /// The type of a metric.
@@ -96,9 +104,13 @@ metrics! {
     RulePackets "ringfence_rule_packets_total" Counter ["rule", "action", "mode"] "Packets that a rule matched.";
     RuleBytes "ringfence_rule_bytes_total" Counter ["rule", "action", "mode"] "Bytes of these packets.";
     RuleSpared "ringfence_rule_spared_packets_total" Counter ["rule"] "Of the packets that a rule in force matched, those that passed because they came over TCP.";
-    RuleInfo "ringfence_rule_info" Gauge ["rule", "action", "mode"] "A rule in force and its mode now; always 1.";
+    RuleInfo "ringfence_rule_info" Gauge ["rule", "action", "mode", "basis"] "A rule in force, its mode now and its legal basis; always 1.";
+    UpstreamRecent "ringfence_upstream_recent_packets" Gauge ["upstream", "fate"] "Packets of the last minute by the label of their source, estimated from samples.";
     EventsLost "ringfence_events_lost_total" Counter ["rule"] "Packet events that the ring buffer had no room for.";
     EventsSuppressed "ringfence_events_suppressed_total" Counter ["rule"] "Packet events beyond their rule's limit.";
+    Samples "ringfence_samples_total" Counter ["fate"] "Sampled packets, by what became of them.";
+    SamplesLost "ringfence_samples_lost_total" Counter [] "Of the sampled packets, those that the ring buffer had no room for.";
+    Captures "ringfence_captures_total" Counter ["result"] "Packets that were to be captured with their bytes.";
     OutputLost "ringfence_output_lost_total" Counter ["output"] "Messages that an output lost because its reader was too slow.";
     TableEntries "ringfence_table_entries" Gauge ["table"] "Entries of a table that have an effect.";
     TableLimit "ringfence_table_entries_limit" Gauge ["table"] "The most entries that fit into the table.";
@@ -199,6 +211,12 @@ pub struct Reading {
     pub tables: Vec<Occupancy>,
     /// What the program costs, if the kernel measures it.
     pub cost: Option<Cost>,
+    /// Packets that were sampled and captured.
+    pub observed: Observed,
+    /// What the policy in force says beyond what the kernel decides by.
+    pub policy: Option<Arc<PolicyFacts>>,
+    /// The packets of the last minute, by the label of their source.
+    pub upstreams: Vec<TopRow>,
     /// What the exporter has answered so far.
     pub scrapes: Scrapes,
 }
@@ -212,7 +230,8 @@ impl Reading {
         if let Some(state) = &self.state {
             self.about_the_policy(state, &mut samples);
             self.about_packets(&mut samples);
-            self.counts.rules.iter().for_each(|rule| about_a_rule(rule, &mut samples));
+            self.counts.rules.iter().for_each(|rule| self.about_a_rule(rule, &mut samples));
+            self.about_observed_packets(&mut samples);
         }
         for table in &self.tables {
             samples.add(Metric::TableEntries, &[table.table.name()], table.entries as f64);
@@ -251,8 +270,10 @@ impl Reading {
             samples.add(Metric::OutputLost, &[&output.output], output.lost as f64);
         }
         // In the status they are only there once one has missed something.
-        if facts.outputs.iter().all(|output| output.output != READERS) {
-            samples.add(Metric::OutputLost, &[READERS], 0.0);
+        for readers in [CAPTURES, READERS] {
+            if facts.outputs.iter().all(|output| output.output != readers) {
+                samples.add(Metric::OutputLost, &[readers], 0.0);
+            }
         }
         for (result, count) in [
             ("answered", scrapes.answered),
@@ -286,25 +307,43 @@ impl Reading {
             samples.add(Metric::Bytes, &labels, bytes as f64);
         }
     }
-}
 
-fn about_a_rule(count: &RuleCount, samples: &mut Samples) {
-    let RuleCount { rule, action, report, packets, bytes, spared, reported, reported_bytes, .. } = count;
-    for (mode, packets, bytes) in [
-        (RuleMode::Enforce, packets.saturating_sub(*reported), bytes.saturating_sub(*reported_bytes)),
-        (RuleMode::Report, *reported, *reported_bytes),
-    ] {
-        samples.add(Metric::RulePackets, &[rule, action, mode.name()], packets as f64);
-        samples.add(Metric::RuleBytes, &[rule, action, mode.name()], bytes as f64);
+    fn about_observed_packets(&self, samples: &mut Samples) {
+        let Observed { sampled, samples_lost, captured, captures_suppressed, captures_lost } = self.observed;
+        for (fate, count) in Fate::ALL.into_iter().zip(sampled) {
+            samples.add(Metric::Samples, &[fate.name()], count as f64);
+        }
+        samples.add(Metric::SamplesLost, &[], samples_lost as f64);
+        for (result, count) in [("captured", captured), ("lost", captures_lost), ("suppressed", captures_suppressed)] {
+            samples.add(Metric::Captures, &[result], count as f64);
+        }
+        for row in &self.upstreams {
+            let upstream = row.key.as_deref().unwrap_or_default();
+            for (fate, packets) in Fate::ALL.into_iter().zip([row.passed, row.would, row.dropped]) {
+                samples.add(Metric::UpstreamRecent, &[upstream, fate.name()], packets);
+            }
+        }
     }
-    samples.add(Metric::RuleInfo, &[rule, action, RuleMode::of(*report).name()], 1.0);
-    // The others have neither events nor anything to spare.
-    if Action::from_name(action)
-        .is_some_and(|action| action.reason().is_some_and(|reason| reason.verdict() == Verdict::Drop))
-    {
-        samples.add(Metric::RuleSpared, &[rule], *spared as f64);
-        samples.add(Metric::EventsLost, &[rule], count.events_lost as f64);
-        samples.add(Metric::EventsSuppressed, &[rule], count.events_suppressed as f64);
+
+    fn about_a_rule(&self, count: &RuleCount, samples: &mut Samples) {
+        let RuleCount { rule, action, report, packets, bytes, spared, reported, reported_bytes, .. } = count;
+        for (mode, packets, bytes) in [
+            (RuleMode::Enforce, packets.saturating_sub(*reported), bytes.saturating_sub(*reported_bytes)),
+            (RuleMode::Report, *reported, *reported_bytes),
+        ] {
+            samples.add(Metric::RulePackets, &[rule, action, mode.name()], packets as f64);
+            samples.add(Metric::RuleBytes, &[rule, action, mode.name()], bytes as f64);
+        }
+        let basis = self.policy.as_ref().and_then(|policy| policy.basis(rule)).unwrap_or_default();
+        samples.add(Metric::RuleInfo, &[rule, action, RuleMode::of(*report).name(), basis], 1.0);
+        // The others have neither events nor anything to spare.
+        if Action::from_name(action)
+            .is_some_and(|action| action.reason().is_some_and(|reason| reason.verdict() == Verdict::Drop))
+        {
+            samples.add(Metric::RuleSpared, &[rule], *spared as f64);
+            samples.add(Metric::EventsLost, &[rule], count.events_lost as f64);
+            samples.add(Metric::EventsSuppressed, &[rule], count.events_suppressed as f64);
+        }
     }
 }
 
@@ -357,7 +396,7 @@ mod tests {
     use super::*;
     use crate::{
         kernel::{Deployment, Mode, ReasonCount, StateTable},
-        telemetry::{OutputStatus, SourceStatus},
+        telemetry::{Estimate, OutputStatus, SourceStatus},
     };
 
     fn rule(name: &str, action: &'static str) -> RuleCount {
@@ -424,8 +463,22 @@ mod tests {
             },
             tables: vec![Occupancy { table: StateTable::Bans, entries: 2, limit: 65_536 }],
             cost: Some(Cost { runs: 1_000, time: Duration::from_micros(350) }),
+            observed: Observed {
+                sampled: [11, 12, 13],
+                samples_lost: 14,
+                captured: 15,
+                captures_suppressed: 16,
+                captures_lost: 17,
+            },
+            policy: None,
+            upstreams: vec![upstream(Some("carrier-one"), 21.0), upstream(None, 22.0)],
             scrapes: Scrapes { answered: 1, failed: 2, refused: 3, timed_out: 4 },
         }
+    }
+
+    fn upstream(key: Option<&str>, dropped: f64) -> TopRow {
+        let packets = Estimate { packets: 3.0 + dropped, low: 3.0, high: 100.0 };
+        TopRow { key: key.map(str::to_owned), packets, passed: 1.0, would: 2.0, dropped }
     }
 
     /// The value of a sample.
@@ -466,6 +519,9 @@ mod tests {
             (r#"ringfence_packets_total{reason="rule-drop",verdict="drop"}"#.to_owned(), "0"),
             (r#"ringfence_packets_total{reason="rule-reject",verdict="reject"}"#.to_owned(), "0"),
             ("ringfence_program_run_seconds_total".to_owned(), "0.00035"),
+            (r#"ringfence_samples_total{fate="would"}"#.to_owned(), "12"),
+            (r#"ringfence_captures_total{result="suppressed"}"#.to_owned(), "16"),
+            (r#"ringfence_upstream_recent_packets{upstream="",fate="dropped"}"#.to_owned(), "22"),
             ("ringfence_policy_loaded_timestamp_seconds".to_owned(), "1800000000"),
             ("ringfence_source_fetched_timestamp_seconds".to_owned(), "60.5"),
         ] {

@@ -32,7 +32,7 @@ mod talkers;
 
 pub use self::{
     bans::{Ban, BanList, Lifted, Unbanned},
-    bus::{Bus, DEFAULT_RECENT, Delivery, Interest, QUEUE, Subscription},
+    bus::{Bus, CAPTURES, DEFAULT_RECENT, Delivery, Interest, QUEUE, Subscription},
     capture::CapturedPacket,
     filter::{EventFilter, EventQuery, FILTER_KEYS, FilterError, MODES, NumberPrefix, Source, VERDICTS, mode},
     history::{Generation, Held, HistoryList, Hold, RolledBack},

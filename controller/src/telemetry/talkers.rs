@@ -11,11 +11,11 @@ use std::{
     collections::{HashMap, VecDeque},
     fmt,
     net::{IpAddr, Ipv6Addr},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use filter_policy::numbering::number_text;
+use filter_policy::{facts::PolicyFacts, numbering::number_text};
 use serde::{Deserialize, Serialize};
 
 use self::intern::{Interner, Key};
@@ -217,8 +217,8 @@ impl Item {
 #[derive(Debug, Default)]
 pub struct Talkers {
     kept: Mutex<Kept>,
-    /// The policy's sets that say whose a source is.
-    sets: Mutex<Vec<String>>,
+    /// What the policy in force says of sources and rules.
+    policy: Mutex<Option<Arc<PolicyFacts>>>,
 }
 
 #[derive(Debug, Default)]
@@ -245,13 +245,19 @@ impl Talkers {
     /// Suggests rules that would stop what has grown in the last `window`, and says whom each would hurt.
     #[must_use]
     pub fn suggest(&self, window: Duration) -> Suggestions {
-        let sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sets = self.policy().map_or_else(Vec::new, |policy| policy.set_names());
         self.lock().suggest(window, &sets, now())
     }
 
-    /// Notes the sets that say whose a source is, of the policy in force.
-    pub fn set_sets(&self, sets: Vec<String>) {
-        *self.sets.lock().unwrap_or_else(PoisonError::into_inner) = sets;
+    /// Notes the policy in force.
+    pub fn set_policy(&self, policy: Option<Arc<PolicyFacts>>) {
+        *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = policy;
+    }
+
+    /// What the policy in force says of sources and rules.
+    #[must_use]
+    pub fn policy(&self) -> Option<Arc<PolicyFacts>> {
+        self.policy.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {

@@ -1,5 +1,6 @@
 //! Real SIP traffic through `ringfence run` on a real interface. The control without a filter is in control.rs.
 
+mod accounts;
 mod attacks;
 mod bans;
 mod connections;

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Where the daemon listens, in a namespace of its own.
-const EXPORTER: u16 = 9469;
+pub(crate) const EXPORTER: u16 = 9469;
 const PROMETHEUS: u16 = 9090;
 
 const DASHBOARD: &str = "packaging/grafana/ringfence.json";
@@ -62,13 +62,13 @@ fn encoded(text: &str) -> String {
 }
 
 /// A Prometheus in the server's namespace, which scrapes the daemon each second.
-struct Prometheus<'a> {
+pub(crate) struct Prometheus<'a> {
     scene: &'a Scene,
     process: Spawned,
 }
 
 impl<'a> Prometheus<'a> {
-    fn start(scene: &'a Scene) -> Result<Self> {
+    pub(crate) fn start(scene: &'a Scene) -> Result<Self> {
         let file = scene.path().join("prometheus.yml");
         let rules = workspace().join(RULES);
         let configuration = format!(
@@ -102,14 +102,14 @@ impl<'a> Prometheus<'a> {
     }
 
     /// The value of a query that returns one series.
-    fn value(&self, query: &str) -> Result<f64> {
+    pub(crate) fn value(&self, query: &str) -> Result<f64> {
         match self.query(query)?.as_slice() {
             [series] => Ok(series["value"][1].as_str().context("a value")?.parse()?),
             other => bail!("{query}: {other:?}"),
         }
     }
 
-    fn wait_for(&self, query: &str, value: f64) -> Result<()> {
+    pub(crate) fn wait_for(&self, query: &str, value: f64) -> Result<()> {
         wait_until(query, Duration::from_secs(60), || {
             Ok(self.value(query).is_ok_and(|found| found == value).then_some(()))
         })
