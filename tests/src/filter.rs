@@ -211,6 +211,12 @@ impl Filter {
         &mut self.process
     }
 
+    /// Where the daemon's API answers.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     /// A subcommand that talks to this filter.
     #[must_use]
     pub fn command(&self, subcommand: &str, arguments: &[&str]) -> Command {

@@ -5,28 +5,30 @@ use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     body::Body,
-    extract::{ConnectInfo, Query, RawQuery, State, connect_info::Connected},
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-    routing::{get, post},
+    extract::{ConnectInfo, FromRequest, FromRequestParts, Query, RawQuery, State, connect_info::Connected},
+    http::{HeaderMap, StatusCode, header, request::Parts},
+    response::{
+        IntoResponse, Response,
+        sse::{self, KeepAlive, Sse},
+    },
+    routing::{MethodRouter, get, post},
     serve::IncomingStream,
 };
-use serde::Deserialize;
-use tokio::{
-    net::UnixListener,
-    sync::{mpsc, oneshot},
-};
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::StreamExt as _;
 
 use super::{
     BanRequest, CaptureQuery, Change, DetachRequest, Request, RollbackRequest, Socket, TopRequest, UnbanRequest,
-    capture, types::path,
+    bounded::Bounded,
+    capture,
+    types::{OPENAPI, path},
 };
 use crate::{
     deploy::{self, BanBook, LONGEST_COMMENT},
-    kernel::{self, BanError, Pins, Prefix},
+    kernel::{self, BanError, Counts, Pins, Prefix},
     repository::History,
-    telemetry::{Bus, DEFAULT_RECENT, EventFilter, EventQuery, FilterError, Heard, Notice, Status, Talkers},
+    telemetry::{Bus, DEFAULT_RECENT, EventFilter, EventQuery, FilterError, Heard, Notice, Status, Table, Talkers},
 };
 
 /// What the server needs of the daemon.
@@ -48,24 +50,81 @@ pub struct Shared {
 
 /// Answers requests until it is dropped; then the socket is removed.
 pub async fn serve(socket: Socket, shared: Shared) {
-    let router = Router::new()
-        .route(path::BAN, post(ban))
-        .route(path::BANS, get(bans))
-        .route(path::CAPTURE, get(capture))
-        .route(path::DETACH, post(detach))
-        .route(path::EVENTS, get(events))
-        .route(path::HISTORY, get(history))
-        .route(path::RELOAD, post(reload))
-        .route(path::ROLLBACK, post(rollback))
-        .route(path::STATUS, get(status))
-        .route(path::STOP, post(stop))
-        .route(path::SUGGEST, get(suggest))
-        .route(path::TOP, get(top))
-        .route(path::UNBAN, post(unban))
-        .with_state(Arc::new(shared));
+    let router = path::ALL
+        .iter()
+        .fold(Router::new(), |router, path| router.route(path, resource(path)))
+        .fallback(|| async {
+            failure(StatusCode::NOT_FOUND, "there is no such resource; GET /openapi.json".to_owned())
+        })
+        .method_not_allowed_fallback(|| async {
+            failure(StatusCode::METHOD_NOT_ALLOWED, "this resource has another method; GET /openapi.json".to_owned())
+        });
     let Socket { listener, file: _file } = socket;
+    let listener = Bounded::new(listener, shared.bus.clients());
+    let router = router.with_state(Arc::new(shared));
     if let Err(error) = axum::serve(listener, router.into_make_service_with_connect_info::<Peer>()).await {
         tracing::error!("the API has ended: {error}");
+    }
+}
+
+/// What answers at a path.
+fn resource(path: &str) -> MethodRouter<Arc<Shared>> {
+    match path {
+        path::BAN => post(ban),
+        path::BANS => get(bans),
+        path::CAPTURE => get(capture),
+        path::COUNTERS => get(counters),
+        path::DETACH => post(detach),
+        path::EVENTS => get(events),
+        path::HISTORY => get(history),
+        path::OPENAPI => get(openapi),
+        path::RELOAD => post(reload),
+        path::ROLLBACK => post(rollback),
+        path::STATUS => get(status),
+        path::STOP => post(stop),
+        path::SUGGEST => get(suggest),
+        path::TOP => get(top),
+        path::UNBAN => post(unban),
+        _ => MethodRouter::new(),
+    }
+}
+
+/// The parameters of a query, or an error that says what is wrong with them.
+struct Parameters<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(parameters)) => Ok(Self(parameters)),
+            Err(error) => Err(failure(StatusCode::BAD_REQUEST, error.body_text())),
+        }
+    }
+}
+
+/// The JSON of a request, or an error that says what is wrong with it.
+struct Posted<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Posted<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, Response> {
+        match Json::from_request(request, state).await {
+            Ok(Json(value)) => Ok(Self(value)),
+            Err(error) => Err(failure(StatusCode::BAD_REQUEST, error.body_text())),
+        }
+    }
+}
+
+async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}
+
+async fn counters(State(shared): State<Arc<Shared>>) -> Response {
+    match Counts::read(&shared.pins) {
+        Ok(counts) => Json(Table::of(&counts, shared.bus.facts().table.as_ref())).into_response(),
+        Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
 }
 
@@ -83,7 +142,7 @@ async fn bans(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
-async fn ban(State(shared): State<Arc<Shared>>, Json(request): Json<BanRequest>) -> Response {
+async fn ban(State(shared): State<Arc<Shared>>, Posted(request): Posted<BanRequest>) -> Response {
     let prefix = match Prefix::to_ban(&request.prefix) {
         Ok(prefix) => prefix,
         Err(error) => return failure(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
@@ -101,7 +160,7 @@ async fn ban(State(shared): State<Arc<Shared>>, Json(request): Json<BanRequest>)
     }
 }
 
-async fn unban(State(shared): State<Arc<Shared>>, Json(request): Json<UnbanRequest>) -> Response {
+async fn unban(State(shared): State<Arc<Shared>>, Posted(request): Posted<UnbanRequest>) -> Response {
     let prefix = match request.prefix.as_deref().map(Prefix::exactly).transpose() {
         Ok(prefix) => prefix,
         Err(error) => return failure(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
@@ -119,7 +178,7 @@ fn published(shared: &Shared, notice: Notice) -> Response {
     Json(notice).into_response()
 }
 
-async fn events(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Response {
+async fn events(State(shared): State<Arc<Shared>>, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let query = match EventQuery::parse(&query.unwrap_or_default()) {
         Ok(query) => query,
         Err(error) => return failure(StatusCode::BAD_REQUEST, error.to_string()),
@@ -128,19 +187,27 @@ async fn events(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) ->
         return failure(StatusCode::BAD_REQUEST, error.to_string());
     }
     let (kept, listener) = shared.bus.listen(query.last.unwrap_or(DEFAULT_RECENT), query.filter);
-    let kept = tokio_stream::iter(kept.into_iter().map(|event| Ok::<_, Infallible>(event.json_line() + "\n")));
+    let kept = tokio_stream::iter(kept).map(Heard::Event);
+    let (kind, line) = ("application/x-ndjson", |heard| Ok::<_, Infallible>(json(heard) + "\n"));
+    let accepted = headers.get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok()).unwrap_or_default();
+    if accepted.contains("text/event-stream") {
+        // Who asks for a stream of events wants those to come.
+        let events = kept.chain(listener).map(|heard| Ok::<_, Infallible>(sse::Event::default().data(json(heard))));
+        return Sse::new(events).keep_alive(KeepAlive::default()).into_response();
+    }
     let body = if query.follow {
-        let coming = listener.map(|heard| {
-            Ok(match heard {
-                Heard::Event(event) => event.json_line() + "\n",
-                Heard::Missed(missed) => Notice::Missed(missed).json_line() + "\n",
-            })
-        });
-        Body::from_stream(kept.chain(coming))
+        Body::from_stream(kept.chain(listener).map(line))
     } else {
-        Body::from_stream(kept)
+        Body::from_stream(kept.map(line))
     };
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+    ([(header::CONTENT_TYPE, kind)], body).into_response()
+}
+
+fn json(heard: Heard) -> String {
+    match heard {
+        Heard::Event(event) => event.json_line(),
+        Heard::Missed(missed) => Notice::Missed(missed).json_line(),
+    }
 }
 
 async fn capture(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Response {
@@ -176,9 +243,9 @@ fn check_rules(shared: &Shared, filter: &EventFilter) -> Result<(), FilterError>
 #[derive(Clone, Copy, Debug)]
 struct Peer(Option<u32>);
 
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Self(stream.io().peer_cred().ok().map(|peer| peer.uid()))
+impl Connected<IncomingStream<'_, Bounded>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Bounded>) -> Self {
+        Self(stream.io().user())
     }
 }
 
@@ -201,7 +268,7 @@ async fn history(State(shared): State<Arc<Shared>>) -> Response {
 async fn rollback(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
-    Json(request): Json<RollbackRequest>,
+    Posted(request): Posted<RollbackRequest>,
 ) -> Response {
     let change = if request.release { Change::Release } else { Change::Rollback(request.generation) };
     changed(ask(&shared, |answer| Request::Change(change, peer.to_string(), answer)).await)
@@ -224,7 +291,7 @@ fn changed(answer: Option<Notice>) -> Response {
     }
 }
 
-async fn detach(State(shared): State<Arc<Shared>>, Json(request): Json<DetachRequest>) -> Response {
+async fn detach(State(shared): State<Arc<Shared>>, Posted(request): Posted<DetachRequest>) -> Response {
     let DetachRequest { interface } = request;
     match ask(&shared, |answer| Request::TakeOff { interface, answer }).await {
         Some(Ok(removed)) => Json(Notice::Removed(removed)).into_response(),
@@ -233,7 +300,7 @@ async fn detach(State(shared): State<Arc<Shared>>, Json(request): Json<DetachReq
     }
 }
 
-async fn top(State(shared): State<Arc<Shared>>, Query(request): Query<TopRequest>) -> Response {
+async fn top(State(shared): State<Arc<Shared>>, Parameters(request): Parameters<TopRequest>) -> Response {
     // It looks at up to a quarter of a million samples.
     let answer = tokio::task::spawn_blocking(move || shared.talkers.top(&request.query())).await;
     match answer {
@@ -249,7 +316,7 @@ struct SuggestQuery {
     seconds: Option<u64>,
 }
 
-async fn suggest(State(shared): State<Arc<Shared>>, Query(query): Query<SuggestQuery>) -> Response {
+async fn suggest(State(shared): State<Arc<Shared>>, Parameters(query): Parameters<SuggestQuery>) -> Response {
     let window = Duration::from_secs(query.seconds.unwrap_or(TopRequest::SECONDS));
     match tokio::task::spawn_blocking(move || shared.talkers.suggest(window)).await {
         Ok(suggestions) => Json(suggestions).into_response(),
@@ -258,13 +325,14 @@ async fn suggest(State(shared): State<Arc<Shared>>, Query(query): Query<SuggestQ
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct StopQuery {
     /// Remove the filter, too.
     #[serde(default)]
     detach: bool,
 }
 
-async fn stop(State(shared): State<Arc<Shared>>, Query(StopQuery { detach }): Query<StopQuery>) -> Response {
+async fn stop(State(shared): State<Arc<Shared>>, Parameters(StopQuery { detach }): Parameters<StopQuery>) -> Response {
     match ask(&shared, |answer| Request::Stop { detach, answer }).await {
         Some(stopped) => Json(Notice::Stopped(stopped)).into_response(),
         None => failure(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending already".to_owned()),

@@ -140,14 +140,19 @@ impl fmt::Display for TopRequest {
     }
 }
 
+/// The OpenAPI document of the API.
+pub const OPENAPI: &str = include_str!("../../../docs/openapi.json");
+
 /// The paths of the API's resources.
 pub(super) mod path {
     pub(in crate::api) const BAN: &str = "/ban";
     pub(in crate::api) const BANS: &str = "/bans";
     pub(in crate::api) const CAPTURE: &str = "/capture";
+    pub(in crate::api) const COUNTERS: &str = "/counters";
     pub(in crate::api) const DETACH: &str = "/detach";
     pub(in crate::api) const EVENTS: &str = "/events";
     pub(in crate::api) const HISTORY: &str = "/history";
+    pub(in crate::api) const OPENAPI: &str = "/openapi.json";
     pub(in crate::api) const RELOAD: &str = "/reload";
     pub(in crate::api) const ROLLBACK: &str = "/rollback";
     pub(in crate::api) const STATUS: &str = "/status";
@@ -155,4 +160,111 @@ pub(super) mod path {
     pub(in crate::api) const SUGGEST: &str = "/suggest";
     pub(in crate::api) const TOP: &str = "/top";
     pub(in crate::api) const UNBAN: &str = "/unban";
+
+    /// All of them.
+    pub(in crate::api) const ALL: [&str; 15] = [
+        BAN, BANS, CAPTURE, COUNTERS, DETACH, EVENTS, HISTORY, OPENAPI, RELOAD, ROLLBACK, STATUS, STOP, SUGGEST, TOP,
+        UNBAN,
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{
+        kernel::Mode,
+        telemetry::{
+            Ban, BanList, Estimate, Generation, Held, HistoryList, Hold, InterfaceStatus, OutputStatus, RuleRow,
+            SourceStatus, Status, Suggestion, Suggestions, Table, Top, TopRow, contract::fields,
+        },
+    };
+
+    fn document() -> Value {
+        serde_json::from_str(OPENAPI).expect("it is JSON")
+    }
+
+    fn keys(value: &Value) -> BTreeSet<&str> {
+        value.as_object().into_iter().flat_map(|object| object.keys()).map(String::as_str).collect()
+    }
+
+    #[test]
+    fn the_document_has_the_paths_of_the_server() {
+        assert_eq!(keys(&document()["paths"]), path::ALL.into());
+    }
+
+    #[test]
+    fn the_documents_schemas_have_the_fields_of_the_programs_types() {
+        let document = document();
+        let schemas = &document["components"]["schemas"];
+        let all = [
+            ("Ban", fields::<Ban>()),
+            ("BanList", fields::<BanList>()),
+            ("Estimate", fields::<Estimate>()),
+            ("Generation", fields::<Generation>()),
+            ("Held", fields::<Held>()),
+            ("HistoryList", fields::<HistoryList>()),
+            ("Hold", fields::<Hold>()),
+            ("InterfaceStatus", fields::<InterfaceStatus>()),
+            ("OutputStatus", fields::<OutputStatus>()),
+            ("RuleRow", fields::<RuleRow>()),
+            ("SourceStatus", fields::<SourceStatus>()),
+            ("Status", fields::<Status>()),
+            ("Suggestion", fields::<Suggestion>()),
+            ("Suggestions", fields::<Suggestions>()),
+            ("Table", fields::<Table>()),
+            ("Top", fields::<Top>()),
+            ("TopRow", fields::<TopRow>()),
+        ];
+        for (name, fields) in &all {
+            assert_eq!(keys(&schemas[name]["properties"]), *fields, "{name}");
+        }
+        let others = |name: &&str| *name != "Error" && *name != "Event" && !name.starts_with("notice-");
+        let documented: BTreeSet<&str> = keys(schemas).into_iter().filter(others).collect();
+        assert_eq!(documented, all.into_iter().map(|(name, _)| name).collect());
+    }
+
+    #[test]
+    fn the_documents_parameters_and_bodies_are_those_that_the_program_reads() {
+        let document = document();
+        let parameters = |path: &str, method: &str| -> BTreeSet<String> {
+            let parameters = document["paths"][path][method]["parameters"].as_array().cloned().unwrap_or_default();
+            parameters.iter().filter_map(|parameter| parameter["name"].as_str().map(str::to_owned)).collect()
+        };
+        let set = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>();
+        assert_eq!(parameters(path::TOP, "get"), fields::<TopRequest>().into_iter().map(str::to_owned).collect());
+        let filter = crate::telemetry::FILTER_KEYS;
+        assert_eq!(parameters(path::EVENTS, "get"), set(&[&["last", "follow"][..], &filter].concat()));
+        assert_eq!(parameters(path::CAPTURE, "get"), set(&[&["passed", "count", "seconds"][..], &filter].concat()));
+        let body = |path: &str| {
+            keys(&document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"])
+        };
+        assert_eq!(body(path::BAN), fields::<BanRequest>());
+        assert_eq!(body(path::UNBAN), fields::<UnbanRequest>());
+        assert_eq!(body(path::DETACH), fields::<DetachRequest>());
+        assert_eq!(body(path::ROLLBACK), fields::<RollbackRequest>());
+    }
+
+    #[test]
+    fn the_documents_lists_of_values_are_those_of_the_program() {
+        let document = document();
+        let values = |value: &Value| -> BTreeSet<String> {
+            value["enum"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|value| value.as_str().map(str::to_owned))
+                .collect()
+        };
+        let schema = |name: &str, field: &str| values(&document["components"]["schemas"][name]["properties"][field]);
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>();
+        assert_eq!(schema("Top", "by"), names(&TopBy::ALL.map(TopBy::name)));
+        assert_eq!(schema("InterfaceStatus", "mode"), names(&[Mode::Native, Mode::Generic].map(Mode::name)));
+        let parameters = document["paths"][path::TOP]["get"]["parameters"].as_array().expect("it has some");
+        let fate = parameters.iter().find(|parameter| parameter["name"] == "fate").expect("it is one");
+        assert_eq!(values(&fate["schema"]), names(&Fate::ALL.map(Fate::name)));
+    }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::print;
-use crate::config;
+use crate::{api::OPENAPI, config};
 use filter_policy::language::schema;
 
 /// Print the JSON schema of `policy.toml` or of other files, for editors
@@ -17,6 +17,7 @@ use filter_policy::language::schema;
 Examples:
   ringfence schema > .policy.schema.json
   ringfence schema --tests > .tests.schema.json
+  ringfence schema --api > openapi.json
   ringfence schema --daemon > /etc/ringfence/.ringfence.schema.json")]
 pub struct SchemaArgs {
     /// Print the schema of the test cases in `tests/*.toml` instead
@@ -25,6 +26,9 @@ pub struct SchemaArgs {
     /// Print the schema of the daemon's configuration, `ringfence.toml`, instead
     #[arg(long, conflicts_with = "tests")]
     pub daemon: bool,
+    /// Print the OpenAPI document of the daemon's API instead
+    #[arg(long, conflicts_with_all = ["daemon", "tests"])]
+    pub api: bool,
 }
 
 /// Runs `ringfence schema`.
@@ -32,6 +36,10 @@ pub struct SchemaArgs {
 /// # Errors
 /// The result cannot be written.
 pub fn run(args: SchemaArgs) -> anyhow::Result<ExitCode> {
+    if args.api {
+        print(OPENAPI).context("failed to write the document")?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let schema = match args {
         SchemaArgs { daemon: true, .. } => config::schema::schema(),
         SchemaArgs { tests: true, .. } => schema::tests(),

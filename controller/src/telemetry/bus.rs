@@ -16,8 +16,8 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    DaemonFacts, EventFilter, Listener, Message, Notice, OutputStatus, PacketEvent, ScrapeCounts, SourceStatus,
-    listener::Listeners,
+    ClientCounts, DaemonFacts, EventFilter, Listener, Message, Notice, OutputStatus, PacketEvent, ScrapeCounts,
+    SourceStatus, listener::Listeners,
 };
 
 /// How many messages an output may be behind before it loses some.
@@ -200,6 +200,7 @@ pub struct Bus {
     facts: Mutex<DaemonFacts>,
     /// Outputs that answer others' requests, and have no queue: the name, the address, and what became of the requests.
     exporters: Mutex<Vec<(&'static str, SocketAddr, Arc<ScrapeCounts>)>>,
+    clients: Arc<ClientCounts>,
     /// Kept events and listeners share this lock, so that a listener gets each event exactly once.
     recent: Mutex<Recent>,
 }
@@ -212,6 +213,7 @@ impl Bus {
             queues: Mutex::default(),
             facts: Mutex::new(DaemonFacts { policy, edge, ..DaemonFacts::default() }),
             exporters: Mutex::default(),
+            clients: Arc::default(),
             recent: Mutex::default(),
         }
     }
@@ -231,6 +233,12 @@ impl Bus {
         let counts = Arc::new(ScrapeCounts::default());
         lock(&self.exporters).push((name, address, Arc::clone(&counts)));
         counts
+    }
+
+    /// What becomes of the API's clients.
+    #[must_use]
+    pub fn clients(&self) -> Arc<ClientCounts> {
+        Arc::clone(&self.clients)
     }
 
     /// Hands a message to every subscriber that wants it, and remembers what the status needs of it.
@@ -310,7 +318,7 @@ impl Bus {
         if lost > 0 {
             outputs.push(status(READERS, lost));
         }
-        DaemonFacts { outputs, ..lock(&self.facts).clone() }
+        DaemonFacts { outputs, clients: self.clients.read(), ..lock(&self.facts).clone() }
     }
 }
 

@@ -54,7 +54,7 @@ fn set<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
 }
 
 /// The fields of a structure, as serde knows them: with those that are left out when they are none.
-fn fields<'de, T: Deserialize<'de>>() -> BTreeSet<&'static str> {
+pub(crate) fn fields<'de, T: Deserialize<'de>>() -> BTreeSet<&'static str> {
     struct Asked<'a>(&'a mut &'static [&'static str]);
 
     #[derive(Debug, thiserror::Error)]

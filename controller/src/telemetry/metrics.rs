@@ -116,6 +116,7 @@ metrics! {
     TableLimit "ringfence_table_entries_limit" Gauge ["table"] "The most entries that fit into the table.";
     ProgramRuns "ringfence_program_runs_total" Counter [] "Packets that the program in force was run for, while the kernel measured.";
     ProgramSeconds "ringfence_program_run_seconds_total" Counter [] "The time that these runs took.";
+    ApiClients "ringfence_api_clients_total" Counter ["result"] "Connections to the daemon's API.";
     Scrapes "ringfence_scrapes_total" Counter ["result"] "Requests to this exporter.";
 }
 
@@ -148,6 +149,49 @@ impl Scrapes {
     #[must_use]
     pub const fn lost(&self) -> u64 {
         self.refused + self.timed_out
+    }
+}
+
+/// Connections to the API.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clients {
+    /// Those that got a place.
+    pub accepted: u64,
+    /// Those that were refused, since too many clients were connected.
+    pub refused: u64,
+    /// Those that were closed, since the client neither asked nor read.
+    pub stalled: u64,
+}
+
+/// Counts of [`Clients`] that grow.
+#[derive(Debug, Default)]
+pub struct ClientCounts {
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    stalled: AtomicU64,
+}
+
+impl ClientCounts {
+    /// Counts one that gets a place.
+    pub fn accept(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one that is refused.
+    pub fn refuse(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one that is closed, since it neither asked nor read.
+    pub fn drop_stalled(&self) {
+        self.stalled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The counts now.
+    #[must_use]
+    pub fn read(&self) -> Clients {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Clients { accepted: read(&self.accepted), refused: read(&self.refused), stalled: read(&self.stalled) }
     }
 }
 
@@ -274,6 +318,12 @@ impl Reading {
             if facts.outputs.iter().all(|output| output.output != readers) {
                 samples.add(Metric::OutputLost, &[readers], 0.0);
             }
+        }
+        let clients = facts.clients;
+        for (result, count) in
+            [("accepted", clients.accepted), ("refused", clients.refused), ("stalled", clients.stalled)]
+        {
+            samples.add(Metric::ApiClients, &[result], count as f64);
         }
         for (result, count) in [
             ("answered", scrapes.answered),

@@ -13,7 +13,7 @@ mod bus;
 mod capture;
 mod clock;
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 mod filter;
 mod history;
 mod listener;
@@ -39,7 +39,7 @@ pub use self::{
     listener::{Heard, Listener},
     message::Message,
     meter::{EventReader, Meter},
-    metrics::{Metric, MetricType, Reading, ReloadErrors, Scrape, ScrapeCounts, Scrapes},
+    metrics::{ClientCounts, Clients, Metric, MetricType, Reading, ReloadErrors, Scrape, ScrapeCounts, Scrapes},
     notice::{
         Detached, Finding, Gone, Missed, Notice, PolicyError, PolicyWarning, Reattached, Reloaded, Removed, Started,
         Stopped,

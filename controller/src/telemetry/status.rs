@@ -9,10 +9,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Held, Notice, Reattached, ReloadErrors, Removed, RolledBack, SourceStatus, Started,
+    Clients, Held, Notice, Reattached, ReloadErrors, Removed, RolledBack, SourceStatus, Started,
     clock::rfc3339,
     short, short_commit,
-    table::{REPORT_MODE, Reasons, RuleRow, Table, Tables},
+    table::{REPORT_MODE, Reasons, RuleRow, Table},
 };
 use crate::kernel::{Counts, Error, Mode, Pins, State};
 use filter_policy::language::{diagnostics::plural, printable};
@@ -182,6 +182,8 @@ pub struct DaemonFacts {
     pub table: Option<Table>,
     /// Each output, with what it has lost.
     pub outputs: Vec<OutputStatus>,
+    /// What has become of the API's clients.
+    pub clients: Clients,
 }
 
 impl DaemonFacts {
@@ -245,12 +247,7 @@ impl Status {
     pub fn read(pins: &Pins, daemon: Option<&DaemonFacts>) -> Result<Self, Error> {
         let state = State::read(pins)?;
         let counts = state.as_ref().map(|_| Counts::read(pins)).transpose()?.unwrap_or_default();
-        let mut table = Tables::default().next(std::time::Duration::ZERO, &counts);
-        if let Some(last) = daemon.and_then(|daemon| daemon.table.as_ref()) {
-            for row in &mut table.rules {
-                row.rate = last.rules.iter().find(|known| known.rule == row.rule).and_then(|known| known.rate);
-            }
-        }
+        let table = Table::of(&counts, daemon.and_then(|daemon| daemon.table.as_ref()));
         let interfaces: Vec<InterfaceStatus> = state
             .iter()
             .flat_map(|state| &state.deployments)

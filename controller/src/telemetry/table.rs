@@ -147,6 +147,19 @@ impl Tables {
 }
 
 impl Table {
+    /// The table of these counters, with the rates of the last one.
+    #[must_use]
+    pub fn of(counts: &Counts, last: Option<&Self>) -> Self {
+        let mut table = Tables::default().next(Duration::ZERO, counts);
+        if let Some(last) = last {
+            table.seconds = last.seconds;
+            for row in &mut table.rules {
+                row.rate = last.rules.iter().find(|known| known.rule == row.rule).and_then(|known| known.rate);
+            }
+        }
+        table
+    }
+
     /// The table for people, at most `height` lines of at most `width` columns.
     #[must_use]
     pub fn render(&self, width: usize, height: usize) -> String {
