@@ -61,5 +61,8 @@ pub const FLOW_TIME: u64 = 180_000_000_000;
 /// Bytes of a text value that an event carries.
 pub const EVENT_TEXT: usize = 64;
 
+/// The lowest rate of samples: one packet in so many.
+pub const MAX_EVERY: u32 = 1 << 20;
+
 /// How many rules a sampled packet names that would have dropped it.
 pub const WOULD: usize = 8;

@@ -6,14 +6,31 @@
 use crate::{
     event,
     host::{Function, FunctionKind, Host},
-    layout::{NO_RULE, Rule, STRATA, Stratum, capture},
-    limits::{RULE_WORDS, WOULD},
+    layout::{NO_RULE, Rule, STRATA, Stratum, Transport, capture},
+    limits::{MAX_EVERY, RULE_WORDS, WOULD},
     reason::Reason,
     scratch::{Kind, Outcome, Scratch},
 };
 
 /// log2 of the nanoseconds of the window that captures are limited in: about 1.07 s.
 const WINDOW_SHIFT: u32 = 30;
+
+/// The same of the window that samples are limited in: about 0.13 s. The daemon changes the rates about as often.
+const SAMPLE_SHIFT: u32 = 27;
+
+/// log2 of the samples of a stratum in a window after which only every second one of those that would be drawn is, and so on.
+const MANY: u32 = 6;
+
+/// How often a rate is halved at most.
+const HALVED: u32 = 10;
+
+/// When a message is read as far as the policy reads any, even if a rule decides before.
+pub mod reads {
+    /// If the packet passes.
+    pub const PASSED: u32 = 1;
+    /// If it is dropped.
+    pub const DROPPED: u32 = 1 << 1;
+}
 
 /// Decides whether the packet is sampled, by what may become of it. This is known before it is read: of a sampled message, everything is
 /// read that the policy needs, even if a rule decides earlier.
@@ -22,19 +39,25 @@ pub fn begin<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     s.packet.interface = host.interface();
     let observation = host.observation();
     s.walk.sampled = [0; STRATA];
+    let whole = observation.capture & capture::WHOLE != 0;
+    s.walk.reads = (reads::PASSED | reads::DROPPED) * whole as u32;
     let [passed, would, dropped] = observation.every;
     if passed | would | dropped == 0 {
         return;
     }
     let mut is_due = (s.sample_epoch != observation.epoch) as u32;
     for stratum in 0..STRATA {
-        let until = s.until_sample[stratum].wrapping_sub(1);
-        s.until_sample[stratum] = until;
-        is_due |= (until == 0) as u32;
+        let until = s.until_sample[stratum];
+        let is_each = (until == 0) as u32;
+        s.walk.sampled[stratum] = is_each;
+        s.until_sample[stratum] = until.wrapping_sub(is_each ^ 1);
+        is_due |= (until == 1) as u32;
     }
     if is_due != 0 {
         host.call::<Draw>(s, 0, 0);
     }
+    let [passed, would, dropped] = s.walk.sampled;
+    s.walk.reads |= (passed | would != 0) as u32 * reads::PASSED | (dropped != 0) as u32 * reads::DROPPED;
 }
 
 /// The function of the host that samples the packet where its turn has come, and draws the distance to the next one. The distance is
@@ -49,54 +72,83 @@ impl Function for Draw {
         let observation = host.observation();
         let is_new = s.sample_epoch != observation.epoch;
         s.sample_epoch = observation.epoch;
+        let window = s.now(host) >> SAMPLE_SHIFT;
+        if s.sample_window != window {
+            s.sample_window = window;
+            s.samples = [0; STRATA];
+        }
         for stratum in 0..STRATA {
             let every = observation.every[stratum];
-            let until = s.until_sample[stratum];
-            if until != 0 && !is_new {
-                continue;
-            }
+            // (`begin` has counted down to 0 where the turn has come, and left the 0 where each packet is sampled.)
+            let is_turn = s.until_sample[stratum] == 0;
             if every == 0 {
                 s.walk.sampled[stratum] = 0;
+                s.sample_rate[stratum] = 0;
                 s.until_sample[stratum] = u32::MAX;
                 continue;
             }
-            // From 1 to twice `every` less 1: on average `every`.
-            let distance = 1 + host.random() % every.wrapping_mul(2).wrapping_sub(1);
-            // A distance that is drawn for the first time counts from the packet before this one.
-            let is_now = !is_new || distance == 1;
-            s.walk.sampled[stratum] = if is_now { every } else { 0 };
-            s.until_sample[stratum] = match (is_new, is_now) {
-                (true, true) => every,
-                (true, false) => distance - 1,
-                (false, _) => distance,
-            };
+            let halved = s.samples[stratum] >> MANY;
+            let halved = if halved < HALVED { halved } else { HALVED };
+            let every = if every < MAX_EVERY { every } else { MAX_EVERY };
+            let rate = every << halved;
+            let before = s.sample_rate[stratum];
+            let is_redrawn = is_new && before != rate;
+            if !is_turn && !is_redrawn {
+                continue;
+            }
+            s.sample_rate[stratum] = rate;
+            if rate == 1 {
+                s.walk.sampled[stratum] = 1;
+                s.until_sample[stratum] = 0;
+                continue;
+            }
+            // From 1 to twice the rate less 1: on average the rate.
+            let longest = rate.wrapping_mul(2).wrapping_sub(1);
+            let distance = 1 + host.random() % longest;
+            if !is_redrawn {
+                s.walk.sampled[stratum] = before;
+                s.until_sample[stratum] = distance;
+                continue;
+            }
+            // The packet is somewhere between two samples. How far it is to the next one is distributed as the smaller of two distances
+            // is, nearly.
+            let other = 1 + host.random() % longest;
+            let first = if other < distance { other } else { distance };
+            let is_now = first == 1;
+            s.walk.sampled[stratum] = if is_now { rate } else { 0 };
+            s.until_sample[stratum] = if is_now { distance } else { first - 1 };
         }
         0
     }
 }
 
-/// True if the packet is sampled if it passes.
+/// True if the message is read as far as the policy reads any if the packet passes.
 #[inline(always)]
-pub fn is_sampled_if_passed(s: &Scratch) -> bool {
-    s.walk.sampled[Stratum::Passed.index()] | s.walk.sampled[Stratum::Would.index()] != 0
+pub fn reads_if_passed(s: &Scratch) -> bool {
+    s.walk.reads & reads::PASSED != 0
 }
 
-/// True if the whole message is to be read before this rule may decide, since the packet is sampled.
+/// True if the whole message is to be read before this rule may decide, to report it.
 #[inline(always)]
 pub fn reads_whole<'m, H: Host<'m>>(host: H, s: &Scratch, rule: &Rule) -> bool {
     let drops = rule.action().drops() && host.config().report == 0;
-    if drops { s.walk.sampled[Stratum::Dropped.index()] != 0 } else { is_sampled_if_passed(s) }
+    s.walk.reads & if drops { reads::DROPPED } else { reads::PASSED } != 0
 }
 
-/// True if the message of a packet that passes for this reason is to be read nevertheless, since the packet is sampled. No rule is left
-/// that could match it.
+/// True if the message of a packet that passes or is dropped for this reason is to be read nevertheless, to report it. No rule is left that
+/// could match it. Of segments that are dropped nothing is read: it would be remembered of their connection.
 #[inline(always)]
-pub fn reads_on(s: &mut Scratch, reason: Reason) -> bool {
-    if reason.verdict().drops() || !is_sampled_if_passed(s) {
+pub fn reads_on<'m, H: Host<'m>>(host: H, s: &mut Scratch, reason: Reason) -> bool {
+    let drops = reason.verdict().drops();
+    let is_drop = drops && host.config().report == 0;
+    if s.walk.reads & if is_drop { reads::DROPPED } else { reads::PASSED } == 0
+        || drops && s.packet.transport != Transport::Udp
+    {
         return false;
     }
+    s.walk.reads = reads::PASSED | reads::DROPPED;
     s.packet.settled = reason.number() as u32 + 1;
-    // Bans have not been looked up.
+    // Bans have been looked up, or are not.
     s.packet.banned = 0;
     s.walk.candidates = [0; RULE_WORDS];
     s.walk.outcome = Outcome::Open;
@@ -111,20 +163,24 @@ pub fn end<'m, H: Host<'m>>(host: H, s: &mut Scratch, reason: Reason) {
     if passed | would | dropped | observation.capture == 0 {
         return;
     }
-    let captures = host.call::<Observe>(s, reason.number() as u32, observation.capture);
-    if captures == 0 {
+    let captured = host.call::<Observe>(s, reason.number() as u32, observation.capture);
+    if captured == 0 {
         return;
     }
+    let stratum = host.masked::<3>(captured.wrapping_sub(1));
     let length = if s.packet.length < observation.bytes { s.packet.length } else { observation.bytes };
     let is_captured = host.capture(&s.event, length);
     host.count_observed(|observed| {
-        observed.captured += is_captured as u64;
-        observed.captures_lost += !is_captured as u64;
+        if stratum < STRATA {
+            observed.captured[stratum] += is_captured as u64;
+            observed.captures_lost[stratum] += !is_captured as u64;
+        }
     });
 }
 
 /// The function of the host that makes the record of a packet, with the number of its [`Reason`] and the bits of [`capture`] that are
-/// asked for. A sample is handed over. The answer is 1 if the packet is to be captured.
+/// asked for. A sample is handed over. The answer is 1 + the number of its [`Stratum`] if
+/// the packet is to be captured, else 0.
 pub struct Observe;
 
 impl Function for Observe {
@@ -149,11 +205,12 @@ impl Function for Observe {
         } else {
             Stratum::Passed
         };
-        let stratum = host.masked::<3>(stratum.number());
+        let number = stratum.number() as u32;
+        let stratum = host.masked::<3>(number);
         let weight = if stratum < STRATA { s.walk.sampled[stratum] } else { 0 };
         let is_sampled = weight != 0 && (drops | would | is_request) != 0;
         let now = s.now(host);
-        let is_captured = asked & kind != 0 && has_room(host, s, now);
+        let is_captured = asked & kind != 0 && has_room(host, s, stratum, now);
         if !is_sampled && !is_captured {
             return 0;
         }
@@ -182,11 +239,18 @@ impl Function for Observe {
             host.count_observed(|observed| {
                 if stratum < STRATA {
                     observed.sampled[stratum] += 1;
+                    observed.represented[stratum] += weight as u64;
+                    observed.samples_lost[stratum] += is_lost as u64;
                 }
-                observed.samples_lost += is_lost as u64;
             });
+            if stratum < STRATA {
+                let samples = s.samples[stratum].wrapping_add(1);
+                s.samples[stratum] = samples;
+                // Where each packet is sampled, the rate is looked at now.
+                s.sample_epoch = s.sample_epoch.wrapping_sub((samples & ((1 << MANY) - 1) == 0) as u32);
+            }
         }
-        is_captured as u32
+        (number + 1) * is_captured as u32
     }
 }
 
@@ -201,16 +265,19 @@ fn reported(reason: u32) -> bool {
 
 /// Counts a packet that is to be captured against the limit of its window.
 #[inline(always)]
-fn has_room<'m, H: Host<'m>>(host: H, s: &mut Scratch, now: u64) -> bool {
+fn has_room<'m, H: Host<'m>>(host: H, s: &mut Scratch, stratum: usize, now: u64) -> bool {
+    if stratum >= STRATA {
+        return false;
+    }
     let window = now >> WINDOW_SHIFT;
     if s.capture_window != window {
         s.capture_window = window;
-        s.captures = 0;
+        s.captures = [0; STRATA];
     }
-    let has_room = s.captures < host.observation().captures;
-    s.captures += has_room as u32;
+    let has_room = s.captures[stratum] < host.observation().captures;
+    s.captures[stratum] += has_room as u32;
     if !has_room {
-        host.count_observed(|observed| observed.captures_suppressed += 1);
+        host.count_observed(|observed| observed.captures_suppressed[stratum] += 1);
     }
     has_room
 }

@@ -5,7 +5,7 @@ use filter_core::{
     layout::{Event, Method, NO_RULE, Observation, Observed, STRATA, Stratum, capture},
     reason::Reason,
 };
-use ringfence::kernel::{CAPTURED_BYTES, CaptureRing, Instance, Ring};
+use ringfence::kernel::{CAPTURED_BYTES, CaptureRing, Instance, Ring, total};
 use ringfence_hosts::policy;
 use ringfence_tests::packet::Packet;
 
@@ -44,7 +44,11 @@ struct Scene {
 
 impl Scene {
     fn new(observation: Observation) -> Result<Self> {
-        let built = policy::text(POLICY);
+        Self::of(POLICY, observation)
+    }
+
+    fn of(text: &str, observation: Observation) -> Result<Self> {
+        let built = policy::text(text);
         let instance = Instance::load(&built.image)?;
         let samples = Ring::of_samples_of(&instance)?;
         let scene = Self { instance, samples };
@@ -66,16 +70,7 @@ impl Scene {
 
     fn observed(&self) -> Result<Observed> {
         let cpus = self.instance.table("OBSERVED").context("no map OBSERVED")?.per_cpu::<Observed>(0)?;
-        Ok(cpus.into_iter().fold(Observed::default(), |mut sum, cpu| {
-            for stratum in 0..STRATA {
-                sum.sampled[stratum] += cpu.sampled[stratum];
-            }
-            sum.samples_lost += cpu.samples_lost;
-            sum.captured += cpu.captured;
-            sum.captures_suppressed += cpu.captures_suppressed;
-            sum.captures_lost += cpu.captures_lost;
-            sum
-        }))
+        Ok(cpus.iter().fold(Observed::default(), total))
     }
 }
 
@@ -99,7 +94,7 @@ fn at_a_rate_of_one_every_request_is_sampled_with_what_it_says() -> Result<()> {
     scene.run(&invite("192.0.2.9", "+12125550142", "friendly-scanner"), 1)?;
     let samples = scene.samples();
     assert_eq!(samples.len(), 6);
-    assert_eq!(scene.observed()?, Observed { sampled: [3, 2, 1], ..Observed::default() });
+    assert_eq!(scene.observed()?, Observed { sampled: [3, 2, 1], represented: [3, 2, 1], ..Observed::default() });
     for sample in &samples {
         assert_eq!((sample.weight, sample.method), (1, Method::Invite));
         assert_eq!(&sample.call_id[..9], b" a84b4c76");
@@ -127,6 +122,31 @@ fn a_sampled_request_is_read_even_if_its_source_decides() -> Result<()> {
 }
 
 #[test]
+fn a_sampled_request_that_its_source_drops_is_read_too_and_so_is_a_captured_one_if_that_is_asked_for() -> Result<()> {
+    let policy = format!("{POLICY}\n[[rule]]\nname = \"last\"\nmatch.called = [\"1212\"]\naction = \"drop\"\n");
+    let policy = policy.replace("action = \"whitelist\"", "action = \"drop\"");
+    for (report, reason) in [("", Reason::RuleDrop), ("mode = \"report\"\n", Reason::WouldRuleDrop)] {
+        let policy = policy.replacen("version = 1\n", &format!("version = 1\n{report}"), 1);
+        let mut scene = Scene::of(&policy, every(1))?;
+        scene.run(&invite("192.0.2.1", "+12125550142", "phone"), 1)?;
+        let samples = scene.samples();
+        let [sample] = &samples[..] else { panic!("{} samples", samples.len()) };
+        assert_eq!((sample.reason, sample.slot), (reason.number(), 0));
+        assert_eq!((sample.method, sample.called), (Method::Invite, 0x1212_5550_142f_0000));
+    }
+    for (kinds, called) in [(capture::DROPPED, 0), (capture::DROPPED | capture::WHOLE, 0x1212_5550_142f_0000)] {
+        let scene = Scene::of(&policy, capturing(kinds))?;
+        let mut ring = CaptureRing::of_instance(&scene.instance)?;
+        scene.run(&invite("192.0.2.1", "+12125550142", "phone"), 1)?;
+        let mut captured = Vec::new();
+        ring.drain(|event, _| captured.push(event));
+        let [event] = &captured[..] else { panic!("{} captured", captured.len()) };
+        assert_eq!((event.reason, event.slot, event.called), (Reason::RuleDrop.number(), 0, called));
+    }
+    Ok(())
+}
+
+#[test]
 fn what_is_no_request_and_passes_is_not_sampled() -> Result<()> {
     let mut scene = Scene::new(every(1))?;
     scene.run(&Packet::udp("\r\n\r\n").frame(), 2)?;
@@ -142,12 +162,14 @@ fn a_sample_stands_for_as_many_packets_as_its_rate_says() -> Result<()> {
     let mut scene = Scene::new(every(EVERY))?;
     scene.run(&invite("192.0.2.9", "+12125550142", "phone"), PACKETS)?;
     let samples = scene.samples();
-    assert!(samples.iter().all(|sample| sample.weight == EVERY));
-    let stands_for = samples.len() * EVERY as usize;
-    // The distances between samples are uniform from 1 to 39, so the number of samples has a standard deviation of about 18.
-    assert!(stands_for.abs_diff(PACKETS) < PACKETS / 5, "{} samples", samples.len());
-    let sampled = scene.observed()?.sampled;
-    assert_eq!(sampled[Stratum::Passed.index()], samples.len() as u64);
+    // (Many in a moment are sampled at half the rate, and so on.)
+    assert!(samples.iter().all(|sample| sample.weight >= EVERY && (sample.weight / EVERY).is_power_of_two()));
+    let stands_for: u64 = samples.iter().map(|sample| u64::from(sample.weight)).sum();
+    // The variance of the sum is that of its last terms; a fifth is some standard deviations.
+    assert!(stands_for.abs_diff(PACKETS as u64) < PACKETS as u64 / 5, "{stands_for} of {PACKETS}");
+    let observed = scene.observed()?;
+    let passed = Stratum::Passed.index();
+    assert_eq!((observed.sampled[passed], observed.represented[passed]), (samples.len() as u64, stands_for));
     Ok(())
 }
 
@@ -162,6 +184,43 @@ fn a_flood_that_is_dropped_takes_no_samples_from_what_passes() -> Result<()> {
     let passed = samples.iter().filter(|sample| sample.reason == Reason::DefaultPass.number()).count();
     assert_eq!(passed, 10);
     assert!(samples.len() < 100, "{}", samples.len());
+    Ok(())
+}
+
+#[test]
+fn a_sudden_flood_does_not_fill_the_ring_and_is_estimated_nevertheless() -> Result<()> {
+    const PACKETS: usize = 50_000;
+    let mut scene = Scene::new(every(1))?;
+    scene.run(&invite("192.0.2.9", "+12125550142", "friendly-scanner"), PACKETS)?;
+    let samples = scene.samples();
+    let observed = scene.observed()?;
+    let dropped = Stratum::Dropped.index();
+    assert_eq!(observed.samples_lost, [0; STRATA]);
+    assert!(observed.sampled[dropped] < 10_000, "{observed:?}");
+    let stands_for: u64 = samples.iter().map(|sample| u64::from(sample.weight)).sum();
+    assert_eq!(stands_for, observed.represented[dropped]);
+    assert!(stands_for.abs_diff(PACKETS as u64) < PACKETS as u64 / 4, "{stands_for} of {PACKETS}");
+    // What passes is sampled as before.
+    scene.run(&invite("192.0.2.9", "+12125550142", "phone"), 20)?;
+    assert_eq!(scene.observed()?.represented[Stratum::Passed.index()], 20);
+    Ok(())
+}
+
+#[test]
+fn rates_that_change_all_the_time_leave_the_estimates_without_bias() -> Result<()> {
+    const ROUNDS: u32 = 400;
+    const PACKETS: usize = 20;
+    let mut scene = Scene::new(every(1))?;
+    let frame = invite("192.0.2.9", "+12125550142", "phone");
+    let mut stands_for = 0_u64;
+    for round in 0..ROUNDS {
+        // Never long enough for two samples.
+        scene.ask(Observation { epoch: 2 + round, ..every(15 + round % 2) })?;
+        scene.run(&frame, PACKETS)?;
+        stands_for += scene.samples().iter().map(|sample| u64::from(sample.weight)).sum::<u64>();
+    }
+    let sent = u64::from(ROUNDS) * PACKETS as u64;
+    assert!(stands_for.abs_diff(sent) < sent / 6, "{stands_for} of {sent}");
     Ok(())
 }
 
@@ -204,7 +263,9 @@ fn captured_packets_are_those_that_are_asked_for_byte_for_byte() -> Result<()> {
         assert!(bytes[payload].starts_with(b"INVITE sip:"), "{}", event.payload_offset);
         assert_eq!(event.payload_length as usize, bytes.len() - usize::from(event.payload_offset));
         assert_eq!(event.weight, 0, "it was not sampled");
-        assert_eq!(scene.observed()?, Observed { captured: 1, ..Observed::default() });
+        let mut counted = Observed::default();
+        counted.captured[expected] = 1;
+        assert_eq!(scene.observed()?, counted, "each kind is counted for itself");
     }
     Ok(())
 }
@@ -214,16 +275,18 @@ fn what_is_not_captured_because_of_the_limit_or_for_want_of_a_reader_is_counted(
     let frame = invite("192.0.2.9", "+12125550142", "friendly-scanner");
     let scene = Scene::new(capturing(capture::DROPPED))?;
     scene.run(&frame, 5)?;
-    assert_eq!(scene.observed()?, Observed { captures_lost: 5, ..Observed::default() });
+    assert_eq!(scene.observed()?, Observed { captures_lost: [0, 0, 5], ..Observed::default() });
     let mut ring = CaptureRing::of_instance(&scene.instance)?;
     scene.ask(Observation { captures: 3, ..capturing(capture::DROPPED) })?;
     scene.run(&frame, 20)?;
     let mut captured = 0;
     ring.drain(|_, _| captured += 1);
     let observed = scene.observed()?;
-    assert_eq!(observed.captured, captured);
-    assert_eq!(observed.captured + observed.captures_suppressed, 20);
-    assert!(observed.captures_suppressed > 0, "more than three in a window");
+    let dropped = Stratum::Dropped.index();
+    assert_eq!(observed.captured[dropped], captured);
+    assert_eq!(observed.captured[dropped] + observed.captures_suppressed[dropped], 20);
+    assert!(observed.captures_suppressed[dropped] > 0, "more than three in a window");
+    assert_eq!((observed.captured[0], observed.captures_suppressed[0]), (0, 0));
     Ok(())
 }
 

@@ -38,6 +38,7 @@ fn packet(call_id: &str) -> Result<CapturedPacket> {
     let frame = [&[0; HEADERS], message.as_slice()].concat();
     Ok(CapturedPacket {
         event: event(call_id)?,
+        would: Vec::new(),
         nanoseconds: 1_700_000_000_123_456_000,
         length: u32::try_from(frame.len())?,
         payload: HEADERS..frame.len(),

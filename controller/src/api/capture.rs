@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::body::Bytes;
-use filter_core::layout::Observed;
+use filter_core::layout::{Observed, STRATA, Stratum};
 use filter_policy::language::diagnostics::suggest;
 use tokio::{
     sync::mpsc,
@@ -88,60 +88,90 @@ impl fmt::Display for CaptureQuery {
     }
 }
 
-/// Subscribes to captured packets.
-pub(super) fn subscribe(bus: &Bus, query: &CaptureQuery) -> Subscription {
-    let interest = if query.passed { Interest::CAPTURES | Interest::PASSED } else { Interest::CAPTURES };
-    bus.subscribe(CAPTURES, interest, QUEUE)
+/// A capture that has begun: packets wait for it.
+pub(super) struct Capture {
+    subscription: Subscription,
+    observer: Option<Observer>,
+    before: Observed,
+    query: CaptureQuery,
 }
 
-/// The blocks of the file.
-pub(super) fn blocks(
-    mut subscription: Subscription,
-    pins: &Pins,
-    query: CaptureQuery,
-) -> impl Stream<Item = Result<Bytes, Infallible>> + use<> {
-    let (sender, receiver) = mpsc::channel(WAITING);
-    let observer = Observer::open(pins).ok();
-    let observed = move || observer.as_ref().and_then(|observer| observer.observed().ok()).unwrap_or_default();
-    tokio::spawn(async move {
-        let mut file = Pcapng::default();
-        let before = observed();
-        let statistics = |file: &Pcapng, subscription: &Subscription, captured| {
-            file.statistics(now(), captured, subscription.lost() + lost_since(&before, &observed()))
+impl Capture {
+    /// Captures at a time. Each may have a queue full of packets with their bytes.
+    pub(super) const MOST: usize = 4;
+
+    /// Subscribes to captured packets; none if there are as many captures as there may be.
+    pub(super) fn begin(bus: &Bus, pins: &Pins, query: CaptureQuery) -> Option<Self> {
+        let mut interest = if query.passed { Interest::CAPTURES | Interest::PASSED } else { Interest::CAPTURES };
+        if !query.filter.numbers.is_empty() {
+            interest = interest | Interest::WHOLE;
+        }
+        let observer = Observer::open(pins).ok();
+        // Before the program is asked for packets, so that what is lost from the first one on is counted.
+        let before = observed(observer.as_ref());
+        let subscription = bus.subscribe_one_of(CAPTURES, interest, QUEUE, Self::MOST)?;
+        Some(Self { subscription, observer, before, query })
+    }
+
+    /// Packets that were to be captured and were not, by whatever filter.
+    fn lost(&self) -> u64 {
+        let now = observed(self.observer.as_ref());
+        let kinds = if self.query.passed { 0..STRATA } else { Stratum::Would.index()..STRATA };
+        let lost = |observed: &Observed| -> u64 {
+            let lost = |kind: usize| observed.captures_lost[kind].wrapping_add(observed.captures_suppressed[kind]);
+            kinds.clone().map(lost).sum()
         };
-        let end = query
-            .seconds
-            .map(|seconds| (Instant::now() + Duration::from_secs(seconds), now() + seconds * 1_000_000_000));
+        self.subscription.lost() + lost(&now).saturating_sub(lost(&self.before))
+    }
+
+    /// The blocks of the file.
+    pub(super) fn blocks(self) -> impl Stream<Item = Result<Bytes, Infallible>> + use<> {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        tokio::spawn(self.write(sender));
+        ReceiverStream::new(receiver).map(|block| Ok(Bytes::from(block)))
+    }
+
+    async fn write(mut self, sender: mpsc::Sender<Vec<u8>>) {
+        let mut file = Pcapng::default();
+        let seconds = self.query.seconds;
+        let end =
+            seconds.map(|seconds| (Instant::now() + Duration::from_secs(seconds), now() + seconds * 1_000_000_000));
         let mut tick = interval(STATISTICS);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut captured = 0;
         let mut is_read = sender.send(Pcapng::header()).await.is_ok();
-        while is_read && query.count.is_none_or(|count| captured < count) {
+        while is_read && self.query.count.is_none_or(|count| captured < count) {
             tokio::select! {
                 biased;
                 () = sender.closed() => return,
-                () = until(end.map(|(end, _)| end + LATE)) => break,
                 _ = tick.tick() => {
-                    if let Some(block) = statistics(&file, &subscription, captured) {
+                    if let Some(block) = file.statistics(now(), captured, self.lost(), false) {
                         is_read = sender.send(block).await.is_ok();
                     }
                 }
-                message = subscription.next() => {
+                // Before the end: what has come in time and waits here belongs to the file, however slow its reader is.
+                message = self.subscription.next() => {
                     let Some(message) = message else { break };
                     let Message::Captured(packet) = message else { continue };
-                    let in_time = end.is_none_or(|(_, end)| packet.nanoseconds <= end);
-                    if in_time && query.filter.matches(&packet.event) {
+                    if end.is_some_and(|(_, end)| packet.nanoseconds > end) {
+                        break;
+                    }
+                    if self.query.filter.matches_captured(&packet) {
                         captured += 1;
                         is_read = sender.send(file.packet(&packet)).await.is_ok();
                     }
                 }
+                () = until(end.map(|(end, _)| end + LATE)) => break,
             }
         }
-        if let Some(block) = statistics(&file, &subscription, captured) {
+        if let Some(block) = file.statistics(now(), captured, self.lost(), true) {
             let _ = sender.send(block).await;
         }
-    });
-    ReceiverStream::new(receiver).map(|block| Ok(Bytes::from(block)))
+    }
+}
+
+fn observed(observer: Option<&Observer>) -> Observed {
+    observer.and_then(|observer| observer.observed().ok()).unwrap_or_default()
 }
 
 async fn until(end: Option<Instant>) {
@@ -149,12 +179,6 @@ async fn until(end: Option<Instant>) {
         Some(end) => sleep_until(end).await,
         None => std::future::pending().await,
     }
-}
-
-/// Packets that were to be captured and were not, by whatever filter.
-fn lost_since(before: &Observed, now: &Observed) -> u64 {
-    let lost = |observed: &Observed| observed.captures_lost.wrapping_add(observed.captures_suppressed);
-    lost(now).saturating_sub(lost(before))
 }
 
 fn now() -> u64 {

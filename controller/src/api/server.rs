@@ -21,7 +21,7 @@ use tokio_stream::StreamExt as _;
 use super::{
     BanRequest, CaptureQuery, Change, DetachRequest, Request, RollbackRequest, Socket, TopRequest, UnbanRequest,
     bounded::Bounded,
-    capture,
+    capture::Capture,
     types::{OPENAPI, path},
 };
 use crate::{
@@ -218,12 +218,17 @@ async fn capture(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -
     if let Err(error) = check_rules(&shared, &query.filter) {
         return failure(StatusCode::BAD_REQUEST, error.to_string());
     }
-    let subscription = capture::subscribe(&shared.bus, &query);
+    let Some(capture) = Capture::begin(&shared.bus, &shared.pins, query) else {
+        let message = format!("{} captures are at work already: more would take too much memory", Capture::MOST);
+        return failure(StatusCode::SERVICE_UNAVAILABLE, message);
+    };
     // Once the answer begins, packets are being captured.
-    if ask(&shared, Request::Observe).await.is_none() {
-        return failure(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned());
+    match ask(&shared, Request::Observe).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => return failure(StatusCode::INTERNAL_SERVER_ERROR, error),
+        None => return failure(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned()),
     }
-    let body = Body::from_stream(capture::blocks(subscription, &shared.pins, query));
+    let body = Body::from_stream(capture.blocks());
     ([(header::CONTENT_TYPE, "application/x-pcapng")], body).into_response()
 }
 

@@ -18,8 +18,8 @@ pub type TakeOffAnswer = Result<Removed, String>;
 pub enum Request {
     /// Bring an earlier policy back, or let the newest one in again; with who asks.
     Change(Change, String, oneshot::Sender<ReloadAnswer>),
-    /// Ask the program at once for what is listened to now.
-    Observe(oneshot::Sender<()>),
+    /// Ask the program at once for what is listened to now; an error is a line for people.
+    Observe(oneshot::Sender<Result<(), String>>),
     /// Read the policy again; with who asks.
     Reload(String, oneshot::Sender<ReloadAnswer>),
     /// End the daemon.

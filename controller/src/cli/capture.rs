@@ -2,9 +2,9 @@
 
 use std::{
     collections::VecDeque,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{self, IsTerminal as _, Write},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -113,19 +113,22 @@ pub fn run(args: CaptureArgs) -> anyhow::Result<ExitCode> {
     let name = if is_standard_output { "standard output".to_owned() } else { printable::path(&args.write) };
     let written_all = super::block_on(async {
         let client = Client::connect(&found.socket).await?;
-        client
-            .capture(&query, |piece| {
-                blocks.push(piece);
-                while let Some(block) = blocks.next() {
-                    if written.is_new() {
-                        written.open(is_standard_output)?;
-                        eprintln!("capturing to {name}");
-                    }
-                    written.write(&block)?;
+        let capture = client.capture(&query, |piece| {
+            blocks.push(piece);
+            while let Some(block) = blocks.next() {
+                if written.is_new() {
+                    written.open(is_standard_output)?;
+                    eprintln!("capturing to {name}");
                 }
-                written.flush()
-            })
-            .await
+                written.write(&block)?;
+            }
+            written.flush()
+        });
+        // What has been captured until Ctrl-C is in the file, and is counted.
+        tokio::select! {
+            result = capture => result,
+            result = tokio::signal::ctrl_c() => Ok(result),
+        }
     })?;
     match written_all {
         // The reader has seen enough.
@@ -224,9 +227,19 @@ impl Written {
     }
 }
 
-/// A file that only this user can read.
+/// A file that only this user can read, also if it was there before. No link is followed: in a directory of somebody else's, it could lead
+/// anywhere.
 fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+    let file = OpenOptions::new().write(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    let found = file.metadata()?;
+    if found.is_file() {
+        if found.uid() != rustix::process::geteuid().as_raw() {
+            return Err(io::Error::other("it is another user's file"));
+        }
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        file.set_len(0)?;
+    }
+    Ok(file)
 }
 
 /// `dropped-00001.pcapng` for `dropped.pcapng`.
@@ -248,6 +261,23 @@ mod tests {
         assert!(
             size("1k").is_err() && size("12X").is_err() && size("").is_err() && size("99999999999999999999G").is_err()
         );
+    }
+
+    #[test]
+    fn a_file_that_was_there_becomes_readable_by_its_owner_alone_and_a_link_is_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("old.pcapng");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        drop(create(&path).unwrap());
+        let found = fs::metadata(&path).unwrap();
+        assert_eq!((found.len(), found.permissions().mode() & 0o777), (0, 0o600));
+        let link = directory.path().join("link.pcapng");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(create(&link).is_err());
+        // What is no file is left as it is.
+        drop(create(Path::new("/dev/null")).unwrap());
+        assert_eq!(fs::metadata("/dev/null").unwrap().permissions().mode() & 0o777, 0o666);
     }
 
     #[test]

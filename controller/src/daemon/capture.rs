@@ -29,7 +29,10 @@ pub(super) const WAITING: usize = 8;
 pub(super) type Captured = (layout::Event, Vec<u8>);
 
 /// A running thread. It ends when this is dropped.
-pub(super) struct Capturing(Arc<AtomicBool>);
+pub(super) struct Capturing {
+    ends: Arc<AtomicBool>,
+    thread: thread::JoinHandle<()>,
+}
 
 impl Capturing {
     /// Gives the program buffers to capture into, and reads them.
@@ -60,13 +63,20 @@ impl Capturing {
             doing: "start a thread for captured packets".to_owned(),
             cause: cause.into(),
         };
-        thread::Builder::new().name("captures".to_owned()).spawn(run).map_err(failed)?;
-        Ok(Self(is_ended))
+        let thread = thread::Builder::new().name("captures".to_owned()).spawn(run).map_err(failed)?;
+        Ok(Self { ends: is_ended, thread })
+    }
+}
+
+impl Capturing {
+    /// False once the thread has ended by itself.
+    pub(super) fn is_running(&self) -> bool {
+        !self.thread.is_finished()
     }
 }
 
 impl Drop for Capturing {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.ends.store(true, Ordering::Relaxed);
     }
 }

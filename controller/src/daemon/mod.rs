@@ -197,6 +197,7 @@ async fn run_on(
         talkers,
         captures,
         capturing: None,
+        capture_error: None,
         deployer: Some(deployer),
         keeper,
         at_work: AtWork::default(),
@@ -304,6 +305,8 @@ struct Daemon {
     captures: mpsc::Sender<Vec<Captured>>,
     /// What reads them; none while nobody listens.
     capturing: Option<Capturing>,
+    /// Why packets cannot be captured.
+    capture_error: Option<String>,
     /// None while a reload works with it.
     deployer: Option<Deployer>,
     keeper: Keeper,
@@ -431,8 +434,7 @@ impl Daemon {
                 }
             }
             Event::Request(Request::Observe(answer)) => {
-                self.observe();
-                let _ = answer.send(());
+                let _ = answer.send(self.capture());
             }
             Event::Request(Request::Reload(by, answer)) => {
                 self.asked_by = format!("reload, {by}");
@@ -479,19 +481,36 @@ impl Daemon {
 
     /// Asks the program for what is listened to.
     fn observe(&mut self) {
-        let passed = self.bus.wants(Interest::PASSED);
-        let wants = passed || self.bus.wants(Interest::CAPTURES);
-        if wants != self.capturing.is_some() {
-            let begun = wants.then(|| Capturing::begin(&self.options.target.pins, self.captures.clone())).transpose();
-            match begun {
-                Ok(capturing) => self.capturing = capturing,
-                Err(error) => tracing::warn!("failed to capture packets: {error}"),
+        match self.capture() {
+            Ok(()) => self.capture_error = None,
+            // (It is tried again ten times a second.)
+            Err(error) if self.capture_error.as_ref() == Some(&error) => {}
+            Err(error) => {
+                tracing::warn!("failed to capture packets: {error}");
+                self.capture_error = Some(error);
             }
         }
-        let kinds = captured_kinds(self.capturing.is_some(), passed);
-        if let Err(error) = self.sampling.capture(kinds).and_then(|()| self.sampling.adjust()) {
+        if let Err(error) = self.sampling.adjust() {
             tracing::warn!("failed to ask the program for samples: {error}");
         }
+    }
+
+    /// Captures packets if somebody listens to them.
+    fn capture(&mut self) -> Result<(), String> {
+        let passed = self.bus.wants(Interest::PASSED);
+        let wants = passed || self.bus.wants(Interest::CAPTURES);
+        if !wants || self.capturing.as_ref().is_some_and(|capturing| !capturing.is_running()) {
+            self.capturing = None;
+        }
+        let begun = if wants && self.capturing.is_none() {
+            Capturing::begin(&self.options.target.pins, self.captures.clone()).map(|capturing| {
+                self.capturing = Some(capturing);
+            })
+        } else {
+            Ok(())
+        };
+        let kinds = captured_kinds(self.capturing.is_some(), passed, self.bus.wants(Interest::WHOLE));
+        begun.and(self.sampling.capture(kinds)).map_err(|error| error.to_string())
     }
 
     /// Begins the look for a newer commit that is due. It gets a thread, since it waits for the network.

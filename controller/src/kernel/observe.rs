@@ -6,7 +6,7 @@ use aya::maps::{
     Map, MapData, PerfEventArray,
     perf::{PerfEvent, PerfEventArrayBuffer},
 };
-use filter_core::layout::{Event, Observation, Observed};
+use filter_core::layout::{Event, Observation, Observed, STRATA};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zerocopy::FromBytes as _;
 
@@ -57,15 +57,23 @@ impl Observer {
     pub fn observed(&self) -> Result<Observed, Error> {
         let mut sum = Observed::default();
         for cpu in self.observed.per_cpu::<Observed>(0)? {
-            for (sum, cpu) in sum.sampled.iter_mut().zip(cpu.sampled) {
-                *sum += cpu;
-            }
-            sum.samples_lost += cpu.samples_lost;
-            sum.captured += cpu.captured;
-            sum.captures_suppressed += cpu.captures_suppressed;
-            sum.captures_lost += cpu.captures_lost;
+            sum = total(sum, &cpu);
         }
         Ok(sum)
+    }
+}
+
+/// The sum of two counts.
+#[must_use]
+pub fn total(one: Observed, other: &Observed) -> Observed {
+    let sum = |one: [u64; STRATA], other: [u64; STRATA]| std::array::from_fn(|stratum| one[stratum] + other[stratum]);
+    Observed {
+        sampled: sum(one.sampled, other.sampled),
+        represented: sum(one.represented, other.represented),
+        samples_lost: sum(one.samples_lost, other.samples_lost),
+        captured: sum(one.captured, other.captured),
+        captures_suppressed: sum(one.captures_suppressed, other.captures_suppressed),
+        captures_lost: sum(one.captures_lost, other.captures_lost),
     }
 }
 

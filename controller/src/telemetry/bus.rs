@@ -43,6 +43,8 @@ impl Interest {
     pub const CAPTURES: Self = Self(1 << 2);
     /// Packets with their bytes that passed.
     pub const PASSED: Self = Self(1 << 3);
+    /// Of packets with their bytes also what their messages say, where that is not needed to decide about them.
+    pub const WHOLE: Self = Self(1 << 4);
 
     /// True if all of `other` are in this set.
     #[must_use]
@@ -163,6 +165,15 @@ struct Queues {
 }
 
 impl Queues {
+    fn add(&mut self, name: &'static str, interest: Interest, capacity: usize) -> Subscription {
+        let (sender, receiver) = mpsc::channel(capacity + RESERVED);
+        let lost = Arc::new(AtomicU64::new(0));
+        let lost_here = Arc::new(AtomicU64::new(0));
+        let lost_by_reader = Arc::clone(&lost);
+        self.all.push(Queue { name, interest, sender, lost: Arc::clone(&lost_here), lost_by_reader });
+        Subscription { receiver, lost_here, lost }
+    }
+
     /// Forgets those that are not read any more.
     fn tidy(&mut self) {
         for ended in self.all.extract_if(.., |queue| !queue.is_read()) {
@@ -220,12 +231,21 @@ impl Bus {
 
     /// Adds a subscriber with a queue of `capacity` messages. Its losses are counted under `name`.
     pub fn subscribe(&self, name: &'static str, interest: Interest, capacity: usize) -> Subscription {
-        let (sender, receiver) = mpsc::channel(capacity + RESERVED);
-        let lost = Arc::new(AtomicU64::new(0));
-        let lost_here = Arc::new(AtomicU64::new(0));
-        let lost_by_reader = Arc::clone(&lost);
-        lock(&self.queues).all.push(Queue { name, interest, sender, lost: Arc::clone(&lost_here), lost_by_reader });
-        Subscription { receiver, lost_here, lost }
+        lock(&self.queues).add(name, interest, capacity)
+    }
+
+    /// As [`Self::subscribe`], unless there are `most` subscribers of the name already.
+    pub fn subscribe_one_of(
+        &self,
+        name: &'static str,
+        interest: Interest,
+        capacity: usize,
+        most: usize,
+    ) -> Option<Subscription> {
+        let mut queues = lock(&self.queues);
+        queues.tidy();
+        let has_room = queues.all.iter().filter(|queue| queue.name == name).count() < most;
+        has_room.then(|| queues.add(name, interest, capacity))
     }
 
     /// Adds an output that has no queue, but answers requests at an address. It counts what becomes of them.

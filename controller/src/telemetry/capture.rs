@@ -11,6 +11,8 @@ use super::{PacketEvent, RuleMode};
 pub struct CapturedPacket {
     /// What is said of it.
     pub event: PacketEvent,
+    /// The rules that would have dropped it, were it not for report mode: the first seven.
+    pub would: Vec<String>,
     /// When it came, in nanoseconds since the epoch.
     pub nanoseconds: u64,
     /// The frame from its link header on, cut at what the ring takes.
@@ -50,6 +52,7 @@ mod tests {
             let frame = [&[0; 42], payload].concat();
             Self {
                 event: PacketEvent::example(),
+                would: Vec::new(),
                 nanoseconds: 1_500_000_000,
                 length: u32::try_from(frame.len()).unwrap(),
                 payload: 42..frame.len(),

@@ -6,7 +6,7 @@ use filter_core::reason::Reason;
 use filter_policy::language::{diagnostics::suggest, printable};
 use ipnet::IpNet;
 
-use super::{PacketEvent, RuleMode};
+use super::{CapturedPacket, PacketEvent, RuleMode};
 
 /// What can happen to a packet, as [`PacketEvent::verdict`] names it.
 pub const VERDICTS: [&str; 4] = ["pass", "drop", "reject", "divert"];
@@ -107,7 +107,17 @@ impl EventFilter {
     /// True if the event is one that the reader wants.
     #[must_use]
     pub fn matches(&self, event: &PacketEvent) -> bool {
-        any(&self.rules, |rule| event.rule.as_deref() == Some(rule))
+        self.matches_besides(event, &[])
+    }
+
+    /// True if the packet is one that the reader wants. Its rules are also those that would have dropped it.
+    #[must_use]
+    pub fn matches_captured(&self, packet: &CapturedPacket) -> bool {
+        self.matches_besides(&packet.event, &packet.would)
+    }
+
+    fn matches_besides(&self, event: &PacketEvent, rules: &[String]) -> bool {
+        any(&self.rules, |rule| event.rule.as_deref() == Some(rule) || rules.contains(rule))
             && any(&self.sources, |source| source.contains(event.source))
             && any(&self.numbers, |prefix| event.numbers().any(|number| number.starts_with(&prefix.0)))
             && any(&self.verdicts, |verdict| event.verdict == *verdict)

@@ -132,12 +132,14 @@ impl EventReader {
         }
     }
 
-    /// A captured packet. One that would have been dropped is reported for the first rule that would have.
+    /// A captured packet. One that passed, and would have been dropped, is reported for the first rule that would have.
     #[must_use]
     pub fn read_captured(&mut self, event: &Event, frame: Vec<u8>) -> CapturedPacket {
-        let would = self.would(event).next().cloned();
+        let would: Vec<OwnedSlot> = self.would(event).cloned().collect();
+        let rules = would.iter().map(|slot| slot.name.clone()).collect();
+        let drops = Reason::from_number(event.reason).is_some_and(|reason| reason.verdict().drops());
         let mut packet = self.read(event);
-        if let Some(OwnedSlot { name, action }) = would {
+        if let Some(OwnedSlot { name, action }) = would.into_iter().next().filter(|_| !drops) {
             let reason = action.and_then(Action::reason);
             packet.mode = RuleMode::Report;
             packet.verdict = reason.map_or("drop", Reason::verdict_name).to_owned();
@@ -154,6 +156,7 @@ impl EventReader {
         let payload = start..start + usize::from(event.payload_length);
         CapturedPacket {
             event: packet,
+            would: rules,
             nanoseconds: self.clock.nanoseconds(event.time),
             length: event.length.max(u32::try_from(frame.len()).unwrap_or(u32::MAX)),
             frame,

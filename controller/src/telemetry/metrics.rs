@@ -15,7 +15,7 @@ use std::{
 };
 
 use filter_core::{
-    layout::{Action, Observed},
+    layout::{Action, Observed, STRATA},
     reason::{Reason, Verdict},
 };
 
@@ -109,8 +109,8 @@ metrics! {
     EventsLost "ringfence_events_lost_total" Counter ["rule"] "Packet events that the ring buffer had no room for.";
     EventsSuppressed "ringfence_events_suppressed_total" Counter ["rule"] "Packet events beyond their rule's limit.";
     Samples "ringfence_samples_total" Counter ["fate"] "Sampled packets, by what became of them.";
-    SamplesLost "ringfence_samples_lost_total" Counter [] "Of the sampled packets, those that the ring buffer had no room for.";
-    Captures "ringfence_captures_total" Counter ["result"] "Packets that were to be captured with their bytes.";
+    SamplesLost "ringfence_samples_lost_total" Counter ["fate"] "Of the sampled packets, those that the ring buffer had no room for.";
+    Captures "ringfence_captures_total" Counter ["fate", "result"] "Packets that were to be captured with their bytes.";
     OutputLost "ringfence_output_lost_total" Counter ["output"] "Messages that an output lost because its reader was too slow.";
     TableEntries "ringfence_table_entries" Gauge ["table"] "Entries of a table that have an effect.";
     TableLimit "ringfence_table_entries_limit" Gauge ["table"] "The most entries that fit into the table.";
@@ -359,13 +359,17 @@ impl Reading {
     }
 
     fn about_observed_packets(&self, samples: &mut Samples) {
-        let Observed { sampled, samples_lost, captured, captures_suppressed, captures_lost } = self.observed;
-        for (fate, count) in Fate::ALL.into_iter().zip(sampled) {
-            samples.add(Metric::Samples, &[fate.name()], count as f64);
-        }
-        samples.add(Metric::SamplesLost, &[], samples_lost as f64);
-        for (result, count) in [("captured", captured), ("lost", captures_lost), ("suppressed", captures_suppressed)] {
-            samples.add(Metric::Captures, &[result], count as f64);
+        let observed = &self.observed;
+        for (fate, stratum) in Fate::ALL.into_iter().zip(0..STRATA) {
+            samples.add(Metric::Samples, &[fate.name()], observed.sampled[stratum] as f64);
+            samples.add(Metric::SamplesLost, &[fate.name()], observed.samples_lost[stratum] as f64);
+            for (result, counts) in [
+                ("captured", observed.captured),
+                ("lost", observed.captures_lost),
+                ("suppressed", observed.captures_suppressed),
+            ] {
+                samples.add(Metric::Captures, &[fate.name(), result], counts[stratum] as f64);
+            }
         }
         for row in &self.upstreams {
             let upstream = row.key.as_deref().unwrap_or_default();
@@ -515,10 +519,11 @@ mod tests {
             cost: Some(Cost { runs: 1_000, time: Duration::from_micros(350) }),
             observed: Observed {
                 sampled: [11, 12, 13],
-                samples_lost: 14,
-                captured: 15,
-                captures_suppressed: 16,
-                captures_lost: 17,
+                represented: [21, 22, 23],
+                samples_lost: [31, 32, 33],
+                captured: [41, 42, 43],
+                captures_suppressed: [51, 52, 53],
+                captures_lost: [61, 62, 63],
             },
             policy: None,
             upstreams: vec![upstream(Some("carrier-one"), 21.0), upstream(None, 22.0)],
@@ -570,7 +575,7 @@ mod tests {
             (r#"ringfence_packets_total{reason="rule-reject",verdict="reject"}"#.to_owned(), "0"),
             ("ringfence_program_run_seconds_total".to_owned(), "0.00035"),
             (r#"ringfence_samples_total{fate="would"}"#.to_owned(), "12"),
-            (r#"ringfence_captures_total{result="suppressed"}"#.to_owned(), "16"),
+            (r#"ringfence_captures_total{fate="dropped",result="suppressed"}"#.to_owned(), "53"),
             (r#"ringfence_upstream_recent_packets{upstream="",fate="dropped"}"#.to_owned(), "22"),
             ("ringfence_policy_loaded_timestamp_seconds".to_owned(), "1800000000"),
             ("ringfence_source_fetched_timestamp_seconds".to_owned(), "60.5"),

@@ -80,11 +80,16 @@ impl Pcapng {
         blocks
     }
 
-    /// How many packets have been captured, and how many were not, although they were to be. None before the first packet.
+    /// How many packets have been captured, and how many were not, although they were to be. Statistics are of an interface: before the
+    /// first packet there is none, and at the end of a file without packets one of no name stands for it.
     #[must_use]
-    pub fn statistics(&self, nanoseconds: u64, captured: u64, lost: u64) -> Option<Vec<u8>> {
+    pub fn statistics(&self, nanoseconds: u64, captured: u64, lost: u64, is_end: bool) -> Option<Vec<u8>> {
+        let mut blocks = Vec::new();
         if self.interfaces.is_empty() {
-            return None;
+            if !is_end {
+                return None;
+            }
+            blocks = describe(ETHERNET, "");
         }
         let mut body = Vec::new();
         body.extend(0_u32.to_le_bytes());
@@ -92,17 +97,22 @@ impl Pcapng {
         option(&mut body, RECEIVED, &(captured + lost).to_le_bytes());
         option(&mut body, DROPPED_BY_INTERFACE, &lost.to_le_bytes());
         end_of_options(&mut body);
-        Some(block(INTERFACE_STATISTICS, &body))
+        blocks.extend(block(INTERFACE_STATISTICS, &body));
+        Some(blocks)
     }
 }
 
 fn interface(packet: &CapturedPacket) -> Vec<u8> {
+    let name = packet.event.interface.clone().unwrap_or_else(|| format!("interface {}", packet.interface));
+    describe(if packet.has_link_header { ETHERNET } else { RAW_IP }, &name)
+}
+
+fn describe(link: u16, name: &str) -> Vec<u8> {
     let mut body = Vec::new();
-    body.extend(if packet.has_link_header { ETHERNET } else { RAW_IP }.to_le_bytes());
+    body.extend(link.to_le_bytes());
     body.extend([0; 2]);
     // No limit that a reader would have to know.
     body.extend(0_u32.to_le_bytes());
-    let name = packet.event.interface.clone().unwrap_or_else(|| format!("interface {}", packet.interface));
     option(&mut body, INTERFACE_NAME, name.as_bytes());
     option(&mut body, INTERFACE_RESOLUTION, &[NANOSECONDS]);
     end_of_options(&mut body);
@@ -116,6 +126,11 @@ fn comment(packet: &CapturedPacket) -> String {
     let mut comment = format!("ringfence: {would}{}", event.verdict);
     if let Some(rule) = &event.rule {
         comment += &format!(", rule {rule}");
+    }
+    let others = packet.would.iter().filter(|rule| event.rule.as_ref() != Some(rule));
+    let others: Vec<&str> = others.map(String::as_str).collect();
+    if !others.is_empty() {
+        comment += &format!(", in report mode also {}", others.join(" "));
     }
     comment += &format!(", reason {}", event.reason);
     for (label, value) in [("basis", &event.basis), ("upstream", &event.upstream), ("commit", &event.commit)] {
@@ -233,7 +248,7 @@ mod tests {
         for length in 0..9 {
             file.extend(writer.packet(&CapturedPacket::example(&vec![b'x'; length])));
         }
-        file.extend(writer.statistics(1, 9, 2).unwrap());
+        file.extend(writer.statistics(1, 9, 2, false).unwrap());
         let mut blocks = PcapngBlocks::default();
         // In pieces, as they come over a connection.
         let mut kinds = Vec::new();

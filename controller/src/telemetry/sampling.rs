@@ -1,19 +1,24 @@
 //! What the program is asked to sample and to capture, as traffic and listeners change.
 
-use filter_core::layout::{Observation, Observed, STRATA, capture};
+use std::time::{Duration, Instant};
+
+use filter_core::{
+    layout::{Observation, Observed, STRATA, capture},
+    limits::MAX_EVERY,
+};
 
 use crate::kernel::{self, CAPTURED_BYTES, Observer, Pins};
 
 /// How many samples a second are wanted at most, of each stratum, unless the configuration says otherwise.
 pub const DEFAULT_SAMPLES: u32 = 200;
 
-/// How often [`Sampling::adjust`] is called in a second.
-const ADJUSTMENTS: u32 = 10;
+/// For how long the rate must have been low before more is sampled: it follows a flood at once, and its end slowly.
+const PATIENCE: Duration = Duration::from_secs(2);
 
-/// For how many adjustments the rate must have been low before more is sampled: it follows a flood at once, and its end slowly.
-const PATIENCE: u32 = 2 * ADJUSTMENTS;
+/// The shortest time that a rate is judged by.
+const LEAST: Duration = Duration::from_millis(50);
 
-/// The most packets that a CPU captures in about a second.
+/// The most packets of each stratum that a CPU captures in about a second.
 const CAPTURES: u32 = 2_000;
 
 /// Asks the program for samples and captured packets.
@@ -23,9 +28,12 @@ pub struct Sampling {
     /// Samples a second of each stratum; 0 for none.
     wanted: u32,
     asked: Observation,
-    sampled: [u64; STRATA],
-    /// For how many adjustments each rate has been low.
-    low_for: [u32; STRATA],
+    /// The packets that all samples stood for at the last look.
+    represented: [u64; STRATA],
+    /// When that was.
+    looked: Instant,
+    /// For how long each rate has been low.
+    low_for: [Duration; STRATA],
 }
 
 impl Sampling {
@@ -35,10 +43,12 @@ impl Sampling {
     /// There is no filter, or no permission.
     pub fn begin(pins: &Pins, wanted: u32) -> Result<Self, kernel::Error> {
         let observer = Observer::open(pins)?;
-        let sampled = observer.observed()?.sampled;
+        let represented = observer.observed()?.represented;
         // Whatever another process has left there, this is another epoch.
         let epoch = observer.asked()?.epoch;
-        let mut sampling = Self { observer, wanted, asked: Observation::default(), sampled, low_for: [0; STRATA] };
+        let asked = Observation::default();
+        let low_for = [Duration::ZERO; STRATA];
+        let mut sampling = Self { observer, wanted, asked, represented, looked: Instant::now(), low_for };
         sampling.asked.epoch = epoch;
         let asked = Observation {
             every: [u32::from(wanted != 0); STRATA],
@@ -58,7 +68,8 @@ impl Sampling {
         self.ask(Observation { capture: kinds, captures: CAPTURES, ..self.asked })
     }
 
-    /// Samples fewer packets if there were too many since the last call, and more if there have been few for a while.
+    /// Samples fewer packets if there were too many since the last call, and more if there have been few for a while. To be called about ten
+    /// times a second.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -66,12 +77,18 @@ impl Sampling {
         if self.wanted == 0 {
             return Ok(());
         }
-        let sampled = self.observer.observed()?.sampled;
-        let before = std::mem::replace(&mut self.sampled, sampled);
+        let time = self.looked.elapsed();
+        if time < LEAST {
+            return Ok(());
+        }
+        self.looked = Instant::now();
+        let represented = self.observer.observed()?.represented;
+        let before = std::mem::replace(&mut self.represented, represented);
         let mut every = self.asked.every;
         for stratum in 0..STRATA {
-            let since = sampled[stratum].wrapping_sub(before[stratum]);
-            (every[stratum], self.low_for[stratum]) = next(every[stratum], self.low_for[stratum], since, self.wanted);
+            let packets = represented[stratum].wrapping_sub(before[stratum]) as f64 / time.as_secs_f64();
+            let low_for = self.low_for[stratum] + time;
+            (every[stratum], self.low_for[stratum]) = next(every[stratum], low_for, packets, self.wanted);
         }
         let epoch = self.asked.epoch.wrapping_add(u32::from(every != self.asked.every));
         self.ask(Observation { every, epoch, ..self.asked })
@@ -101,57 +118,69 @@ impl Drop for Sampling {
     }
 }
 
-/// The next rate, one packet in so many, after `since` samples in the time between two adjustments.
-fn next(every: u32, low_for: u32, since: u64, wanted: u32) -> (u32, u32) {
-    let packets = since.saturating_mul(u64::from(every)).saturating_mul(u64::from(ADJUSTMENTS));
-    let right = u32::try_from(packets.div_ceil(u64::from(wanted.max(1)))).unwrap_or(u32::MAX).clamp(1, 1 << 24);
+/// The next rate, one packet in so many, where so many packets came in a second; and for how long it has been low, `low_for` if it is.
+fn next(every: u32, low_for: Duration, packets: f64, wanted: u32) -> (u32, Duration) {
+    // (Casts of floats saturate.)
+    let right = ((packets / f64::from(wanted.max(1))).ceil() as u32).clamp(1, MAX_EVERY);
     if right > every {
-        return (right, 0);
+        return (right, Duration::ZERO);
     }
     // Some room, or the rate would change all the time.
     if right <= every / 2 {
-        return if low_for + 1 < PATIENCE { (every, low_for + 1) } else { (right, 0) };
+        return if low_for < PATIENCE { (every, low_for) } else { (right, Duration::ZERO) };
     }
-    (every, 0)
+    (every, Duration::ZERO)
 }
 
-/// The kinds of packets that are captured for those who listen to what is dropped, and for those who listen to what passes as well.
+/// The kinds of packets that are captured: for those who listen to what is dropped, for those who listen to what passes as well, and for
+/// those who ask what the messages say.
 #[must_use]
-pub fn captured_kinds(dropped: bool, passed: bool) -> u32 {
-    let dropped = if dropped || passed { capture::DROPPED | capture::WOULD } else { 0 };
-    dropped | if passed { capture::PASSED } else { 0 }
+pub fn captured_kinds(dropped: bool, passed: bool, whole: bool) -> u32 {
+    let mut kinds = 0;
+    if dropped || passed {
+        kinds |= capture::DROPPED | capture::WOULD;
+    }
+    if passed {
+        kinds |= capture::PASSED;
+    }
+    if whole {
+        kinds |= capture::WHOLE;
+    }
+    kinds
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const TENTH: Duration = Duration::from_millis(100);
+
     #[test]
     fn a_flood_is_followed_at_once_and_its_end_slowly() {
-        // 20,000 packets in a tenth of a second, all of them sampled.
-        let (every, low_for) = next(1, 0, 20_000, 1_000);
-        assert_eq!((every, low_for), (200, 0));
+        let (every, low_for) = next(1, TENTH, 200_000.0, 1_000);
+        assert_eq!((every, low_for), (200, Duration::ZERO));
         // The right rate stays.
-        assert_eq!(next(200, 0, 100, 1_000), (200, 0));
-        let (mut every, mut low_for) = (200, 0);
+        assert_eq!(next(200, TENTH, 199_500.0, 1_000), (200, Duration::ZERO));
+        let (mut every, mut low_for) = (200, Duration::ZERO);
         let mut steps = 0;
         while every == 200 {
-            (every, low_for) = next(every, low_for, 0, 1_000);
+            (every, low_for) = next(every, low_for + TENTH, 0.0, 1_000);
             steps += 1;
         }
-        assert_eq!((every, steps), (1, PATIENCE));
+        assert_eq!((every, steps), (1, 20));
     }
 
     #[test]
     fn a_little_traffic_is_sampled_whole() {
-        assert_eq!(next(1, 0, 100, 1_000), (1, 0));
-        assert_eq!(next(1, 0, 101, 1_000), (2, 0));
+        assert_eq!(next(1, TENTH, 1_000.0, 1_000).0, 1);
+        assert_eq!(next(1, TENTH, 1_001.0, 1_000).0, 2);
     }
 
     #[test]
     fn nothing_overflows() {
-        let (every, _) = next(u32::MAX, 0, u64::MAX, 1);
+        let (every, _) = next(u32::MAX, TENTH, f64::MAX, 1);
         assert_eq!(every, u32::MAX, "it is higher than any other already");
-        assert_eq!(next(1, 0, u64::MAX, 1).0, 1 << 24);
+        assert_eq!(next(1, TENTH, f64::MAX, 1).0, MAX_EVERY);
+        assert_eq!(next(1, TENTH, f64::NAN, 0).0, 1);
     }
 }

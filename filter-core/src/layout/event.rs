@@ -97,13 +97,14 @@ layout! {
     /// Which packets are to be reported apart from events: the daemon writes it while somebody listens.
     #[derive(Debug, Default, PartialEq, Eq)]
     pub struct Observation {
-        /// By [`Stratum`]: one packet in so many is sampled, at random; 0 for none.
+        /// By [`Stratum`]: one packet in so many is sampled, at random, or fewer for a moment if that would be many; 0 for none, and at most
+        /// [`MAX_EVERY`](crate::limits::MAX_EVERY).
         pub every: [u32; STRATA],
-        /// Changes when a rate does: then the distances to the next samples are drawn again.
+        /// Changes when a rate does: then the distance to the next sample is drawn again.
         pub epoch: u32,
         /// Bits of [`capture`](super::capture): which packets are captured, with their bytes.
         pub capture: u32,
-        /// The most packets that a CPU captures in a window of about a second.
+        /// The most packets of each [`Stratum`] that a CPU captures in a window of about a second.
         pub captures: u32,
         /// The most bytes that are captured of a packet.
         pub bytes: u32,
@@ -111,18 +112,20 @@ layout! {
         pub reserved: u32,
     }
 
-    /// How many packets were sampled and captured, per CPU.
+    /// How many packets were sampled and captured, per CPU, all by [`Stratum`].
     #[derive(Debug, Default, PartialEq, Eq)]
     pub struct Observed {
-        /// Packets that were sampled, by [`Stratum`].
+        /// Packets that were sampled.
         pub sampled: [u64; STRATA],
+        /// How many packets these stand for: the sum of their weights.
+        pub represented: [u64; STRATA],
         /// Samples that were lost because the ring was full.
-        pub samples_lost: u64,
+        pub samples_lost: [u64; STRATA],
         /// Packets that were captured.
-        pub captured: u64,
+        pub captured: [u64; STRATA],
         /// Packets that were not captured because of [`Observation::captures`].
-        pub captures_suppressed: u64,
+        pub captures_suppressed: [u64; STRATA],
         /// Captures that were lost because the ring was full, or nobody listened any more.
-        pub captures_lost: u64,
+        pub captures_lost: [u64; STRATA],
     }
 }

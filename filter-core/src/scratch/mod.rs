@@ -104,6 +104,10 @@ layout! {
         pub would_count: u32,
         /// By [`Stratum`](crate::layout::Stratum): how many packets this one stands for, if it is sampled there; else 0.
         pub sampled: [u32; STRATA],
+        /// Bits of [`crate::observe::reads`]: when the message is read as far as the policy reads any, even if a rule decides before.
+        pub reads: u32,
+        /// Padding, always zero.
+        pub reserved: u32,
     }
 
     /// What the message says. Only what the policy needs is read.
@@ -211,8 +215,8 @@ layout! {
         pub urgent: u32,
         /// Index of the interface that it came in on; 0 if it is unknown.
         pub interface: u32,
-        /// 1 + the number of the [`Reason`](crate::reason::Reason) for which a sampled packet passes, whose message is only read to
-        /// report it; else 0.
+        /// 1 + the number of the [`Reason`](crate::reason::Reason) for which the packet passes or is dropped, where its message is only
+        /// read to report it; else 0.
         pub settled: u32,
     }
 
@@ -300,14 +304,20 @@ layout! {
         pub now: u64,
         /// Counts packets, so that a reader can tell a fresh result from an old one.
         pub sequence: u64,
-        /// Packets until one is sampled, by [`Stratum`](crate::layout::Stratum). Kept from packet to packet.
+        /// Packets until one is sampled, by [`Stratum`](crate::layout::Stratum); 0 if each is. Kept from packet to packet.
         pub until_sample: [u32; STRATA],
+        /// The rates that these were drawn with: one packet in so many. Likewise.
+        pub sample_rate: [u32; STRATA],
+        /// Packets that were sampled in `sample_window`. Likewise.
+        pub samples: [u32; STRATA],
         /// [`Observation::epoch`](crate::layout::Observation::epoch) when they were drawn. Likewise.
         pub sample_epoch: u32,
-        /// Packets captured in `capture_window`. Likewise.
-        pub captures: u32,
+        /// Packets captured in `capture_window`, by [`Stratum`](crate::layout::Stratum). Likewise.
+        pub captures: [u32; STRATA],
         /// Padding, always zero.
         pub reserved: u32,
+        /// The window of about an eighth of a second that `samples` are from. Likewise.
+        pub sample_window: u64,
         /// The window of about a second in which they were captured. Likewise.
         pub capture_window: u64,
         /// Where the running loops are.

@@ -150,7 +150,7 @@ fn in_a_minute_of_calls_and_scans_each_output_has_delivered_or_counts_as_lost_wh
     // (Whole numbers far below 2^53.)
     let value = |query: &str| prometheus.value(query).map(|value| value as u64);
     let output_lost = |output: &str| value(&format!("ringfence_output_lost_total{{output=\"{output}\"}}"));
-    let captures = |result: &str| value(&format!("ringfence_captures_total{{result=\"{result}\"}}"));
+    let captures = |result: &str| value(&format!("ringfence_captures_total{{fate=\"dropped\",result=\"{result}\"}}"));
 
     // Events: lines in the file, and those that the kernel held back or the daemon lost.
     let unsent = value(r#"ringfence_events_lost_total{rule="scanners"}"#)?
