@@ -275,6 +275,11 @@ fn what_fails_is_answered_as_the_document_says() -> Result<()> {
         assert_eq!(answer.status, status, "{path} {body}: {}", String::from_utf8_lossy(&answer.body));
         scene.check("POST", path, &answer)?;
     }
+    for query in ["source=anywhere", "prefix=192.0.2.1/24", "by=anything", "sort=key"] {
+        let answer = scene.get(&format!("/top?{query}"))?;
+        assert_eq!(answer.status, 400, "{query}: {}", String::from_utf8_lossy(&answer.body));
+        scene.check("GET", "/top", &answer)?;
+    }
     fs::write(scene.policy.join("policy.toml"), POLICY.replace("drop", "dorp"))?;
     let answer = scene.post("/reload", &Value::Null)?;
     assert_eq!(answer.status, 422);

@@ -306,8 +306,12 @@ async fn detach(State(shared): State<Arc<Shared>>, Posted(request): Posted<Detac
 }
 
 async fn top(State(shared): State<Arc<Shared>>, Parameters(request): Parameters<TopRequest>) -> Response {
+    let query = match request.query() {
+        Ok(query) => query,
+        Err(message) => return failure(StatusCode::BAD_REQUEST, message),
+    };
     // It looks at up to a quarter of a million samples.
-    let answer = tokio::task::spawn_blocking(move || shared.talkers.top(&request.query())).await;
+    let answer = tokio::task::spawn_blocking(move || shared.talkers.top(&query)).await;
     match answer {
         Ok(top) => Json(top).into_response(),
         Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),

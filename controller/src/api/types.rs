@@ -1,11 +1,11 @@
 //! What the server asks of the daemon's loop, and the parts that server and client share.
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::telemetry::{Fate, Notice, Removed, Stopped, TopBy, TopQuery};
+use crate::telemetry::{Fate, Notice, Removed, Stopped, TopBy, TopQuery, TopSort};
 
 /// What a reload or a rollback came to: `reloaded`, `unchanged`, `rolled-back`, `held`, or why no policy was put in force.
 pub type ReloadAnswer = Notice;
@@ -84,21 +84,43 @@ pub struct UnbanRequest {
 }
 
 /// A question of [`Talkers`](crate::telemetry::Talkers), as the parameters of a query. What it leaves out has a default.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TopRequest {
     /// What the rows are; sources if none.
     pub by: Option<TopBy>,
     /// How far back, in seconds, at most 600; 60 if none.
     pub seconds: Option<u64>,
-    /// Only packets that this rule dropped, or would have.
-    pub rule: Option<String>,
-    /// Only packets with this reason.
-    pub reason: Option<String>,
     /// Only packets that this became of.
     pub fate: Option<Fate>,
+    /// Only rows whose key has this text in it, in letters of either case.
+    pub contains: Option<String>,
+    /// What the rows are sorted by; all packets if none.
+    pub sort: Option<TopSort>,
     /// The most rows, at most 1,000; 10 if none.
     pub rows: Option<usize>,
+    /// In how many equal parts of the window packets are counted apart, for the `series` in the answer; at most 120, no series if none.
+    pub buckets: Option<usize>,
+    /// Only packets with this user agent. As with all that follow, an empty text stands for packets that have none.
+    pub agent: Option<String>,
+    /// Only packets with this called number.
+    pub called: Option<String>,
+    /// Only packets with this calling number.
+    pub calling: Option<String>,
+    /// Only packets with this method.
+    pub method: Option<String>,
+    /// Only packets from this /24, or this /64 in IPv6.
+    pub prefix: Option<String>,
+    /// Only packets with this reason.
+    pub reason: Option<String>,
+    /// Only packets that this rule dropped, or would have.
+    pub rule: Option<String>,
+    /// Only packets whose source is in these sets, as they are in a row.
+    pub set: Option<String>,
+    /// Only packets from this address.
+    pub source: Option<String>,
+    /// Only packets whose source has this label.
+    pub upstream: Option<String>,
 }
 
 impl TopRequest {
@@ -108,18 +130,68 @@ impl TopRequest {
     pub const ROWS: usize = 10;
     /// The most rows.
     const MOST_ROWS: usize = 1_000;
+    /// The most parts of the window.
+    pub const MOST_BUCKETS: usize = 120;
+
+    /// The key that packets must have, by what it is a key of.
+    #[must_use]
+    pub fn only(&self, by: TopBy) -> Option<&str> {
+        let key = match by {
+            TopBy::Agent => &self.agent,
+            TopBy::Called => &self.called,
+            TopBy::Calling => &self.calling,
+            TopBy::Method => &self.method,
+            TopBy::Prefix => &self.prefix,
+            TopBy::Reason => &self.reason,
+            TopBy::Rule => &self.rule,
+            TopBy::Set => &self.set,
+            TopBy::Source => &self.source,
+            TopBy::Upstream => &self.upstream,
+        };
+        key.as_deref()
+    }
+
+    /// See [`Self::only`].
+    pub fn set_only(&mut self, by: TopBy, key: Option<String>) {
+        let place = match by {
+            TopBy::Agent => &mut self.agent,
+            TopBy::Called => &mut self.called,
+            TopBy::Calling => &mut self.calling,
+            TopBy::Method => &mut self.method,
+            TopBy::Prefix => &mut self.prefix,
+            TopBy::Reason => &mut self.reason,
+            TopBy::Rule => &mut self.rule,
+            TopBy::Set => &mut self.set,
+            TopBy::Source => &mut self.source,
+            TopBy::Upstream => &mut self.upstream,
+        };
+        *place = key;
+    }
 
     /// The question, with its defaults and within its limits.
-    #[must_use]
-    pub fn query(self) -> TopQuery {
-        TopQuery {
+    ///
+    /// # Errors
+    /// A source or a prefix is none: in a line what is wrong.
+    pub fn query(&self) -> Result<TopQuery, String> {
+        let key = |key: &str| (!key.is_empty()).then(|| key.to_owned());
+        let source = self.source.as_deref().unwrap_or_default();
+        if !source.is_empty() && source.parse::<IpAddr>().is_err() {
+            return Err(format!("source={source}: write an address, such as 192.0.2.7"));
+        }
+        let prefix = self.prefix.as_deref().unwrap_or_default();
+        if !prefix.is_empty() && !TopQuery::is_prefix(prefix) {
+            return Err(format!("prefix={prefix}: write a /24, such as 192.0.2.0/24, or a /64 in IPv6"));
+        }
+        Ok(TopQuery {
             by: self.by.unwrap_or(TopBy::Source),
             window: Duration::from_secs(self.seconds.unwrap_or(Self::SECONDS)),
-            rule: self.rule,
-            reason: self.reason,
+            only: TopBy::ALL.into_iter().filter_map(|by| Some((by, key(self.only(by)?)))).collect(),
             fate: self.fate,
+            contains: self.contains.clone(),
+            sort: self.sort.unwrap_or_default(),
             rows: self.rows.unwrap_or(Self::ROWS).min(Self::MOST_ROWS),
-        }
+            buckets: self.buckets.unwrap_or(0).min(Self::MOST_BUCKETS),
+        })
     }
 }
 
@@ -130,12 +202,14 @@ impl fmt::Display for TopRequest {
         let pairs = [
             ("by", self.by.map(|by| by.name().to_owned())),
             ("seconds", self.seconds.map(|seconds| seconds.to_string())),
-            ("rule", self.rule.clone()),
-            ("reason", self.reason.clone()),
             ("fate", self.fate.map(|fate| fate.name().to_owned())),
+            ("contains", self.contains.clone()),
+            ("sort", self.sort.map(|sort| sort.name().to_owned())),
             ("rows", self.rows.map(|rows| rows.to_string())),
+            ("buckets", self.buckets.map(|buckets| buckets.to_string())),
         ];
         query.extend_pairs(pairs.into_iter().filter_map(|(key, value)| Some((key, value?))));
+        query.extend_pairs(TopBy::ALL.into_iter().filter_map(|by| Some((by.name(), self.only(by)?))));
         f.write_str(&query.finish())
     }
 }
@@ -179,7 +253,7 @@ mod tests {
         kernel::Mode,
         telemetry::{
             Ban, BanList, Estimate, Generation, Held, HistoryList, Hold, InterfaceStatus, OutputStatus, RuleRow,
-            SourceStatus, Status, Suggestion, Suggestions, Table, Top, TopRow, contract::fields,
+            Series, SourceStatus, Status, Suggestion, Suggestions, Table, Top, TopRow, contract::fields,
         },
     };
 
@@ -211,6 +285,7 @@ mod tests {
             ("InterfaceStatus", fields::<InterfaceStatus>()),
             ("OutputStatus", fields::<OutputStatus>()),
             ("RuleRow", fields::<RuleRow>()),
+            ("Series", fields::<Series>()),
             ("SourceStatus", fields::<SourceStatus>()),
             ("Status", fields::<Status>()),
             ("Suggestion", fields::<Suggestion>()),
@@ -264,7 +339,47 @@ mod tests {
         assert_eq!(schema("Top", "by"), names(&TopBy::ALL.map(TopBy::name)));
         assert_eq!(schema("InterfaceStatus", "mode"), names(&[Mode::Native, Mode::Generic].map(Mode::name)));
         let parameters = document["paths"][path::TOP]["get"]["parameters"].as_array().expect("it has some");
-        let fate = parameters.iter().find(|parameter| parameter["name"] == "fate").expect("it is one");
-        assert_eq!(values(&fate["schema"]), names(&Fate::ALL.map(Fate::name)));
+        let of = |name: &str| {
+            let parameter = parameters.iter().find(|parameter| parameter["name"] == name).expect("it is one");
+            values(&parameter["schema"])
+        };
+        assert_eq!(of("by"), names(&TopBy::ALL.map(TopBy::name)));
+        assert_eq!(of("fate"), names(&Fate::ALL.map(Fate::name)));
+        assert_eq!(of("sort"), names(&TopSort::ALL.map(TopSort::name)));
+    }
+
+    #[test]
+    fn what_is_asked_arrives_as_it_was_asked() {
+        let request = TopRequest {
+            by: Some(TopBy::Called),
+            seconds: Some(10),
+            fate: Some(Fate::Would),
+            contains: Some("a b&c".to_owned()),
+            sort: Some(TopSort::Dropped),
+            rows: Some(5),
+            buckets: Some(500),
+            rule: Some("scanners".to_owned()),
+            set: Some(String::new()),
+            prefix: Some("192.0.2.0/24".to_owned()),
+            ..TopRequest::default()
+        };
+        let uri: axum::http::Uri = format!("/top?{request}").parse().unwrap();
+        let axum::extract::Query(arrived) = axum::extract::Query::<TopRequest>::try_from_uri(&uri).unwrap();
+        assert_eq!(arrived, request);
+        let query = arrived.query().unwrap();
+        assert_eq!(query.buckets, TopRequest::MOST_BUCKETS);
+        let text = |text: &str| Some(text.to_owned());
+        let only = [(TopBy::Prefix, text("192.0.2.0/24")), (TopBy::Rule, text("scanners")), (TopBy::Set, None)];
+        assert_eq!(query.only, only);
+    }
+
+    #[test]
+    fn what_is_no_address_is_said() {
+        let source = TopRequest { source: Some("192.0.2".to_owned()), ..TopRequest::default() };
+        assert!(source.query().unwrap_err().contains("source=192.0.2: write an address"));
+        for prefix in ["192.0.2.0", "192.0.2.1/24", "192.0.2.0/25", "2001:db8::/48", "x/24"] {
+            let request = TopRequest { prefix: Some(prefix.to_owned()), ..TopRequest::default() };
+            assert!(request.query().unwrap_err().contains("write a /24"), "{prefix}");
+        }
     }
 }

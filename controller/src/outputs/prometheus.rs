@@ -245,8 +245,7 @@ impl Scraper {
     /// The packets of the last minute by the label of their source.
     async fn upstreams(&self) -> Vec<TopRow> {
         let talkers = Arc::clone(&self.talkers);
-        let query =
-            TopQuery { by: TopBy::Upstream, window: RECENT, rule: None, reason: None, fate: None, rows: UPSTREAMS };
+        let query = TopQuery::new(TopBy::Upstream, RECENT, UPSTREAMS);
         tokio::task::spawn_blocking(move || talkers.top(&query).rows).await.unwrap_or_default()
     }
 

@@ -533,7 +533,7 @@ mod tests {
 
     fn upstream(key: Option<&str>, dropped: f64) -> TopRow {
         let packets = Estimate { packets: 3.0 + dropped, low: 3.0, high: 100.0 };
-        TopRow { key: key.map(str::to_owned), packets, passed: 1.0, would: 2.0, dropped }
+        TopRow { key: key.map(str::to_owned), packets, passed: 1.0, would: 2.0, dropped, series: None }
     }
 
     /// The value of a sample.

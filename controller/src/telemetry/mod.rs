@@ -51,7 +51,7 @@ pub use self::{
     source::{SourceError, SourceRestored, SourceRewritten, SourceStatus, Unchanged},
     status::{DaemonFacts, DaemonState, FilterState, InterfaceStatus, OutputStatus, Status},
     table::{Reasons, RuleMode, RuleRow, Table, Tables},
-    talkers::{Estimate, Suggestion, Suggestions, Talkers, Top, TopBy, TopQuery, TopRow},
+    talkers::{Estimate, Series, Suggestion, Suggestions, Talkers, Top, TopBy, TopQuery, TopRow, TopSort},
 };
 
 /// The start of a hash, as much as people compare.

@@ -5,21 +5,27 @@
 //! bounds follow from the rates; at a rate of one they are exact.
 
 mod intern;
+mod question;
+mod rows;
 mod suggest;
 
 use std::{
     collections::{HashMap, VecDeque},
-    fmt,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use filter_policy::{facts::PolicyFacts, numbering::number_text};
-use serde::{Deserialize, Serialize};
+use filter_policy::facts::PolicyFacts;
 
-use self::intern::{Interner, Key};
-pub use self::suggest::{Suggestion, Suggestions};
+use self::{
+    intern::{Interner, Key},
+    rows::{Row, Wanted},
+};
+pub use self::{
+    question::{Estimate, Series, Top, TopBy, TopQuery, TopRow, TopSort},
+    suggest::{Suggestion, Suggestions},
+};
 use super::{Fate, Sample};
 
 /// The longest time that can be asked for.
@@ -28,132 +34,8 @@ pub(super) const LONGEST: Duration = Duration::from_secs(600);
 /// The most samples that are kept. A flood of each kind for ten minutes leaves more; then what is kept covers less than ten minutes.
 const KEPT: usize = 1 << 18;
 
-/// Bits of the prefixes that sources are summed up by.
-const PREFIXES: (u8, u8) = (24, 64);
-
 /// The standard normal quantile of bounds that hold 95 times in 100.
 const QUANTILE: f64 = 1.96;
-
-/// What rows are made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TopBy {
-    /// User agents.
-    Agent,
-    /// Called numbers.
-    Called,
-    /// Calling numbers.
-    Calling,
-    /// Methods.
-    Method,
-    /// /24 of IPv4 sources, /64 of IPv6 sources.
-    Prefix,
-    /// Reasons of verdicts.
-    Reason,
-    /// Rules: the one that decided, and those in report mode that would have.
-    Rule,
-    /// The sets that say whose a source is.
-    Set,
-    /// Source addresses.
-    Source,
-    /// Labels of sources.
-    Upstream,
-}
-
-impl TopBy {
-    /// All of them.
-    pub const ALL: [Self; 10] = [
-        Self::Agent,
-        Self::Called,
-        Self::Calling,
-        Self::Method,
-        Self::Prefix,
-        Self::Reason,
-        Self::Rule,
-        Self::Set,
-        Self::Source,
-        Self::Upstream,
-    ];
-
-    /// Its name in options and output.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Agent => "agent",
-            Self::Called => "called",
-            Self::Calling => "calling",
-            Self::Method => "method",
-            Self::Prefix => "prefix",
-            Self::Reason => "reason",
-            Self::Rule => "rule",
-            Self::Set => "set",
-            Self::Source => "source",
-            Self::Upstream => "upstream",
-        }
-    }
-}
-
-/// A question to the samples.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopQuery {
-    /// What the rows are.
-    pub by: TopBy,
-    /// How far back, at most [`LONGEST`].
-    pub window: Duration,
-    /// Only packets that this rule dropped, or would have.
-    pub rule: Option<String>,
-    /// Only packets with this reason.
-    pub reason: Option<String>,
-    /// Only packets that this became of.
-    pub fate: Option<Fate>,
-    /// The most rows.
-    pub rows: usize,
-}
-
-/// The answer: who sent most.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Top {
-    /// What the rows are.
-    pub by: TopBy,
-    /// The seconds that were asked for.
-    pub window_seconds: f64,
-    /// The seconds that are covered: fewer if the daemon has not run that long, or if older samples had to go.
-    pub covered_seconds: f64,
-    /// Samples that were looked at.
-    pub samples: u64,
-    /// The packets that they stand for.
-    pub packets: Estimate,
-    /// The rows, the heaviest first.
-    pub rows: Vec<TopRow>,
-    /// How many more rows there are.
-    pub more: u64,
-}
-
-/// A row of [`Top`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TopRow {
-    /// The source, number, user agent or whatever was asked for; none for packets that have none.
-    pub key: Option<String>,
-    /// Its packets.
-    pub packets: Estimate,
-    /// Those that passed.
-    pub passed: f64,
-    /// Those that passed, but would have been dropped.
-    pub would: f64,
-    /// Those that were dropped.
-    pub dropped: f64,
-}
-
-/// A number of packets, estimated from samples.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Estimate {
-    /// The estimate.
-    pub packets: f64,
-    /// It is at least so many 95 times in 100 ...
-    pub low: f64,
-    /// ... and at most so many.
-    pub high: f64,
-}
 
 /// Adds up samples.
 #[derive(Clone, Copy, Debug, Default)]
@@ -172,6 +54,16 @@ impl Sum {
         self.packets += weight;
         self.variance += weight * (weight - 1.0);
         self.by_fate[fate as usize] += weight;
+    }
+
+    fn sorted_by(&self, sort: TopSort) -> f64 {
+        let [passed, would, dropped] = self.by_fate;
+        match sort {
+            TopSort::Dropped => dropped,
+            TopSort::Packets => self.packets,
+            TopSort::Passed => passed,
+            TopSort::Would => would,
+        }
     }
 
     fn estimate(&self) -> Estimate {
@@ -304,34 +196,36 @@ impl Kept {
 
     fn top(&self, query: &TopQuery, now: u64) -> Top {
         let window = query.window.min(LONGEST);
-        let [rule, reason] = [&query.rule, &query.reason].map(|text| text.as_deref().map(|text| self.texts.find(text)));
-        // (A name that no sample has matches none.)
-        let is_wanted = |item: &&Item| {
-            query.fate.is_none_or(|fate| item.fate == fate)
-                && rule.is_none_or(|rule| rule.is_some_and(|rule| item.rules().any(|of| of == rule)))
-                && reason.is_none_or(|reason| reason == Some(item.reason))
-        };
+        let mut only: Vec<Wanted> =
+            query.only.iter().map(|(by, key)| Wanted::new(*by, key.as_deref(), &self.texts)).collect();
+        let mut recent: Vec<&Item> = self.items.iter().rev().take_while(|item| !is_older(item, now, window)).collect();
+        recent.retain(|item| {
+            query.fate.is_none_or(|fate| item.fate == fate) && only.iter_mut().all(|wanted| wanted.has(item))
+        });
         let mut all = Sum::default();
         let mut rows: HashMap<Row, Sum> = HashMap::new();
-        let recent = self.items.iter().rev().take_while(|item| !is_older(item, now, window));
-        for item in recent.filter(is_wanted) {
+        for item in &recent {
             all.add(item.weight, item.fate);
-            let mut add = |row| rows.entry(row).or_default().add(item.weight, item.fate);
-            if query.by == TopBy::Rule && item.rules().next().is_some() {
-                item.rules().for_each(|rule| add(Row::Text(rule)));
-            } else {
-                add(Row::of(item, query.by));
-            }
+            Row::each(item, query.by, |row| rows.entry(row).or_default().add(item.weight, item.fate));
         }
         let mut rows: Vec<(Row, Sum)> = rows.into_iter().collect();
+        if let Some(part) = query.contains.as_deref().map(str::to_lowercase) {
+            rows.retain(|(row, _)| row.text(&self.texts).is_some_and(|text| text.to_lowercase().contains(&part)));
+        }
         rows.sort_by(|(one, first), (other, second)| {
-            second.packets.total_cmp(&first.packets).then_with(|| one.cmp(other))
+            let [first_key, second_key] = [first, second].map(|sum| sum.sorted_by(query.sort));
+            second_key
+                .total_cmp(&first_key)
+                .then_with(|| second.packets.total_cmp(&first.packets))
+                .then_with(|| one.cmp(other))
         });
         let more = rows.len().saturating_sub(query.rows) as u64;
         rows.truncate(query.rows);
+        let (series, mut of_rows) = series(query, &rows, &recent, window, now);
         let row = |(row, sum): (Row, Sum)| {
             let [passed, would, dropped] = sum.by_fate;
-            TopRow { key: row.text(&self.texts), packets: sum.estimate(), passed, would, dropped }
+            let series = of_rows.remove(&row);
+            TopRow { key: row.text(&self.texts), packets: sum.estimate(), passed, would, dropped, series }
         };
         let since =
             if self.items.len() >= KEPT { self.items.front().map(|item| item.milliseconds) } else { self.began };
@@ -344,72 +238,40 @@ impl Kept {
             packets: all.estimate(),
             rows: rows.into_iter().map(row).collect(),
             more,
+            series,
         }
     }
+}
+
+/// The packets over time: of all samples, and of each row that is shown. The others could be as many as there are samples.
+fn series(
+    query: &TopQuery,
+    rows: &[(Row, Sum)],
+    items: &[&Item],
+    window: Duration,
+    now: u64,
+) -> (Option<Series>, HashMap<Row, Series>) {
+    if query.buckets == 0 {
+        return (None, HashMap::new());
+    }
+    let mut all = Series::new(query.buckets);
+    let mut of_rows: HashMap<Row, Series> = rows.iter().map(|(row, _)| (*row, Series::new(query.buckets))).collect();
+    let milliseconds = (window.as_millis() as u64).max(1);
+    for item in items {
+        let ago = now.saturating_sub(item.milliseconds).min(milliseconds - 1);
+        let bucket = query.buckets - 1 - (ago * query.buckets as u64 / milliseconds) as usize;
+        all.add(bucket, item.weight, item.fate);
+        Row::each(item, query.by, |row| {
+            if let Some(series) = of_rows.get_mut(&row) {
+                series.add(bucket, item.weight, item.fate);
+            }
+        });
+    }
+    (Some(all), of_rows)
 }
 
 fn is_older(item: &Item, now: u64, window: Duration) -> bool {
     item.milliseconds.saturating_add(window.as_millis() as u64) < now
-}
-
-/// What a row is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Row {
-    Address(IpAddr),
-    Network(IpAddr, u8),
-    Number(u64),
-    Text(Key),
-}
-
-impl Row {
-    fn of(item: &Item, by: TopBy) -> Self {
-        let [calling, called] = item.numbers;
-        match by {
-            TopBy::Agent => Self::Text(item.agent),
-            TopBy::Called => Self::Number(called),
-            TopBy::Calling => Self::Number(calling),
-            TopBy::Method => Self::Text(item.method),
-            TopBy::Prefix => network(item.source),
-            TopBy::Reason => Self::Text(item.reason),
-            TopBy::Rule => Self::Text(item.rule),
-            TopBy::Set => Self::Text(item.sets),
-            TopBy::Source => Self::Address(item.source),
-            TopBy::Upstream => Self::Text(item.upstream),
-        }
-    }
-
-    fn text(self, texts: &Interner) -> Option<String> {
-        match self {
-            Self::Address(address) => Some(address.to_string()),
-            Self::Network(address, length) => Some(format!("{address}/{length}")),
-            Self::Number(key) => number_text(key),
-            Self::Text(key) => texts.text(key).map(str::to_owned),
-        }
-    }
-}
-
-fn network(source: IpAddr) -> Row {
-    let (ipv4, ipv6) = PREFIXES;
-    match source {
-        IpAddr::V4(address) => {
-            let [a, b, c, _] = address.octets();
-            Row::Network(IpAddr::from([a, b, c, 0]), ipv4)
-        }
-        IpAddr::V6(address) => {
-            let bits = u128::from(address) & (u128::MAX << (128 - u32::from(ipv6)));
-            Row::Network(Ipv6Addr::from(bits).into(), ipv6)
-        }
-    }
-}
-
-impl fmt::Display for Estimate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.low == self.high {
-            write!(f, "{:.0}", self.packets)
-        } else {
-            write!(f, "{:.0} ({:.0} to {:.0})", self.packets, self.low, self.high)
-        }
-    }
 }
 
 #[cfg(test)]
@@ -432,7 +294,7 @@ mod tests {
     }
 
     fn query(by: TopBy, seconds: u64) -> TopQuery {
-        TopQuery { by, window: Duration::from_secs(seconds), rule: None, reason: None, fate: None, rows: 10 }
+        TopQuery::new(by, Duration::from_secs(seconds), 10)
     }
 
     fn rows(top: &Top) -> Vec<(Option<&str>, f64)> {
@@ -471,12 +333,94 @@ mod tests {
         let top = kept.top(&query(TopBy::Rule, 10), 1_000);
         assert_eq!(rows(&top), [(Some("scanners"), 3.0), (Some("wangiri"), 2.0)]);
         let of = |rule: &str| {
-            let top = kept.top(&TopQuery { rule: Some(rule.to_owned()), ..query(TopBy::Source, 10) }, 1_000);
+            let top = kept
+                .top(&TopQuery { only: vec![(TopBy::Rule, Some(rule.to_owned()))], ..query(TopBy::Source, 10) }, 1_000);
             rows(&top).into_iter().map(|(key, packets)| (key.unwrap().to_owned(), packets)).collect::<Vec<_>>()
         };
         assert_eq!(of("scanners"), [("192.0.2.2".to_owned(), 2.0), ("192.0.2.1".to_owned(), 1.0)]);
         assert_eq!(of("wangiri"), [("192.0.2.2".to_owned(), 2.0)]);
         assert!(of("unknown").is_empty());
+    }
+
+    #[test]
+    fn rows_are_chosen_by_every_key_that_a_row_can_have_also_by_none() {
+        let mut kept = Kept::default();
+        for (source, called, set) in [
+            ("192.0.2.1", 0x1312_5550_100f_0000, None),
+            ("192.0.2.9", 0x1312_5550_100f_0000, Some("trunks")),
+            ("2001:db8::7", 0, Some("trunks")),
+        ] {
+            let sample = Sample {
+                numbers: [0, called],
+                sets: set.into_iter().map(str::to_owned).collect(),
+                ..sample(source, 1, Fate::Passed)
+            };
+            kept.note(&sample, 1_000);
+        }
+        let of = |by: TopBy, key: Option<&str>| {
+            let only = vec![(by, key.map(str::to_owned))];
+            let top = kept.top(&TopQuery { only, ..query(TopBy::Source, 10) }, 1_000);
+            rows(&top).into_iter().map(|(key, _)| key.unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(of(TopBy::Source, Some("192.0.2.9")), "192.0.2.9");
+        assert_eq!(of(TopBy::Prefix, Some("192.0.2.0/24")), "192.0.2.1 192.0.2.9");
+        assert_eq!(of(TopBy::Prefix, Some("2001:db8::/64")), "2001:db8::7");
+        assert_eq!(of(TopBy::Called, Some("13125550100")), "192.0.2.1 192.0.2.9");
+        assert_eq!(of(TopBy::Called, None), "2001:db8::7");
+        assert_eq!(of(TopBy::Set, Some("trunks")), "192.0.2.9 2001:db8::7");
+        assert_eq!(of(TopBy::Set, None), "192.0.2.1");
+        assert_eq!(of(TopBy::Rule, None), "192.0.2.1 192.0.2.9 2001:db8::7");
+        let nothing = [of(TopBy::Source, None), of(TopBy::Source, Some("x")), of(TopBy::Agent, Some("unknown"))];
+        assert_eq!(nothing, ["", "", ""]);
+        let only = vec![(TopBy::Called, Some("13125550100".to_owned())), (TopBy::Set, Some("trunks".to_owned()))];
+        assert_eq!(rows(&kept.top(&TopQuery { only, ..query(TopBy::Source, 10) }, 1_000)), [(Some("192.0.2.9"), 1.0)]);
+        let contains = TopQuery { contains: Some("DB8".to_owned()), ..query(TopBy::Source, 10) };
+        let top = kept.top(&contains, 1_000);
+        assert_eq!((rows(&top), top.more), (vec![(Some("2001:db8::7"), 1.0)], 0));
+    }
+
+    #[test]
+    fn rows_are_sorted_before_those_beyond_the_limit_go() {
+        let mut kept = Kept::default();
+        for (source, weight, fate) in
+            [("192.0.2.1", 90, Fate::Passed), ("192.0.2.2", 20, Fate::Dropped), ("192.0.2.3", 40, Fate::Would)]
+        {
+            kept.note(&sample(source, weight, fate), 1_000);
+        }
+        let first = |sort| {
+            let top = kept.top(&TopQuery { sort, rows: 1, ..query(TopBy::Source, 10) }, 1_000);
+            assert_eq!(top.more, 2);
+            top.rows[0].key.clone().unwrap()
+        };
+        assert_eq!(TopSort::ALL.map(first), ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.1"]);
+    }
+
+    #[test]
+    fn a_series_has_every_packet_once_in_the_part_of_the_window_in_which_it_came() {
+        let mut kept = Kept::default();
+        for (milliseconds, weight, fate) in
+            [(50_000, 1, Fate::Passed), (52_499, 2, Fate::Passed), (52_501, 4, Fate::Would), (60_000, 8, Fate::Dropped)]
+        {
+            kept.note(&sample("192.0.2.1", weight, fate), milliseconds);
+        }
+        let asked = TopQuery { buckets: 4, ..query(TopBy::Source, 10) };
+        let top = kept.top(&asked, 60_000);
+        let expected = Series {
+            passed: vec![3.0, 0.0, 0.0, 0.0],
+            would: vec![0.0, 4.0, 0.0, 0.0],
+            dropped: vec![0.0, 0.0, 0.0, 8.0],
+        };
+        assert_eq!(expected.of(TopSort::Packets), [3.0, 4.0, 0.0, 8.0]);
+        assert_eq!((top.series.as_ref(), top.rows[0].series.as_ref()), (Some(&expected), Some(&expected)));
+        assert_eq!(kept.top(&query(TopBy::Source, 10), 60_000).series, None);
+        // A packet of two rules is once in the series of each, and once in that of all.
+        let mut would = sample("192.0.2.2", 1, Fate::Would);
+        would.would = vec!["wangiri".to_owned(), "scanners".to_owned()];
+        kept.note(&would, 60_000);
+        let top = kept.top(&TopQuery { by: TopBy::Rule, fate: Some(Fate::Would), buckets: 1, ..asked }, 60_000);
+        assert_eq!(top.series.unwrap().would, [5.0]);
+        let of_rows: Vec<_> = top.rows.iter().map(|row| row.series.clone().unwrap().would).collect();
+        assert_eq!(of_rows, [[4.0], [1.0], [1.0]]);
     }
 
     #[test]

@@ -108,6 +108,7 @@ pub(super) const TOOLS: &[Tool] = &[
     program("tshark", &["tshark"], &[Group::Traffic], "a second opinion on captures", || has("tshark")),
     program("sngrep", &["sngrep"], &[Group::Traffic], "receiving HEP", || has("sngrep")),
     program("logrotate", &["logrotate"], &[Group::Traffic], "rotating the events file", || has("logrotate")),
+    program("tmux", &["tmux"], &[Group::Traffic], "a terminal for the screen of top", || has("tmux")),
     program("prometheus", &["prometheus"], &[Group::Traffic], "scraping the metrics", || has("prometheus")),
     program("promtool", &["prometheus"], &[Group::Traffic], "checking metrics, rules and alerts", || has("promtool")),
     Tool {
