@@ -456,6 +456,12 @@ pub const fn is_emergency(number: &Number) -> bool {
     number.short_code != 0 && (number.key >> 56 == EMERGENCY || number.digits == 3 && is_emergency_code(code))
 }
 
+/// The same for a number of which only the key is known: it has no more digits than those before the first `f`.
+#[must_use]
+pub const fn is_emergency_key(key: u64) -> bool {
+    key >> 56 == EMERGENCY || (key >> 48) & 0xf == 0xf && is_emergency_code((key >> 52) as u32)
+}
+
 /// True for three digits that are dialled for an emergency service.
 #[inline(always)]
 const fn is_emergency_code(code: u32) -> bool {

@@ -57,7 +57,8 @@ pub fn begin<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         host.call::<Draw>(s, 0, 0);
     }
     let [passed, would, dropped] = s.walk.sampled;
-    s.walk.reads |= (passed | would != 0) as u32 * reads::PASSED | (dropped != 0) as u32 * reads::DROPPED;
+    s.walk.reads |= (passed | would != 0) as u32 * reads::PASSED;
+    s.walk.reads |= (dropped != 0) as u32 * reads::DROPPED;
 }
 
 /// The function of the host that samples the packet where its turn has come, and draws the distance to the next one. The distance is
@@ -205,7 +206,7 @@ impl Function for Observe {
         } else {
             Stratum::Passed
         };
-        let number = stratum.number() as u32;
+        let number = stratum.number();
         let stratum = host.masked::<3>(number);
         let weight = if stratum < STRATA { s.walk.sampled[stratum] } else { 0 };
         let is_sampled = weight != 0 && (drops | would | is_request) != 0;

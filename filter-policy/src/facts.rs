@@ -20,6 +20,8 @@ use crate::{
 pub struct PolicyFacts {
     /// The legal basis of rules, by their name.
     bases: HashMap<String, String>,
+    /// The names of the rules.
+    rules: Vec<String>,
     scores: Scores,
     sources: Sources,
 }
@@ -29,13 +31,20 @@ impl PolicyFacts {
     #[must_use]
     pub fn new(policy: &Policy) -> Self {
         let bases = policy.rules.iter().filter_map(|rule| Some((rule.name.clone(), rule.basis.clone()?))).collect();
-        Self { bases, scores: Scores::new(policy), sources: Sources::new(policy) }
+        let rules = policy.rules.iter().map(|rule| rule.name.clone()).collect();
+        Self { bases, rules, scores: Scores::new(policy), sources: Sources::new(policy) }
     }
 
     /// The legal basis of a rule.
     #[must_use]
     pub fn basis(&self, rule: &str) -> Option<&str> {
         self.bases.get(rule).map(String::as_str)
+    }
+
+    /// The names of all rules, in file order.
+    #[must_use]
+    pub fn rule_names(&self) -> &[String] {
+        &self.rules
     }
 
     /// The highest score among the entries of the scored lists that contain a number, given by its digits.

@@ -490,8 +490,9 @@ impl Daemon {
                 self.capture_error = Some(error);
             }
         }
-        if let Err(error) = self.sampling.adjust() {
-            tracing::warn!("failed to ask the program for samples: {error}");
+        match self.sampling.adjust() {
+            Ok(lost) => self.talkers.note_lost(lost),
+            Err(error) => tracing::warn!("failed to ask the program for samples: {error}"),
         }
     }
 

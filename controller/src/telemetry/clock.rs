@@ -12,12 +12,8 @@ pub(super) struct Clock {
 impl Clock {
     /// Reads both clocks. Read them again from time to time: the wall clock may be stepped.
     pub(super) fn now() -> Self {
-        let mut monotonic = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: the kernel writes one timespec to the pointer, which is valid for that; the clock always exists.
-        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut monotonic) };
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-        let monotonic = i128::from(monotonic.tv_sec) * 1_000_000_000 + i128::from(monotonic.tv_nsec);
-        Self { offset: wall as i128 - monotonic }
+        Self { offset: wall as i128 - i128::from(monotonic()) }
     }
 
     /// Nanoseconds since 1970.
@@ -28,6 +24,13 @@ impl Clock {
     pub(super) fn wall(self, monotonic: u64) -> String {
         rfc3339(self.offset + i128::from(monotonic))
     }
+}
+
+/// Nanoseconds of the monotonic clock.
+pub(super) fn monotonic() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // (It begins at zero with the machine.)
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
 /// Nanoseconds since 1970 as RFC 3339 in UTC, to the millisecond.

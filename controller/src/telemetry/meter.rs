@@ -122,7 +122,7 @@ impl EventReader {
         let sets = sets.into_iter().map(str::to_owned).collect();
         Sample {
             packet,
-            nanoseconds: self.clock.nanoseconds(event.time),
+            monotonic: event.time,
             weight: event.weight,
             fate,
             numbers: [event.calling, event.called],

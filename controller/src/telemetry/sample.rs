@@ -9,8 +9,8 @@ use super::PacketEvent;
 pub struct Sample {
     /// What is said of it.
     pub packet: PacketEvent,
-    /// When it came, in nanoseconds since the epoch.
-    pub nanoseconds: u64,
+    /// When it came, in nanoseconds of the monotonic clock.
+    pub monotonic: u64,
     /// How many packets it stands for.
     pub weight: u32,
     /// What became of it.

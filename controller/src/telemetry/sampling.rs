@@ -30,6 +30,8 @@ pub struct Sampling {
     asked: Observation,
     /// The packets that all samples stood for at the last look.
     represented: [u64; STRATA],
+    /// The samples that had been lost by then.
+    lost: u64,
     /// When that was.
     looked: Instant,
     /// For how long each rate has been low.
@@ -43,12 +45,13 @@ impl Sampling {
     /// There is no filter, or no permission.
     pub fn begin(pins: &Pins, wanted: u32) -> Result<Self, kernel::Error> {
         let observer = Observer::open(pins)?;
-        let represented = observer.observed()?.represented;
+        let observed = observer.observed()?;
+        let (represented, lost) = (observed.represented, observed.samples_lost.iter().sum());
         // Whatever another process has left there, this is another epoch.
         let epoch = observer.asked()?.epoch;
         let asked = Observation::default();
         let low_for = [Duration::ZERO; STRATA];
-        let mut sampling = Self { observer, wanted, asked, represented, looked: Instant::now(), low_for };
+        let mut sampling = Self { observer, wanted, asked, represented, lost, looked: Instant::now(), low_for };
         sampling.asked.epoch = epoch;
         let asked = Observation {
             every: [u32::from(wanted != 0); STRATA],
@@ -69,20 +72,23 @@ impl Sampling {
     }
 
     /// Samples fewer packets if there were too many since the last call, and more if there have been few for a while. To be called about ten
-    /// times a second.
+    /// times a second. Returns how many samples were lost since the last call.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn adjust(&mut self) -> Result<(), kernel::Error> {
+    pub fn adjust(&mut self) -> Result<u64, kernel::Error> {
         if self.wanted == 0 {
-            return Ok(());
+            return Ok(0);
         }
         let time = self.looked.elapsed();
         if time < LEAST {
-            return Ok(());
+            return Ok(0);
         }
         self.looked = Instant::now();
-        let represented = self.observer.observed()?.represented;
+        let observed = self.observer.observed()?;
+        let all_lost: u64 = observed.samples_lost.iter().sum();
+        let lost = all_lost.saturating_sub(std::mem::replace(&mut self.lost, all_lost));
+        let represented = observed.represented;
         let before = std::mem::replace(&mut self.represented, represented);
         let mut every = self.asked.every;
         for stratum in 0..STRATA {
@@ -91,7 +97,8 @@ impl Sampling {
             (every[stratum], self.low_for[stratum]) = next(every[stratum], low_for, packets, self.wanted);
         }
         let epoch = self.asked.epoch.wrapping_add(u32::from(every != self.asked.every));
-        self.ask(Observation { every, epoch, ..self.asked })
+        self.ask(Observation { every, epoch, ..self.asked })?;
+        Ok(lost)
     }
 
     /// What the program has counted.

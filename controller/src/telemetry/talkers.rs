@@ -13,20 +13,22 @@ use std::{
     collections::{HashMap, VecDeque},
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
+use filter_core::limits::WOULD;
 use filter_policy::facts::PolicyFacts;
 
 use self::{
     intern::{Interner, Key},
     rows::{Row, Wanted},
+    suggest::Beside,
 };
 pub use self::{
     question::{Estimate, Series, Top, TopBy, TopQuery, TopRow, TopSort},
     suggest::{Suggestion, Suggestions},
 };
-use super::{Fate, Sample};
+use super::{Fate, Sample, clock};
 
 /// The longest time that can be asked for.
 pub(super) const LONGEST: Duration = Duration::from_secs(600);
@@ -37,22 +39,30 @@ const KEPT: usize = 1 << 18;
 /// The standard normal quantile of bounds that hold 95 times in 100.
 const QUANTILE: f64 = 1.96;
 
+/// How many rules are kept of those that would have dropped a packet: all that the program names.
+const RULES: usize = WOULD - 1;
+
 /// Adds up samples.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sum {
     samples: u64,
     packets: f64,
-    variance: f64,
+    /// Of the samples that stand for more than one packet: their number, the sum of their weights, and that of their squares.
+    drawn: [f64; 3],
     by_fate: [f64; 3],
 }
 
 impl Sum {
-    /// One in `weight` packets is drawn: the Horvitz-Thompson estimator and its variance.
+    /// One in `weight` packets is drawn: the Horvitz-Thompson estimator.
     fn add(&mut self, weight: u32, fate: Fate) {
+        let is_drawn = f64::from(u8::from(weight > 1));
         let weight = f64::from(weight);
         self.samples += 1;
         self.packets += weight;
-        self.variance += weight * (weight - 1.0);
+        let [samples, sum, squares] = &mut self.drawn;
+        *samples += is_drawn;
+        *sum += is_drawn * weight;
+        *squares += is_drawn * weight * weight;
         self.by_fate[fate as usize] += weight;
     }
 
@@ -66,24 +76,37 @@ impl Sum {
         }
     }
 
+    /// The bounds are those of a Poisson distribution (Byar's approximation), also where there are few samples. Weights that differ are
+    /// scaled to one that gives the same variance.
     fn estimate(&self) -> Estimate {
-        let deviation = QUANTILE * self.variance.sqrt();
+        let [samples, sum, squares] = self.drawn;
+        if samples == 0.0 {
+            return Estimate { packets: self.packets, low: self.packets, high: self.packets };
+        }
+        let exact = self.packets - sum;
+        let scale = squares / sum;
+        let bound = |count: f64, sign: f64| {
+            let root = 1.0 - 1.0 / (9.0 * count) + sign * QUANTILE / (3.0 * count.sqrt());
+            scale * count * root.max(0.0).powi(3)
+        };
+        let count = sum / scale;
         // What was seen was there.
-        let low = (self.packets - deviation).max(self.samples as f64);
-        Estimate { packets: self.packets, low, high: self.packets + deviation }
+        let low = exact + bound(count, -1.0).max(samples);
+        Estimate { packets: self.packets, low, high: exact + bound(count + 1.0, 1.0) }
     }
 }
 
 /// A sample as it is kept.
 #[derive(Clone, Copy, Debug)]
 struct Item {
+    /// Milliseconds of the monotonic clock.
     milliseconds: u64,
     numbers: [u64; 2],
     source: IpAddr,
     weight: u32,
     agent: Key,
     rule: Key,
-    would: [Key; 2],
+    would: [Key; RULES],
     reason: Key,
     upstream: Key,
     sets: Key,
@@ -93,15 +116,15 @@ struct Item {
 }
 
 impl Item {
-    fn keys(&self) -> [Key; 8] {
-        let [first, second] = self.would;
-        [self.agent, self.rule, first, second, self.reason, self.upstream, self.sets, self.method]
+    fn keys(&self) -> impl Iterator<Item = Key> {
+        let others = [self.agent, self.rule, self.reason, self.upstream, self.sets, self.method];
+        others.into_iter().chain(self.would)
     }
 
-    /// The rules that dropped it, or would have.
+    /// The rules that dropped it, or would have, each once: in report mode as a whole, the one that decides is one that would have, too.
     fn rules(&self) -> impl Iterator<Item = Key> {
-        let [first, second] = self.would;
-        [self.rule, first, second].into_iter().filter(|rule| *rule != Key::NONE)
+        let others = self.would.into_iter().filter(|rule| *rule != self.rule);
+        std::iter::once(self.rule).chain(others).filter(|rule| *rule != Key::NONE)
     }
 }
 
@@ -118,14 +141,23 @@ struct Kept {
     /// The oldest first.
     items: VecDeque<Item>,
     texts: Interner,
-    /// When the first sample came, if it may still be asked for.
+    /// When the first sample came.
     began: Option<u64>,
+    /// When samples were lost, and how many. The oldest first.
+    lost: VecDeque<(u64, u64)>,
 }
 
 impl Talkers {
     /// Keeps a sample, and lets those go that are too old or too many.
     pub fn note(&self, sample: &Sample) {
-        self.lock().note(sample, now());
+        self.lock().note(sample, sample.monotonic / 1_000_000);
+    }
+
+    /// Notes that so many samples were lost just now.
+    pub fn note_lost(&self, lost: u64) {
+        if lost > 0 {
+            self.lock().note_lost(lost, now());
+        }
     }
 
     /// Answers a question.
@@ -137,8 +169,11 @@ impl Talkers {
     /// Suggests rules that would stop what has grown in the last `window`, and says whom each would hurt.
     #[must_use]
     pub fn suggest(&self, window: Duration) -> Suggestions {
-        let sets = self.policy().map_or_else(Vec::new, |policy| policy.set_names());
-        self.lock().suggest(window, &sets, now())
+        let beside = self.policy().map_or_else(Beside::default, |policy| Beside {
+            sets: policy.set_names(),
+            rules: policy.rule_names().to_vec(),
+        });
+        self.lock().suggest(window, &beside, now())
     }
 
     /// Notes the policy in force.
@@ -157,33 +192,34 @@ impl Talkers {
     }
 }
 
-/// Milliseconds since the epoch.
+/// Milliseconds of the monotonic clock, which the program's times are of. The wall clock may be stepped.
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    clock::monotonic() / 1_000_000
 }
 
 impl Kept {
-    fn note(&mut self, sample: &Sample, now: u64) {
+    fn note(&mut self, sample: &Sample, at: u64) {
         while let Some(oldest) = self.items.front()
-            && (self.items.len() >= KEPT || is_older(oldest, now, LONGEST))
+            && (self.items.len() >= KEPT || is_older(oldest, at, LONGEST))
         {
             let oldest = *oldest;
             self.items.pop_front();
-            oldest.keys().into_iter().for_each(|key| self.texts.release(key));
+            oldest.keys().for_each(|key| self.texts.release(key));
         }
-        self.began.get_or_insert(now);
+        self.began.get_or_insert(at);
         let packet = &sample.packet;
+        let agent = packet.user_agent.as_deref().map_or(Key::NONE, |agent| self.texts.key_of_sender(agent));
         let mut key = |text: Option<&str>| text.map_or(Key::NONE, |text| self.texts.key(text));
         let mut would = sample.would.iter().map(String::as_str);
         let sets = (!sample.sets.is_empty()).then(|| sample.sets.join(","));
         let item = Item {
-            milliseconds: now,
+            milliseconds: at,
             numbers: sample.numbers,
             source: packet.source,
             weight: sample.weight,
-            agent: key(packet.user_agent.as_deref()),
+            agent,
             rule: key(packet.rule.as_deref()),
-            would: [key(would.next()), key(would.next())],
+            would: std::array::from_fn(|_| key(would.next())),
             reason: key(Some(&packet.reason)),
             upstream: key(packet.upstream.as_deref()),
             sets: key(sets.as_deref()),
@@ -192,6 +228,21 @@ impl Kept {
             is_within_dialog: sample.within_dialog,
         };
         self.items.push_back(item);
+    }
+
+    fn note_lost(&mut self, lost: u64, at: u64) {
+        let longest = LONGEST.as_millis() as u64;
+        while self.lost.front().is_some_and(|(then, _)| then.saturating_add(longest) < at) {
+            self.lost.pop_front();
+        }
+        self.lost.push_back((at, lost));
+    }
+
+    /// The time up to `now` that samples are kept of, at most `window`.
+    fn covered(&self, now: u64, window: Duration) -> Duration {
+        let since =
+            if self.items.len() >= KEPT { self.items.front().map(|item| item.milliseconds) } else { self.began };
+        since.map_or(Duration::ZERO, |since| Duration::from_millis(now.saturating_sub(since))).min(window)
     }
 
     fn top(&self, query: &TopQuery, now: u64) -> Top {
@@ -227,14 +278,14 @@ impl Kept {
             let series = of_rows.remove(&row);
             TopRow { key: row.text(&self.texts), packets: sum.estimate(), passed, would, dropped, series }
         };
-        let since =
-            if self.items.len() >= KEPT { self.items.front().map(|item| item.milliseconds) } else { self.began };
-        let covered = since.map_or(0, |since| now.saturating_sub(since)).min(window.as_millis() as u64);
+        let since = now.saturating_sub(window.as_millis() as u64);
+        let lost = self.lost.iter().filter(|(then, _)| *then >= since).map(|(_, lost)| lost).sum();
         Top {
             by: query.by,
             window_seconds: window.as_secs_f64(),
-            covered_seconds: covered as f64 / 1_000.0,
+            covered_seconds: self.covered(now, window).as_secs_f64(),
             samples: all.samples,
+            lost,
             packets: all.estimate(),
             rows: rows.into_iter().map(row).collect(),
             more,
@@ -283,7 +334,7 @@ mod tests {
         let packet = PacketEvent { source: source.parse().unwrap(), rule: None, ..PacketEvent::example() };
         Sample {
             packet,
-            nanoseconds: 0,
+            monotonic: 0,
             weight,
             fate,
             numbers: [0, 0x1312_5550_100f_0000],
@@ -433,7 +484,15 @@ mod tests {
         (0..100).for_each(|_| rough.add(100, Fate::Passed));
         let Estimate { packets, low, high } = rough.estimate();
         assert_eq!(packets, 10_000.0);
-        assert!((8_000.0..8_100.0).contains(&low) && (11_900.0..12_000.0).contains(&high), "{low} {high}");
+        assert!((8_100.0..8_200.0).contains(&low) && (12_100.0..12_200.0).contains(&high), "{low} {high}");
+        // One sample is at least one packet, and at most five and a half times what it stands for (Poisson: 0.025 to 5.57).
+        let mut single = Sum::default();
+        single.add(1_000, Fate::Passed);
+        let Estimate { low, high, .. } = single.estimate();
+        assert!((1.0..40.0).contains(&low) && (5_400.0..5_700.0).contains(&high), "{low} {high}");
+        // What is exact stays so beside it.
+        (0..7).for_each(|_| single.add(1, Fate::Passed));
+        assert_eq!(single.estimate().low, 7.0 + low);
     }
 
     #[test]
@@ -451,5 +510,44 @@ mod tests {
         // Once they are too old, there is room again.
         kept.note(&sample("192.0.2.1", 1, Fate::Passed), 10_000_000);
         assert!(kept.texts.len() < 10, "{}", kept.texts.len());
+    }
+
+    #[test]
+    fn a_rule_that_decides_in_report_mode_counts_a_packet_once_and_all_that_would_have_dropped_it_count_it() {
+        let mut kept = Kept::default();
+        let mut would = sample("192.0.2.2", 1, Fate::Would);
+        would.packet.rule = Some("first".to_owned());
+        would.would = ["first", "second", "third", "fourth"].map(str::to_owned).into();
+        kept.note(&would, 0);
+        let top = kept.top(&query(TopBy::Rule, 10), 0);
+        let expected = ["first", "fourth", "second", "third"].map(|rule| (Some(rule), 1.0));
+        let mut found = rows(&top);
+        found.sort_by_key(|(rule, _)| *rule);
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn no_sender_takes_the_place_of_what_the_policy_names() {
+        let mut kept = Kept::default();
+        for index in 0..=intern::MOST {
+            let mut one = sample("192.0.2.1", 1, Fate::Passed);
+            one.packet.user_agent = Some(format!("agent {index}"));
+            kept.note(&one, 0);
+        }
+        let mut late = sample("192.0.2.2", 1, Fate::Dropped);
+        late.packet.rule = Some("late".to_owned());
+        late.packet.method = "PUBLISH".to_owned();
+        kept.note(&late, 0);
+        assert_eq!(rows(&kept.top(&query(TopBy::Rule, 10), 0))[1], (Some("late"), 1.0));
+        assert!(rows(&kept.top(&query(TopBy::Method, 10), 0)).contains(&(Some("PUBLISH"), 1.0)));
+    }
+
+    #[test]
+    fn samples_that_were_lost_are_said_of_the_window_that_they_were_lost_in() {
+        let mut kept = Kept::default();
+        kept.note_lost(3, 0);
+        kept.note_lost(4, 50_000);
+        let lost = |seconds, now| kept.top(&query(TopBy::Source, seconds), now).lost;
+        assert_eq!((lost(60, 50_000), lost(10, 50_000), lost(10, 90_000)), (7, 4, 0));
     }
 }

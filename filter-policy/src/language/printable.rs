@@ -67,7 +67,9 @@ fn escape_if(text: &str, needs_escape: impl Fn(char) -> bool) -> String {
     printable
 }
 
-fn needs_escape(character: char) -> bool {
+/// True for a character that [`escaped`] escapes.
+#[must_use]
+pub fn needs_escape(character: char) -> bool {
     if character.is_ascii() {
         return character.is_ascii_control();
     }

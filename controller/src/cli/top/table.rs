@@ -12,6 +12,9 @@ pub(super) fn render(top: &Top) -> String {
         let _ = write!(text, " (all that is kept of the last {})", seconds(top.window_seconds));
     }
     let _ = writeln!(text, ", {} of them sampled", top.samples);
+    if top.lost > 0 {
+        let _ = writeln!(text, "{} samples were lost: all numbers are too low", top.lost);
+    }
     if top.rows.is_empty() {
         return text;
     }
@@ -68,6 +71,7 @@ mod tests {
             window_seconds: 60.0,
             covered_seconds: 12.4,
             samples: 140,
+            lost: 0,
             packets: Estimate { packets: 4012.0, low: 3812.4, high: 4211.6 },
             rows: vec![
                 row(Some("friendly\u{1b}[2J"), Estimate { packets: 4000.0, low: 3800.0, high: 4200.0 }, 0.0, 4000.0),

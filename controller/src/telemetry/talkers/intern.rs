@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-/// The most texts that are kept: their senders choose them.
+/// The most texts that are kept of those that senders choose.
 pub(super) const MOST: usize = 1 << 14;
 
 /// What texts are called for which there is no room.
@@ -29,16 +29,22 @@ pub(super) struct Interner {
 }
 
 impl Interner {
-    /// The key of a text, for one more sample.
+    /// The key of a text that the sender has chosen, for one more sample.
+    pub(super) fn key_of_sender(&mut self, text: &str) -> Key {
+        if self.keys.len() >= MOST && !self.keys.contains_key(text) {
+            return Key::OTHERS;
+        }
+        self.key(text)
+    }
+
+    /// The key of a text of the policy or the program, for one more sample. There is always room: there are few, and no sender may take their
+    /// places.
     pub(super) fn key(&mut self, text: &str) -> Key {
         if let Some(&key) = self.keys.get(text) {
             if let Some((_, samples)) = self.entry(key) {
                 *samples += 1;
             }
             return key;
-        }
-        if self.keys.len() == MOST {
-            return Key::OTHERS;
         }
         let text: Arc<str> = text.into();
         let key = self.free.pop().unwrap_or(Key(self.texts.len() as u32 + 1));

@@ -144,6 +144,9 @@ pub struct Top {
     pub covered_seconds: f64,
     /// Samples that were looked at.
     pub samples: u64,
+    /// Samples that were lost meanwhile: if there are any, all numbers are too low.
+    #[serde(default)]
+    pub lost: u64,
     /// The packets that they stand for.
     pub packets: Estimate,
     /// The rows, the heaviest first.

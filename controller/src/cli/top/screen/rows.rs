@@ -134,6 +134,9 @@ fn summary(top: &Top) -> String {
         text += " (all there is)";
     }
     text += &format!(", {} sampled", top.samples);
+    if top.lost > 0 {
+        text += &format!(", {} LOST", top.lost);
+    }
     if top.more > 0 {
         text += &format!("; {} more rows", top.more);
     }
