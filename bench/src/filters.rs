@@ -1,6 +1,6 @@
 //! The filters that are compared, and how each of them is set up.
 
-use std::{fs, path::Path, process::Command, thread, time::Duration};
+use std::{fs, net::UdpSocket, path::Path, process::Command, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
 use aya::Ebpf;
@@ -20,6 +20,9 @@ use crate::{
 /// The sample policy's rule that drops the flood.
 pub(crate) const SAMPLE_RULE: &str = "scanners";
 
+/// The name of the filter with all outputs.
+const OUTPUTS: &str = "Ringfence, sample policy, all outputs";
+
 /// What protects the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -30,11 +33,13 @@ pub(crate) enum Kind {
     XdpDrop,
     Secfilter,
     Sample,
+    /// With all outputs, and a capture.
+    Outputs,
     Large,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::None,
         Self::Iptables,
         Self::Nftables,
@@ -42,6 +47,7 @@ impl Kind {
         Self::XdpDrop,
         Self::Secfilter,
         Self::Sample,
+        Self::Outputs,
         Self::Large,
     ];
 
@@ -54,6 +60,7 @@ impl Kind {
             Self::XdpDrop => "bare XDP_DROP",
             Self::Secfilter => "Kamailio's secfilter",
             Self::Sample => "Ringfence, sample policy",
+            Self::Outputs => OUTPUTS,
             Self::Large => "Ringfence, large policy",
         }
     }
@@ -73,6 +80,9 @@ pub(crate) fn remark(kind: Kind) -> Option<&'static str> {
         Kind::XdpFilter => "matches only ports and addresses: it drops the ordinary packets too",
         Kind::XdpDrop => "drops everything: the upper limit",
         Kind::Secfilter => "drops after the socket; Kamailio never reads what a full socket loses",
+        Kind::Outputs => {
+            "the sample policy; events to a file, messages by HEP, metrics, samples, and a capture at work at the same time"
+        }
         Kind::Sample | Kind::Large => return None,
     })
 }
@@ -82,6 +92,8 @@ pub(crate) enum InPlace {
     /// It is part of the namespace, and is removed with it.
     Namespace,
     Ringfence {
+        /// Ended before the filter.
+        _listeners: Option<Listeners>,
         filter: Filter,
     },
     Program {
@@ -110,11 +122,28 @@ impl InPlace {
                 list.args(["-j", "list", "table", "netdev", "bench"]);
                 Some(nft_counter(&output_of(list)?)?)
             }
-            (Kind::Sample, Self::Ringfence { filter }) => Some(filter.packets(SAMPLE_RULE)?),
-            (Kind::Large, Self::Ringfence { filter }) => Some(filter.packets(policies::SCANNER_RULE)?),
+            (Kind::Sample | Kind::Outputs, Self::Ringfence { filter, .. }) => Some(filter.packets(SAMPLE_RULE)?),
+            (Kind::Large, Self::Ringfence { filter, .. }) => Some(filter.packets(policies::SCANNER_RULE)?),
             (Kind::XdpDrop, Self::Program { program }) => Some(driver::dropped(program)?),
             _ => None,
         })
+    }
+}
+
+/// Who gets what a filter with all outputs sends.
+pub(crate) struct Listeners {
+    _capture: Spawned,
+    /// Nobody reads it: the kernel lets go what does not fit.
+    _homer: UdpSocket,
+}
+
+impl InPlace {
+    /// The most memory that the daemon has had, in KiB; none if there is none.
+    pub(crate) fn peak(&self) -> Option<u64> {
+        match self {
+            Self::Ringfence { filter, .. } => filter.peak_memory().ok(),
+            Self::Namespace | Self::Program { .. } | Self::XdpFilter { .. } | Self::Kamailio { .. } => None,
+        }
     }
 }
 
@@ -206,7 +235,30 @@ pub(crate) fn put(kind: Kind, wire: &Wire, scratch: &Path, binary: &Path) -> Res
             };
             let options =
                 FilterOptions { arguments: &["--interval", "60"], ..FilterOptions::new(binary, interface, &policy) };
-            InPlace::Ringfence { filter: Filter::start(wire, scratch, &options)? }
+            InPlace::Ringfence { filter: Filter::start(wire, scratch, &options)?, _listeners: None }
+        }
+        Kind::Outputs => {
+            let policy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
+            let homer = wire.server.within(|| Ok(UdpSocket::bind("127.0.0.1:0")?))?;
+            let configuration = scratch.join("outputs.toml");
+            let text = format!(
+                "version = 1\n[[interface]]\nname = \"{interface}\"\n[policy]\ndirectory = \"policy\"\n\
+                 [outputs.prometheus]\nlisten = \"127.0.0.1:9469\"\n[outputs.file]\npath = \"events.jsonl\"\n\
+                 [outputs.hep]\nto = \"udp:{}\"\n",
+                homer.local_addr()?
+            );
+            fs::write(&configuration, text)?;
+            let configuration = configuration.to_str().context("a path in UTF-8")?;
+            let arguments = ["--interval", "60", "--config", configuration];
+            let options = FilterOptions { arguments: &arguments, ..FilterOptions::new(binary, interface, &policy) };
+            let filter = Filter::start(wire, scratch, &options)?;
+            let mut capture = filter.command("capture", &["--write"]);
+            capture.arg(scratch.join("flood.pcapng"));
+            let mut capture = Spawned::start("capture", capture, scratch)?;
+            capture.wait_until("start of the capture", Duration::from_secs(20), |capture| {
+                Ok(capture.stderr().contains("capturing to").then_some(()))
+            })?;
+            InPlace::Ringfence { filter, _listeners: Some(Listeners { _capture: capture, _homer: homer }) }
         }
     })
 }

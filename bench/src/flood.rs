@@ -93,6 +93,8 @@ struct Outcome {
     for_cpu_second: f64,
     /// Share of one CPU.
     softirq: f64,
+    /// The most memory that the daemon has had, in KiB, if there is one.
+    peak: Option<u64>,
 }
 
 type Outcomes = Vec<(Kind, Result<Outcome>)>;
@@ -181,7 +183,19 @@ fn targets(full: &[(Kind, Outcome)]) -> Vec<Target> {
             _ => Target::left_out(&name, &format!(">= {limit} x"), "one of the two is not available"),
         }
     };
-    vec![target(Kind::XdpDrop, 0.85), target(Kind::Iptables, 1.3)]
+    let mut targets = vec![target(Kind::XdpDrop, 0.85), target(Kind::Iptables, 1.3)];
+    let name = "flood at full rate, offered packets/s with all outputs, against none";
+    targets.push(match (offered(Kind::Outputs), offered(Kind::Sample)) {
+        (Some(all), Some(none)) if none > 0.0 => Target::at_least(name, all / none, 0.97, " x"),
+        _ => Target::left_out(name, ">= 0.97 x", "one of the two is not available"),
+    });
+    let name = "memory of the daemon in a flood at full rate with all outputs";
+    let peak = full.iter().find(|(kind, _)| *kind == Kind::Outputs).and_then(|(_, outcome)| outcome.peak);
+    targets.push(match peak {
+        Some(peak) => Target::at_most(name, peak as f64 / 1024.0, 100.0, " MiB"),
+        None => Target::left_out(name, "<= 100 MiB", "not available"),
+    });
+    targets
 }
 
 /// How often a run is tried. trafgen gives up when the kernel has no room for its next packet ("Flushing TX_RING failed:
@@ -215,7 +229,7 @@ fn once(binary: &Path, kind: Kind, rate: Option<u32>, times: Times) -> Result<Ou
     let folder = ringfence_tests::scratch()?;
     let scratch = folder.path();
     let wire = Wire::new(&WireOptions::default())?;
-    let _filter = put(kind, &wire, scratch, binary)?;
+    let filter = put(kind, &wire, scratch, binary)?;
     let port = if kind == Kind::Secfilter { AFTER_KAMAILIO } else { 5060 };
     let address = if kind == Kind::Secfilter { "127.0.0.1" } else { Wire::SERVER_IPV4 };
     let sink = Sink::start(&wire.server.path(), &format!("{address}:{port}"))?;
@@ -236,6 +250,7 @@ fn once(binary: &Path, kind: Kind, rate: Option<u32>, times: Times) -> Result<Ou
         survived: (after.ordinary - before.ordinary) as f64 / (offered / 10.0),
         leaked: (after.scanner - before.scanner) as f64 / (offered * 0.9),
         softirq: (after.softirq - before.softirq) as f64 / CLOCK_TICKS / seconds,
+        peak: filter.peak(),
     })
 }
 

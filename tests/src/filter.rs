@@ -211,6 +211,17 @@ impl Filter {
         &mut self.process
     }
 
+    /// The most memory that the daemon has had, in KiB.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn peak_memory(&self) -> Result<u64> {
+        let process = self.status()?["pid"].as_u64().context("no process")?;
+        let text = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no peak")?;
+        line.trim().trim_end_matches("kB").trim().parse().context("no number")
+    }
+
     /// Where the daemon's API answers.
     #[must_use]
     pub fn socket(&self) -> &Path {

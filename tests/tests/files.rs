@@ -142,14 +142,6 @@ fn messages(notice: &Value) -> Vec<&str> {
     found.iter().filter_map(|finding| finding["message"].as_str()).collect()
 }
 
-/// The most memory that the daemon has had, in KiB.
-fn peak(filter: &Filter) -> Result<u64> {
-    let process = filter.status()?["pid"].as_u64().context("no process")?;
-    let text = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no peak")?;
-    line.trim().trim_end_matches("kB").trim().parse().context("no number")
-}
-
 fn succeeded(output: &Output) -> Result<()> {
     ensure!(
         output.status.success(),
@@ -171,7 +163,7 @@ fn whatever_a_list_is_the_policy_in_force_stays_and_the_error_says_what_it_is() 
     let long = format!("192.0.2.1\n192.0.2.2 # {}\n", "x".repeat(1 << 20));
     let outside = scene.path("outside.txt");
     fs::write(&outside, "192.0.2.9\n")?;
-    let before = peak(&filter)?;
+    let before = filter.peak_memory()?;
     let mut make_pipe = Command::new("mkfifo");
     make_pipe.arg(&list);
     type Make<'a> = Box<dyn FnOnce() -> Result<()> + 'a>;
@@ -195,7 +187,7 @@ fn whatever_a_list_is_the_policy_in_force_stays_and_the_error_says_what_it_is() 
         assert!(messages(&notice).iter().any(|message| message.contains(words)), "{words}: {notice}");
         assert_eq!(filter.policy_hash()?, hash, "{words}");
     }
-    let after = peak(&filter)?;
+    let after = filter.peak_memory()?;
     assert!(after < before + (256 << 10), "the daemon had {before} KiB, and {after} KiB afterwards");
 
     // A line that is too long is an error of that line, which the set tolerates.
@@ -207,7 +199,7 @@ fn whatever_a_list_is_the_policy_in_force_stays_and_the_error_says_what_it_is() 
     sparse(512 << 20)?;
     let (code, notice) = reload(&filter)?;
     assert_eq!((code, messages(&notice)), (Some(1), vec!["this list is a binary file"]), "{notice}");
-    let after = peak(&filter)?;
+    let after = filter.peak_memory()?;
     assert!(after < before + (1 << 20), "the daemon had {before} KiB, and {after} KiB afterwards");
     Ok(())
 }
