@@ -6,7 +6,7 @@
 use crate::{
     event,
     host::{Function, FunctionKind, Host},
-    layout::{NO_RULE, Rule, STRATA, Stratum, Transport, capture},
+    layout::{NO_RULE, Rule, STRATA, STRATUM_PLACES, Stratum, Transport, capture},
     limits::{MAX_EVERY, RULE_WORDS, WOULD},
     reason::Reason,
     scratch::{Kind, Outcome, Scratch},
@@ -38,7 +38,7 @@ pub mod reads {
 pub fn begin<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     s.packet.interface = host.interface();
     let observation = host.observation();
-    s.walk.sampled = [0; STRATA];
+    s.walk.sampled = [0; STRATUM_PLACES];
     let whole = observation.capture & capture::WHOLE != 0;
     s.walk.reads = (reads::PASSED | reads::DROPPED) * whole as u32;
     let [passed, would, dropped] = observation.every;
@@ -56,7 +56,7 @@ pub fn begin<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if is_due != 0 {
         host.call::<Draw>(s, 0, 0);
     }
-    let [passed, would, dropped] = s.walk.sampled;
+    let [passed, would, dropped, _] = s.walk.sampled;
     s.walk.reads |= (passed | would != 0) as u32 * reads::PASSED;
     s.walk.reads |= (dropped != 0) as u32 * reads::DROPPED;
 }
@@ -76,7 +76,7 @@ impl Function for Draw {
         let window = s.now(host) >> SAMPLE_SHIFT;
         if s.sample_window != window {
             s.sample_window = window;
-            s.samples = [0; STRATA];
+            s.samples = [0; STRATUM_PLACES];
         }
         for stratum in 0..STRATA {
             let every = observation.every[stratum];
@@ -160,7 +160,7 @@ pub fn reads_on<'m, H: Host<'m>>(host: H, s: &mut Scratch, reason: Reason) -> bo
 #[inline(always)]
 pub fn end<'m, H: Host<'m>>(host: H, s: &mut Scratch, reason: Reason) {
     let observation = host.observation();
-    let [passed, would, dropped] = s.walk.sampled;
+    let [passed, would, dropped, _] = s.walk.sampled;
     if passed | would | dropped | observation.capture == 0 {
         return;
     }
@@ -168,14 +168,12 @@ pub fn end<'m, H: Host<'m>>(host: H, s: &mut Scratch, reason: Reason) {
     if captured == 0 {
         return;
     }
-    let stratum = host.masked::<3>(captured.wrapping_sub(1));
     let length = if s.packet.length < observation.bytes { s.packet.length } else { observation.bytes };
     let is_captured = host.capture(&s.event, length);
+    let stratum = host.masked::<3>(captured.wrapping_sub(1));
     host.count_observed(|observed| {
-        if stratum < STRATA {
-            observed.captured[stratum] += is_captured as u64;
-            observed.captures_lost[stratum] += !is_captured as u64;
-        }
+        observed.captured[stratum] += is_captured as u64;
+        observed.captures_lost[stratum] += !is_captured as u64;
     });
 }
 
@@ -208,10 +206,10 @@ impl Function for Observe {
         };
         let number = stratum.number();
         let stratum = host.masked::<3>(number);
-        let weight = if stratum < STRATA { s.walk.sampled[stratum] } else { 0 };
+        let weight = s.walk.sampled[stratum];
         let is_sampled = weight != 0 && (drops | would | is_request) != 0;
         let now = s.now(host);
-        let is_captured = asked & kind != 0 && has_room(host, s, stratum, now);
+        let is_captured = asked & kind != 0 && has_room(host, s, number, now);
         if !is_sampled && !is_captured {
             return 0;
         }
@@ -237,19 +235,16 @@ impl Function for Observe {
         }
         if is_sampled {
             let is_lost = !host.emit_sample(&s.event);
+            let stratum = host.masked::<3>(number);
             host.count_observed(|observed| {
-                if stratum < STRATA {
-                    observed.sampled[stratum] += 1;
-                    observed.represented[stratum] += weight as u64;
-                    observed.samples_lost[stratum] += is_lost as u64;
-                }
+                observed.sampled[stratum] += 1;
+                observed.represented[stratum] += weight as u64;
+                observed.samples_lost[stratum] += is_lost as u64;
             });
-            if stratum < STRATA {
-                let samples = s.samples[stratum].wrapping_add(1);
-                s.samples[stratum] = samples;
-                // Where each packet is sampled, the rate is looked at now.
-                s.sample_epoch = s.sample_epoch.wrapping_sub((samples & ((1 << MANY) - 1) == 0) as u32);
-            }
+            let samples = s.samples[stratum].wrapping_add(1);
+            s.samples[stratum] = samples;
+            // Where each packet is sampled, the rate is looked at now.
+            s.sample_epoch = s.sample_epoch.wrapping_sub((samples & ((1 << MANY) - 1) == 0) as u32);
         }
         (number + 1) * is_captured as u32
     }
@@ -266,18 +261,18 @@ fn reported(reason: u32) -> bool {
 
 /// Counts a packet that is to be captured against the limit of its window.
 #[inline(always)]
-fn has_room<'m, H: Host<'m>>(host: H, s: &mut Scratch, stratum: usize, now: u64) -> bool {
-    if stratum >= STRATA {
-        return false;
-    }
+fn has_room<'m, H: Host<'m>>(host: H, s: &mut Scratch, number: u32, now: u64) -> bool {
     let window = now >> WINDOW_SHIFT;
     if s.capture_window != window {
         s.capture_window = window;
-        s.captures = [0; STRATA];
+        s.captures = [0; STRATUM_PLACES];
     }
+    let stratum = host.masked::<3>(number);
     let has_room = s.captures[stratum] < host.observation().captures;
     s.captures[stratum] += has_room as u32;
     if !has_room {
+        // Masked again: here the verifier knows no bound of it any more.
+        let stratum = host.masked::<3>(number);
         host.count_observed(|observed| observed.captures_suppressed[stratum] += 1);
     }
     has_room

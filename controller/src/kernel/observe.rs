@@ -6,7 +6,7 @@ use aya::maps::{
     Map, MapData, PerfEventArray,
     perf::{PerfEvent, PerfEventArrayBuffer},
 };
-use filter_core::layout::{Event, Observation, Observed, STRATA};
+use filter_core::layout::{Event, Observation, Observed, STRATUM_PLACES};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zerocopy::FromBytes as _;
 
@@ -66,7 +66,8 @@ impl Observer {
 /// The sum of two counts.
 #[must_use]
 pub fn total(one: Observed, other: &Observed) -> Observed {
-    let sum = |one: [u64; STRATA], other: [u64; STRATA]| std::array::from_fn(|stratum| one[stratum] + other[stratum]);
+    type Counts = [u64; STRATUM_PLACES];
+    let sum = |one: Counts, other: Counts| std::array::from_fn(|stratum| one[stratum] + other[stratum]);
     Observed {
         sampled: sum(one.sampled, other.sampled),
         represented: sum(one.represented, other.represented),

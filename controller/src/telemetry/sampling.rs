@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use filter_core::{
-    layout::{Observation, Observed, STRATA, capture},
+    layout::{Observation, Observed, STRATA, STRATUM_PLACES, capture},
     limits::MAX_EVERY,
 };
 
@@ -29,7 +29,7 @@ pub struct Sampling {
     wanted: u32,
     asked: Observation,
     /// The packets that all samples stood for at the last look.
-    represented: [u64; STRATA],
+    represented: [u64; STRATUM_PLACES],
     /// The samples that had been lost by then.
     lost: u64,
     /// When that was.

@@ -21,6 +21,10 @@ named_number! {
 /// How many strata there are.
 pub const STRATA: usize = Stratum::COUNT;
 
+/// Places for what is counted by stratum: one more than there are, so that a masked number is in bounds without a comparison, which the
+/// verifier of Linux 6.1 forgets.
+pub const STRATUM_PLACES: usize = 4;
+
 layout! {
     pub(super) const LAYOUTS;
 
@@ -112,20 +116,20 @@ layout! {
         pub reserved: u32,
     }
 
-    /// How many packets were sampled and captured, per CPU, all by [`Stratum`].
+    /// How many packets were sampled and captured, per CPU, all by [`Stratum`]; the last place is not used.
     #[derive(Debug, Default, PartialEq, Eq)]
     pub struct Observed {
         /// Packets that were sampled.
-        pub sampled: [u64; STRATA],
+        pub sampled: [u64; STRATUM_PLACES],
         /// How many packets these stand for: the sum of their weights.
-        pub represented: [u64; STRATA],
+        pub represented: [u64; STRATUM_PLACES],
         /// Samples that were lost because the ring was full.
-        pub samples_lost: [u64; STRATA],
+        pub samples_lost: [u64; STRATUM_PLACES],
         /// Packets that were captured.
-        pub captured: [u64; STRATA],
+        pub captured: [u64; STRATUM_PLACES],
         /// Packets that were not captured because of [`Observation::captures`].
-        pub captures_suppressed: [u64; STRATA],
+        pub captures_suppressed: [u64; STRATUM_PLACES],
         /// Captures that were lost because the ring was full, or nobody listened any more.
-        pub captures_lost: [u64; STRATA],
+        pub captures_lost: [u64; STRATUM_PLACES],
     }
 }

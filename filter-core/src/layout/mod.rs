@@ -13,7 +13,7 @@ mod values;
 
 pub use action::Action;
 pub use config::{Config, DIMENSIONS, Dimension, NamedHeader, Numbering, Port, need};
-pub use event::{Event, Observation, Observed, STRATA, Stratum};
+pub use event::{Event, Observation, Observed, STRATA, STRATUM_PLACES, Stratum};
 pub use patterns::{
     DFA_GRAMS, DFA_LEAVING, DFA_LITERALS, DFA_MATCHES, DFA_PLACES, Dfa, GRAM_BYTES, GRAM_CHAIN, LITERAL_BYTES,
     LITERAL_NEEDS_AUTOMATON, LITERAL_WORDS, Literal, Place, gram_hash, literal_flag,

@@ -11,7 +11,9 @@ mod values;
 
 use crate::{
     host::Host,
-    layout::{Attestation, Event, Method, NO_RULE, NumberFormat, RuleSet, STRATA, Transport, Verstat, layout},
+    layout::{
+        Attestation, Event, Method, NO_RULE, NumberFormat, RuleSet, STRATA, STRATUM_PLACES, Transport, Verstat, layout,
+    },
     limits::{BUFFER_LENGTH, PADDING, WOULD},
     swar::lowest_bit,
     text::TEXTS,
@@ -103,11 +105,9 @@ layout! {
         /// How many places of `would` are used.
         pub would_count: u32,
         /// By [`Stratum`](crate::layout::Stratum): how many packets this one stands for, if it is sampled there; else 0.
-        pub sampled: [u32; STRATA],
+        pub sampled: [u32; STRATUM_PLACES],
         /// Bits of [`crate::observe::reads`]: when the message is read as far as the policy reads any, even if a rule decides before.
         pub reads: u32,
-        /// Padding, always zero.
-        pub reserved: u32,
     }
 
     /// What the message says. Only what the policy needs is read.
@@ -309,11 +309,11 @@ layout! {
         /// The rates that these were drawn with: one packet in so many. Likewise.
         pub sample_rate: [u32; STRATA],
         /// Packets that were sampled in `sample_window`. Likewise.
-        pub samples: [u32; STRATA],
+        pub samples: [u32; STRATUM_PLACES],
         /// [`Observation::epoch`](crate::layout::Observation::epoch) when they were drawn. Likewise.
         pub sample_epoch: u32,
         /// Packets captured in `capture_window`, by [`Stratum`](crate::layout::Stratum). Likewise.
-        pub captures: [u32; STRATA],
+        pub captures: [u32; STRATUM_PLACES],
         /// Padding, always zero.
         pub reserved: u32,
         /// The window of about an eighth of a second that `samples` are from. Likewise.
