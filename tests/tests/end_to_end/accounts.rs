@@ -38,9 +38,6 @@ const STEADY: u64 = 25;
 /// Scans at once, now and then: more than are captured in a second, and more than the rings hold.
 const BURST: u64 = 20_000;
 
-/// The most memory that the daemon may have, in KiB.
-const MOST_MEMORY: u64 = 100_000;
-
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A server for HEP3 over TCP that counts what it receives.
@@ -186,8 +183,5 @@ fn in_a_minute_of_calls_and_scans_each_output_has_delivered_or_counts_as_lost_wh
     let [written, missing] = numbers[..] else { panic!("{last}") };
     assert_eq!(written + missing, sent, "{last}");
     assert_eq!(packets(&capture_file)?, written);
-
-    let peak = filter.peak_memory()?;
-    assert!(peak < MOST_MEMORY, "the daemon has had {peak} KiB");
     Ok(())
 }
