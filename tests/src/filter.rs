@@ -10,7 +10,11 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::{netns::Wire, process::Spawned, workspace};
+use crate::{
+    netns::{Wire, WireOptions},
+    process::Spawned,
+    workspace,
+};
 
 /// Where tests and demos put their pins, each in its own folder.
 const BPF_FILE_SYSTEM: &str = "/sys/fs/bpf";
@@ -64,6 +68,41 @@ impl<'a> FilterOptions<'a> {
     #[must_use]
     pub fn new(binary: &'a Path, interface: &'a str, policy: &'a Path) -> Self {
         Self { binary, interface, policy, arguments: &[], environment: &[] }
+    }
+}
+
+/// What a filter needs: a wire, and a policy in a folder. Declare a [`Filter`] before it, so that the filter is dropped first.
+#[derive(Debug)]
+pub struct Site {
+    /// The server's interface is the one to filter on.
+    pub wire: Wire,
+    /// The policy's folder, in `scratch`.
+    pub policy: PathBuf,
+    /// For logs and everything else.
+    pub scratch: tempfile::TempDir,
+}
+
+impl Site {
+    /// A site with these files in its policy: names and contents.
+    ///
+    /// # Errors
+    /// Not root, or a file cannot be written.
+    pub fn new(files: &[(&str, &str)]) -> Result<Self> {
+        let scratch = crate::scratch()?;
+        let policy = scratch.path().join("policy");
+        std::fs::create_dir(&policy)?;
+        files.iter().try_for_each(|(name, content)| std::fs::write(policy.join(name), content))?;
+        Ok(Self { wire: Wire::new(&WireOptions::default())?, policy, scratch })
+    }
+
+    /// Starts the binary of this build there, with further arguments of `run`.
+    ///
+    /// # Errors
+    /// As [`Filter::start`].
+    pub fn start(&self, arguments: &[&str]) -> Result<Filter> {
+        let binary = build(!cfg!(debug_assertions))?;
+        let options = FilterOptions::new(&binary, Wire::SERVER_INTERFACE, &self.policy);
+        Filter::start(&self.wire, self.scratch.path(), &FilterOptions { arguments, ..options })
     }
 }
 

@@ -10,12 +10,12 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use ringfence_tests::{
-    filter::{self, Filter, FilterOptions},
+    filter::{self, Filter, Site},
     message::Message,
-    netns::{Wire, WireOptions},
+    netns::Wire,
     packet::Packet,
     process::wait_until,
-    raw, scratch, workspace,
+    raw, workspace,
 };
 use serde_json::{Value, json};
 
@@ -59,17 +59,10 @@ struct Scene {
 
 impl Scene {
     fn new() -> Result<Self> {
-        let scratch = scratch()?;
-        let policy = scratch.path().join("policy");
-        fs::create_dir(&policy)?;
-        fs::write(policy.join("policy.toml"), POLICY)?;
-        fs::write(policy.join("trunks.txt"), "198.51.100.0/24\n")?;
-        let wire = Wire::new(&WireOptions::default())?;
-        let binary = filter::build(!cfg!(debug_assertions))?;
-        wire.server.ip(&["link", "add", SPARE, "type", "veth", "peer", "name", "spare1"])?;
-        let arguments = ["--interface", SPARE];
-        let options = FilterOptions::new(&binary, Wire::SERVER_INTERFACE, &policy);
-        let filter = Filter::start(&wire, scratch.path(), &FilterOptions { arguments: &arguments, ..options })?;
+        let site = Site::new(&[("policy.toml", POLICY), ("trunks.txt", "198.51.100.0/24\n")])?;
+        site.wire.server.ip(&["link", "add", SPARE, "type", "veth", "peer", "name", "spare1"])?;
+        let filter = site.start(&["--interface", SPARE])?;
+        let Site { wire, policy, scratch } = site;
         let document = serde_json::from_str(&fs::read_to_string(workspace().join("docs/openapi.json"))?)?;
         Ok(Self { filter, wire, policy, document, _scratch: scratch })
     }

@@ -13,10 +13,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use ringfence_tests::{
-    filter::{self, Filter, FilterOptions},
-    netns::{Wire, WireOptions},
+    filter::{self, Filter, FilterOptions, Site},
+    netns::Wire,
     process::{run, wait_until},
-    scratch,
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -51,13 +50,8 @@ struct Scene {
 
 impl Scene {
     fn new() -> Result<Self> {
-        let scratch = scratch()?;
-        let policy = scratch.path().join("policy");
-        fs::create_dir(&policy)?;
-        let scene = Self { wire: Wire::new(&WireOptions::default())?, binary: filter::build(false)?, policy, scratch };
-        fs::write(scene.policy.join("policy.toml"), POLICY)?;
-        fs::write(scene.list(), "192.0.2.1\n")?;
-        Ok(scene)
+        let Site { wire, policy, scratch } = Site::new(&[("policy.toml", POLICY), ("bad.txt", "192.0.2.1\n")])?;
+        Ok(Self { wire, binary: filter::build(false)?, policy, scratch })
     }
 
     /// With a policy in a git repository, and a `git` that waits when a test wants it to.

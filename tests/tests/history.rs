@@ -4,12 +4,12 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use ringfence_tests::{
-    filter::{self, Filter, FilterOptions},
+    filter::{self, Filter, FilterOptions, Site},
     message::Message,
-    netns::{Wire, WireOptions},
+    netns::Wire,
     packet::Packet,
     process::wait_until,
-    raw, scratch,
+    raw,
 };
 use serde_json::Value;
 
@@ -37,13 +37,10 @@ struct Scene {
 
 impl Scene {
     fn new() -> Result<Self> {
-        let scratch = scratch()?;
-        let policy = scratch.path().join("policy");
-        fs::create_dir(&policy)?;
-        let scene = Self { wire: Wire::new(&WireOptions::default())?, binary: filter::build(false)?, policy, scratch };
-        fs::write(scene.policy.join("bad.txt"), format!("{SENDER}\n"))?;
-        scene.write(&self::policy("drop"))?;
-        Ok(scene)
+        let sender = format!("{SENDER}\n");
+        let Site { wire, policy, scratch } =
+            Site::new(&[("policy.toml", &self::policy("drop")), ("bad.txt", &sender)])?;
+        Ok(Self { wire, binary: filter::build(false)?, policy, scratch })
     }
 
     fn write(&self, text: &str) -> Result<()> {

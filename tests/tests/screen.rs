@@ -9,12 +9,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use ringfence_tests::{
-    filter::{self, Filter, FilterOptions},
+    filter::{self, Filter, FilterOptions, Site},
     message::Message,
-    netns::{Wire, WireOptions},
+    netns::Wire,
     packet::Packet,
     process::{run, wait_until},
-    raw, scratch,
+    raw,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -51,14 +51,9 @@ struct Scene {
 
 impl Scene {
     fn new() -> Result<Self> {
-        let scratch = scratch()?;
-        let policy = scratch.path().join("policy");
-        fs::create_dir(&policy)?;
-        fs::write(policy.join("policy.toml"), POLICY)?;
-        let wire = Wire::new(&WireOptions::default())?;
-        let binary = filter::build(!cfg!(debug_assertions))?;
-        let filter =
-            Filter::start(&wire, scratch.path(), &FilterOptions::new(&binary, Wire::SERVER_INTERFACE, &policy))?;
+        let site = Site::new(&[("policy.toml", POLICY)])?;
+        let filter = site.start(&[])?;
+        let Site { wire, scratch, .. } = site;
         let scans = (0..30).map(|_| invite("192.0.2.66", "+12125550142", "friendly-scanner"));
         let dear = (0..10).map(|_| invite("192.0.2.77", "+19005550142", "phone"));
         let ordinary = (0..20).map(|_| invite("198.51.100.9", "+12125550142", "phone"));

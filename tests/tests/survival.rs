@@ -8,12 +8,12 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use ringfence_tests::{
-    filter::{self, Filter, FilterOptions},
+    filter::{self, Filter, FilterOptions, Site},
     message::Message,
-    netns::{Wire, WireOptions},
+    netns::Wire,
     packet::Packet,
     process::wait_until,
-    raw, scratch,
+    raw,
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -46,12 +46,8 @@ struct Scene {
 
 impl Scene {
     fn new() -> Result<Self> {
-        let scratch = scratch()?;
-        let policy = scratch.path().join("policy");
-        fs::create_dir(&policy)?;
-        let scene = Self { wire: Wire::new(&WireOptions::default())?, policy, scratch };
-        scene.write("drop")?;
-        Ok(scene)
+        let Site { wire, policy, scratch } = Site::new(&[("policy.toml", &policy("drop"))])?;
+        Ok(Self { wire, policy, scratch })
     }
 
     fn write(&self, action: &str) -> Result<()> {

@@ -12,12 +12,12 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use ringfence_tests::{
     capture::{Capture, by_source},
-    filter::{self, Filter, FilterOptions},
+    filter::{self, Filter, Site},
     message::Message,
-    netns::{Wire, WireOptions},
+    netns::Wire,
     packet::Packet,
     process::{Spawned, run, wait_until},
-    raw, scratch,
+    raw,
 };
 use serde_json::{Value, json};
 
@@ -58,15 +58,9 @@ struct Scene {
 
 impl Scene {
     fn new() -> Result<Self> {
-        let scratch = scratch()?;
-        let policy = scratch.path().join("policy");
-        fs::create_dir(&policy)?;
-        fs::write(policy.join("policy.toml"), POLICY)?;
-        fs::write(policy.join("trunks.txt"), "198.51.100.0/24\n")?;
-        let wire = Wire::new(&WireOptions::default())?;
-        let binary = filter::build(!cfg!(debug_assertions))?;
-        let filter =
-            Filter::start(&wire, scratch.path(), &FilterOptions::new(&binary, Wire::SERVER_INTERFACE, &policy))?;
+        let site = Site::new(&[("policy.toml", POLICY), ("trunks.txt", "198.51.100.0/24\n")])?;
+        let filter = site.start(&[])?;
+        let Site { wire, scratch, .. } = site;
         Ok(Self { filter, wire, scratch })
     }
 
