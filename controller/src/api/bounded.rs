@@ -22,7 +22,7 @@ use crate::telemetry::ClientCounts;
 /// Clients at a time.
 pub(super) const CLIENTS: usize = 64;
 
-/// Clients at a time that are being told that there are too many.
+/// Clients at a time that get an answer saying that there are too many.
 const REFUSALS: usize = 16;
 
 /// How long that may take.
@@ -79,7 +79,7 @@ impl Listener for Bounded {
     }
 }
 
-/// Tells a client that there are too many. Its request is read before, if it sends one: clients do not expect an answer earlier, and what is
+/// Says to a client that there are too many. Its request is read before, if it sends one: clients do not expect an answer earlier, and what is
 /// unread at the end makes them lose the answer.
 async fn refuse(mut stream: UnixStream, _place: OwnedSemaphorePermit) {
     let body = format!(r#"{{"event":"error","message":"the daemon serves {CLIENTS} clients already"}}"#);
@@ -88,7 +88,7 @@ async fn refuse(mut stream: UnixStream, _place: OwnedSemaphorePermit) {
          Connection: close\r\nRetry-After: 1\r\n\r\n{body}",
         body.len()
     );
-    let tell = async {
+    let answer = async {
         let mut request = [0; 1024];
         let _ = timeout(REFUSAL / 4, stream.read(&mut request)).await;
         stream.write_all(text.as_bytes()).await?;
@@ -96,8 +96,8 @@ async fn refuse(mut stream: UnixStream, _place: OwnedSemaphorePermit) {
         while stream.read(&mut request).await? > 0 {}
         io::Result::Ok(())
     };
-    // Who has gone, or takes too long, is not told.
-    let _ = timeout(REFUSAL, tell).await;
+    // Who has gone, or takes too long, does not get it.
+    let _ = timeout(REFUSAL, answer).await;
 }
 
 /// A client that has a place.

@@ -1,10 +1,6 @@
 //! Captured packets as the body of an answer: a pcapng file that is written as they come.
 
-use std::{
-    convert::Infallible,
-    fmt,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{convert::Infallible, fmt, time::Duration};
 
 use axum::body::Bytes;
 use filter_core::layout::{Observed, STRATA, Stratum};
@@ -17,7 +13,10 @@ use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 
 use crate::{
     kernel::{Observer, Pins},
-    telemetry::{Bus, CAPTURES, EventFilter, FILTER_KEYS, FilterError, Interest, Message, Pcapng, QUEUE, Subscription},
+    telemetry::{
+        Bus, CAPTURES, EventFilter, FILTER_KEYS, FilterError, Interest, Message, Pcapng, QUEUE, Subscription,
+        wall_clock,
+    },
 };
 
 /// Blocks that wait for a reader. While they wait, packets wait on the bus, where those that find no room are counted.
@@ -134,8 +133,8 @@ impl Capture {
     async fn write(mut self, sender: mpsc::Sender<Vec<u8>>) {
         let mut file = Pcapng::default();
         let seconds = self.query.seconds;
-        let end =
-            seconds.map(|seconds| (Instant::now() + Duration::from_secs(seconds), now() + seconds * 1_000_000_000));
+        let end = seconds
+            .map(|seconds| (Instant::now() + Duration::from_secs(seconds), wall_clock() + seconds * 1_000_000_000));
         let mut tick = interval(STATISTICS);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut captured = 0;
@@ -145,7 +144,7 @@ impl Capture {
                 biased;
                 () = sender.closed() => return,
                 _ = tick.tick() => {
-                    if let Some(block) = file.statistics(now(), captured, self.lost(), false) {
+                    if let Some(block) = file.statistics(wall_clock(), captured, self.lost(), false) {
                         is_read = sender.send(block).await.is_ok();
                     }
                 }
@@ -164,7 +163,7 @@ impl Capture {
                 () = until(end.map(|(end, _)| end + LATE)) => break,
             }
         }
-        if let Some(block) = file.statistics(now(), captured, self.lost(), true) {
+        if let Some(block) = file.statistics(wall_clock(), captured, self.lost(), true) {
             let _ = sender.send(block).await;
         }
     }
@@ -179,10 +178,6 @@ async fn until(end: Option<Instant>) {
         Some(end) => sleep_until(end).await,
         None => std::future::pending().await,
     }
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
 #[cfg(test)]

@@ -50,9 +50,9 @@ pub struct Shared {
 
 /// Answers requests until it is dropped; then the socket is removed.
 pub async fn serve(socket: Socket, shared: Shared) {
-    let router = path::ALL
-        .iter()
-        .fold(Router::new(), |router, path| router.route(path, resource(path)))
+    let router = routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, resource)| router.route(path, resource))
         .fallback(|| async {
             failure(StatusCode::NOT_FOUND, "there is no such resource; GET /openapi.json".to_owned())
         })
@@ -67,26 +67,25 @@ pub async fn serve(socket: Socket, shared: Shared) {
     }
 }
 
-/// What answers at a path.
-fn resource(path: &str) -> MethodRouter<Arc<Shared>> {
-    match path {
-        path::BAN => post(ban),
-        path::BANS => get(bans),
-        path::CAPTURE => get(capture),
-        path::COUNTERS => get(counters),
-        path::DETACH => post(detach),
-        path::EVENTS => get(events),
-        path::HISTORY => get(history),
-        path::OPENAPI => get(openapi),
-        path::RELOAD => post(reload),
-        path::ROLLBACK => post(rollback),
-        path::STATUS => get(status),
-        path::STOP => post(stop),
-        path::SUGGEST => get(suggest),
-        path::TOP => get(top),
-        path::UNBAN => post(unban),
-        _ => MethodRouter::new(),
-    }
+/// The API's resources: the path of each, and what answers there.
+pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Shared>>); 15] {
+    [
+        (path::BAN, post(ban)),
+        (path::BANS, get(bans)),
+        (path::CAPTURE, get(capture)),
+        (path::COUNTERS, get(counters)),
+        (path::DETACH, post(detach)),
+        (path::EVENTS, get(events)),
+        (path::HISTORY, get(history)),
+        (path::OPENAPI, get(openapi)),
+        (path::RELOAD, post(reload)),
+        (path::ROLLBACK, post(rollback)),
+        (path::STATUS, get(status)),
+        (path::STOP, post(stop)),
+        (path::SUGGEST, get(suggest)),
+        (path::TOP, get(top)),
+        (path::UNBAN, post(unban)),
+    ]
 }
 
 /// The parameters of a query, or an error that says what is wrong with them.
@@ -188,7 +187,7 @@ async fn events(State(shared): State<Arc<Shared>>, headers: HeaderMap, RawQuery(
     }
     let (kept, listener) = shared.bus.listen(query.last.unwrap_or(DEFAULT_RECENT), query.filter);
     let kept = tokio_stream::iter(kept).map(Heard::Event);
-    let (kind, line) = ("application/x-ndjson", |heard| Ok::<_, Infallible>(json(heard) + "\n"));
+    let line = |heard| Ok::<_, Infallible>(json(heard) + "\n");
     let accepted = headers.get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok()).unwrap_or_default();
     if accepted.contains("text/event-stream") {
         // Who asks for a stream of events wants those to come.
@@ -200,7 +199,7 @@ async fn events(State(shared): State<Arc<Shared>>, headers: HeaderMap, RawQuery(
     } else {
         Body::from_stream(kept.map(line))
     };
-    ([(header::CONTENT_TYPE, kind)], body).into_response()
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
 }
 
 fn json(heard: Heard) -> String {

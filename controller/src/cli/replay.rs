@@ -20,7 +20,7 @@ use crate::kernel::Instance;
 use filter_policy::{
     Built,
     capture::{self, CapturedPacket},
-    engine::{Decision, Engine, Facts, decision_json},
+    engine::{Decision, Engine, Facts, Reading, decision_json},
     language::printable,
 };
 
@@ -76,7 +76,7 @@ fn in_kernel(built: &Built, choice: EngineChoice) -> anyhow::Result<Option<Insta
 }
 
 /// A policy with the engine that runs it.
-struct Candidate<'a> {
+pub(super) struct Candidate<'a> {
     built: &'a Built,
     /// Built on first use: it is as large as the policy's numbering tables.
     facts: OnceCell<Facts<'a>>,
@@ -87,12 +87,12 @@ struct Candidate<'a> {
 }
 
 impl<'a> Candidate<'a> {
-    fn new(built: &'a Built, kernel: Option<Instance>) -> Self {
+    pub(super) fn new(built: &'a Built, kernel: Option<Instance>) -> Self {
         Self { built, facts: OnceCell::new(), engine: Engine::new(&built.image), kernel, minute: None }
     }
 
     /// Decides about a packet. The kernel's verdict must equal that of the user-space engine, which also names the rule.
-    fn decide(&mut self, time: u64, number: u64, frame: &[u8]) -> anyhow::Result<Decision> {
+    pub(super) fn decide(&mut self, time: u64, number: u64, frame: &[u8]) -> anyhow::Result<Decision> {
         self.engine.set_time(time);
         self.set_clock(time)?;
         let decision = self.engine.decide(frame);
@@ -129,6 +129,11 @@ impl<'a> Candidate<'a> {
             kernel.set_clock(image, at)?;
         }
         Ok(())
+    }
+
+    /// What was read of the packet that was decided about last.
+    pub(super) fn reading(&self) -> Reading<'_> {
+        self.engine.reading()
     }
 
     fn rule_name(&self, decision: &Decision) -> Option<&'a str> {
@@ -301,7 +306,7 @@ fn print(
     decision: &Decision,
     change: Option<&Change>,
 ) -> anyhow::Result<()> {
-    let reading = candidate.engine.reading();
+    let reading = candidate.reading();
     let (number, time) = (captured.number, time(captured.time));
     if json {
         let mut object =

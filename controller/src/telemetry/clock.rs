@@ -12,8 +12,7 @@ pub(super) struct Clock {
 impl Clock {
     /// Reads both clocks. Read them again from time to time: the wall clock may be stepped.
     pub(super) fn now() -> Self {
-        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-        Self { offset: wall as i128 - i128::from(monotonic()) }
+        Self { offset: i128::from(wall_clock()) - i128::from(monotonic()) }
     }
 
     /// Nanoseconds since 1970.
@@ -24,6 +23,12 @@ impl Clock {
     pub(super) fn wall(self, monotonic: u64) -> String {
         rfc3339(self.offset + i128::from(monotonic))
     }
+}
+
+/// Nanoseconds since 1970, by the wall clock. They fit until the year 2554.
+#[must_use]
+pub fn wall_clock() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
 /// Nanoseconds of the monotonic clock.

@@ -34,6 +34,7 @@ pub use self::{
     bans::{Ban, BanList, Lifted, Unbanned},
     bus::{Bus, CAPTURES, DEFAULT_RECENT, Delivery, Interest, QUEUE, Subscription},
     capture::CapturedPacket,
+    clock::wall_clock,
     filter::{EventFilter, EventQuery, FILTER_KEYS, FilterError, MODES, NumberPrefix, Source, VERDICTS, mode},
     history::{Generation, Held, HistoryList, Hold, RolledBack},
     listener::{Heard, Listener},
@@ -55,12 +56,12 @@ pub use self::{
 };
 
 /// The start of a hash, as much as people compare.
-fn short(hash: &str) -> &str {
+pub(crate) fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
 }
 
 /// The start of a commit's ID, with the mark of files that are not as they are in the commit.
-fn short_commit(commit: &str) -> String {
+pub(crate) fn short_commit(commit: &str) -> String {
     let mark = if commit.ends_with("-dirty") { "-dirty" } else { "" };
     format!("{}{mark}", short(commit))
 }

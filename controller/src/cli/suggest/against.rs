@@ -5,15 +5,13 @@ use std::{borrow::Cow, collections::BTreeMap, io, path::Path, process::ExitCode}
 use anyhow::Context as _;
 use filter_policy::{
     capture,
-    engine::Engine,
     facts::PolicyFacts,
     files::{Directory, Files},
 };
-use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    cli::{EXIT_NO, shown_diagnostics},
+    cli::{EXIT_NO, replay::Candidate, shown_diagnostics},
     telemetry::Suggestion,
 };
 
@@ -78,31 +76,30 @@ pub(super) fn judge(
     };
     built.image.set_report(false);
     let facts = PolicyFacts::new(&built.policy);
-    let mut engine = Engine::new(&built.image);
+    let mut candidate = Candidate::new(&built, None);
     let index = |rule: usize| {
         let name = built.image.rule_names.get(rule)?;
         suggestions.iter().position(|suggestion| suggestion.name() == Some(name))
     };
     let mut found = Found { packets: 0, dropped: vec![Dropped::default(); suggestions.len()] };
-    let mut minute = None;
+    let mut failed = None;
     let read = capture::for_each_packet(capture, |captured| {
         found.packets += 1;
         let Some(frame) = captured.frame.filter(|_| !captured.is_cut) else { return true };
-        engine.set_time(captured.time);
-        // Rules with hours are on as they were when the packet was captured.
-        if minute.replace(captured.time / 60_000_000_000) != Some(captured.time / 60_000_000_000)
-            && let Ok(at) = Timestamp::from_nanosecond(captured.time.into())
-        {
-            engine.set_clock(at);
-        }
-        let decision = engine.decide(&frame);
+        let decision = match candidate.decide(captured.time, captured.number, &frame) {
+            Ok(decision) => decision,
+            Err(error) => {
+                failed = Some(error);
+                return false;
+            }
+        };
         if decision.reason.verdict().drops() {
             return true;
         }
         for dropped in decision.would.into_iter().filter_map(index) {
             let dropped = &mut found.dropped[dropped];
             dropped.packets += 1;
-            let scopes = engine.reading().scopes();
+            let scopes = candidate.reading().scopes();
             if let Some(source) = scopes["source"].as_str().and_then(|source| source.parse().ok()) {
                 for set in facts.sets(source) {
                     *dropped.hurts.entry(set.to_owned()).or_default() += 1;
@@ -111,6 +108,9 @@ pub(super) fn judge(
         }
         true
     });
+    if let Some(error) = failed {
+        return Err(error);
+    }
     read?.check(capture)?;
     Ok(Ok(found))
 }

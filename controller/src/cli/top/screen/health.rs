@@ -11,7 +11,7 @@ use super::{
     state::{Rates, State},
     text::{Look, rate, short},
 };
-use crate::telemetry::{DaemonState, FilterState, Series, Status, TopSort};
+use crate::telemetry::{self, DaemonState, FilterState, Series, Status, TopSort, short_commit};
 use filter_policy::language::quantity;
 
 /// Columns of the names.
@@ -77,10 +77,10 @@ fn mode(status: &Status) -> Fact {
 
 fn policy(status: &Status, now: Timestamp) -> Vec<Fact> {
     let mut facts = Vec::new();
-    let commit = status.commit.as_deref().map_or_else(
-        || "in no repository".to_owned(),
-        |commit| format!("commit {}{}", start(commit), if commit.ends_with("-dirty") { "-dirty" } else { "" }),
-    );
+    let commit = status
+        .commit
+        .as_deref()
+        .map_or_else(|| "in no repository".to_owned(), |commit| format!("commit {}", short_commit(commit)));
     let age = status.loaded.as_deref().and_then(|loaded| loaded.parse::<Timestamp>().ok()).map(|loaded| {
         let seconds = now.as_second().saturating_sub(loaded.as_second()).max(0).unsigned_abs();
         format!(", in force for {}", quantity::duration_text(seconds))
@@ -99,7 +99,7 @@ fn policy(status: &Status, now: Timestamp) -> Vec<Fact> {
         facts.push(Fact::new("", text).if_bad(true, "policy held"));
     }
     if let Some(source) = &status.source {
-        let newest = source.commit.as_deref().map_or("none", start);
+        let newest = source.commit.as_deref().map_or("none", telemetry::short);
         let age = source
             .age
             .map_or_else(|| "no answer yet".to_owned(), |age| format!("looked {} ago", quantity::duration_text(age)));
@@ -121,11 +121,6 @@ fn outputs(status: &Status) -> Fact {
     let losing: Vec<&str> = losing.collect();
     let text = if texts.is_empty() { "none".to_owned() } else { texts.join(", ") };
     Fact::new("outputs", text).if_bad(!losing.is_empty(), format!("lost by output {}", losing.join(", ")))
-}
-
-/// The start of a commit's ID, as much as people compare.
-fn start(commit: &str) -> &str {
-    commit.get(..12).unwrap_or(commit)
 }
 
 /// Draws the view.

@@ -167,7 +167,7 @@ impl State {
         match self.counted {
             Some((then, before)) => {
                 let milliseconds = now.as_millisecond() - then.as_millisecond();
-                // The wall clock may be set, and a filter may be loaded anew: then nothing is known.
+                // The wall clock may be set, and a filter may be loaded again: then nothing is known.
                 let has_restarted = milliseconds < 0 || counts.iter().zip(before).any(|(now, before)| *now < before);
                 if has_restarted {
                     (self.rates, self.counted) = (None, Some((now, counts)));

@@ -373,18 +373,18 @@ fn a_row_opens_what_is_inside_it_and_backspace_goes_back() {
 #[test]
 fn the_row_that_was_chosen_stays_chosen_where_it_goes() {
     let mut state = shown(View::Rows(TopBy::Source));
-    let told = |state: &mut State, rows: Vec<TopRow>| {
+    let answered = |state: &mut State, rows: Vec<TopRow>| {
         let request = state.request();
         let answer = Box::new((status(), top(TopBy::Source, rows)));
         state.update(Input::Answer(Box::new(request), Ok(answer)), time(3));
     };
     let source = |index: usize| row(Some(&format!("192.0.2.{index}")), [1.0, 0.0, 0.0], 0.0);
-    told(&mut state, (0..100).map(source).collect());
+    answered(&mut state, (0..100).map(source).collect());
     assert_eq!(state.index(), 0);
     press(&mut state, KeyCode::PageDown);
     types(&mut state, "jjk");
     assert_eq!(state.index(), 11);
-    told(&mut state, (0..100).rev().map(source).collect());
+    answered(&mut state, (0..100).rev().map(source).collect());
     assert_eq!(state.index(), 88);
     let shown = screen(&state);
     assert!(
@@ -392,11 +392,11 @@ fn the_row_that_was_chosen_stays_chosen_where_it_goes() {
         "{shown}"
     );
     press(&mut state, KeyCode::Home);
-    told(&mut state, (0..100).map(source).collect());
+    answered(&mut state, (0..100).map(source).collect());
     assert_eq!(state.index(), 0, "at the top it is the heaviest");
     press(&mut state, KeyCode::End);
     assert_eq!(state.index(), 99);
-    told(&mut state, Vec::new());
+    answered(&mut state, Vec::new());
     assert_eq!((state.index(), press(&mut state, KeyCode::Enter)), (0, Effect::Nothing));
     assert!(screen(&state).contains("\nno packets\n"));
 }
@@ -506,7 +506,7 @@ fn rates_are_of_a_second_or_more_and_never_below_nothing() {
     assert_eq!(rate(&state), Some(10.0), "a key has asked sooner");
     answer(&mut state, more, 4);
     assert_eq!(rate(&state), Some(240.0));
-    // The filter was loaded anew.
+    // The filter was loaded again.
     answer(&mut state, Status { passed: 3, dropped: 0, ..status() }, 5);
     assert_eq!(rate(&state), None);
 }
