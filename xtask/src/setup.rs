@@ -5,6 +5,7 @@
 
 mod apt;
 mod python;
+pub(crate) mod qemu;
 mod tools;
 
 use std::{
@@ -19,7 +20,7 @@ pub(crate) use self::python::python;
 use self::{
     python::{install_pjsip, install_sipvicious, python_makes_environments},
     tools::{
-        Source::{Apt, Cargo, Manual, Pjsip, Sipvicious},
+        Source::{Apt, Cargo, Manual, Pjsip, Qemu, Sipvicious},
         TOOLS, Tool,
     },
 };
@@ -148,6 +149,7 @@ fn install(tools: &[&Tool]) -> Vec<String> {
                     run_silently(&mut cargo).map(|_| ())
                 });
             }
+            Qemu => try_to(format!("apt-get install {}", qemu::PACKAGE), &mut qemu::install),
             Pjsip => {
                 try_to(format!("pip download pjsua2-pybind11=={}", versions::PJSIP), &mut install_pjsip);
             }
@@ -177,7 +179,7 @@ fn debian_packages(tools: &[&Tool]) -> Vec<String> {
         match tool.source {
             Apt(names) => packages.extend(names),
             Pjsip | Sipvicious if !python_makes_environments() => packages.extend(["python3", "python3-venv"]),
-            Cargo { .. } | Manual(_) | Pjsip | Sipvicious => {}
+            Cargo { .. } | Manual(_) | Pjsip | Qemu | Sipvicious => {}
         }
     }
     let with_version = |name: &str| match versions::of_debian_package(name) {
@@ -208,6 +210,7 @@ fn what_to_do(tools: &[&Tool], problems: &[String]) -> String {
             Apt(_) => {}
             Cargo { package, version, .. } => text.extend(["  ", &cargo_install(package, version), "\n"]),
             Manual(command) => text.extend(["  ", command, "\n"]),
+            Qemu => text.extend(["  apt-get install -y --no-install-recommends ", qemu::PACKAGE, "   # as root\n"]),
             Pjsip => text.push_str("  cargo xtask setup servers   # after the rest\n"),
             Sipvicious => text.push_str("  cargo xtask setup traffic   # after the rest\n"),
         }

@@ -34,6 +34,12 @@ pub(super) fn install(packages: &[String]) -> Result<()> {
     };
     let names: Vec<_> = packages.iter().map(String::as_str).collect();
     let Err(error) = install(&names) else { return Ok(()) };
+    // One package that conflicts with something must not keep the others out.
+    if packages.len() > 1 && format!("{error:#}").contains("Packages need to be removed") {
+        let failures: Vec<_> =
+            names.iter().filter_map(|name| install(&[name]).err()).map(|error| format!("{error:#}")).collect();
+        return if failures.is_empty() { Ok(()) } else { Err(anyhow!(failures.join("\n"))) };
+    }
     // A pinned version can vanish from a mirror. A newer one most likely builds too, and is better than nothing.
     let gone = |text: &str| text.contains("was not found") && text.contains("Version");
     if !gone(&format!("{error:#}")) {

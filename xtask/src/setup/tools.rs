@@ -5,6 +5,7 @@ use std::{fs, process::Command};
 use super::{
     Group,
     python::{pjsip_is_installed, sipvicious_is_installed},
+    qemu,
 };
 use crate::{
     bpf, versions,
@@ -32,13 +33,15 @@ pub(super) enum Source {
     Cargo { package: &'static str, version: &'static str, minutes: u32 },
     /// Not installed by the set-up. This command installs it.
     Manual(&'static str),
+    /// A Debian package, which is unpacked where it cannot be installed.
+    Qemu,
     /// From PyPI: the shared libraries in a Python wheel, since Debian has no PJSIP.
     Pjsip,
     /// From PyPI, into a virtual environment of this working copy.
     Sipvicious,
 }
 
-use Source::{Apt, Cargo, Manual, Pjsip, Sipvicious};
+use Source::{Apt, Cargo, Manual, Pjsip, Qemu, Sipvicious};
 
 pub(super) const TOOLS: &[Tool] = &[
     Tool {
@@ -157,7 +160,14 @@ pub(super) const TOOLS: &[Tool] = &[
     program("debootstrap", &["debootstrap"], &[Group::Package], "making a root to install the package in", || {
         has("debootstrap")
     }),
-    program("qemu", &["qemu-system-x86"], &[Group::Kernels], "booting kernels", || has("qemu-system-x86_64")),
+    Tool {
+        name: "qemu",
+        groups: &[Group::Kernels],
+        needed_for: "booting kernels",
+        is_there: qemu::is_installed,
+        source: Qemu,
+        optional: false,
+    },
     program("busybox", &["busybox-static"], &[Group::Kernels], "the guests' user space", || is_static("busybox")),
     program("cpio", &["cpio"], &[Group::Kernels], "packing the guests' initramfs", || has("cpio")),
     program("xz", &["xz-utils"], &[Group::Kernels], "unpacking kernel modules", || has("xz")),

@@ -21,6 +21,7 @@ use super::{
     kernels::{Kernel, find_file, folder},
     run_silently, workspace,
 };
+use crate::setup::qemu;
 
 /// A test program, and which of its tests to run.
 pub(crate) struct Run {
@@ -157,9 +158,10 @@ impl Bundle {
         eprintln!("vm: booting {}", kernel.release);
         let [console, printed, state] = ["console", "printed", "state"].map(|name| place.path().join(name));
         let mut command = Command::new("setpriv");
+        // If this process ends, so does the guest.
+        command.args(["--pdeathsig", "KILL"]);
+        qemu::add_to(&mut command);
         command
-            // If this process ends, so does the guest.
-            .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
             // Always emulated: even where /dev/kvm exists, it may not work.
             .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1536", "-smp", "2", "-machine", "q35"])
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
