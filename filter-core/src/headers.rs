@@ -1,12 +1,13 @@
 //! Reading single headers and the body: Privacy, Content-Length, and what is missing or wrong.
 
 use crate::{
-    find::{Blank, LineFeed, NotLineEnd, SemicolonComma, find, find_near, skip_blank},
-    host::{Host, Step},
+    find::{Blank, LineEnd, LineFeed, NotLineEnd, OpenPair, PairEnd, SemicolonComma, find, find_near, skip_blank},
+    header::read_name,
+    host::{Function, FunctionKind, Host, Step},
     layout::{Method, Transport, anomaly, privacy},
     limits::INSPECTED_LENGTH,
     lists,
-    message::CRLF,
+    message::{CRLF, is_folded, is_unknown},
     scratch::{Header, Scratch, Span},
     start_line::find_mark,
     swar::{LETTERS, filled_after, text},
@@ -80,6 +81,7 @@ pub fn note_anomalies<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if s.message.body != 0 && s.message.seen & MANDATORY != MANDATORY {
         s.message.anomalies |= anomaly::MISSING_HEADER;
     }
+    host.call::<NoteOpenPairs>(s, 0, 0);
     let has_length = s.message.has(Header::ContentLength);
     if has_length {
         read_content_length(host, s);
@@ -91,6 +93,108 @@ pub fn note_anomalies<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         compare_content_length(host, s, claimed);
     }
 }
+
+/// The function of the host that looks for a `[` in the start line and the headers, and for the `(` of a comment, that are not closed
+/// on their line. PJSIP looks for the other half in all that follows, and takes what is after it, in the body too, for headers.
+pub struct NoteOpenPairs;
+
+impl Function for NoteOpenPairs {
+    const KIND: FunctionKind = FunctionKind::NoteOpenPairs;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, _: u32, _: u32) -> u32 {
+        s.cursors.register = 0;
+        s.cursors.left = 0;
+        s.cursors.line = 0;
+        s.cursors.value = 0;
+        host.repeat(&mut OpenPairs { host, s });
+        0
+    }
+}
+
+/// Where the headers end, or what is inspected of them.
+#[inline(always)]
+fn head_end(s: &Scratch) -> u32 {
+    if s.message.body != 0 && s.message.body < s.message.length { s.message.body } else { s.message.length }
+}
+
+/// Goes from each opening byte to the one that closes it, or to the end of its line, and then over the lines up to there, to see which
+/// it is. `register` is where it is, `left` the byte that is open, and [`IN_LINES`].
+///
+/// One loop, not one in another: the kernel allows eight frames.
+struct OpenPairs<'s, H> {
+    host: H,
+    s: &'s mut Scratch,
+}
+
+/// Set in `left` while the line is looked for. `value_at` is its end, `line` where it begins, and `value` how far the lines have been
+/// looked at: each of them once, however many bytes are open.
+const IN_LINES: u32 = 0x100;
+
+impl<'m, H: Host<'m>> Step for OpenPairs<'_, H> {
+    const TIMES: u32 = 3 * INSPECTED_LENGTH as u32;
+
+    #[inline(always)]
+    fn step(&mut self, _index: u32) -> bool {
+        let (host, s) = (self.host, &mut *self.s);
+        let (from, end) = (s.cursors.register, head_end(s));
+        if s.cursors.left == 0 {
+            let at = find::<OpenPair, H>(host, s, from, end);
+            s.cursors.register = at + 1;
+            s.cursors.left = s.byte(at) as u32;
+            return at >= end;
+        }
+        if s.cursors.left & IN_LINES == 0 {
+            let at = find::<PairEnd, H>(host, s, from, end);
+            let byte = s.byte(at);
+            s.cursors.register = at + 1;
+            if at >= end || byte <= b'\r' {
+                s.cursors.value_at = at;
+                s.cursors.left |= IN_LINES;
+            } else if (byte == b']') == (s.cursors.left == b'[' as u32) {
+                s.cursors.left = 0;
+            }
+            return false;
+        }
+        let (from, end) = (s.cursors.value, s.cursors.value_at);
+        let line_end = find::<LineEnd, H>(host, s, from, end);
+        if line_end < end {
+            let next = find::<NotLineEnd, H>(host, s, line_end, end);
+            s.cursors.value = next;
+            if !is_folded(s.byte(next)) {
+                s.cursors.line = next;
+            }
+            return false;
+        }
+        let matters = pair_matters(host, s);
+        s.cursors.register = end + 1;
+        s.cursors.left = 0;
+        if matters {
+            s.message.anomalies |= anomaly::MALFORMED_HEADER;
+        }
+        matters
+    }
+}
+
+/// True if the byte that is open counts in the header at `line`: a comment in Via and Retry-After, a bracket anywhere but in a text.
+#[inline(always)]
+fn pair_matters<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
+    let line = s.cursors.line;
+    let read = read_name(s, line);
+    // Through memory: after this, the verifier follows one path, not one for each name.
+    s.cursors.name = read.header;
+    s.cursors.register = read.length;
+    host.fence();
+    let after = s.byte(line + s.cursors.register);
+    let name = if is_unknown(s.cursors.name, after) { Header::Other } else { s.cursors.name };
+    if s.cursors.left & !IN_LINES == b'(' as u32 {
+        return name == Header::Via || name == Header::Other && s.byte(line) | 0x20 == b'r';
+    }
+    name == Header::Other || name.bit() & TEXTS == 0
+}
+
+/// Headers in which a bracket is a letter like others.
+const TEXTS: u32 = Header::CallId.bit() | Header::Server.bit() | Header::Subject.bit() | Header::UserAgent.bit();
 
 /// Digits of a Content-Length that are read; a value with more of them counts as no number.
 const MAX_CONTENT_LENGTH_DIGITS: u32 = 9;

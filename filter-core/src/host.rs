@@ -59,6 +59,8 @@ pub enum FunctionKind {
     NoteEnd,
     /// [`crate::message::NoteFold`].
     NoteFold,
+    /// [`crate::headers::NoteOpenPairs`].
+    NoteOpenPairs,
     /// [`crate::message::ReadColon`].
     ReadColon,
     /// [`crate::uri::ReadCommonUri`].

@@ -13,7 +13,7 @@ pub mod evaluate;
 mod event;
 pub mod find;
 pub mod header;
-mod headers;
+pub mod headers;
 pub mod host;
 pub mod identity;
 pub mod layout;

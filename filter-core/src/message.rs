@@ -314,7 +314,7 @@ fn note_name<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32) -> u32 {
 
 /// True unless a known name, and no longer one, is before this byte.
 #[inline(always)]
-fn is_unknown(name: Header, byte: u8) -> bool {
+pub(crate) fn is_unknown(name: Header, byte: u8) -> bool {
     name == Header::Other || byte != b':' && !is_gap(byte)
 }
 

@@ -13,6 +13,7 @@ use aya_ebpf::{
 use filter_core::{
     find::{self, Find, NeedleKind},
     header::ReadNamedHeader,
+    headers::NoteOpenPairs,
     host::{Function, FunctionKind, Host, Step},
     identity::ReadIdentity,
     layout::{
@@ -431,6 +432,7 @@ functions! {
     narrow_texts: FunctionKind::NarrowTexts => NarrowTexts,
     note_end: FunctionKind::NoteEnd => NoteEnd,
     note_fold: FunctionKind::NoteFold => NoteFold,
+    note_open_pairs: FunctionKind::NoteOpenPairs => NoteOpenPairs,
     read_colon: FunctionKind::ReadColon => ReadColon,
     read_common_uri: FunctionKind::ReadCommonUri => ReadCommonUri,
     read_headers: FunctionKind::ReadHeaders => ReadHeaders,
@@ -467,6 +469,8 @@ functions! {
     find_quote_backslash_angle: FunctionKind::Find(NeedleKind::QuoteBackslashAngle) => Find<find::QuoteBackslashAngle>,
     find_quote_backslash: FunctionKind::Find(NeedleKind::QuoteBackslash) => Find<find::QuoteBackslash>,
     find_angle_semicolon: FunctionKind::Find(NeedleKind::AngleSemicolon) => Find<find::AngleSemicolon>,
+    find_open_pair: FunctionKind::Find(NeedleKind::OpenPair) => Find<find::OpenPair>,
+    find_pair_end: FunctionKind::Find(NeedleKind::PairEnd) => Find<find::PairEnd>,
     find_display_delimiter: FunctionKind::Find(NeedleKind::DisplayDelimiter) => Find<find::DisplayDelimiter>,
     find_scheme_delimiter: FunctionKind::Find(NeedleKind::SchemeDelimiter) => Find<find::SchemeDelimiter>,
     find_user_delimiter: FunctionKind::Find(NeedleKind::UserDelimiter) => Find<find::UserDelimiter>,

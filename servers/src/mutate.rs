@@ -424,7 +424,7 @@ const URIS: [&str; 8] =
 
 /// Applies one mutation. Returns what it did, or nothing if the message lacks what it would have changed.
 pub(crate) fn apply(message: &mut Message, random: &mut Random) -> Option<String> {
-    match random.below(34) {
+    match random.below(35) {
         0 => start_gap(message, random),
         1 | 2 => version(message, random),
         3 => method(message, random),
@@ -453,6 +453,7 @@ pub(crate) fn apply(message: &mut Message, random: &mut Random) -> Option<String
         30 => padding(message, random),
         31 => junk_line(message, random),
         32 => rest(message, random),
+        33 => open_pair(message, random),
         _ => edit(message, random),
     }
 }
@@ -690,6 +691,53 @@ fn rest(message: &mut Message, random: &mut Random) -> Option<String> {
             Some("tcp-segments".to_owned())
         }
     }
+}
+
+/// Pairs of bytes whose second half some server looks for beyond the line.
+const PAIRS: [(&str, u8, u8); 4] =
+    [("bracket", b'[', b']'), ("comment", b'(', b')'), ("angle", b'<', b'>'), ("quote", b'"', b'"')];
+
+/// Opens a pair in a header or in the Request-URI, and closes it in a later line or in the body, where other headers follow.
+fn open_pair(message: &mut Message, random: &mut Random) -> Option<String> {
+    let (name, open, close) = random.pick(&PAIRS);
+    let place =
+        random.pick(&["Via", "Via", "Record-Route", "Route", "Contact", "From", "Request-URI", "Content-Type", "CSeq"]);
+    let value_before: &[u8] = random.pick(&[&b";x="[..], b" ", b";x", b""]);
+    let opening = [value_before, &[open]].concat();
+    let extra: &[u8] = match place {
+        "Record-Route" => b"<sip:h;lr>",
+        "Route" => b"<sip:h;lr>",
+        "Content-Type" => b"application/sdp",
+        _ => b"",
+    };
+    if place == "Request-URI" {
+        message.start.second.host.extend_from_slice(&opening);
+    } else if extra.is_empty() {
+        let position = message.position(place)?;
+        message.lines[position].trail = opening;
+    } else {
+        let at = random.below(message.lines.len() + 1);
+        let mut line = Line::text(place, "");
+        line.value = Value::Text(extra.to_vec());
+        line.trail = opening;
+        message.lines.insert(at, line);
+    }
+    let others = b"\r\nFrom: <sip:good@h>;tag=2\r\nTo: <sip:good@h>\r\nCall-ID: good@h\r\nUser-Agent: good\r\n";
+    if random.chance(35) {
+        let at = random.below(message.lines.len() + 1);
+        let bytes = [b"X: ", &[close][..], &others[..]].concat();
+        message.lines.insert(at, Line { end: Vec::new(), ..Line::raw(&bytes) });
+        return Some(format!("open-{name}:{place}:closed-in-a-line"));
+    }
+    let rest = b"\r\nv=0\r\n";
+    message.body = [&[close][..], &others[..], &rest[..]].concat();
+    // Of the whole body, or of what a server that reads headers in it has left.
+    let length = if random.chance(50) { message.body.len() } else { rest.len() - 2 };
+    let position = message.lines.iter().position(|line| line.name.eq_ignore_ascii_case(b"Content-Length"));
+    if let Some(position) = position {
+        message.lines[position].value = Value::Text(length.to_string().into());
+    }
+    Some(format!("open-{name}:{place}:closed-in-the-body"))
 }
 
 fn edit(message: &mut Message, random: &mut Random) -> Option<String> {

@@ -62,6 +62,36 @@ fn control_character_in_a_header_name() {
 }
 
 #[test]
+fn bracket_that_the_body_closes() {
+    let body = "]\r\nFrom: <sip:+14155552671@h>;tag=1\r\nTo: <sip:1@h>\r\nCall-ID: 2@h\r\n\r\nv=0\r\n";
+    let flagged = |message: Message| has_anomaly(message.body("application/sdp", body), "malformed-header");
+    flagged(call().set("Via", "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1;x=["));
+    flagged(call().set("Via", "SIP/2.0/UDP [2001:db8::1"));
+    flagged(call().set("Via", "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1 (a comment"));
+    flagged(call().add("Via", "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n (a comment"));
+    for name in ["Record-Route", "Content-Type", "X-Other"] {
+        flagged(call().add(name, "<sip:192.0.2.1;lr>;x=["));
+    }
+    flagged(call().add("Retry-After", "1 (a"));
+    has_anomaly(call().line_first("X: [\r\nY: ]"), "malformed-header");
+    // Thousands of others do not use up the steps.
+    let others = "X: (\r\n".repeat(2_500);
+    has_anomaly(call().add("Via", "a (").line_first(others.trim_end()), "malformed-header");
+}
+
+#[test]
+fn brackets_that_are_letters() {
+    let message = call()
+        .set("Via", "SIP/2.0/UDP [2001:db8::1]:5060 (a [comment);branch=z9hG4bK1")
+        .set("User-Agent", "PBX [x (y")
+        .set("Call-ID", "a[b(c@h")
+        .add("Subject", "a [ and :-(")
+        .add("X-Other", ":-(");
+    let outcome = passes(&Packet::udp(message), Reason::DefaultPass);
+    assert_eq!(outcome.field("anomalies"), "");
+}
+
+#[test]
 fn folded_line_between_a_name_and_its_colon() {
     for name in ["From\r\n ", "f\r\n\t", "From \r\n \r\n "] {
         let message = call().without("From").line_first(&format!("{name}: <sip:+16055620123@h>;tag=1"));

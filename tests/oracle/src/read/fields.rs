@@ -196,6 +196,41 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// A bracket that is not closed on its line, or a comment in the headers for which PJSIP has comments. PJSIP looks for the other half on
+/// the lines after, and in the body.
+pub(super) fn open_pairs(head: &[u8]) -> u32 {
+    let mut at = 0;
+    loop {
+        let open = find(head, at, |byte| b"[(".contains(&byte));
+        if open == head.len() {
+            return 0;
+        }
+        let closing = if head[open] == b'[' { b']' } else { b')' };
+        let end = find(head, open, |byte| byte == closing || is_line_end(byte));
+        let is_closed = head.get(end) == Some(&closing);
+        if !is_closed && pair_matters(head, open) {
+            return anomaly::MALFORMED_HEADER;
+        }
+        at = (end + 1).min(head.len());
+    }
+}
+
+/// Whether an opening byte counts in the header that it is in.
+fn pair_matters(head: &[u8], open: usize) -> bool {
+    let begins_line = |&at: &usize| {
+        at == 0 || is_line_end(head[at - 1]) && !is_line_end(head[at]) && head[at] != b' ' && head[at] != b'\t'
+    };
+    let line = (0..=open).rev().find(begins_line).unwrap_or(0);
+    let name_end = find(head, line, |byte| [b':', b' ', b'\t', b'\r', b'\n'].contains(&byte));
+    let name = head[line..name_end].to_ascii_lowercase();
+    let is = |names: &[&[u8]]| names.contains(&name.as_slice());
+    if head[open] == b'[' {
+        return !is(&[b"call-id", b"i", b"server", b"subject", b"s", b"user-agent"]);
+    }
+    let is_known = FIELDS.iter().any(|field| is(&[field.1, field.2]));
+    is(&[b"via", b"v"]) || !is_known && name.first() == Some(&b'r')
+}
+
 /// A control character where a value, or a further line of it, begins.
 fn odd_start(line: &[u8]) -> u32 {
     let visible = find(line, 0, |byte| byte != b' ' && byte != b'\t');

@@ -8,7 +8,7 @@ use filter_core::{
 use filter_policy::model::Policy;
 
 use super::{
-    fields::{Fields, known, read_lines},
+    fields::{Fields, known, open_pairs, read_lines},
     find,
     frame::Packet,
     identities::{Uris, read_identities, read_uris},
@@ -28,7 +28,7 @@ pub(super) fn read_fields(
     bytes: &[u8],
 ) {
     let fields = read_lines(policy, bytes, start_line.version);
-    message.anomalies |= fields.anomalies;
+    message.anomalies |= fields.anomalies | open_pairs(&bytes[..fields.body.unwrap_or(bytes.len()).min(bytes.len())]);
     message.seen = fields.fields.iter().map(|field| field.0).collect();
     let mandatory = [Header::From, Header::To, Header::CallId, Header::CSeq, Header::Via];
     if fields.body.is_some() && mandatory.iter().any(|header| fields.first(*header).is_none()) {

@@ -16,6 +16,9 @@ fn reads(uri: &str, user: &str, digits: &str, anomalies: &[&str]) {
     assert_eq!(read, (user.to_owned(), digits.to_owned(), anomalies.to_vec()), "{uri:?}");
 }
 
+/// Of a bracket that nothing on its line closes.
+const UNCLOSED: &[&str] = &["malformed-header", "malformed-uri"];
+
 /// The user part and anomalies of a call's Request-URI.
 #[track_caller]
 fn calls(uri: &str, user: &str, anomalies: &[&str]) {
@@ -260,12 +263,18 @@ fn bytes_where_some_servers_end_the_user_part() {
             {
                 // Before a question mark, a name ends nowhere.
                 let is_name = byte == "?" && user.starts_with('a') && uri.starts_with("sip");
-                reads(&uri, &user, "", if is_name { &[] } else { MALFORMED });
+                let anomalies = match byte {
+                    _ if is_name => &[],
+                    "[" => UNCLOSED,
+                    _ => MALFORMED,
+                };
+                reads(&uri, &user, "", anomalies);
             }
         }
     }
     for byte in ["|", "^", "<", "[", "\u{7f}"] {
-        reads(&format!("urn:service:{byte}12"), &format!("service:{byte}12"), "", MALFORMED);
+        let anomalies = if byte == "[" { UNCLOSED } else { MALFORMED };
+        reads(&format!("urn:service:{byte}12"), &format!("service:{byte}12"), "", anomalies);
     }
     // Phones send these, in URIs of their own schemes.
     for byte in ["#", "é", "/", "=", "&", "$", "~", "_", "!", "'"] {
