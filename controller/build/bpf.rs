@@ -40,6 +40,9 @@ pub(crate) const ENV_TOOLCHAIN: &str = "RINGFENCE_BPF_TOOLCHAIN";
 /// The path of a prebuilt object. If set, nothing is compiled.
 pub(crate) const ENV_OBJECT: &str = "RINGFENCE_BPF_OBJECT";
 
+/// Keeps the lines of the source in the program, whatever the profile: whoever profiles it needs them.
+pub(crate) const ENV_LINES: &str = "RINGFENCE_BPF_LINES";
+
 /// Where distributions install their compiler.
 const DISTRIBUTION_RUSTC: [&str; 2] = ["/usr/bin/rustc", "/usr/local/bin/rustc"];
 

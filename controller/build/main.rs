@@ -61,17 +61,30 @@ fn build_object(workspace: &Path, out_dir: &Path, object: &Path) -> Result<()> {
     rerun_if_changed(&bpf::linker()?);
     compiler.build(bpf::FILTER, workspace, out_dir, object)?;
     let whole = fs::read(object)?;
-    let without = without_debug_information(&whole)
+    let without = without_debug_information(&whole, keeps_lines()?)
         .map_err(|error| format!("failed to take the debug information out of {}: {error}", object.display()))?;
     Ok(fs::write(object, without)?)
 }
 
-/// The object without its DWARF, which is most of its bytes and which no loader reads. The BTF that was made from it stays, with the lines that
-/// the verifier's log quotes.
-fn without_debug_information(object: &[u8]) -> object::build::Result<Vec<u8>> {
+/// Whether the program keeps the lines of its source, which the verifier's log quotes. aya copies all of them for each of the program's
+/// functions, 36 MB a load, so a release does without.
+fn keeps_lines() -> Result<bool> {
+    println!("cargo::rerun-if-env-changed={}", bpf::ENV_LINES);
+    Ok(env::var_os(bpf::ENV_LINES).is_some() || variable("PROFILE")? != "release")
+}
+
+/// The object without its DWARF, which is most of its bytes and which no loader reads, and without the relocations of BTF, which none
+/// applies. The BTF itself stays.
+fn without_debug_information(object: &[u8], keeps_lines: bool) -> object::build::Result<Vec<u8>> {
     let mut builder = Builder::read(object)?;
     for section in &mut builder.sections {
-        section.delete = section.name.starts_with(b".debug_") || section.name.starts_with(b".rel.debug_");
+        let unread: [&[u8]; 4] = [b".debug_", b".rel.debug_", b".rel.BTF", b".rel.BTF.ext"];
+        section.delete = unread.iter().any(|start| section.name.starts_with(start));
+        if let (b".BTF.ext", SectionData::Data(data)) = (&section.name[..], &mut section.data) {
+            if !keeps_lines {
+                *data = without_lines(data).into();
+            }
+        }
     }
     builder.delete_orphans();
     // LLVM puts the names of sections among those of symbols, which this library does not write.
@@ -82,6 +95,30 @@ fn without_debug_information(object: &[u8]) -> object::build::Result<Vec<u8>> {
     let mut written = Vec::new();
     builder.write(&mut written)?;
     Ok(written)
+}
+
+/// A `.BTF.ext` section whose table of lines is empty (Documentation/bpf/btf.rst section 4.2). Its header has, after 8 bytes, the
+/// offsets and the lengths of its tables of functions, of lines and of relocations, counted from the header's end.
+fn without_lines(section: &[u8]) -> Vec<u8> {
+    const LINES_OFFSET: usize = 16;
+    const LINES_LENGTH: usize = 20;
+    const RELOCATIONS_OFFSET: usize = 24;
+    const RELOCATIONS_LENGTH: usize = 28;
+    /// The size of a record, with which each table begins.
+    const RECORD_SIZE: u32 = 4;
+
+    let word = |at: usize| Some(u32::from_ne_bytes(section.get(at..at + 4)?.try_into().ok()?));
+    let mut without = section.to_vec();
+    // A table of relocations would come after the lines. The program has none.
+    let (Some(header), Some(offset), Some(0)) = (word(4), word(LINES_OFFSET), word(RELOCATIONS_LENGTH)) else {
+        return without;
+    };
+    let end = offset + RECORD_SIZE;
+    without.truncate((header + end) as usize);
+    for (at, value) in [(LINES_LENGTH, RECORD_SIZE), (RELOCATIONS_OFFSET, end)] {
+        without[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+    without
 }
 
 fn rerun_if_changed(path: &Path) {

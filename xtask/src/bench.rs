@@ -9,7 +9,7 @@ use arguments::Part;
 
 pub(crate) use arguments::Arguments;
 
-use crate::{setup, workspace};
+use crate::{bpf, setup, workspace};
 
 /// Installs what the bench needs, then builds and runs it.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -25,7 +25,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         setup::ensure(&[setup::Group::Profile])?;
     }
     let words = ["run", "--release", "--quiet", "--package", "ringfence-bench", "--"].map(str::to_owned);
-    workspace::run(&mut workspace::cargo(words.into_iter().chain(words_of(arguments))))
+    let mut bench = workspace::cargo(words.into_iter().chain(words_of(arguments)));
+    if parts.contains(&Part::Profile) {
+        bench.env(bpf::ENV_LINES, "1");
+    }
+    workspace::run(&mut bench)
 }
 
 /// The same arguments for the bench itself.
