@@ -11,7 +11,7 @@ use crate::{
     message::{after_line_end, is_folded},
     scratch::{Header, Kind, Scratch, Span},
     swar::{LETTERS, below, exactly, first, first_bytes, text},
-    uri::has_scheme,
+    uri::{has_scheme, is_odd_blank},
 };
 
 /// Reads the line at `start`: kind, method or status code, Request-URI. Leaves the cursor at its end.
@@ -239,9 +239,13 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
         host.call::<ReadOverLineEnds>(s, start, method_end);
         return;
     } else {
-        // Not before other words than a version: that is text.
-        if is_cut(s) && method != Method::Other && s.packet.fragment == 0 && is_beginning(s, third) {
-            s.message.anomalies |= anomaly::CUT_START_LINE;
+        // Not before other words than a version: that is text. But no text has a control character or an @ in its second word, and Sofia-SIP
+        // takes any protocol's version.
+        if is_cut(s) && method != Method::Other && s.packet.fragment == 0 {
+            let is_odd = is_odd_blank(s.byte(uri_end)) || find::<At, H>(host, s, uri, uri_end) < uri_end;
+            if is_odd || is_beginning(s, third) {
+                s.message.anomalies |= anomaly::CUT_START_LINE;
+            }
         }
         return;
     };

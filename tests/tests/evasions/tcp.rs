@@ -95,6 +95,19 @@ fn first_segment_with_a_part_of_the_headers() {
 }
 
 #[test]
+fn start_line_cut_after_an_odd_request_uri() {
+    let segment = |text: &str| Packet::tcp(text.as_bytes().to_vec()).from_port(41_000 + text.len() as u16);
+    // Sofia-SIP takes any protocol's version, Kamailio and libre read on over a control character.
+    for line in ["INVITE s%69p:+16055620123@h HTT", "MESSAGE <\0sip:+16055620123@h", "INVITE x\u{1}sip:+1605"] {
+        assert_eq!(decide(&segment(line)).field("anomalies"), "cut-start-line", "{line:?}");
+    }
+    // The end of a text.
+    for line in ["message from the bank: your", "info about the transfer"] {
+        passes(&segment(line), Reason::MidMessage);
+    }
+}
+
+#[test]
 fn message_cut_into_segments() {
     let message = blocked_call().bytes();
     // Each on a connection of its own.

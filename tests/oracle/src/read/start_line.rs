@@ -7,7 +7,7 @@ use filter_core::{
     scratch::Kind,
 };
 
-use super::{after_line_end, find, frame::Packet, is_blank, is_line_end, uri::known_scheme};
+use super::{address::is_control, after_line_end, find, frame::Packet, is_blank, is_line_end, uri::known_scheme};
 
 /// The methods of IANA's registry, as they are written.
 const METHODS: [(&[u8], Method); 14] = [
@@ -324,15 +324,18 @@ fn is_beginning(payload: &[u8]) -> bool {
     begins_line(payload) || (is_name && method(&payload[..name]) != Method::Other)
 }
 
-/// True for a method, the second word or a part of it, and perhaps a part of the version.
+/// True for a method, the second word or a part of it, and perhaps a part of the version, or anything if that word has an @ or ends with a
+/// control character.
 fn ends_in_version(payload: &[u8]) -> bool {
     let name = find(payload, 0, is_blank);
     let uri = find(payload, name, |byte| !is_blank(byte));
-    let version = find(payload, find(payload, uri, is_blank), |byte| !is_blank(byte));
+    let uri_end = find(payload, uri, is_blank);
+    let version = find(payload, uri_end, |byte| !is_blank(byte));
+    let is_odd = payload[uri..uri_end].contains(&b'@') || payload.get(uri_end).is_some_and(|&byte| is_control(byte));
     method(&payload[..name]) != Method::Other
         && uri < payload.len()
         && line_end(payload, 0, &mut 0).is_none()
-        && begins_line(&payload[version..])
+        && (is_odd || begins_line(&payload[version..]))
 }
 
 /// True for a method, a space and no other one, or only a part of the version after that one.

@@ -274,17 +274,16 @@ fn a_start_line_cut_by_a_segment_is_a_message() {
         "INVITE \r\n",
         "INVITE \nsip:1@h",
         "INVITE \nsip:1@h SIP/2.",
+        // Of any protocol.
+        "INVITE im:1@h x",
+        "INVITE im:1@h SIP2",
+        "INVITE <\0sip:1",
     ] {
         assert_eq!(tcp(line).has(&[NOT_SIP, "cut-start-line"]).kind(), "not-sip");
     }
-    for line in [
-        "INVITEE sip:1@h",
-        "sip:1@h",
-        "INVITE im:1@h x",
-        "INVITE im:1@h SIP2",
-        "INVITE\r\nsip:1@h",
-        "INVITE \nsip:1@h x",
-    ] {
+    for line in
+        ["INVITEE sip:1@h", "sip:1@h", "INVITE im:1 x", "INVITE im:1 SIP2", "INVITE\r\nsip:1@h", "INVITE \nsip:1@h x"]
+    {
         is_not_sip(&tcp(line));
     }
 }
