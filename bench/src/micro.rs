@@ -38,7 +38,7 @@ type Measurement = (Table, Vec<Target>);
 type Measure = fn(&str, Effort) -> Result<Measurement>;
 
 /// The groups, by title.
-const GROUPS: [(&str, Measure); 11] = [
+const GROUPS: [(&str, Measure); 12] = [
     ("A packet that is not for a signalling port", other_traffic),
     ("A source in a list of 1,000 IPv4 blocks", |title, effort| sources(title, 4, 1000, effort)),
     ("A source in a list of 100,000 IPv4 blocks", |title, effort| sources(title, 4, 100_000, effort)),
@@ -50,6 +50,7 @@ const GROUPS: [(&str, Measure); 11] = [
     ("The worst user agent", agents::worst),
     ("Eight rules and 512", pairs::rules),
     ("1,000 numbers and 1,000,000", pairs::numbers),
+    ("A limit", pairs::limits),
 ];
 
 /// Measures all groups whose title contains `only`.

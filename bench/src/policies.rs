@@ -260,6 +260,13 @@ pub(crate) fn some_rules(count: usize, lists: &Lists) -> Repository {
     with_lists(rules, lists)
 }
 
+/// The same with a limit that nothing exceeds: a million packets to each called number, and as many in a second.
+pub(crate) fn with_limit(mut repository: Repository) -> Repository {
+    let limit = "match.method = \"INVITE\"\nover = { rate = \"1000000/s\", burst = 1000000, per = \"called\" }";
+    rule(&mut repository.files[0].1, "limit", limit, "\"drop\"");
+    repository
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,8 +10,8 @@ use filter_core::{
     engine,
     host::{Function, Host, Step},
     layout::{
-        Ban, BanKey, BanLengths, Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, RateCell,
-        RateKey, Remembered, Rule, RuleSet, Trie,
+        Ban, BanKey, BanLengths, Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, Remembered,
+        Rule, RuleSet, Trie,
     },
     reason::Reason,
     scratch::Scratch,
@@ -63,6 +63,8 @@ impl Tables for Counting<'_> {
 }
 
 impl<'m> Host<'m> for Counting<'m> {
+    type Words = <UserHost<'m> as Host<'m>>::Words;
+
     fn call<F: Function>(self, scratch: &mut Scratch, a: u32, b: u32) -> u32 {
         self.add(format!("{:?}", F::KIND));
         F::run(self, scratch, a, b)
@@ -151,8 +153,8 @@ impl<'m> Host<'m> for Counting<'m> {
         self.host.set_ban(key, ban);
     }
 
-    fn rate(self, key: &RateKey, update: impl FnOnce(&mut RateCell) -> bool) -> bool {
-        self.host.rate(key, update)
+    fn bucket(self, index: u32) -> Option<Self::Words> {
+        self.host.bucket(index)
     }
 
     fn first_fragment(self, key: &FragmentKey) -> Option<Remembered> {

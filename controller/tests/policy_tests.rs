@@ -88,9 +88,9 @@ fn a_case_that_fails_says_that_a_rate_or_a_ban_would_have_decided() {
     let policy = "version = 1\n[network]\nudp = [5060]\n\
                   [[rule]]\nname = \"scanners\"\nmatch.user_agent = \"scanner\"\naction = { ban = \"1h\" }\n\
                   [[rule]]\nname = \"flood\"\nmatch.method = \"INVITE\"\naction = \"drop\"\n\
-                  over = { rate = \"5/s\", burst = 2, per = \"called\" }\n\
+                  over = { rate = \"5/s\", burst = 3, per = \"called\" }\n\
                   [[rule]]\nname = \"slow-flood\"\nmatch.method = \"INVITE\"\naction = \"drop\"\n\
-                  over = { rate = \"4/m\", burst = 3, per = \"called\" }\n";
+                  over = { rate = \"4/m\", burst = 4, per = \"called\" }\n";
     std::fs::write(folder.path().join("policy.toml"), policy).expect("it is ours");
     let run = |cases: &str, arguments: &[&str]| {
         std::fs::write(folder.path().join("tests/rates.toml"), cases).expect("it is ours");
@@ -116,7 +116,7 @@ fn a_case_that_fails_says_that_a_rate_or_a_ban_would_have_decided() {
     let (status, text) = run(&case("expect = { verdict = \"drop\" }"), &[]);
     assert_eq!(status, Some(1), "{text}");
     let says = "(tests/rates.toml:2): expected drop, but got pass by default-pass; rule flood matches, but its rate is not \
-                exceeded (5/s, burst 2, per called): `before = [{ count = 3 }]` exceeds it; rule slow-flood matches";
+                exceeded (5/s, burst 3, per called): `before = [{ count = 3 }]` exceeds it; rule slow-flood matches";
     assert!(text.contains(says), "{text}");
     let banned = case("before = [{ user_agent = \"scanner\" }]\nexpect = { verdict = \"pass\", rule = \"scaners\" }");
     let (_, text) = run(&banned, &[]);
@@ -146,7 +146,7 @@ fn a_case_that_fails_says_that_a_rate_or_a_ban_would_have_decided() {
         "{text}"
     );
     let text = explain(&[call]);
-    assert!(text.contains("flood (drop): rate not exceeded (5/s, burst 2, per called; `--after`"), "{text}");
+    assert!(text.contains("flood (drop): rate not exceeded (5/s, burst 3, per called; `--after`"), "{text}");
 }
 
 #[test]

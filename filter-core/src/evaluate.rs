@@ -169,8 +169,11 @@ impl<'m, H: Host<'m>> Step for Candidates<'_, H> {
             return true;
         }
         s.walk.candidates[word] = left & left.wrapping_sub(1);
-        if host.config().needs & need::RATES != 0 && rule.flags & rule_flag::OVER != 0 && !rate::exceeded(host, s, rule)
+        if host.config().needs & need::RATES != 0
+            && rule.flags & rule_flag::OVER != 0
+            && !rate::exceeded(host, s, index)
         {
+            host.note_within(rule.slot as u32);
             return false;
         }
         s.walk.rule = index;

@@ -4,7 +4,7 @@ use crate::{
     find::NeedleKind,
     layout::{
         Ban, BanKey, BanLengths, Config, Counter, Dfa, Event, FlowKey, FragmentKey, NumberClass, Observation, Observed,
-        RateCell, RateKey, Remembered, Rule, RuleSet,
+        Remembered, Rule, RuleSet,
     },
     reason::Reason,
     scratch::Scratch,
@@ -73,6 +73,20 @@ pub enum FunctionKind {
     ReadName,
     /// [`crate::header::ReadNamedHeader`].
     ReadNamedHeader,
+    /// [`crate::rate::CountNew`].
+    CountNew,
+    /// [`crate::rate::CountKnown`].
+    CountKnown,
+    /// [`crate::rate::FindCall`].
+    FindCall,
+    /// [`crate::hash::HashText`].
+    HashText,
+    /// [`crate::rate::IsOver`].
+    IsOver,
+    /// [`crate::rate::NoteCall`].
+    NoteCall,
+    /// [`crate::rate::NoteKey`].
+    NoteKey,
     /// [`crate::observe::Draw`].
     Draw,
     /// [`crate::observe::Observe`].
@@ -99,11 +113,24 @@ pub enum FunctionKind {
     TryPlaces,
 }
 
+/// A bucket of the table of limits, which all processors share.
+pub trait Words: Copy {
+    /// A word. It is never torn.
+    fn get(self, index: usize) -> u64;
+    /// Writes a word, after all that came before and before all that comes after.
+    fn put(self, index: usize, value: u64);
+    /// Writes `new` in place of `old`, in one step. False if the word is not `old`.
+    fn exchange(self, index: usize, old: u64, new: u64) -> bool;
+}
+
 /// A host: BPF maps in the kernel, vectors in user space. It is a handle and copied freely; `'m` is how long the maps live.
 ///
 /// Look-ups return `None` only if an index is out of range, which a compiled policy rules out. The engine then decides with
 /// [`Reason::Internal`] or treats the value as being in no class.
 pub trait Host<'m>: Copy + Tables {
+    /// See [`Self::bucket`].
+    type Words: Words;
+
     /// The policy's configuration. In the kernel these are constants to the verifier.
     fn config(self) -> &'m Config;
     /// Coarse monotonic time, ns: accurate to some milliseconds.
@@ -187,8 +214,11 @@ pub trait Host<'m>: Copy + Tables {
     fn count_banned(self, key: &BanKey);
     /// Bans a prefix.
     fn set_ban(self, key: &BanKey, ban: &Ban);
-    /// Lets `update` change a rate's cell, or a new one if there is none, and returns its answer. False if there is no room.
-    fn rate(self, key: &RateKey, update: impl FnOnce(&mut RateCell) -> bool) -> bool;
+    /// A bucket of the table of limits.
+    fn bucket(self, index: u32) -> Option<Self::Words>;
+    /// Notes that a packet does not exceed the limit of the rule with this slot.
+    #[inline(always)]
+    fn note_within(self, _slot: u32) {}
 
     /// The verdict on a datagram's first fragment, remembered for its later ones.
     fn first_fragment(self, key: &FragmentKey) -> Option<Remembered>;
@@ -205,6 +235,10 @@ pub trait Host<'m>: Copy + Tables {
     /// verifier tracks what each path implies for a register, and verifies what follows once per path.
     #[inline(always)]
     fn fence(self) {}
+
+    /// As [`Self::fence`], where the scratch memory is a function's argument: there, LLVM would know that nothing else changes it.
+    #[inline(always)]
+    fn forget(self, _scratch: &mut Scratch) {}
 
     /// `value & MASK`, as an index that the verifier knows to be within the mask.
     ///

@@ -12,6 +12,7 @@ pub mod engine;
 pub mod evaluate;
 mod event;
 pub mod find;
+pub mod hash;
 pub mod header;
 pub mod headers;
 pub mod host;

@@ -58,6 +58,31 @@ pub const REASSEMBLY_TIME: u64 = 60_000_000_000;
 /// two copies (RFC 6298 section 2.4 allows a limit of 60 s or more; Linux has 120 s).
 pub const FLOW_TIME: u64 = 180_000_000_000;
 
+/// Keys of a bucket, see [`crate::rate::table`].
+pub const WAYS: usize = 7;
+
+/// Eight-byte words of a bucket.
+pub const BUCKET_WORDS: usize = 16;
+
+/// Buckets of the cells of limits, a power of two.
+pub const RATE_BUCKETS: usize = 1 << 16;
+
+/// Buckets of the calls that limits have counted, a power of two.
+pub const CALL_BUCKETS: usize = 1 << 15;
+
+/// All buckets. The last one holds the key of the hashes.
+pub const BUCKETS: usize = RATE_BUCKETS + CALL_BUCKETS + 1;
+
+/// Bits of a cell's time after the nanosecond. With six, the time of a limit ends after nine years of uptime, and begins anew.
+pub const TIME_FRACTION: u32 = 6;
+
+/// For how long a call's INVITEs count as one, in nanoseconds. Copies are sent for 32 s (RFC 3261 section 17.1.1.2, 64*T1), and an INVITE with
+/// credentials follows at once.
+pub const CALL_TIME: u64 = 60_000_000_000;
+
+/// How many of them do: seven copies of two of them, and some more. Otherwise, one Call-ID could be used for any number of calls.
+pub const CALL_INVITES: u32 = 16;
+
 /// Bytes of a text value that an event carries.
 pub const EVENT_TEXT: usize = 64;
 

@@ -12,19 +12,21 @@ use aya_ebpf::{
 };
 use filter_core::{
     find::{self, Find, NeedleKind},
+    hash::HashText,
     header::ReadNamedHeader,
     headers::NoteOpenPairs,
-    host::{Function, FunctionKind, Host, Step},
+    host::{Function, FunctionKind, Host, Step, Words},
     identity::ReadIdentity,
     layout::{
         Ban, BanKey, BanLengths, Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, Observation,
-        Observed, ROOT_PIECE_BITS, RateCell, RateKey, Remembered, Rule, RuleSet, Trie,
+        Observed, ROOT_PIECE_BITS, Remembered, Rule, RuleSet, Trie,
     },
     limits::{BUFFER_LENGTH, INSPECTED_LENGTH},
     message::{NoteFold, ReadColon, ReadHeaders},
     numbers::SetNumber,
     observe::{Draw, Observe},
     packet::MAX_HEADER_OFFSET,
+    rate::{CountKnown, CountNew, FindCall, IsOver, NoteCall, NoteKey},
     reason::Reason,
     scratch::Scratch,
     start_line::{FindMark, FindRequest, ReadOverLineEnds, ReadStartLine, ReadStatusLine},
@@ -115,7 +117,55 @@ impl Tables for Kernel {
     }
 }
 
+/// A bucket of the table of limits. All CPUs change its words, so there are no references to it. (The target has no atomic types.)
+#[derive(Clone, Copy)]
+pub struct Bucket(*mut u64);
+
+impl Bucket {
+    #[inline(always)]
+    fn word(self, index: usize) -> *mut u64 {
+        // SAFETY: indexes are below BUCKET_WORDS, which the verifier makes sure of.
+        unsafe { self.0.add(index) }
+    }
+}
+
+impl Words for Bucket {
+    #[inline(always)]
+    fn get(self, index: usize) -> u64 {
+        // SAFETY: the word is in the map and aligned, and loads of eight bytes are not torn.
+        unsafe { self.word(index).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn put(self, index: usize, value: u64) {
+        let mut value = value;
+        // SAFETY: the word is in the map and aligned. The instruction orders all accesses before and after it.
+        unsafe {
+            core::arch::asm!("{0} = xchg_64({1} + 0, {0})", inout(reg) value, in(reg) self.word(index), options(nostack));
+        }
+        let _ = value;
+    }
+
+    #[inline(always)]
+    fn exchange(self, index: usize, old: u64, new: u64) -> bool {
+        let mut seen = old;
+        // SAFETY: as above.
+        unsafe {
+            core::arch::asm!(
+                "r0 = cmpxchg_64({0} + 0, r0, {1})",
+                in(reg) self.word(index),
+                in(reg) new,
+                inout("r0") seen,
+                options(nostack),
+            );
+        }
+        seen == old
+    }
+}
+
 impl Host<'static> for Kernel {
+    type Words = Bucket;
+
     #[inline(always)]
     fn config(self) -> &'static Config {
         config()
@@ -329,16 +379,8 @@ impl Host<'static> for Kernel {
     }
 
     #[inline(always)]
-    fn rate(self, key: &RateKey, update: impl FnOnce(&mut RateCell) -> bool) -> bool {
-        if let Some(cell) = RATES.get_ptr_mut(key) {
-            // SAFETY: the value stays valid during the run. If two CPUs update it at the same time, one of the two steps is lost,
-            // which makes the rate more permissive by one packet. A word is never torn.
-            return update(unsafe { &mut *cell });
-        }
-        let mut cell = RateCell { next: 0 };
-        let over = update(&mut cell);
-        let _ = RATES.insert(key, cell, 0);
-        over
+    fn bucket(self, index: u32) -> Option<Bucket> {
+        RATES.get_ptr_mut(index).map(|bucket| Bucket(bucket.cast()))
     }
 
     #[inline(always)]
@@ -368,6 +410,14 @@ impl Host<'static> for Kernel {
     #[inline(always)]
     fn fence(self) {
         reload();
+    }
+
+    #[inline(always)]
+    fn forget(self, scratch: &mut Scratch) {
+        let mut address = &raw mut *scratch;
+        // SAFETY: moves a register to itself. It is not `nomem` and has the address, so LLVM assumes that this memory has changed.
+        unsafe { core::arch::asm!("{0} = {0}", inout(reg) address, options(nostack)) };
+        let _ = address;
     }
 
     #[inline(always)]
@@ -425,6 +475,13 @@ macro_rules! functions {
 }
 
 functions! {
+    count_known: FunctionKind::CountKnown => CountKnown,
+    count_new: FunctionKind::CountNew => CountNew,
+    find_call: FunctionKind::FindCall => FindCall,
+    hash_text: FunctionKind::HashText => HashText,
+    is_over: FunctionKind::IsOver => IsOver,
+    note_call: FunctionKind::NoteCall => NoteCall,
+    note_key: FunctionKind::NoteKey => NoteKey,
     find_mark: FunctionKind::FindMark => FindMark,
     find_parameter: FunctionKind::FindParameter => FindParameter,
     find_request: FunctionKind::FindRequest => FindRequest,
@@ -518,12 +575,14 @@ extern "C" fn callback<S: Step>(index: u64, step: *mut S) -> i64 {
     // SAFETY: `repeat` passes a pointer to the step that it holds a unique reference to, and waits.
     let step = unsafe { &mut *step };
     let first = S::AHEAD + index as u32 * S::BATCH;
+    if S::BATCH == 1 {
+        // Linux 6.1 wants to see that this is 0 or 1.
+        return masked!(step.step(first), "1") as i64;
+    }
     // See `Tables::bound`.
-    let batch = if S::BATCH > 1 { unknown(S::BATCH) } else { 1 };
+    let batch = unknown(S::BATCH);
     for index in 0..batch {
-        if S::BATCH > 1 {
-            reload();
-        }
+        reload();
         if step.step(first + index) {
             return 1;
         }

@@ -9,9 +9,9 @@ use aya_ebpf::{
 use filter_core::{
     layout::{
         Ban, BanKey, BanLengths, Config, Counter, Dfa, FlowKey, FragmentKey, Node, NumberClass, Observation, Observed,
-        ROOT_PIECES, RateCell, RateKey, Remembered, RootPiece, Rule, RuleSet,
+        ROOT_PIECES, RateBucket, Remembered, RootPiece, Rule, RuleSet,
     },
-    limits::RULE_SLOTS,
+    limits::{BUCKETS, RULE_SLOTS},
     scratch::Scratch,
 };
 
@@ -62,7 +62,7 @@ pub static BANS: LruHashMap<BanKey, Ban> = LruHashMap::with_max_entries(1 << 16,
 #[map]
 pub static BAN_LENGTHS: Array<BanLengths> = Array::with_max_entries(1, 0);
 #[map]
-pub static RATES: LruHashMap<RateKey, RateCell> = LruHashMap::with_max_entries(1 << 18, 0);
+pub static RATES: Array<RateBucket> = Array::with_max_entries(BUCKETS as u32, 0);
 #[map]
 pub static FLOWS: LruHashMap<FlowKey, Remembered> = LruHashMap::with_max_entries(1 << 16, 0);
 

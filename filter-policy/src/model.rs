@@ -4,7 +4,7 @@
 
 use std::{borrow::Cow, fmt, net::IpAddr, path::PathBuf, sync::Arc};
 
-use filter_core::layout::{Attestation, Dialog, Method, NumberFormat, Payload, Per, Text, Transport, Verstat};
+use filter_core::layout::{Attestation, Count, Dialog, Method, NumberFormat, Payload, Per, Text, Transport, Verstat};
 use ipnet::IpNet;
 use jiff::Timestamp;
 
@@ -138,19 +138,37 @@ impl Rule {
     }
 }
 
-/// A rate of packets, and what it is counted for.
+/// A rate of packets or calls, and what it is counted for.
 #[derive(Clone, Debug)]
 pub struct Over {
-    /// How many packets.
+    /// How many.
     pub count: u32,
     /// Per how many nanoseconds.
     pub period: u64,
-    /// How many packets above the rate may come at once.
+    /// How many may come at once.
     pub burst: u32,
+    /// What is counted.
+    pub counts: Count,
     /// What is counted separately.
     pub per: Per,
     /// Bits or digits of a prefix key; 0 for the whole value.
     pub prefix: u8,
+}
+
+impl Over {
+    /// True if only a message can be counted.
+    #[must_use]
+    pub fn needs_message(&self) -> bool {
+        match self.per {
+            Per::Called
+            | Per::CalledPrefix
+            | Per::Calling
+            | Per::CallingPrefix
+            | Per::SourceCalled
+            | Per::UserAgent => true,
+            Per::Destination | Per::Rule | Per::Source | Per::SourcePrefix => self.counts == Count::Calls,
+        }
+    }
 }
 
 impl fmt::Display for Over {
@@ -159,7 +177,10 @@ impl fmt::Display for Over {
         let per = self.per.name();
         let per = per.strip_suffix("-prefix").unwrap_or(per);
         write!(f, "{}, burst {}, per {per}", quantity::rate_text(self.count, self.period / 1_000_000_000), self.burst)?;
-        if self.prefix > 0 { write!(f, "/{}", self.prefix) } else { Ok(()) }
+        if self.prefix > 0 {
+            write!(f, "/{}", self.prefix)?;
+        }
+        if self.counts == Count::Calls { write!(f, ", count calls") } else { Ok(()) }
     }
 }
 

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use filter_core::layout::{
-    Attestation, Dialog, Method, NumberFormat, Payload, Per, Text, Transport, Verstat, anomaly, passport, privacy,
+    Attestation, Count, Dialog, Method, NumberFormat, Payload, Per, Text, Transport, Verstat, anomaly, passport,
+    privacy,
 };
 use filter_policy::{
     files::Table,
@@ -316,13 +317,16 @@ fn rates_have_a_period_a_burst_and_a_key() {
     for (line, expected) in [
         ("{ rate = \"5/s\", burst = 20, per = \"called\" }", (5, SECOND, 20, Per::Called, 0)),
         ("{ rate = \"100/m\", per = \"source/24\" }", (100, 60 * SECOND, 100, Per::SourcePrefix, 24)),
-        ("{ rate = \"1000/h\", burst = 0 }", (1000, 3_600 * SECOND, 0, Per::Rule, 0)),
+        ("{ rate = \"1000/h\", burst = 1 }", (1000, 3_600 * SECOND, 1, Per::Rule, 0)),
+        ("{ rate = \"1/s\", per = \"source+called\" }", (1, SECOND, 1, Per::SourceCalled, 0)),
+        ("{ rate = \"1/s\", per = \"user-agent\" }", (1, SECOND, 1, Per::UserAgent, 0)),
         ("{ rate = \"20/10s\", per = \"calling/6\" }", (20, 10 * SECOND, 20, Per::CallingPrefix, 6)),
         ("{ rate = \"1/d\", per = \"called/7\" }", (1, 86_400 * SECOND, 1, Per::CalledPrefix, 7)),
     ] {
         let policy = policy(&format!("version = 1\n[[rule]]\nname = \"r\"\naction = \"drop\"\nover = {line}\n"));
         let over = policy.rules[0].over.as_ref().expect(line);
         assert_eq!((over.count, over.period, over.burst, over.per, over.prefix), expected, "{line}");
+        assert_eq!(over.counts, Count::Packets, "{line}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use filter_core::layout::{
-    Action, Attestation, Dialog, Method, NumberFormat, Payload, Transport, Verstat, anomaly, passport, privacy,
+    Action, Attestation, Count, Dialog, Method, NumberFormat, Payload, Transport, Verstat, anomaly, passport, privacy,
 };
 use filter_policy::{
     language::{schema, scope::SCOPES, source, stage::Stage},
@@ -141,7 +141,10 @@ fn every_word_that_the_parser_knows_is_offered() {
             "destination",
             "calling",
             "called",
+            "source+called",
+            "user-agent",
         ][..],
+        &Count::NAMES,
         &Stage::ALL.map(Stage::name),
         &Action::NAMES,
         &NumberFormat::NAMES,
@@ -266,6 +269,9 @@ fn each_value_is_accepted_or_rejected_as_by_the_parser() {
         ("over = { burst = 5 }", false),
         ("over = { rate = \"5/s\", per = \"port\" }", false),
         ("over = { rate = \"5/s\", burst = -1 }", false),
+        ("over = { rate = \"5/s\", burst = 0 }", false),
+        ("over = { rate = \"5/s\", per = \"source+called\", count = \"calls\" }", true),
+        ("over = { rate = \"5/s\", count = \"requests\" }", false),
         ("over = { rate = \"5/s\", every = 1 }", false),
         ("basis = \"dno\"", true),
         ("basis = 1", false),
@@ -340,7 +346,8 @@ const FOUND: [&str; 23] = [
 ];
 
 /// Of these codes, the policies whose mistake is in a list file, or in the meaning.
-const NOT_IN_THE_FORM: [&str; 3] = ["bad-date--list", "bad-hours--empty", "unknown-header--misspelt"];
+const NOT_IN_THE_FORM: [&str; 4] =
+    ["bad-date--list", "bad-hours--empty", "bad-rate--refill", "unknown-header--misspelt"];
 
 #[test]
 fn mistakes_in_the_form_of_a_policy_are_found_and_no_others() {

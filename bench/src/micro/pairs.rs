@@ -49,6 +49,26 @@ pub(super) fn numbers(title: &str, effort: Effort) -> Result<Measurement> {
     compare(effort, comparison)
 }
 
+/// Eight rules, and the same with a limit of calls as a ninth, which no call exceeds.
+pub(super) fn limits(title: &str, effort: Effort) -> Result<Measurement> {
+    let (prefixes, numbers) = (generate::ipv4_prefixes(1000), generate::numbers(1000, 1));
+    let lists = Lists::generated(1000, 1000);
+    let names = ["without a limit", "with a limit"];
+    let comparison = Comparison {
+        title,
+        text: "Eight rules, and these with a limit for each called number, which no call exceeds.",
+        entries: Entries::None,
+        names,
+        policies: [policies::some_rules(8, &lists), policies::with_limit(policies::some_rules(8, &lists))],
+        calls: ordinary_calls(1 << 15, &prefixes, &numbers),
+        target: ("a limit", 100.0),
+    };
+    let (name, most) = comparison.target;
+    let figures = measure(effort, comparison)?;
+    let more = figures.over(names[1], names[0])?;
+    Ok((figures.table, vec![Target::at_most(&format!("{name}, over the same verdict without"), more, most, " ns")]))
+}
+
 /// Two policies on the same calls.
 struct Comparison<'a> {
     title: &'a str,
@@ -62,7 +82,14 @@ struct Comparison<'a> {
 }
 
 fn compare(effort: Effort, comparison: Comparison<'_>) -> Result<Measurement> {
-    let Comparison { title, text, entries, names, policies, calls, target: (target, limit) } = comparison;
+    let (names, (target, limit)) = (comparison.names, comparison.target);
+    let figures = measure(effort, comparison)?;
+    let ratio = figures.over_empty(names[1])? / figures.over_empty(names[0])?;
+    Ok((figures.table, vec![Target::at_most(target, ratio, limit, " x").noted("whole verdicts over empty")]))
+}
+
+fn measure(effort: Effort, comparison: Comparison<'_>) -> Result<Figures> {
+    let Comparison { title, text, entries, names, policies, calls, .. } = comparison;
     let packet = Packet::invite(4);
     let images = [policies[0].build()?, policies[1].build()?];
     let mut records = calls;
@@ -88,7 +115,5 @@ fn compare(effort: Effort, comparison: Comparison<'_>) -> Result<Measurement> {
         expect_only(name, instance, Reason::DefaultPass)?;
     }
     let text = format!("{text} {} different calls, all of which pass.", thousands(records.len()));
-    let figures = Figures::new(title, text, all, &programs, "copy_and_scan")?;
-    let ratio = figures.over_empty(names[1])? / figures.over_empty(names[0])?;
-    Ok((figures.table, vec![Target::at_most(target, ratio, limit, " x").noted("whole verdicts over empty")]))
+    Figures::new(title, text, all, &programs, "copy_and_scan")
 }

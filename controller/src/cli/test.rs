@@ -237,7 +237,7 @@ fn remarks(built: &Built, expect: &Expectation, outcome: &Outcome) -> String {
         let Some(over) = rule.and_then(|rule| rule.over.as_ref()) else { continue };
         text.push_str(&format!(
             "; rule {name} matches, but its rate is not exceeded ({over}): `before = [{{ count = {} }}]` exceeds it",
-            u64::from(over.burst) + 1
+            over.burst
         ));
     }
     text

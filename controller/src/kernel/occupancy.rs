@@ -1,8 +1,9 @@
 //! How full the tables are that outlive a policy.
 
 use filter_core::{
-    layout::{Ban, BanKey, FlowKey, FragmentKey, RateCell, RateKey, Remembered},
-    limits::{FLOW_TIME, REASSEMBLY_TIME},
+    layout::{Ban, BanKey, FlowKey, FragmentKey, RateBucket, Remembered},
+    limits::{BUCKET_WORDS, CALL_BUCKETS, FLOW_TIME, RATE_BUCKETS, REASSEMBLY_TIME, WAYS},
+    rate,
 };
 use zerocopy::FromBytes;
 
@@ -13,6 +14,8 @@ use super::{Error, Pins, bans, table::Table};
 pub enum StateTable {
     /// Banned prefixes.
     Bans,
+    /// Calls that limits have counted.
+    Calls,
     /// TCP connections with a dropped message, or that have just begun.
     Flows,
     /// Datagrams whose first fragment was seen.
@@ -46,13 +49,14 @@ impl Occupancy {
 
 impl StateTable {
     /// Every table.
-    pub const ALL: [Self; 4] = [Self::Bans, Self::Flows, Self::Fragments, Self::Rates];
+    pub const ALL: [Self; 5] = [Self::Bans, Self::Calls, Self::Flows, Self::Fragments, Self::Rates];
 
     /// Its name in metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bans => "bans",
+            Self::Calls => "calls",
             Self::Flows => "flows",
             Self::Fragments => "fragments",
             Self::Rates => "rates",
@@ -65,36 +69,48 @@ impl StateTable {
             Self::Bans => (bans::BANS, size_of::<BanKey>(), size_of::<Ban>()),
             Self::Flows => ("FLOWS", size_of::<FlowKey>(), size_of::<Remembered>()),
             Self::Fragments => ("FRAGMENTS", size_of::<FragmentKey>(), size_of::<Remembered>()),
-            Self::Rates => ("RATES", size_of::<RateKey>(), size_of::<RateCell>()),
+            Self::Calls | Self::Rates => ("RATES", size_of::<u32>(), size_of::<RateBucket>()),
         }
     }
 
     fn read(self, pins: &Pins, now: u64) -> Result<Occupancy, Error> {
         let (name, key_size, value_size) = self.map();
         let map = Table::open(&pins.map(name))?;
-        map.ensure_hash(key_size, value_size)?;
+        map.ensure_entries(key_size, value_size)?;
         let mut entries = 0;
-        map.each(|_, value| entries += u64::from(self.is_in_use(value, now)))?;
-        Ok(Occupancy { table: self, entries, limit: u64::from(map.len()) })
+        map.each(|key, value| entries += self.in_use(key, value, now))?;
+        let limit = match self {
+            Self::Bans | Self::Flows | Self::Fragments => u64::from(map.len()),
+            Self::Calls => (CALL_BUCKETS * WAYS) as u64,
+            Self::Rates => (RATE_BUCKETS * WAYS) as u64,
+        };
+        Ok(Occupancy { table: self, entries, limit })
     }
 
-    /// Whether an entry with this value has an effect.
-    fn is_in_use(self, value: &[u8], now: u64) -> bool {
+    /// How many entries with an effect this value holds.
+    fn in_use(self, key: &[u8], value: &[u8], now: u64) -> u64 {
+        let bucket = |of: std::ops::Range<usize>, count: fn(&[u64; BUCKET_WORDS], u64) -> usize| {
+            let index = u32::read_from_bytes(key).map_or(usize::MAX, |index| index as usize);
+            let bucket = RateBucket::read_from_bytes(value).ok().filter(|_| of.contains(&index));
+            bucket.map_or(0, |bucket| count(&bucket.words, now)) as u64
+        };
         let is_younger_than = |time: u64| {
             Remembered::read_from_bytes(value).is_ok_and(|remembered| now.saturating_sub(remembered.since) < time)
         };
         match self {
-            Self::Bans => Ban::read_from_bytes(value).is_ok_and(|ban| ban.until > now),
-            Self::Flows => is_younger_than(FLOW_TIME),
-            Self::Fragments => is_younger_than(REASSEMBLY_TIME),
+            Self::Bans => u64::from(Ban::read_from_bytes(value).is_ok_and(|ban| ban.until > now)),
+            Self::Calls => bucket(RATE_BUCKETS..RATE_BUCKETS + CALL_BUCKETS, rate::calls_in_use),
+            Self::Flows => u64::from(is_younger_than(FLOW_TIME)),
+            Self::Fragments => u64::from(is_younger_than(REASSEMBLY_TIME)),
             // Of a cell whose time is over, the whole burst is free again, as if it were not there.
-            Self::Rates => RateCell::read_from_bytes(value).is_ok_and(|cell| cell.next > now),
+            Self::Rates => bucket(0..RATE_BUCKETS, rate::cells_in_use),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use filter_core::rate::{cell, table::VALUES};
     use zerocopy::IntoBytes as _;
 
     use super::*;
@@ -112,10 +128,26 @@ mod tests {
             (StateTable::Flows, remembered(180).as_bytes().to_vec(), false),
             (StateTable::Fragments, remembered(59).as_bytes().to_vec(), true),
             (StateTable::Fragments, remembered(60).as_bytes().to_vec(), false),
-            (StateTable::Rates, RateCell { next: now + 1 }.as_bytes().to_vec(), true),
-            (StateTable::Rates, RateCell { next: now }.as_bytes().to_vec(), false),
         ] {
-            assert_eq!(table.is_in_use(&value, now), expected, "{table:?} {value:?}");
+            assert_eq!(table.in_use(&[], &value, now), u64::from(expected), "{table:?} {value:?}");
         }
+    }
+
+    #[test]
+    fn a_bucket_counts_by_what_it_holds() {
+        let now = 1_000_000_000_000;
+        let mut words = [0; BUCKET_WORDS];
+        // Two cells, of which one is ahead of the time.
+        (words[0], words[1]) = (0x1234_5688, 0x9999_9988);
+        (words[VALUES], words[VALUES + 1]) = (cell::scaled(now) + 1_000, cell::scaled(now));
+        let count = |table: StateTable, index: usize| {
+            table.in_use((index as u32).as_bytes(), RateBucket { words }.as_bytes(), now)
+        };
+        assert_eq!((count(StateTable::Rates, 5), count(StateTable::Calls, 5)), (1, 0));
+        // Read as calls, they began long ago or will begin.
+        assert_eq!((count(StateTable::Rates, RATE_BUCKETS), count(StateTable::Calls, RATE_BUCKETS)), (0, 0));
+        words[VALUES] = now >> 20 << 8;
+        let value = RateBucket { words };
+        assert_eq!(StateTable::Calls.in_use((RATE_BUCKETS as u32).as_bytes(), value.as_bytes(), now), 1);
     }
 }

@@ -239,7 +239,7 @@ impl Table {
     /// be missing or there.
     pub(super) fn each(&self, mut visit: impl FnMut(&[u8], &[u8])) -> Result<(), Error> {
         let Shape { key_size, value_size, .. } = self.shape;
-        self.ensure_hash(key_size as usize, value_size as usize)?;
+        self.ensure_entries(key_size as usize, value_size as usize)?;
         if key_size < 4 || value_size == 0 {
             return Err(Error::Internal(format!("map {} has entries that are too small", self.name)));
         }
@@ -272,6 +272,14 @@ impl Table {
                 self.name
             )))
         }
+    }
+
+    /// Checks that this is a map whose entries [`Self::each`] can visit, and that its keys and values have these sizes.
+    pub(super) fn ensure_entries(&self, key_size: usize, value_size: usize) -> Result<(), Error> {
+        if self.shape.kind == MapType::Array && key_size == 4 {
+            return self.ensure_type(MapType::Array, value_size);
+        }
+        self.ensure_hash(key_size, value_size)
     }
 
     fn ensure_type(&self, kind: MapType, value_size: usize) -> Result<(), Error> {

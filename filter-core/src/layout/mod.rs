@@ -18,8 +18,8 @@ pub use patterns::{
     DFA_GRAMS, DFA_LEAVING, DFA_LITERALS, DFA_MATCHES, DFA_PLACES, Dfa, GRAM_BYTES, GRAM_CHAIN, LITERAL_BYTES,
     LITERAL_NEEDS_AUTOMATON, LITERAL_WORDS, Literal, Place, gram_hash, literal_flag,
 };
-pub use rule::{NO_RULE, Per, Rule, RuleSet, address_flag, rule_flag};
-pub use state::{Ban, BanKey, BanLengths, Counter, FlowKey, FragmentKey, RateCell, RateKey, Remembered};
+pub use rule::{Count, NO_RULE, Per, Rule, RuleSet, address_flag, rule_flag};
+pub use state::{Ban, BanKey, BanLengths, Counter, FlowKey, FragmentKey, RateBucket, Remembered};
 pub use trie::{IS_NODE, IS_PATH, MAX_PATH, Node, NumberClass, ROOT_PIECE_BITS, ROOT_PIECES, RootPiece, Roots, Trie};
 pub use values::{
     Attestation, Dialog, Method, NumberFormat, Payload, Transport, Verstat, anomaly, capture, passport, privacy,
@@ -28,7 +28,7 @@ pub use values::{
 pub use crate::text::{TEXTS, Text};
 
 /// The version of these layouts and of what the pinned maps mean. A daemon adopts only pins of its own version.
-pub const SCHEMA_VERSION: u32 = 11;
+pub const SCHEMA_VERSION: u32 = 12;
 
 /// How a type lies in memory.
 #[derive(Clone, Copy, Debug)]

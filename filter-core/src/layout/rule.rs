@@ -79,6 +79,18 @@ named_enum! {
         SourcePrefix = 5, "source-prefix";
         CallingPrefix = 6, "calling-prefix";
         CalledPrefix = 7, "called-prefix";
+        SourceCalled = 8, "source+called";
+        UserAgent = 9, "user-agent";
+    }
+}
+
+named_enum! {
+    /// What a rate counts.
+    pub enum Count: u8 {
+        /// Packets that meet the rule's conditions.
+        Packets = 0, "packets";
+        /// Calls: requests INVITE outside of a dialog, each once.
+        Calls = 1, "calls";
     }
 }
 
@@ -98,9 +110,9 @@ layout! {
         pub slot: u16,
         /// The action's argument: ban seconds, reject status code.
         pub argument: u32,
-        /// `over`: nanoseconds between two permitted packets.
+        /// `over`: time between two packets at the rate, in the unit of [`cell::scaled`](crate::rate::cell::scaled).
         pub over_interval: u64,
-        /// `over`: nanoseconds of burst.
+        /// `over`: how much earlier than at the rate a packet may come, in this unit.
         pub over_burst: u64,
         /// `over`: number of the [`Per`].
         pub over_per: u8,
@@ -110,8 +122,12 @@ layout! {
         pub ban_ipv4: u8,
         /// The same in IPv6.
         pub ban_ipv6: u8,
+        /// `over`: number of the [`Count`].
+        pub over_count: u8,
+        /// `over`: its size, see [`cell::size_code`](crate::rate::cell::size_code).
+        pub over_size: u8,
         /// Padding, always zero.
-        pub reserved: [u8; 4],
+        pub reserved: [u8; 2],
     }
 }
 

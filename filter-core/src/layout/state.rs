@@ -1,7 +1,7 @@
 //! What outlives a policy: counters, bans, rates, and the verdicts that fragments and flows share.
 
 use super::layout;
-use crate::limits::{BAN_LENGTHS, EMERGENCY_TIME};
+use crate::limits::{BAN_LENGTHS, BUCKET_WORDS, EMERGENCY_TIME};
 
 layout! {
     pub(super) const LAYOUTS;
@@ -109,23 +109,11 @@ layout! {
         pub ipv6: [u8; BAN_LENGTHS],
     }
 
-    /// Key of a rate's cell.
+    /// A bucket of the table of limits: what [`crate::rate::table`] says.
     #[derive(Debug)]
-    pub struct RateKey {
-        /// What the rate is counted by: an address (IPv4 mapped), or a number's key in the first eight bytes. Zero for a rate
-        /// of the rule as a whole.
-        pub value: [u8; 16],
-        /// Counter slot of the rule.
-        pub slot: u32,
-        /// Number of the [`Per`](super::Per).
-        pub per: u32,
-    }
-
-    /// A rate's cell: the generic cell rate algorithm (ITU-T I.371) in one number.
-    #[derive(Debug)]
-    pub struct RateCell {
-        /// Theoretical arrival time of the next packet, coarse monotonic ns.
-        pub next: u64,
+    pub struct RateBucket {
+        /// Tags, a lock, and values.
+        pub words: [u64; BUCKET_WORDS],
     }
 }
 

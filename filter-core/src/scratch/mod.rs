@@ -285,6 +285,27 @@ layout! {
         pub spans: [Span; TEXTS],
     }
 
+    /// What a limit is counted by. It has no meaning once that is done.
+    #[derive(Debug)]
+    pub struct Limit {
+        /// The key, and then its hash in the last word.
+        pub key: [u64; 4],
+        /// The state of a hash, see [`crate::hash`].
+        pub hash: [u64; 4],
+        /// The tag of the call.
+        pub call: u64,
+        /// How much the way matters that matters least.
+        pub least: u64,
+        /// The way in the bucket.
+        pub way: u32,
+        /// The call's, while its limit is counted.
+        pub call_way: u32,
+        /// Padding, always zero.
+        pub reserved: u32,
+        /// Number of the [`Per`](crate::layout::Per) that the key is of.
+        pub by: u32,
+    }
+
     /// All that the engine remembers of the packet it is deciding.
     #[derive(Debug)]
     pub struct Scratch {
@@ -320,6 +341,8 @@ layout! {
         pub sample_window: u64,
         /// The window of about a second in which they were captured. Likewise.
         pub capture_window: u64,
+        /// The limit that is counted.
+        pub limit: Limit,
         /// Where the running loops are.
         pub cursors: Cursors,
     }

@@ -1,6 +1,9 @@
 //! Rules as the engine walks them, and what they need read.
 
-use filter_core::layout::{Per, Rule, RuleSet, Transport, need, rule_flag};
+use filter_core::{
+    layout::{Count, Per, Rule, RuleSet, Transport, need, rule_flag},
+    rate::cell,
+};
 
 use super::{CompileError, CompileErrorKind, rule_set};
 use crate::{
@@ -32,17 +35,17 @@ pub(super) fn rules(policy: &Policy, errors: &mut Vec<CompileError>) -> Vec<Rule
             };
         }
         let (ban_ipv4, ban_ipv6) = ban_lengths(&rule.action);
-        let (mut over_interval, mut over_burst, mut over_per, mut over_prefix) = (0, 0, 0, 0);
+        let (mut over_interval, mut over_burst, mut over_per, mut over_prefix, mut over_count) = (0, 0, 0, 0, 0);
         if let Some(over) = &rule.over {
             flags |= rule_flag::OVER;
-            match over.period.checked_div(u64::from(over.count)) {
-                Some(interval) if interval > 0 => {
+            match interval(over) {
+                Some(interval) => {
                     over_interval = interval;
-                    over_burst = interval.saturating_mul(u64::from(over.burst));
+                    over_burst = interval.saturating_mul(u64::from(over.burst.saturating_sub(1)));
                 }
-                _ => errors.push(CompileErrorKind::ZeroRate(rule.name.clone()).at(&rule.origin)),
+                None => errors.push(CompileErrorKind::ZeroRate(rule.name.clone()).at(&rule.origin)),
             }
-            (over_per, over_prefix) = (over.per.number(), over.prefix);
+            (over_per, over_prefix, over_count) = (over.per.number(), over.prefix, over.counts.number());
         }
         compiled.push(Rule {
             after: after(policy, rule),
@@ -57,10 +60,19 @@ pub(super) fn rules(policy: &Policy, errors: &mut Vec<CompileError>) -> Vec<Rule
             over_prefix,
             ban_ipv4,
             ban_ipv6,
-            reserved: [0; 4],
+            over_count,
+            over_size: cell::size_code(over_interval, over_burst),
+            reserved: [0; 2],
         });
     }
     compiled
+}
+
+/// The time between two packets at a rate, in the unit of [`cell::scaled`]. Rounded up: never does more get through than the rate.
+fn interval(over: &model::Over) -> Option<u64> {
+    // A period is a day at most.
+    let period = cell::scaled(over.period);
+    (over.count > 0 && period > 0).then(|| period.div_ceil(u64::from(over.count)))
 }
 
 /// The lengths of the prefixes that an action bans, as [`BanKey::length`](filter_core::layout::BanKey::length) counts; 0 if it bans
@@ -92,7 +104,7 @@ fn needs_message(rule: &model::Rule) -> bool {
     let condition = |condition: &Condition| {
         condition.test.is_about_payload() && !matches!(condition.test, Test::Anomaly(_) | Test::Payload(_))
     };
-    rule.conditions.iter().any(condition) || rule.over.as_ref().is_some_and(|over| per_number(over.per).is_some())
+    rule.conditions.iter().any(condition) || rule.over.as_ref().is_some_and(model::Over::needs_message)
 }
 
 /// True if the first reading of a message does not answer everything that the rule asks, see [`rule_flag::LATE`].
@@ -120,16 +132,19 @@ fn is_late(rule: &model::Rule) -> bool {
         | Test::Reputation(..)
         | Test::Verstat(_) => true,
     };
-    let rate = rule.over.as_ref().and_then(|over| per_number(over.per));
-    rule.conditions.iter().any(condition) || rate.is_some_and(|identity| identity != Identity::Called)
+    let rate = rule.over.as_ref().is_some_and(|over| {
+        let by_called = matches!(over.per, Per::Called | Per::CalledPrefix | Per::SourceCalled);
+        over.needs_message() && (!by_called || over.counts == Count::Calls)
+    });
+    rule.conditions.iter().any(condition) || rate
 }
 
 /// The number that a rate is counted by.
 fn per_number(per: Per) -> Option<Identity> {
     match per {
-        Per::Called | Per::CalledPrefix => Some(Identity::Called),
+        Per::Called | Per::CalledPrefix | Per::SourceCalled => Some(Identity::Called),
         Per::Calling | Per::CallingPrefix => Some(Identity::Calling),
-        Per::Destination | Per::Rule | Per::Source | Per::SourcePrefix => None,
+        Per::Destination | Per::Rule | Per::Source | Per::SourcePrefix | Per::UserAgent => None,
     }
 }
 
@@ -177,6 +192,9 @@ pub(super) fn needs(policy: &Policy) -> (u32, RuleSet) {
         }
         if let Some(over) = &rule.over {
             needs |= need::RATES | per_number(over.per).map_or(0, number_need);
+            if over.counts == Count::Calls {
+                needs |= need::DIALOG;
+            }
         }
         if rule.action.banned_prefixes().is_some() {
             needs |= need::BANS;

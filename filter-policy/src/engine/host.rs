@@ -7,11 +7,12 @@ use std::{
 };
 
 use filter_core::{
-    host::Host,
+    host::{Host, Words},
     layout::{
         Ban, BanKey, BanLengths, Config, Counter, Dfa, Event, FlowKey, FragmentKey, NO_RULE, Node, NumberClass,
-        RateCell, RateKey, Remembered, Rule, RuleSet, Trie, rule_flag,
+        Remembered, Rule, RuleSet, Trie, rule_flag,
     },
+    limits::{BUCKET_WORDS, BUCKETS},
     packet::mapped,
     reason::Reason,
     scratch::Scratch,
@@ -29,7 +30,7 @@ pub struct Memory {
     fragments: RefCell<HashMap<Vec<u8>, Remembered>>,
     flows: RefCell<HashMap<Vec<u8>, Remembered>>,
     bans: RefCell<HashMap<(u32, [u8; 16]), Ban>>,
-    rates: RefCell<HashMap<Vec<u8>, RateCell>>,
+    limits: Limits,
     matched: RefCell<Vec<u32>>,
     would: RefCell<BTreeSet<usize>>,
     /// Counter slots of the rules whose rates this packet was counted for, and did not exceed.
@@ -40,6 +41,35 @@ pub struct Memory {
     earned: Cell<bool>,
     /// The rules that are on, if they are not those of the image.
     on: Option<RuleSet>,
+}
+
+/// The words of the table of limits. It takes no memory before the first of them is used.
+#[derive(Default)]
+struct Limits(RefCell<Vec<u64>>);
+
+/// One of its buckets.
+#[derive(Clone, Copy)]
+pub struct Bucket<'m> {
+    limits: &'m Limits,
+    first: usize,
+}
+
+impl Words for Bucket<'_> {
+    fn get(self, index: usize) -> u64 {
+        self.limits.0.borrow()[self.first + index]
+    }
+
+    fn put(self, index: usize, value: u64) {
+        self.limits.0.borrow_mut()[self.first + index] = value;
+    }
+
+    fn exchange(self, index: usize, old: u64, new: u64) -> bool {
+        let is_old = self.get(index) == old;
+        if is_old {
+            self.put(index, new);
+        }
+        is_old
+    }
 }
 
 impl Memory {
@@ -141,6 +171,8 @@ impl Tables for UserHost<'_> {
 }
 
 impl<'m> Host<'m> for UserHost<'m> {
+    type Words = Bucket<'m>;
+
     fn config(self) -> &'m Config {
         &self.image.config
     }
@@ -236,13 +268,17 @@ impl<'m> Host<'m> for UserHost<'m> {
         self.memory.earned.set(old.is_none_or(|old| old.until != ban.until));
     }
 
-    fn rate(self, key: &RateKey, update: impl FnOnce(&mut RateCell) -> bool) -> bool {
-        let mut rates = self.memory.rates.borrow_mut();
-        let is_over = update(rates.entry(key.as_bytes().to_vec()).or_insert(RateCell { next: 0 }));
-        if !is_over {
-            self.memory.within_rate.borrow_mut().push(key.slot);
+    fn bucket(self, index: u32) -> Option<Bucket<'m>> {
+        let index = index as usize;
+        let mut words = self.memory.limits.0.borrow_mut();
+        if words.is_empty() {
+            *words = vec![0; BUCKETS * BUCKET_WORDS];
         }
-        is_over
+        (index < BUCKETS).then(|| Bucket { limits: &self.memory.limits, first: index * BUCKET_WORDS })
+    }
+
+    fn note_within(self, slot: u32) {
+        self.memory.within_rate.borrow_mut().push(slot);
     }
 
     fn first_fragment(self, key: &FragmentKey) -> Option<Remembered> {

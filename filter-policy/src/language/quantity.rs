@@ -68,6 +68,8 @@ pub(crate) fn rate_key(text: &str) -> Option<(Per, u8)> {
         ("rule", None) => Some((Per::Rule, 0)),
         ("source", None) => Some((Per::Source, 0)),
         ("source", Some(bits)) if bits <= 128 => Some((Per::SourcePrefix, bits)),
+        ("source+called", None) => Some((Per::SourceCalled, 0)),
+        ("user-agent", None) => Some((Per::UserAgent, 0)),
         ("destination", None) => Some((Per::Destination, 0)),
         ("calling", None) => Some((Per::Calling, 0)),
         ("calling", Some(digits)) if digits <= 15 => Some((Per::CallingPrefix, digits)),

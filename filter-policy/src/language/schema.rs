@@ -4,7 +4,9 @@
 //! `ringfence check` accepts. A schema sees one file and no lists: it accepts much that `check` rejects.
 
 use filter_core::{
-    layout::{Attestation, Dialog, Method, NumberFormat, Payload, Transport, Verstat, anomaly, passport, privacy},
+    layout::{
+        Attestation, Count, Dialog, Method, NumberFormat, Payload, Transport, Verstat, anomaly, passport, privacy,
+    },
     limits::{INTERNATIONAL_PREFIXES, MAX_PORTS, MAX_RULES, NUMBERING_PLANS, STRIP_PREFIXES},
     reason::Reason,
 };
@@ -408,18 +410,19 @@ fn over() -> Value {
                 "pattern": "^ *[0-9]+ */ *([smhd]|([0-9]+[smhd])+) *$",
             },
             "burst": {
-                "description": "How many packets above the rate may come at once.",
+                "description": "How many may come at once. If absent, as many as the rate lets through in its period.",
                 "type": "integer",
-                "minimum": 0,
+                "minimum": 1,
                 "maximum": 1_000_000,
             },
             "per": {
                 "description": "What is counted separately: `source/24` is a prefix of bits, `called/6` one of digits.",
                 "anyOf": [
-                    words(&["rule", "source", "destination", "calling", "called"]),
+                    words(&["rule", "source", "destination", "calling", "called", "source+called", "user-agent"]),
                     { "type": "string", "pattern": "^(source|calling|called)/[0-9]{1,3}$" },
                 ],
             },
+            "count": described(words(&Count::NAMES), "What is counted: `calls` are requests INVITE outside of a dialog, each once."),
         },
         "required": ["rate"],
         "additionalProperties": false,

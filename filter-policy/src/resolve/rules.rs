@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, mem};
 
-use filter_core::{layout::Per, limits::MAX_RULES};
+use filter_core::{
+    layout::{Count, Per},
+    limits::MAX_RULES,
+};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use toml::value::Datetime;
 
@@ -93,6 +96,8 @@ impl Resolver<'_> {
 
     fn over(&mut self, over: &source::Over) -> Option<Over> {
         const MAX_BURST: u32 = 1_000_000;
+        /// Nanoseconds in which a burst must come back: the clock of limits has room for little more.
+        const MAX_REFILL: u64 = 366 * 86_400 * 1_000_000_000;
         let Some((count, period)) = quantity::rate(&over.rate.value) else {
             let help = "write a count and a period, such as \"5/s\", \"100/m\", \"1000/h\" or \"20/10s\"; at most \
                         1000000/s";
@@ -103,22 +108,36 @@ impl Resolver<'_> {
         let burst = match &over.burst {
             // As many at once as in one period.
             None => count,
-            Some(burst) => u32::try_from(burst.value).ok().filter(|burst| *burst <= MAX_BURST).unwrap_or_else(|| {
-                let help = Some(format!("use a whole number from 0 to {MAX_BURST}"));
-                self.error(Code::BadRate, &burst.span, format!("`burst` cannot be {}", burst.value), help);
-                count
-            }),
+            Some(burst) => {
+                u32::try_from(burst.value).ok().filter(|burst| (1..=MAX_BURST).contains(burst)).unwrap_or_else(|| {
+                    let help =
+                        Some(format!("use a whole number from 1 to {MAX_BURST}: it is how many may come at once"));
+                    self.error(Code::BadRate, &burst.span, format!("`burst` cannot be {}", burst.value), help);
+                    count
+                })
+            }
         };
         let (per, prefix) = match &over.per {
             None => (Per::Rule, 0),
             Some(per) => quantity::rate_key(&per.value).unwrap_or_else(|| {
                 let help = "use one of `rule`, `source`, `source/24`, `destination`, `calling`, `calling/6`, `called`, \
-                            `called/6`";
+                            `called/6`, `source+called`, `user-agent`";
                 let message = format!("rates cannot be counted per `{}`", per.value);
                 self.error(Code::BadRate, &per.span, message, Some(help.to_owned()));
                 (Per::Rule, 0)
             }),
         };
-        Some(Over { count, period, burst, per, prefix })
+        if let Some(written) = &over.burst
+            && u64::from(burst).saturating_mul(period) / u64::from(count.max(1)) > MAX_REFILL
+        {
+            let help = Some("use a smaller burst, or a higher rate".to_owned());
+            let message = format!("at {}, a burst of {burst} takes over a year to come back", over.rate.value);
+            self.error(Code::BadRate, &written.span, message, help);
+        }
+        let counts = match &over.count {
+            None => Count::Packets,
+            Some(written) => Count::from_name(&written.value).unwrap_or(Count::Packets),
+        };
+        Some(Over { count, period, burst, counts, per, prefix })
     }
 }

@@ -20,6 +20,7 @@ use jiff::Timestamp;
 
 use crate::{
     evaluate::{self, Outcome, Readings},
+    limits::Limits,
     read::{FragmentKey, Frame, Message, Packet, Unreadable, read_frame, read_payload},
 };
 
@@ -51,6 +52,8 @@ pub struct Memory {
     suspended: HashSet<IpNet>,
     /// The time; none if all rules are on, whatever their hours are.
     at: Option<Timestamp>,
+    /// Limits. They count what other packets' bans and connections then drop, too: policies with bans are compared without limits.
+    pub limits: Limits,
 }
 
 type FlowKey = (IpAddr, IpAddr, u16, u16);
@@ -174,7 +177,8 @@ fn decide_enforced(policy: &Policy, inspect: bool, memory: &mut Memory, frame: &
     if is_first && message.anomalies & is_incomplete != 0 && packet.payload.len() < FULL_SEGMENT {
         message.anomalies |= anomaly::SPLIT_MESSAGE;
     }
-    let readings = readings(policy, memory, &packet, &message);
+    let mut readings = readings(policy, memory, &packet, &message);
+    readings.exceeded = memory.limits.exceeded(policy, &readings);
     let outcome = evaluate::evaluate(policy, &readings);
     let before_message = outcome.rule.is_some() && !needs_message(policy, &readings, &outcome);
     if !before_message && let Some(reason) = shared_reason(policy, memory, flow, &packet, &message) {

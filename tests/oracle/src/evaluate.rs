@@ -4,12 +4,12 @@
 use std::{cell::RefCell, collections::HashMap, net::IpAddr, sync::Arc};
 
 use filter_core::{
-    layout::{Attestation, Dialog, Method, NumberFormat, Payload, Per, TEXTS, Transport, Verstat, privacy},
+    layout::{Attestation, Count, Dialog, Method, NumberFormat, Payload, Per, TEXTS, Transport, Verstat, privacy},
     reason::{Reason, Verdict},
 };
 use filter_policy::language::{action::Action, stage::Stage, tcp::OnTcp};
 use filter_policy::model::{
-    AddressList, Comparison, Condition, Identity, NumberEntry, NumberList, PatternList, Policy, Rule, Test,
+    AddressList, Comparison, Condition, Identity, NumberEntry, NumberList, Over, PatternList, Policy, Rule, Test,
 };
 use filter_policy::timetable::Window;
 use jiff::{
@@ -193,11 +193,19 @@ pub fn is_on(rule: &Rule, at: Timestamp) -> bool {
 
 /// True for a rule with a condition on a payload, or a rate on what a message says.
 pub fn asks_message(rule: &Rule) -> bool {
-    rule.conditions.iter().any(is_about_message) || rule.over.as_ref().is_some_and(|over| is_of_number(over.per))
+    rule.conditions.iter().any(is_about_message) || rule.over.as_ref().is_some_and(counts_messages)
 }
 
-fn is_of_number(per: Per) -> bool {
-    matches!(per, Per::Called | Per::CalledPrefix | Per::Calling | Per::CallingPrefix)
+/// True if only messages are counted.
+pub fn counts_messages(over: &Over) -> bool {
+    over.counts == Count::Calls || is_of_message(over.per)
+}
+
+fn is_of_message(per: Per) -> bool {
+    matches!(
+        per,
+        Per::Called | Per::CalledPrefix | Per::Calling | Per::CallingPrefix | Per::SourceCalled | Per::UserAgent
+    )
 }
 
 /// True for a condition that only a payload answers.
@@ -210,7 +218,7 @@ fn matches(policy: &Policy, index: usize, rule: &Rule, readings: &Readings) -> b
         return false;
     }
     if let Some(over) = &rule.over
-        && (!readings.exceeded.contains(&index) || (is_of_number(over.per) && !readings.is_message))
+        && (!readings.exceeded.contains(&index) || (counts_messages(over) && !readings.is_message))
     {
         return false;
     }

@@ -13,4 +13,5 @@ pub mod evaluate;
 pub mod fuzz;
 pub mod generate;
 pub mod image;
+pub mod limits;
 pub mod read;

@@ -71,7 +71,7 @@ pub const RULE_KEYS: &[&str] = &[
     "tcp",
 ];
 /// Keys of `over`.
-pub const OVER_KEYS: &[&str] = &["rate", "burst", "per"];
+pub const OVER_KEYS: &[&str] = &["rate", "burst", "per", "count"];
 /// Keys of `hours`.
 pub const HOURS_KEYS: &[&str] = &["days", "from", "to", "timezone"];
 /// The days of `hours`, from Monday on, in any case.
@@ -314,8 +314,10 @@ pub(crate) struct Condition {
 pub(crate) struct Over {
     /// A count and a period, such as "5/s" or "20/10s". Not parsed yet.
     pub(crate) rate: Located<String>,
-    /// How many packets above the rate may come at once; as many as the rate's count if none.
+    /// How many may come at once; as many as the rate's count if none.
     pub(crate) burst: Option<Located<i64>>,
     /// What is counted separately, such as "source", "source/24" or "called/6"; the whole rule if none.
     pub(crate) per: Option<Located<String>>,
+    /// A name of [`filter_core::layout::Count`]; packets if none.
+    pub(crate) count: Option<Located<String>>,
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use filter_core::{limits::NAMED_HEADERS, text::Text};
+use filter_core::{layout::Count, limits::NAMED_HEADERS, text::Text};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -252,7 +252,7 @@ impl Reader<'_> {
             self.error(Code::WrongType, &value.span(), format!("`over` must be a table, not {found}"), help());
             return None;
         };
-        let (mut rate, mut has_rate, mut burst, mut per) = (None, false, None, None);
+        let (mut rate, mut has_rate, mut burst, mut per, mut count) = (None, false, None, None, None);
         for (key, span, value) in fields(table) {
             match key {
                 "rate" => {
@@ -261,12 +261,13 @@ impl Reader<'_> {
                 }
                 "burst" => burst = self.integer(key, value),
                 "per" => per = self.string(key, value),
+                "count" => count = self.word(key, value, &Count::NAMES),
                 _ => self.unknown_key(key, &span, "`over`", OVER_KEYS),
             }
         }
         if !has_rate {
             self.error(Code::MissingKey, key_span, "`over` has no `rate`", help());
         }
-        rate.map(|rate| Over { rate, burst, per })
+        rate.map(|rate| Over { rate, burst, per, count })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
-use filter_core::layout::{Dialog, NumberFormat, Payload, Per, TEXTS, Transport, passport, privacy};
+use filter_core::layout::{Count, Dialog, NumberFormat, Payload, Per, TEXTS, Transport, passport, privacy};
 use filter_policy::language::{action::Action, header::HeaderName, tcp::OnTcp};
 use filter_policy::model::{
     AddressEntry, AddressList, Condition, Flags, Identity, MethodName, NumberEntry, NumberList, NumberRange, Numbering,
@@ -131,7 +131,7 @@ fn rule() -> impl Strategy<Value = Rule> {
 
 fn over() -> impl Strategy<Value = Over> {
     let per = select(vec![Per::Rule, Per::Source, Per::Calling, Per::CalledPrefix]);
-    per.prop_map(|per| Over { count: 5, period: 1_000_000_000, burst: 20, per, prefix: 0 })
+    per.prop_map(|per| Over { count: 5, period: 1_000_000_000, burst: 20, counts: Count::Packets, per, prefix: 0 })
 }
 
 fn test(
