@@ -24,7 +24,7 @@ pub fn exceeded<'m, H: Host<'m>>(host: H, s: &mut Scratch, index: u32) -> bool {
 
 /// The function of the host that does so for the rule at index `a`.
 ///
-/// It calls the others one after the other: calls are at most eight deep.
+/// It calls the others one after the other: calls are at most eight deep, and their frames share 512 bytes.
 pub struct IsOver;
 
 impl Function for IsOver {
@@ -36,7 +36,20 @@ impl Function for IsOver {
         if counts == NOTHING {
             return 0;
         }
-        let call = if counts == A_CALL { host.call::<FindCall>(s, 0, 0) } else { UNKNOWN_HERE };
+        if s.limit.by == Per::UserAgent.number() as u32 {
+            let agent = text::span(&s.message, Text::UserAgent).unwrap_or_default();
+            hash::absorb_text(host, s, agent);
+        }
+        s.limit.key[3] = hash::finish(&s.limit.hash);
+        let call = if counts == A_CALL {
+            let called = s.message.header(Header::RequestUri);
+            hash::absorb_text(host, s, called);
+            let call_id = s.message.header(Header::CallId);
+            hash::absorb_text(host, s, call_id);
+            host.call::<FindCall>(s, 0, 0)
+        } else {
+            UNKNOWN_HERE
+        };
         if call <= WAS_OVER {
             return call;
         }
@@ -90,28 +103,14 @@ impl Function for NoteKey {
         note_key(s, rule);
         host.forget(s);
         let Some(secret) = secret(host) else { return NOTHING };
-        s.limit.hash = hash::begin(secret);
-        if s.limit.by == Per::UserAgent.number() as u32 {
-            let agent = text::span(&s.message, Text::UserAgent).unwrap_or_default();
-            hash::absorb_text(host, s, agent);
-        }
-        host.forget(s);
-        let mut state = s.limit.hash;
+        let mut state = hash::begin(secret);
         hash::absorb(&mut state, s.limit.key[0]);
         hash::absorb(&mut state, s.limit.key[1]);
         hash::absorb(&mut state, s.limit.key[2]);
         hash::absorb(&mut state, rule.slot as u64 | (s.limit.by as u64) << 32);
-        s.limit.key[3] = hash::finish(&state);
+        s.limit.hash = state;
         // A request without a Call-ID is none that a server answers.
-        if !counts_calls || !s.message.has(Header::CallId) {
-            return A_PACKET;
-        }
-        s.limit.hash = hash::begin(secret);
-        let called = s.message.header(Header::RequestUri);
-        hash::absorb_text(host, s, called);
-        let call_id = s.message.header(Header::CallId);
-        hash::absorb_text(host, s, call_id);
-        A_CALL
+        if counts_calls && s.message.has(Header::CallId) { A_CALL } else { A_PACKET }
     }
 }
 
@@ -127,7 +126,6 @@ impl Function for FindCall {
         let [high, low] = halves(&s.packet.source);
         hash::absorb(&mut state, high);
         hash::absorb(&mut state, low);
-        hash::absorb(&mut state, s.limit.key[3]);
         s.limit.call = hash::finish(&state);
         let Some(words) = call_bucket(host, s) else { return UNKNOWN_HERE };
         // Its copies may come on several processors at once.
