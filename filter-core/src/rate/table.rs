@@ -1,6 +1,7 @@
 //! Tables of which a flood of new keys throws nobody out who matters: buckets of a few ways, in one array.
 //!
-//! A key is known by its keyed hash. It names the bucket, and its upper 56 bits are the way's tag. A key that has no way takes the one
+//! A key is known by its keyed hash. Its lowest bits name the bucket, and its upper 55 are the way's tag: within a
+//! bucket, 48 of them can differ. A key that has no way takes the one
 //! that matters least. Ways are changed by compare and exchange, so that no processor's count is lost; they get a new key only under
 //! the bucket's lock, so that no key has two.
 
