@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use anyhow::{Context as _, Result};
-use ringfence_tests::netns::{Namespace, Wire};
+use anyhow::Result;
+use ringfence_tests::netns::Wire;
 
 use crate::generate;
 
@@ -63,15 +63,10 @@ pub(crate) fn mixed(wire: &Wire) -> Result<Vec<Vec<u8>>> {
 
 /// The message as a UDP datagram in an Ethernet frame to the server's interface.
 pub(crate) fn frame(wire: &Wire, source: Ipv4Addr, message: &str) -> Result<Vec<u8>> {
-    let mac = |namespace: &Namespace, interface: &str| -> Result<Vec<u8>> {
-        let text = namespace.ip(&["-j", "link", "show", "dev", interface])?;
-        let facts: serde_json::Value = serde_json::from_str(&text).context("failed to parse the output of ip")?;
-        let address = facts[0]["address"].as_str().context("the interface has no address")?;
-        address.split(':').map(|byte| u8::from_str_radix(byte, 16).context("not a MAC address")).collect()
-    };
+    let (network, server) = wire.macs()?;
     let mut frame = generate::udp(4, 5060, message.as_bytes());
-    frame[..6].copy_from_slice(&mac(&wire.server, Wire::SERVER_INTERFACE)?);
-    frame[6..12].copy_from_slice(&mac(&wire.network, Wire::NETWORK_INTERFACE)?);
+    frame[..6].copy_from_slice(&server);
+    frame[6..12].copy_from_slice(&network);
     frame[26..30].copy_from_slice(&source.octets());
     frame[30..34].copy_from_slice(&Wire::SERVER_IPV4.parse::<Ipv4Addr>()?.octets());
     let sum: u32 = frame[14..34].chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();

@@ -74,7 +74,7 @@ impl Subject {
         let wire = Wire::new(&WireOptions::default())?;
         let filter = put(kind, &wire, scratch, binary)?;
         let frame = frame(&wire, SCANNER, &scanner_message())?;
-        let flood = Flood::open(&wire.network, Wire::NETWORK_INTERFACE, frame)?;
+        let flood = Flood::open(&wire.network, Wire::NETWORK_INTERFACE, vec![frame])?;
         Ok(Self { kind, filter, flood, wire })
     }
 

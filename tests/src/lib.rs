@@ -2,6 +2,7 @@
 
 #![warn(clippy::wildcard_enum_match_arm, unreachable_pub)]
 
+pub mod attack;
 pub mod capture;
 pub mod filter;
 pub mod message;

@@ -243,6 +243,22 @@ impl Wire {
         Ok(())
     }
 
+    /// The Ethernet addresses of the network's end and of the server's.
+    ///
+    /// # Errors
+    /// The output of `ip` cannot be read.
+    pub fn macs(&self) -> Result<([u8; 6], [u8; 6])> {
+        let mac = |namespace: &Namespace, interface| -> Result<[u8; 6]> {
+            let text = namespace.ip(&["-j", "link", "show", "dev", interface])?;
+            let facts: serde_json::Value = serde_json::from_str(&text).context("failed to parse the output of ip")?;
+            let address = facts[0]["address"].as_str().context("the interface has no address")?;
+            let bytes: Vec<u8> =
+                address.split(':').map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<_, _>>()?;
+            bytes.try_into().ok().context("not a MAC address")
+        };
+        Ok((mac(&self.network, Self::NETWORK_INTERFACE)?, mac(&self.server, Self::SERVER_INTERFACE)?))
+    }
+
     /// The server's interface that has its addresses: that of the VLAN, if there is one.
     #[must_use]
     pub fn server_interface(&self) -> String {

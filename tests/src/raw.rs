@@ -3,10 +3,12 @@
 use std::{
     io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use rustix::{
     io::Errno,
     net::{MMsgHdr, SendAncillaryBuffer, SendFlags},
@@ -70,11 +72,11 @@ fn address(socket: &OwnedFd, interface: &str, protocol: u16) -> Result<libc::soc
     })
 }
 
-/// Sends one frame again and again, as fast as one CPU can.
+/// Sends frames in turn, again and again, as fast as one CPU can or at a pace.
 #[derive(Debug)]
 pub struct Flood {
     socket: OwnedFd,
-    frame: Vec<u8>,
+    frames: Vec<Vec<u8>>,
 }
 
 /// Messages per system call.
@@ -85,7 +87,8 @@ impl Flood {
     ///
     /// # Errors
     /// Not root, or no such interface.
-    pub fn open(namespace: &Namespace, interface: &str, frame: Vec<u8>) -> Result<Self> {
+    pub fn open(namespace: &Namespace, interface: &str, frames: Vec<Vec<u8>>) -> Result<Self> {
+        ensure!(!frames.is_empty(), "no frames to send");
         namespace.within(|| {
             let socket = open(0)?;
             let address = address(&socket, interface, 0)?;
@@ -108,29 +111,62 @@ impl Flood {
             if status < 0 {
                 return Err(io::Error::last_os_error()).context("failed to bypass the interface's queue");
             }
-            Ok(Self { socket, frame })
+            Ok(Self { socket, frames })
         })
     }
 
     /// Sends for this long. Returns how long it took; the interface counts the frames.
     ///
     /// # Errors
-    /// The kernel refuses the frame.
+    /// The kernel refuses a frame.
     pub fn send_for(&self, duration: Duration) -> Result<Duration> {
-        let content = [io::IoSlice::new(&self.frame)];
-        let mut ancillary: [_; TOGETHER] = std::array::from_fn(|_| SendAncillaryBuffer::default());
-        let mut messages: Vec<_> = ancillary.iter_mut().map(|none| MMsgHdr::new(&content, none)).collect();
-        let start = Instant::now();
-        while start.elapsed() < duration {
-            match rustix::net::sendmmsg(&self.socket, &mut messages, SendFlags::empty()) {
-                Ok(TOGETHER) | Err(Errno::INTR) => {}
+        self.send_while(|elapsed| elapsed < duration, None).map(|(_, elapsed)| elapsed)
+    }
+
+    /// Sends until `ends` is set, at this many frames a second or as many as it can. Returns how many were sent, and how long it took.
+    ///
+    /// # Errors
+    /// The kernel refuses a frame.
+    pub fn send_until(&self, ends: &AtomicBool, pace: Option<u32>) -> Result<(u64, Duration)> {
+        self.send_while(|_| !ends.load(Ordering::Relaxed), pace)
+    }
+
+    fn send_while(&self, goes_on: impl Fn(Duration) -> bool, pace: Option<u32>) -> Result<(u64, Duration)> {
+        // A system call sends this many: all if there is no pace, and a hundredth of a second's otherwise.
+        let together = pace.map_or(TOGETHER, |pace| (pace as usize / 100).clamp(1, TOGETHER));
+        let contents: Vec<_> = self
+            .frames
+            .iter()
+            .cycle()
+            .take(self.frames.len().max(together))
+            .map(|frame| [io::IoSlice::new(frame)])
+            .collect();
+        let mut ancillary: Vec<_> = contents.iter().map(|_| SendAncillaryBuffer::default()).collect();
+        let mut messages: Vec<_> =
+            contents.iter().zip(&mut ancillary).map(|(content, none)| MMsgHdr::new(content, none)).collect();
+        let (start, mut sent, mut next) = (Instant::now(), 0, 0usize);
+        while goes_on(start.elapsed()) {
+            if let Some(pace) = pace {
+                let due = Duration::from_secs_f64(sent as f64 / f64::from(pace));
+                thread::sleep(due.saturating_sub(start.elapsed()));
+            }
+            let end = (next + together).min(messages.len());
+            match rustix::net::sendmmsg(&self.socket, &mut messages[next..end], SendFlags::empty()) {
+                Ok(count) => {
+                    if count < end - next {
+                        rustix::thread::sched_yield();
+                    }
+                    sent += count as u64;
+                    next = (next + count) % messages.len();
+                }
+                Err(Errno::INTR) => {}
                 // The other end of a veth pair has no room: on a busy machine, the kernel leaves its work to a thread, which needs
                 // this CPU.
-                Ok(_) | Err(Errno::NOBUFS | Errno::AGAIN) => rustix::thread::sched_yield(),
+                Err(Errno::NOBUFS | Errno::AGAIN) => rustix::thread::sched_yield(),
                 Err(error) => return Err(error).context("failed to send a frame"),
             }
         }
-        Ok(start.elapsed())
+        Ok((sent, start.elapsed()))
     }
 }
 

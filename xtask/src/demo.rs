@@ -3,6 +3,7 @@
 //! A capture in front of the filter counts what was sent, and one after it what arrived. The filter's own counters are shown
 //! next to these, but nothing is decided by them.
 
+mod attack;
 mod screen;
 mod senders;
 mod summary;
@@ -20,6 +21,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use ringfence_tests::{
+    attack::Attack,
     capture::{Capture, by_source},
     filter::{self, Filter, FilterOptions},
     netns::{Wire, WireOptions, ensure_root},
@@ -44,6 +46,9 @@ pub(crate) struct Arguments {
     /// The policy to enforce; it must block what the sample policy blocks, and contain lists/dno.csv.
     #[arg(long, value_name = "DIR")]
     pub policy: Option<PathBuf>,
+    /// Show one attack of docs/tdos.md instead, without a filter and with one: flood, callflood, registers, scan, fragments.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["seconds", "json", "policy"])]
+    pub attack: Option<Attack>,
     /// Send the same traffic to the server without a filter, for comparison.
     #[arg(long)]
     pub without_filter: bool,
@@ -63,6 +68,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let screen = Screen::new(arguments.json);
     setup::ensure(&[setup::Group::Build, setup::Group::Traffic])?;
     let binary = if arguments.without_filter { None } else { Some(filter::build(true)?) };
+    if let Some(attack) = arguments.attack {
+        return attack::show(attack, binary.as_deref(), &screen, &interrupted);
+    }
     let summary = Demo { arguments, screen: &screen, interrupted: &interrupted }.play(binary.as_deref())?;
 
     screen.say(&summary.table(&screen));
