@@ -80,10 +80,8 @@ fn without_debug_information(object: &[u8], keeps_lines: bool) -> object::build:
     for section in &mut builder.sections {
         let unread: [&[u8]; 4] = [b".debug_", b".rel.debug_", b".rel.BTF", b".rel.BTF.ext"];
         section.delete = unread.iter().any(|start| section.name.starts_with(start));
-        if let (b".BTF.ext", SectionData::Data(data)) = (&section.name[..], &mut section.data) {
-            if !keeps_lines {
-                *data = without_lines(data).into();
-            }
+        if let (false, b".BTF.ext", SectionData::Data(data)) = (keeps_lines, &section.name[..], &mut section.data) {
+            *data = without_lines(data).into();
         }
     }
     builder.delete_orphans();
