@@ -11,6 +11,7 @@ use std::{
 use ipnet::IpNet;
 
 use crate::{
+    language::action::Action,
     model::{AddressList, Policy, Test},
     numbering::bcd,
 };
@@ -22,6 +23,8 @@ pub struct PolicyFacts {
     bases: HashMap<String, String>,
     /// The names of the rules.
     rules: Vec<String>,
+    /// The actions of the rules in force whose packets are answered, by the rule's name.
+    answers: HashMap<String, Action>,
     scores: Scores,
     sources: Sources,
 }
@@ -32,13 +35,26 @@ impl PolicyFacts {
     pub fn new(policy: &Policy) -> Self {
         let bases = policy.rules.iter().filter_map(|rule| Some((rule.name.clone(), rule.basis.clone()?))).collect();
         let rules = policy.rules.iter().map(|rule| rule.name.clone()).collect();
-        Self { bases, rules, scores: Scores::new(policy), sources: Sources::new(policy) }
+        let answering = policy.rules.iter().filter(|rule| rule.action.answers() && !rule.report);
+        let answers = answering.map(|rule| (rule.name.clone(), rule.action.clone())).collect();
+        Self { bases, rules, answers, scores: Scores::new(policy), sources: Sources::new(policy) }
     }
 
     /// The legal basis of a rule.
     #[must_use]
     pub fn basis(&self, rule: &str) -> Option<&str> {
         self.bases.get(rule).map(String::as_str)
+    }
+
+    /// What a rule answers to the packets that it drops; none if it is silent, or in report mode.
+    #[must_use]
+    pub fn answer(&self, rule: &str) -> Option<&Action> {
+        self.answers.get(rule)
+    }
+
+    /// The rules that answer, and what, in no order.
+    pub fn answers(&self) -> impl Iterator<Item = (&str, &Action)> {
+        self.answers.iter().map(|(rule, action)| (rule.as_str(), action))
     }
 
     /// The names of all rules, in file order.

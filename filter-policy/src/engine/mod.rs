@@ -9,6 +9,7 @@ mod frame;
 mod host;
 mod inspection;
 mod reading;
+mod request;
 mod verdict;
 
 pub use explanation::{Entry, Explainer, address, entry, value};
@@ -18,6 +19,7 @@ pub use frame::{Endpoints, MAX_DATAGRAM, datagram, frame, segment};
 pub use host::{Memory, UserHost};
 pub use inspection::inspection;
 pub use reading::Reading;
+pub use request::{NoRequest, Request, RequestReader};
 pub use verdict::decision_json;
 
 use std::net::IpAddr;

@@ -44,7 +44,8 @@ fn seconds_of(unit: char) -> Option<u64> {
 }
 
 /// The count and nanoseconds of `5/s`, `100/m`, `20/10s`.
-pub(crate) fn rate(text: &str) -> Option<(u32, u64)> {
+#[must_use]
+pub fn rate(text: &str) -> Option<(u32, u64)> {
     const NANOSECONDS: u64 = 1_000_000_000;
     const MAX_PER_SECOND: u64 = 1_000_000;
     let (count, period) = text.split_once('/')?;
