@@ -13,6 +13,7 @@
 //! | [`deploy`] | putting a policy in force, keeping or removing the filter; no tokio |
 //! | [`repository`] | where a policy comes from, and how its changes are noticed |
 //! | [`outputs`] | where telemetry goes: terminal, JSON lines |
+//! | [`responder`] | answers to what rules reject or divert |
 //! | [`telemetry`] | typed events and notices, the bus, the status, the table |
 //! | [`kernel`] | the XDP program, its maps, its pins |
 
@@ -46,4 +47,5 @@ pub mod doctor;
 pub mod kernel;
 pub mod outputs;
 pub mod repository;
+pub mod responder;
 pub mod telemetry;

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, fs, net::TcpListener, path::Path, process::Command};
 
-use ringfence::config::{self, Configuration, schema};
+use ringfence::{
+    config::{self, Configuration, schema},
+    responder::Options,
+};
 use serde_json::Value;
 
 const PATH: &str = "/etc/ringfence/ringfence.toml";
@@ -65,6 +68,7 @@ fn the_keys_of_each_section_are_the_readers() {
         (&top["outputs"]["properties"]["journal"], config::JOURNAL_KEYS),
         (&top["outputs"]["properties"]["syslog"], config::SYSLOG_KEYS),
         (&top["outputs"]["properties"]["hep"], config::HEP_KEYS),
+        (&top["responder"], config::RESPONDER_KEYS),
     ] {
         assert_eq!(keys(section), set(known));
         assert_eq!(section["additionalProperties"], false, "{known:?}");
@@ -120,6 +124,26 @@ fn the_schema_accepts_and_rejects_what_the_reader_does() {
         ("policy = \"/etc/ringfence/policy\"", false),
         ("[api]\nsocket = \"/run/x.sock\"", true),
         ("[api]\nlisten = \"127.0.0.1:80\"", false),
+        ("[responder]", true),
+        ("[responder]\nenabled = false\nsymmetric = false\ntotal = \"100/s\"\nper_source = \"2/10s\"", true),
+        ("[responder]\nenabled = \"no\"", false),
+        ("[responder]\nsymmetric = 1", false),
+        ("[responder]\ntotal = \"100\"", false),
+        ("[responder]\ntotal = 100", false),
+        ("[responder]\nper_source = \"2/x\"", false),
+        ("[responder]\nretry_after = \"1m30s\"", true),
+        ("[responder]\nretry_after = \"30\"", false),
+        ("[responder]\nredress_url = \"https://example.net/blocked?a=b\"", true),
+        ("[responder]\nredress_url = \"example.net\"", false),
+        ("[responder]\nredress_url = \"https://a;b\"", false),
+        ("[responder]\nredress_url = \"https://\"", false),
+        ("[responder]\nredress_tel = \"+12125550100\"\nlocation = \"LN\"", true),
+        ("[responder]\nredress_tel = \"2125550100\"", false),
+        ("[responder]\nredress_email = \"blocked@example.net\"", true),
+        ("[responder]\nredress_email = \"a\\\"b@example.net\"", false),
+        ("[responder]\nredress_email = \"@example.net\"", false),
+        ("[responder]\nlocation = \"rln\"", false),
+        ("[responder]\nrate = \"1/s\"", false),
         ("[pins]\ndirectory = \"/sys/fs/bpf/x\"", true),
         ("[pins]\npath = \"/sys/fs/bpf/x\"", false),
         ("[outputs.stdout]\nformat = \"json\"\ninterval = \"10s\"", true),
@@ -157,7 +181,6 @@ fn the_schema_accepts_and_rejects_what_the_reader_does() {
         ("[outputs.hep]\nto = \"udp:192.0.2.60:9060\"\nid = 4294967296", false),
         ("[outputs.hep]\nto = \"udp:192.0.2.60:9060\"\npassword = \"secret\"", false),
         ("[outputs.hep]\nid = 7", false),
-        ("[responder]\ntotal = \"500/s\"", false),
     ] {
         let text = format!("version = 1\n{text}\n");
         assert_eq!(parses(&text), good, "{text}: the reader");
@@ -258,10 +281,15 @@ fn the_sample_is_valid_as_it_is_and_with_everything_in_it_that_is_commented_out(
         list_bytes,
         prometheus,
         outputs,
+        responder,
     } = &all;
     assert!(edge.is_some() && !interfaces.is_empty() && policy.is_some() && socket.is_some() && pins.is_some());
     assert!(json.is_some() && interval.is_some() && state.is_some() && list_bytes.is_some() && prometheus.is_some());
     assert!(outputs.file.is_some() && outputs.journal.is_some() && outputs.syslog.is_some() && outputs.hep.is_some());
+    let redress = &responder.redress;
+    assert!(redress.url.is_some() && redress.tel.is_some() && redress.email.is_some());
+    let defaults = Options { redress: responder.redress.clone(), ..Options::default() };
+    assert_eq!(*responder, defaults, "what is commented out shows the defaults");
     assert_eq!(*report, Some(true), "whoever installs the sample drops nothing at first");
 }
 
@@ -282,6 +310,7 @@ fn every_key_is_in_the_reference_and_its_example_is_valid() {
         config::JOURNAL_KEYS,
         config::SYSLOG_KEYS,
         config::HEP_KEYS,
+        config::RESPONDER_KEYS,
     ];
     let missing: Vec<&&str> = keys.iter().copied().flatten().filter(|key| !REFERENCE.contains(**key)).collect();
     assert!(missing.is_empty(), "docs/configuration.md does not mention {missing:?}");

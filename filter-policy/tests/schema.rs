@@ -289,6 +289,7 @@ fn each_value_is_accepted_or_rejected_as_by_the_parser() {
         ("{ ban = \"10 minutes\" }", false),
         ("{ reject = 603 }", true),
         ("{ reject = 200 }", false),
+        ("{ reject = 401 }", false),
         ("{ divert = \"sip:captcha@example.com\" }", true),
         ("{ divert = \"tel:911\" }", false),
         ("{ divert = \"sip:a<b\" }", false),

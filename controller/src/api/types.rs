@@ -246,8 +246,8 @@ mod tests {
     use crate::{
         kernel::Mode,
         telemetry::{
-            Ban, BanList, Estimate, Generation, Held, HistoryList, Hold, InterfaceStatus, OutputStatus, RuleRow,
-            Series, SourceStatus, Status, Suggestion, Suggestions, Table, Top, TopRow, contract::fields,
+            Answers, Ban, BanList, Estimate, Generation, Held, HistoryList, Hold, InterfaceStatus, OutputStatus,
+            RuleRow, Series, SourceStatus, Status, Suggestion, Suggestions, Table, Top, TopRow, contract::fields,
         },
     };
 
@@ -282,6 +282,7 @@ mod tests {
             ("Series", fields::<Series>()),
             ("SourceStatus", fields::<SourceStatus>()),
             ("Status", fields::<Status>()),
+            ("Answers", fields::<Answers>()),
             ("Suggestion", fields::<Suggestion>()),
             ("Suggestions", fields::<Suggestions>()),
             ("Table", fields::<Table>()),

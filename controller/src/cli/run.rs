@@ -294,6 +294,7 @@ fn options(args: RunArgs, file: Configuration, path: Option<&Path>) -> anyhow::R
         quiet: args.quiet,
         prometheus: args.prometheus.or(file.prometheus),
         outputs,
+        responder: file.responder,
         samples: DEFAULT_SAMPLES,
         detach_on_exit: args.detach_on_exit,
     })

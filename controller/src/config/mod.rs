@@ -4,6 +4,7 @@
 
 mod outputs;
 mod policy;
+mod responder;
 pub mod schema;
 
 use std::{
@@ -32,11 +33,13 @@ use toml::{
 pub use self::{
     outputs::{FILE_KEYS, HEP_KEYS, JOURNAL_KEYS, STDOUT_KEYS, SYSLOG_KEYS},
     policy::GIT_KEYS,
+    responder::{LONGEST_RETRY_AFTER, RESPONDER_KEYS},
 };
 use crate::{
     kernel::{Interface, MAX_INTERFACES, ModeChoice},
     outputs::OutputOptions,
     repository::Source,
+    responder::Options as ResponderOptions,
 };
 
 /// Where the file is, unless `--config` names another one.
@@ -46,7 +49,8 @@ pub const DEFAULT_PATH: &str = "/etc/ringfence/ringfence.toml";
 pub const VERSION: i64 = 1;
 
 /// Keys at the top of the file.
-pub const TOP_KEYS: &[&str] = &["version", "edge", "interface", "policy", "limits", "state", "api", "pins", "outputs"];
+pub const TOP_KEYS: &[&str] =
+    &["version", "edge", "interface", "policy", "limits", "state", "api", "pins", "outputs", "responder"];
 /// Keys of `[[interface]]`.
 pub const INTERFACE_KEYS: &[&str] = &["name", "mode"];
 /// Keys of `[policy]`.
@@ -110,6 +114,8 @@ pub struct Configuration {
     pub prometheus: Option<SocketAddr>,
     /// The outputs beside standard output; relative paths as above.
     pub outputs: OutputOptions,
+    /// How what rules reject or divert is answered; where the file does not say, the defaults.
+    pub responder: ResponderOptions,
 }
 
 impl Configuration {
@@ -213,6 +219,7 @@ impl File<'_, '_> {
                     "syslog" => file.syslog(value, &mut configuration),
                     _ => file.stdout(value, &mut configuration),
                 }),
+                "responder" => self.responder(key, value, &mut configuration),
                 "interfaces" => {
                     let help = Some("write `[[interface]]`, once for each interface".to_owned());
                     let message = format!("unknown key `{key}` in the configuration");

@@ -8,6 +8,7 @@ use crate::{
     kernel::MAX_INTERFACES,
     outputs::{DEFAULT_ID, JOURNAL},
     repository::DEFAULT_BRANCH,
+    responder::{LOCATIONS, LONGEST_CONTACT},
 };
 
 /// The schema.
@@ -103,6 +104,7 @@ pub fn schema() -> Value {
                 json!({ "directory": path("A directory on a BPF file system.") }),
             ),
             "outputs": section("Where notices, packet events and counters go.", outputs(&stdout, &prometheus)),
+            "responder": section("How what rules reject or divert is answered.", responder()),
         },
         "required": ["version"],
         "additionalProperties": false,
@@ -168,6 +170,46 @@ fn outputs(stdout: &Value, prometheus: &Value) -> Value {
                 },
             }),
         ),
+    })
+}
+
+/// The keys of `[responder]`.
+fn responder() -> Value {
+    let rate = |description: &str, default: &str| {
+        json!({
+            "description": description,
+            "type": "string",
+            "pattern": "^ *[0-9]+ */ *([smhd]|([0-9]+[smhd])+) *$",
+            "default": default,
+        })
+    };
+    let flag = |description: &str| json!({ "description": description, "type": "boolean", "default": true });
+    let contact = |description: &str, pattern: &str| json!({ "description": description, "type": "string", "pattern": pattern, "maxLength": LONGEST_CONTACT });
+    json!({
+        "enabled": flag("false: nothing is answered, whatever the policy says."),
+        "total": rate("The answers in all.", "500/s"),
+        "per_source": rate("The answers to one IPv4 address, or to one /64 of IPv6.", "10/s"),
+        "symmetric": flag("false: an answer goes to the port that the topmost Via names, unless it asks for `rport`."),
+        "retry_after": {
+            "description": "What a 503 says about when to try again, 1s to 1d.",
+            "type": "string",
+            "pattern": "^([0-9]+[smhd])+$",
+            "default": "10s",
+        },
+        "redress_url": contact(
+            "The web page for callers who were blocked by analytics.",
+            "^https?://[!#-:=?-\\[\\]-~]+$",
+        ),
+        "redress_tel": contact("The telephone number for callers who were blocked by analytics.", "^\\+[0-9]{1,15}$"),
+        "redress_email": contact(
+            "The e-mail address for callers who were blocked by analytics.",
+            "^[!#-:=?A-\\[\\]-~]+@[!#-:=?-\\[\\]-~]+$",
+        ),
+        "location": {
+            "description": "Where calls are blocked, as RFC 8606 names it.",
+            "enum": LOCATIONS,
+            "default": "RLN",
+        },
     })
 }
 

@@ -25,6 +25,7 @@ use crate::{
     kernel::{self, Ring},
     outputs::{self, Host, ListenError, OutputOptions, Outputs, PasswordError, Prometheus},
     repository::{History, Repository, Source, Watch},
+    responder::{self, Responder},
     telemetry::{Bus, EventReader, Interest, Meter, Notice, Sampling, Stopped, Talkers, captured_kinds},
 };
 
@@ -59,6 +60,8 @@ pub struct Options {
     pub prometheus: Option<SocketAddr>,
     /// The outputs beside standard output.
     pub outputs: OutputOptions,
+    /// How what rules reject or divert is answered.
+    pub responder: responder::Options,
     /// How many packets of each kind are sampled in a second at most; 0 for none.
     pub samples: u32,
     /// Remove the filter at the end.
@@ -186,8 +189,11 @@ async fn run_on(
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::warn!("failed to notify systemd that the daemon is ready: {error}");
     }
+    let mut responder = Responder::new(options.responder.clone(), Arc::clone(bus));
+    responder.set_policy(deployer.facts());
     let mut daemon = Daemon {
         bus: Arc::clone(bus),
+        responder,
         bans,
         repository,
         watch,
@@ -209,6 +215,8 @@ async fn run_on(
         to_take_off: Vec::new(),
         options,
     };
+    // Now, and not at the first look: what is dropped until then gets no answer.
+    daemon.observe();
     for request in early {
         // None of them ends the daemon.
         let _ = daemon.handle_event(Event::Request(request));
@@ -294,6 +302,7 @@ struct AtWork {
 struct Daemon {
     options: Options,
     bus: Arc<Bus>,
+    responder: Responder,
     bans: Arc<BanBook>,
     repository: Repository,
     watch: Watch,
@@ -498,8 +507,9 @@ impl Daemon {
 
     /// Captures packets if somebody listens to them.
     fn capture(&mut self) -> Result<(), String> {
-        let passed = self.bus.wants(Interest::PASSED);
-        let wants = passed || self.bus.wants(Interest::CAPTURES);
+        let (answered, passed) = (self.bus.wants(Interest::ANSWERED), self.bus.wants(Interest::PASSED));
+        let dropped = passed || self.bus.wants(Interest::CAPTURES);
+        let wants = answered || dropped;
         if !wants || self.capturing.as_ref().is_some_and(|capturing| !capturing.is_running()) {
             self.capturing = None;
         }
@@ -510,7 +520,10 @@ impl Daemon {
         } else {
             Ok(())
         };
-        let kinds = captured_kinds(self.capturing.is_some(), passed, self.bus.wants(Interest::WHOLE));
+        let kinds = {
+            let is_read = self.capturing.is_some();
+            captured_kinds(is_read && answered, is_read && dropped, passed, self.bus.wants(Interest::WHOLE))
+        };
         begun.and(self.sampling.capture(kinds)).map_err(|error| error.to_string())
     }
 
@@ -593,7 +606,9 @@ impl Daemon {
                 }
                 let facts = self.deployer.as_ref().and_then(Deployer::facts);
                 self.talkers.set_policy(facts.clone());
-                self.events.read_policy(facts);
+                self.events.read_policy(facts.clone());
+                self.responder.set_policy(facts);
+                self.observe();
                 answer(&mut self.waiting.in_reload, &result);
             }
             // The next look notices the change.

@@ -16,8 +16,8 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    ClientCounts, DaemonFacts, EventFilter, Listener, Message, Notice, OutputStatus, PacketEvent, ScrapeCounts,
-    SourceStatus, listener::Listeners,
+    AnswerCounts, ClientCounts, DaemonFacts, EventFilter, Listener, Message, Notice, OutputStatus, PacketEvent,
+    ScrapeCounts, SourceStatus, listener::Listeners,
 };
 
 /// How many messages an output may be behind before it loses some.
@@ -45,6 +45,8 @@ impl Interest {
     pub const PASSED: Self = Self(1 << 3);
     /// Of packets with their bytes also what their messages say, where that is not needed to decide about them.
     pub const WHOLE: Self = Self(1 << 4);
+    /// Packets with their bytes that were dropped, and that a rule answers.
+    pub const ANSWERED: Self = Self(1 << 5);
 
     /// True if all of `other` are in this set.
     #[must_use]
@@ -52,10 +54,16 @@ impl Interest {
         self.0 & other.0 == other.0
     }
 
-    /// The kind of a message.
+    /// True if something is in both sets.
+    const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The kinds of a message: whoever wants one of them gets it.
     fn of(message: &Message) -> Self {
         match message {
             Message::Captured(packet) if packet.has_passed() => Self::PASSED,
+            Message::Captured(packet) if packet.is_to_be_answered() => Self::CAPTURES | Self::ANSWERED,
             Message::Captured(_) => Self::CAPTURES,
             Message::Notice(_) => Self::NOTICES,
             Message::Packet(_) => Self::PACKETS,
@@ -140,7 +148,7 @@ impl Queue {
     }
 
     fn offer(&self, message: &Message, delivery: Delivery) {
-        if !self.interest.contains(Interest::of(message)) {
+        if !self.interest.meets(Interest::of(message)) {
             return;
         }
         let has_room = delivery == Delivery::Last || self.sender.capacity() > RESERVED;
@@ -155,6 +163,9 @@ pub(super) const READERS: &str = "events";
 
 /// The name under which it counts what those who capture packets have missed.
 pub const CAPTURES: &str = "capture";
+
+/// The name under which it counts what the responder has missed.
+pub const RESPONDER: &str = "responder";
 
 /// The subscribers. There are several of one name while several capture packets.
 #[derive(Debug, Default)]
@@ -176,7 +187,11 @@ impl Queues {
 
     /// Forgets those that are not read any more.
     fn tidy(&mut self) {
-        for ended in self.all.extract_if(.., |queue| !queue.is_read()) {
+        self.remove(|queue| !queue.is_read());
+    }
+
+    fn remove(&mut self, is_ended: impl Fn(&Queue) -> bool) {
+        for ended in self.all.extract_if(.., |queue| is_ended(queue)) {
             if ended.lost() > 0 {
                 *self.ended.entry(ended.name).or_default() += ended.lost();
             }
@@ -212,6 +227,7 @@ pub struct Bus {
     /// Outputs that answer others' requests, and have no queue: the name, the address, and what became of the requests.
     exporters: Mutex<Vec<(&'static str, SocketAddr, Arc<ScrapeCounts>)>>,
     clients: Arc<ClientCounts>,
+    answers: Arc<AnswerCounts>,
     /// Kept events and listeners share this lock, so that a listener gets each event exactly once.
     recent: Mutex<Recent>,
 }
@@ -225,6 +241,7 @@ impl Bus {
             facts: Mutex::new(DaemonFacts { policy, edge, ..DaemonFacts::default() }),
             exporters: Mutex::default(),
             clients: Arc::default(),
+            answers: Arc::default(),
             recent: Mutex::default(),
         }
     }
@@ -248,6 +265,11 @@ impl Bus {
         has_room.then(|| queues.add(name, interest, capacity))
     }
 
+    /// Ends the subscriptions of this name: their queues are closed once they are read.
+    pub fn unsubscribe(&self, name: &'static str) {
+        lock(&self.queues).remove(|queue| queue.name == name);
+    }
+
     /// Adds an output that has no queue, but answers requests at an address. It counts what becomes of them.
     pub fn add_exporter(&self, name: &'static str, address: SocketAddr) -> Arc<ScrapeCounts> {
         let counts = Arc::new(ScrapeCounts::default());
@@ -259,6 +281,12 @@ impl Bus {
     #[must_use]
     pub fn clients(&self) -> Arc<ClientCounts> {
         Arc::clone(&self.clients)
+    }
+
+    /// What becomes of the packets that rules answer.
+    #[must_use]
+    pub fn answers(&self) -> Arc<AnswerCounts> {
+        Arc::clone(&self.answers)
     }
 
     /// Hands a message to every subscriber that wants it, and remembers what the status needs of it.
@@ -338,7 +366,8 @@ impl Bus {
         if lost > 0 {
             outputs.push(status(READERS, lost));
         }
-        DaemonFacts { outputs, clients: self.clients.read(), ..lock(&self.facts).clone() }
+        let answers = self.answers.read();
+        DaemonFacts { outputs, clients: self.clients.read(), answers, ..lock(&self.facts).clone() }
     }
 }
 
@@ -357,7 +386,7 @@ mod tests {
     use tokio_stream::Stream as _;
 
     use super::*;
-    use crate::telemetry::{CapturedPacket, Heard, Missed};
+    use crate::telemetry::{CapturedPacket, Heard, Missed, RuleMode};
 
     fn missed(events: u64) -> Notice {
         Notice::Missed(Missed { events, ..Missed::default() })
@@ -439,6 +468,29 @@ mod tests {
         assert_eq!(bus.facts().outputs.len(), 1, "who has gone away loses nothing");
         bus.close(None);
         assert_eq!(drain(&mut all).len(), 2);
+    }
+
+    #[test]
+    fn who_answers_gets_only_what_a_rule_in_force_answers_until_unsubscribed() {
+        let bus = Bus::new(String::new(), None);
+        let mut answers = bus.subscribe(RESPONDER, Interest::ANSWERED, 8);
+        let mut captures = bus.subscribe(CAPTURES, Interest::CAPTURES, 8);
+        let packet = |verdict: &str, mode| {
+            let event = PacketEvent { verdict: verdict.to_owned(), mode, ..PacketEvent::example() };
+            CapturedPacket { event, ..CapturedPacket::example(b"x") }
+        };
+        let (reject, divert) = (packet("reject", RuleMode::Enforce), packet("divert", RuleMode::Enforce));
+        let others = [packet("drop", RuleMode::Enforce), packet("reject", RuleMode::Report)];
+        for packet in others.into_iter().chain([reject.clone(), divert.clone()]) {
+            bus.publish(packet);
+        }
+        assert!(bus.wants(Interest::ANSWERED));
+        bus.unsubscribe(RESPONDER);
+        assert!(!bus.wants(Interest::ANSWERED));
+        bus.publish(reject.clone());
+        assert_eq!(drain(&mut answers), [reject.into(), divert.into()]);
+        bus.close(None);
+        assert_eq!(drain(&mut captures).len(), 5);
     }
 
     #[test]

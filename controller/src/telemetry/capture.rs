@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use filter_core::reason::Verdict;
+use filter_core::reason::{Reason, Verdict};
 
 use super::{PacketEvent, RuleMode};
 
@@ -32,6 +32,13 @@ impl CapturedPacket {
     #[must_use]
     pub fn has_passed(&self) -> bool {
         self.event.mode == RuleMode::Enforce && self.event.verdict == Verdict::Pass.name()
+    }
+
+    /// True if it was dropped, and the rule asks for an answer.
+    #[must_use]
+    pub fn is_to_be_answered(&self) -> bool {
+        let names = [Reason::RuleReject, Reason::RuleDivert].map(Reason::verdict_name);
+        self.event.mode == RuleMode::Enforce && names.contains(&self.event.verdict.as_str())
     }
 
     /// The bytes of the UDP or TCP payload that were captured.

@@ -203,10 +203,12 @@ fn every_label_is_in_the_contract_with_its_bound() {
     let rows = Rows::after("labels");
     assert_eq!(rows.names(), Metric::ALL.iter().flat_map(|metric| metric.labels()).copied().collect());
     assert_eq!(rows.values("action", 1), set(Action::NAMES));
+    assert_eq!(Rows::after("values: cause").names(), set(Unanswered::ALL.map(Unanswered::name)));
     assert_eq!(rows.values("table", 1), StateTable::ALL.map(StateTable::name).into());
     assert_eq!(rows.values("verdict", 1), set(Reason::ALL.map(Reason::verdict_name)));
     for (label, most) in [
         ("action", Action::COUNT),
+        ("cause", Unanswered::ALL.len()),
         ("interface", MAX_INTERFACES),
         ("reason", Reason::COUNT),
         ("rule", filter_core::limits::MAX_RULES),

@@ -111,6 +111,8 @@ metrics! {
     Samples "ringfence_samples_total" Counter ["fate"] "Sampled packets, by what became of them.";
     SamplesLost "ringfence_samples_lost_total" Counter ["fate"] "Of the sampled packets, those that the ring buffer had no room for.";
     Captures "ringfence_captures_total" Counter ["fate", "result"] "Packets that were to be captured with their bytes.";
+    Answers "ringfence_answers_total" Counter ["code"] "Answers to packets that rules reject or divert.";
+    AnswersSuppressed "ringfence_answers_suppressed_total" Counter ["cause"] "Packets that rules reject or divert, and that got no answer.";
     OutputLost "ringfence_output_lost_total" Counter ["output"] "Messages that an output lost because its reader was too slow.";
     TableEntries "ringfence_table_entries" Gauge ["table"] "Entries of a table that have an effect.";
     TableLimit "ringfence_table_entries_limit" Gauge ["table"] "The most entries that fit into the table.";
@@ -319,6 +321,14 @@ impl Reading {
                 samples.add(Metric::OutputLost, &[readers], 0.0);
             }
         }
+        if let Some(answers) = &facts.answers {
+            for (code, count) in &answers.sent {
+                samples.add(Metric::Answers, &[&code.to_string()], *count as f64);
+            }
+            for (cause, count) in &answers.suppressed {
+                samples.add(Metric::AnswersSuppressed, &[cause], *count as f64);
+            }
+        }
         let clients = facts.clients;
         for (result, count) in
             [("accepted", clients.accepted), ("refused", clients.refused), ("stalled", clients.stalled)]
@@ -450,7 +460,7 @@ mod tests {
     use super::*;
     use crate::{
         kernel::{Deployment, Mode, ReasonCount, StateTable},
-        telemetry::{Estimate, OutputStatus, SourceStatus},
+        telemetry::{Answers, Estimate, OutputStatus, SourceStatus},
     };
 
     fn rule(name: &str, action: &'static str) -> RuleCount {
@@ -495,6 +505,7 @@ mod tests {
                 source: Some(source),
                 reload_errors: ReloadErrors { kernel: 1, policy: 2, source: 3 },
                 outputs: vec![OutputStatus { output: "stdout".to_owned(), lost: 5, listen: None }],
+                answers: Some(Answers { sent: [(603, 7)].into(), suppressed: [("rate-source".to_owned(), 8)].into() }),
                 ..DaemonFacts::default()
             },
             state: Some(State {
@@ -574,6 +585,8 @@ mod tests {
             (r#"ringfence_packets_total{reason="rule-drop",verdict="drop"}"#.to_owned(), "0"),
             (r#"ringfence_packets_total{reason="rule-reject",verdict="reject"}"#.to_owned(), "0"),
             ("ringfence_program_run_seconds_total".to_owned(), "0.00035"),
+            (r#"ringfence_answers_total{code="603"}"#.to_owned(), "7"),
+            (r#"ringfence_answers_suppressed_total{cause="rate-source"}"#.to_owned(), "8"),
             (r#"ringfence_samples_total{fate="would"}"#.to_owned(), "12"),
             (r#"ringfence_captures_total{fate="dropped",result="suppressed"}"#.to_owned(), "53"),
             (r#"ringfence_upstream_recent_packets{upstream="",fate="dropped"}"#.to_owned(), "22"),

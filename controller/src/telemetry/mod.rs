@@ -8,6 +8,7 @@
 //! The JSON is a contract, docs/telemetry.md: a test compares it with the types here, and field names and their order are fixed by
 //! others. New fields may be added; readers must ignore fields they do not know.
 
+mod answers;
 mod bans;
 mod bus;
 mod capture;
@@ -31,8 +32,9 @@ mod table;
 mod talkers;
 
 pub use self::{
+    answers::{AnswerCounts, Answers, Unanswered},
     bans::{Ban, BanList, Lifted, Unbanned},
-    bus::{Bus, CAPTURES, DEFAULT_RECENT, Delivery, Interest, QUEUE, Subscription},
+    bus::{Bus, CAPTURES, DEFAULT_RECENT, Delivery, Interest, QUEUE, RESPONDER, Subscription},
     capture::CapturedPacket,
     clock::wall_clock,
     filter::{EventFilter, EventQuery, FILTER_KEYS, FilterError, MODES, NumberPrefix, Source, VERDICTS, mode},

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Clients, Held, Notice, Reattached, ReloadErrors, Removed, RolledBack, SourceStatus, Started,
+    Answers, Clients, Held, Notice, Reattached, ReloadErrors, Removed, RolledBack, SourceStatus, Started,
     clock::rfc3339,
     short, short_commit,
     table::{REPORT_MODE, Reasons, RuleRow, Table},
@@ -84,6 +84,9 @@ pub struct Status {
     /// Bans in force.
     #[serde(default)]
     pub bans: u64,
+    /// What was answered for rules that reject or divert; none if no policy has asked for answers since the daemon started.
+    #[serde(default)]
+    pub answers: Option<Answers>,
 }
 
 /// Whether a daemon runs.
@@ -184,6 +187,8 @@ pub struct DaemonFacts {
     pub outputs: Vec<OutputStatus>,
     /// What has become of the API's clients.
     pub clients: Clients,
+    /// See [`Status::answers`].
+    pub answers: Option<Answers>,
 }
 
 impl DaemonFacts {
@@ -290,6 +295,7 @@ impl Status {
             events_suppressed: table.events_suppressed,
             outputs: daemon.map_or_else(Vec::new, |daemon| daemon.outputs.clone()),
             bans: table.bans,
+            answers: daemon.and_then(|daemon| daemon.answers.clone()),
         }
         .with_wanted(wanted.iter().map(String::as_str)))
     }
@@ -379,6 +385,9 @@ impl Status {
                 }
             }
         }
+        if let Some(answers) = &self.answers {
+            let _ = writeln!(text, "{}", answers.line());
+        }
         if self.policy_hash.is_some() {
             let table = Table {
                 seconds: 0.0,
@@ -433,10 +442,11 @@ mod tests {
             events_suppressed: 0,
             outputs: vec![OutputStatus { output: "stdout".to_owned(), lost: 4, listen: None }],
             bans: 5,
+            answers: Some(Answers { sent: [(603, 7)].into(), suppressed: [("rate-source".to_owned(), 8)].into() }),
         }
     }
 
-    const JSON: &str = r#"{"daemon":"running","pid":7,"version":"0.1.0","edge":"fra1-sbc2","pin_dir":"/sys/fs/bpf/ringfence","filter":"attached","interfaces":[{"interface":"eth0","mode":"native","attached":true}],"unfiltered":["eth1"],"policy":"/etc/policy","policy_hash":"0123456789abcdef","commit":null,"report":true,"generation":2,"loaded":"2026-01-31T06:00:00.000Z","verified_instructions":122000,"policy_errors":1,"policy_error":"1 error","source":null,"held":null,"rules":[],"reasons":{},"passed":3,"dropped":0,"would_drop":2,"events_lost":0,"events_suppressed":0,"outputs":[{"output":"stdout","lost":4}],"bans":5}"#;
+    const JSON: &str = r#"{"daemon":"running","pid":7,"version":"0.1.0","edge":"fra1-sbc2","pin_dir":"/sys/fs/bpf/ringfence","filter":"attached","interfaces":[{"interface":"eth0","mode":"native","attached":true}],"unfiltered":["eth1"],"policy":"/etc/policy","policy_hash":"0123456789abcdef","commit":null,"report":true,"generation":2,"loaded":"2026-01-31T06:00:00.000Z","verified_instructions":122000,"policy_errors":1,"policy_error":"1 error","source":null,"held":null,"rules":[],"reasons":{},"passed":3,"dropped":0,"would_drop":2,"events_lost":0,"events_suppressed":0,"outputs":[{"output":"stdout","lost":4}],"bans":5,"answers":{"sent":{"603":7},"suppressed":{"rate-source":8}}}"#;
 
     #[test]
     fn the_json_of_a_status_is_as_documented() {
@@ -447,6 +457,7 @@ mod tests {
     #[test]
     fn an_earlier_daemons_answer_is_understood() {
         let answer = JSON
+            .replace(r#","answers":{"sent":{"603":7},"suppressed":{"rate-source":8}}"#, "")
             .replace(r#","outputs":[{"output":"stdout","lost":4}],"bans":5"#, "")
             .replace(r#""report":true,"#, "")
             .replace(r#""edge":"fra1-sbc2","#, "")
@@ -458,6 +469,7 @@ mod tests {
             Status {
                 outputs: Vec::new(),
                 bans: 0,
+                answers: None,
                 edge: None,
                 report: false,
                 would_drop: 0,
@@ -480,6 +492,7 @@ policy: /etc/policy 0123456789ab
 generation 2, in force since 2026-01-31T06:00:00.000Z, 122000 instructions verified
 the policy has changed since, but the new one cannot be used: 1 error
 output stdout: 4 messages lost, its reader is too slow
+answers: 7 sent; not answered: 8 rate-source
 ";
         assert!(text.starts_with(expected), "{text}");
         assert!(text.contains("bans in force: 5"), "{text}");

@@ -251,6 +251,9 @@ fn prefix(reader: &mut Reader<'_>, name: &str, value: &Spanned<DeValue<'_>>, ban
     }
 }
 
+/// Statuses that are nothing without a challenge (RFC 3261 section 22), which only the server behind the filter can make.
+const CHALLENGES: [u16; 2] = [401, 407];
+
 fn form(kind: Kind) -> Form {
     match kind {
         Kind::Ban => Form::With(Argument::BanDuration),
@@ -320,6 +323,7 @@ impl Argument {
                 "type": "integer",
                 "minimum": 400,
                 "maximum": 699,
+                "not": { "enum": CHALLENGES },
             }),
             Self::DivertUri => json!({
                 "description": "Drops the packet and redirects the caller to this SIP URI.",
@@ -350,11 +354,12 @@ impl Argument {
             }
             Self::RejectStatus => {
                 let number = reader.integer(name, value)?.value;
-                if let Some(status) = u16::try_from(number).ok().filter(|status| (400..=699).contains(status)) {
+                let is_good = |status: &u16| (400..=699).contains(status) && !CHALLENGES.contains(status);
+                if let Some(status) = u16::try_from(number).ok().filter(is_good) {
                     return Some(Action::Reject { status });
                 }
-                let help = "use a final failure status, 400 to 699: 603 Decline, 607 Unwanted (RFC 8197), 608 Rejected \
-                            (RFC 8688)";
+                let help = "use a final failure status, 400 to 699, but not 401 and 407, which need a challenge: 603 Decline, \
+                            607 Unwanted (RFC 8197), 608 Rejected (RFC 8688)";
                 reader.error(
                     Code::BadAction,
                     span,

@@ -20,12 +20,6 @@ impl Linter<'_> {
                 let help = "list your trunks at the top of the file: `never_ban = [\"@trunks\"]`";
                 self.warn(Code::NoNeverBan, &written.span, message, help);
             }
-            if rule.action.answers() && !rule.report {
-                let message = "calls are dropped here without an answer: answering is not implemented yet";
-                let help =
-                    "the caller hears nothing until its own timeout; if that is acceptable, write `action = \"drop\"`";
-                self.warn(Code::UnansweredCalls, &written.span, message, help);
-            }
         }
     }
 

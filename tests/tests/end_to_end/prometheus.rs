@@ -274,6 +274,8 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_that_exist() -> Result<()> {
     assert_eq!(
         left_out,
         [
+            "ringfence_answers_suppressed_total",
+            "ringfence_answers_total",
             "ringfence_api_clients_total",
             "ringfence_policy_held",
             "ringfence_policy_report_mode",

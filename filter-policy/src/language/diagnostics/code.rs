@@ -120,8 +120,6 @@ codes! {
     TooManyRules = "too-many-rules";
     /// The compiled form would be too large.
     TooLarge = "too-large";
-    /// Calls that are dropped without the answer that the rule asks for.
-    UnansweredCalls = "unanswered-calls";
     /// An anomaly that does not exist.
     UnknownAnomaly = "unknown-anomaly";
     /// A country that does not exist.
