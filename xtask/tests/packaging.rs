@@ -66,7 +66,7 @@ fn the_service_is_exposed_to_little() {
 
 #[test]
 fn the_service_has_the_capabilities_that_the_program_asks_for_and_no_others() {
-    let wanted = "CAP_BPF CAP_NET_ADMIN CAP_PERFMON";
+    let wanted = "CAP_BPF CAP_NET_ADMIN CAP_NET_RAW CAP_PERFMON";
     assert_eq!(values(SERVICE, "AmbientCapabilities"), [wanted]);
     assert_eq!(values(SERVICE, "CapabilityBoundingSet"), [wanted]);
     let advice = fs::read_to_string(root().join("controller/src/kernel/error.rs")).expect("it is there");

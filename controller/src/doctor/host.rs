@@ -4,6 +4,7 @@ use super::Finding;
 use crate::kernel;
 
 /// Bits of the capability set, `include/uapi/linux/capability.h`, with what needs them.
+const CAP_NET_RAW: u32 = 13;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAPABILITIES: &[(&str, u32, bool)] =
     &[("CAP_BPF", 39, true), ("CAP_NET_ADMIN", 12, false), ("CAP_PERFMON", 38, true)];
@@ -78,6 +79,22 @@ pub(super) fn capabilities(status: &str) -> Finding {
     let error = kernel::Error::NotPermitted(missing);
     let fix = error.help().unwrap_or_default();
     Finding::fail("capabilities", error.to_string(), fix)
+}
+
+/// Whether this process may send the answers that the policy asks for, from /proc/self/status.
+pub(super) fn answers(status: &str, wanted: bool) -> Finding {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = line.and_then(|line| u64::from_str_radix(line.trim(), 16).ok()).unwrap_or(0);
+    if effective & (1 << CAP_NET_RAW) != 0 {
+        return Finding::ok("answers", "CAP_NET_RAW");
+    }
+    if !wanted {
+        return Finding::ok("answers", "CAP_NET_RAW missing; no rule that is known here answers");
+    }
+    let found = "CAP_NET_RAW missing: calls that rules reject or divert are dropped without an answer";
+    let fix =
+        "run it as root, or in a systemd unit with `AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_NET_RAW CAP_PERFMON`";
+    Finding::warn("answers", found, fix)
 }
 
 /// Whether users without privileges may use BPF, from kernel.unprivileged_bpf_disabled. Either is fine.
@@ -214,9 +231,19 @@ mod tests {
         let none = capabilities(&status(0));
         assert_eq!(none.level, Level::Fail);
         assert_eq!(none.found, "not permitted: CAP_BPF and CAP_NET_ADMIN and CAP_PERFMON missing");
-        assert!(fix(&none).contains("AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON"));
+        assert!(fix(&none).contains("AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_NET_RAW CAP_PERFMON"));
         assert!(capabilities(&status(admin)).found.contains("CAP_NET_ADMIN missing"));
         assert_eq!(capabilities("").level, Level::Warn);
+    }
+
+    #[test]
+    fn who_may_not_answer_is_warned_only_where_a_rule_answers() {
+        let status = |effective: u64| format!("CapEff:\t{effective:016x}\n");
+        assert_eq!(answers(&status(1 << 13), true).level, Level::Ok);
+        assert_eq!(answers(&status(1 << 12), false).level, Level::Ok);
+        let missing = answers(&status(1 << 12), true);
+        assert_eq!(missing.level, Level::Warn);
+        assert!(fix(&missing).contains("CAP_NET_RAW"));
     }
 
     #[test]

@@ -51,14 +51,18 @@ pub fn examine(options: &Options) -> Report {
     // A policy elsewhere is the daemon's to fetch: its state is in `ringfence status`.
     let policy = configuration.policy.as_ref().and_then(Source::directory).map(|directory| {
         let built = tables(directory, configuration.list_bytes.unwrap_or(LIST_BYTES));
-        findings.push(daemon::policy(directory, &built));
+        let bytes = built.as_ref().map(|(bytes, _)| *bytes).map_err(Clone::clone);
+        findings.push(daemon::policy(directory, &bytes));
         built
     });
+    let policy = policy.and_then(Result::ok);
+    let answers = configuration.responder.enabled && policy.is_some_and(|(_, answers)| answers);
+    findings.push(host::answers(&read::text("/proc/self/status").unwrap_or_default(), answers));
     if let Some(Source::Git(_)) = configuration.policy {
         findings.push(daemon::git(&read::git_version()));
     }
     let meminfo = read::text("/proc/meminfo").unwrap_or_default();
-    findings.push(host::memory(&meminfo, policy.and_then(Result::ok)));
+    findings.push(host::memory(&meminfo, policy.map(|(bytes, _)| bytes)));
 
     let pins = options.pins.clone().or(configuration.pins).unwrap_or_else(|| DEFAULT_PIN_DIRECTORY.into());
     let pins = Pins::new(pins);
@@ -106,11 +110,12 @@ fn host() -> Vec<Finding> {
     ]
 }
 
-/// The bytes of a policy's tables in the kernel, or what is wrong with it.
-fn tables(directory: &Path, list_bytes: u64) -> Result<u64, String> {
+/// The bytes of a policy's tables in the kernel, and whether it has a rule that answers; or what is wrong with it.
+fn tables(directory: &Path, list_bytes: u64) -> Result<(u64, bool), String> {
     let files = Directory::new(directory).map_err(|error| error.to_string())?;
     let bounds = Bounds { list_bytes, ..Bounds::default() };
     let built = filter_policy::build_cached(&files, filter_policy::today(), &bounds, &mut BuildCache::default());
     let built = built.map_err(|mistakes| mistakes.totals())?;
-    Ok(built.image.kernel_memory().iter().map(|(_, bytes)| *bytes as u64).sum())
+    let answers = built.policy.rules.iter().any(|rule| rule.action.answers() && !rule.report);
+    Ok((built.image.kernel_memory().iter().map(|(_, bytes)| *bytes as u64).sum(), answers))
 }

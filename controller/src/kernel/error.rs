@@ -213,7 +213,7 @@ impl Error {
                     .to_owned()
             }
             Self::NotPermitted(_) => "run as root (`sudo ringfence ...`), or in a systemd unit with \
-                                      `AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON`"
+                                      `AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_NET_RAW CAP_PERFMON`"
                 .to_owned(),
             Self::NoFilter(_) => "`ringfence run` starts one; `--pin-dir` names the pins of another".to_owned(),
             Self::PinDirectory { path, existing, .. } => {

@@ -24,7 +24,7 @@ const POLICY: &str = "version = 1\ndefault = \"pass\"\n[network]\nudp = [5060]\n
 pub const USER: u32 = 61_234;
 
 /// What the service has.
-pub const CAPABILITIES: &str = "-all,+bpf,+net_admin,+perfmon";
+pub const CAPABILITIES: &str = "-all,+bpf,+net_admin,+net_raw,+perfmon";
 
 /// How long the daemon may take to start, perhaps on a busy machine.
 pub const START_LIMIT: Duration = Duration::from_secs(120);

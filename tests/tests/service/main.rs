@@ -109,6 +109,24 @@ fn the_service_manager_hears_when_the_filter_is_in_force_and_that_the_daemon_is_
 }
 
 #[test]
+fn without_the_right_to_answer_the_filter_works_and_the_daemon_names_the_capability() -> Result<()> {
+    let host = Host::new(Some("-all,+bpf,+net_admin,+perfmon"))?;
+    chown(host.path("bpf"), Some(USER), Some(USER))?;
+    let policy = fs::read_to_string(host.path("policy/policy.toml"))?;
+    fs::write(host.path("policy/policy.toml"), policy.replace("action = \"drop\"", "action = { reject = 603 }"))?;
+    let mut daemon = host.start("daemon")?;
+    daemon.wait_until("complaint", Duration::from_secs(20), |daemon| {
+        let lines = daemon.stdout();
+        let is_it = |line: &&str| line.starts_with(r#"{"event":"error""#) && line.contains("CAP_NET_RAW is missing");
+        Ok((lines.lines().filter(is_it).count() == 1).then_some(()))
+    })?;
+    let status = host.status()?;
+    assert_eq!(status["filter"], "attached", "{status}");
+    assert_eq!(status["answers"]["sent"]["603"], 0, "{status}");
+    Ok(())
+}
+
+#[test]
 fn without_a_capability_the_error_names_it_once() -> Result<()> {
     let host = Host::new(Some("-all,+net_admin,+perfmon"))?;
     chown(host.path("bpf"), Some(USER), Some(USER))?;
@@ -116,7 +134,8 @@ fn without_a_capability_the_error_names_it_once() -> Result<()> {
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     let text = errors(&output);
     assert!(
-        text.contains("CAP_BPF missing") && text.contains("AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON"),
+        text.contains("CAP_BPF missing")
+            && text.contains("AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_NET_RAW CAP_PERFMON"),
         "{text}"
     );
     assert_eq!(text.matches("help:").count(), 1, "{text}");
