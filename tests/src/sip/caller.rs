@@ -57,6 +57,8 @@ impl Call {
 pub enum Scenario {
     /// A whole call: INVITE, ACK, half a second, BYE. Retransmits according to RFC 3261 section 17.
     Ordinary,
+    /// One INVITE, which must be answered with this status, and an ACK.
+    Refused(u16),
     /// One INVITE; if it is answered within two seconds, an immediate ACK and BYE.
     Unwanted,
 }
@@ -107,10 +109,16 @@ impl Caller {
     pub fn start(wire: &Wire, scratch: &Path, calling: &Calling<'_>) -> Result<Self> {
         ensure!(!calling.calls.is_empty() && calling.rate > 0, "{}: no calls to make", calling.name);
         let (file, text) = match calling.scenario {
-            Scenario::Ordinary => ("caller.xml", include_str!("../../scenarios/caller.xml")),
-            Scenario::Unwanted => ("unwanted-caller.xml", include_str!("../../scenarios/unwanted-caller.xml")),
+            Scenario::Ordinary => ("caller.xml", include_str!("../../scenarios/caller.xml").to_owned()),
+            Scenario::Refused(code) => {
+                let text = include_str!("../../scenarios/refused-caller.xml");
+                ("refused-caller.xml", text.replace("CODE", &code.to_string()))
+            }
+            Scenario::Unwanted => {
+                ("unwanted-caller.xml", include_str!("../../scenarios/unwanted-caller.xml").to_owned())
+            }
         };
-        let scenario = write(scratch, &format!("{}-{file}", calling.name), text)?;
+        let scenario = write(scratch, &format!("{}-{file}", calling.name), &text)?;
         let mut rows = String::from("SEQUENTIAL\n");
         for call in calling.calls {
             rows += &format!("{};{};{};{}\n", call.calling, call.called, call.user_agent, call.subject);

@@ -1,6 +1,7 @@
 //! Real SIP traffic through `ringfence run` on a real interface. The control without a filter is in control.rs.
 
 mod accounts;
+mod answers;
 mod attacks;
 mod bans;
 mod connections;
