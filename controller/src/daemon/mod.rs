@@ -26,7 +26,7 @@ use crate::{
     outputs::{self, Host, ListenError, OutputOptions, Outputs, PasswordError, Prometheus},
     repository::{History, Repository, Source, Watch},
     responder::{self, Responder},
-    telemetry::{Bus, EventReader, Interest, Meter, Notice, Sampling, Stopped, Talkers, captured_kinds},
+    telemetry::{Bus, EventReader, Interest, Meter, Notice, Sampling, Stopped, Talkers, captured_kinds, is_answered},
 };
 
 /// How long the server gets to send the answer to a request to stop.
@@ -410,7 +410,12 @@ impl Daemon {
                 }
             }
             Event::Captured(packets) => {
+                // In a flood, most of what is dropped is of no use to whoever answers.
+                let is_answered_alone = !self.bus.wants(Interest::CAPTURES) && !self.bus.wants(Interest::PASSED);
                 for (event, frame) in packets {
+                    if is_answered_alone && !is_answered(&event) {
+                        continue;
+                    }
                     self.bus.publish(self.events.read_captured(&event, frame));
                 }
             }

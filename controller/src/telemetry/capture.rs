@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use filter_core::reason::{Reason, Verdict};
+use filter_core::{
+    layout::Event,
+    reason::{Reason, Verdict},
+};
 
 use super::{PacketEvent, RuleMode};
 
@@ -25,6 +28,12 @@ pub struct CapturedPacket {
     pub interface: u32,
     /// False if the frame begins with the IP header.
     pub has_link_header: bool,
+}
+
+/// True if a rule in force has dropped the packet, and asks for an answer.
+#[must_use]
+pub fn is_answered(event: &Event) -> bool {
+    matches!(Reason::from_number(event.reason), Some(Reason::RuleReject | Reason::RuleDivert))
 }
 
 impl CapturedPacket {
@@ -51,6 +60,8 @@ impl CapturedPacket {
 
 #[cfg(test)]
 mod tests {
+    use zerocopy::FromZeros as _;
+
     use super::*;
 
     impl CapturedPacket {
@@ -68,6 +79,20 @@ mod tests {
                 has_link_header: true,
             }
         }
+    }
+
+    #[test]
+    fn only_what_a_rule_in_force_rejects_or_diverts_is_answered() {
+        let answered: Vec<&str> = Reason::ALL
+            .into_iter()
+            .filter(|reason| {
+                let mut event = Event::new_zeroed();
+                event.reason = reason.number();
+                is_answered(&event)
+            })
+            .map(Reason::name)
+            .collect();
+        assert_eq!(answered, ["rule-reject", "rule-divert"]);
     }
 
     #[test]

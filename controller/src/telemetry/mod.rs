@@ -35,7 +35,7 @@ pub use self::{
     answers::{AnswerCounts, Answers, Unanswered},
     bans::{Ban, BanList, Lifted, Unbanned},
     bus::{Bus, CAPTURES, DEFAULT_RECENT, Delivery, Interest, QUEUE, RESPONDER, Subscription},
-    capture::CapturedPacket,
+    capture::{CapturedPacket, is_answered},
     clock::wall_clock,
     filter::{EventFilter, EventQuery, FILTER_KEYS, FilterError, MODES, NumberPrefix, Source, VERDICTS, mode},
     history::{Generation, Held, HistoryList, Hold, RolledBack},
