@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{ErrorKind, Read as _, Write as _},
     net::{TcpStream, UdpSocket},
+    process::Command,
     time::Duration,
 };
 
@@ -11,10 +12,13 @@ use anyhow::{Context as _, Result, ensure};
 use filter_core::layout::capture;
 use ringfence::kernel::{Observer, Pins};
 use ringfence_tests::{
+    capture::Capture,
     filter::Filter,
     message::Message,
     netns::{Wire, WireOptions},
-    process::{Spawned, wait_until},
+    packet::Packet,
+    process::{Spawned, run, wait_until},
+    raw,
     sip::{Call, CallCounts, Caller, SIP_PORT, Scenario},
 };
 use serde_json::Value;
@@ -124,6 +128,29 @@ fn calls_on_a_vlan_are_refused_on_it() -> Result<()> {
         return Ok(());
     }
     refused_calls(&WireOptions { vlan: Some(100), ..WireOptions::default() }, &[ROBOCALLER])
+}
+
+#[test]
+fn the_answer_to_a_tagged_packet_has_its_tags() -> Result<()> {
+    let scene = scene(&WireOptions::default())?;
+    let capture = Capture::start("answers", &scene.wire.network, Wire::NETWORK_INTERFACE, scene.path())?;
+    let filter = start(&scene)?;
+    let call = Packet::udp(Message::invite().calling(REJECTED).bytes()).from(ROBOCALLER).to(Wire::SERVER_IPV4);
+    let frame = call.between([2, 0, 0, 0, 0, 0x99], [2, 0, 0, 0, 0, 0x98]).qinq(7, 100).frame();
+    raw::send(&scene.wire.network, Wire::NETWORK_INTERFACE, &[frame])?;
+    await_answers(&filter, "sent", "603", 1)?;
+    capture.finish()?;
+    let mut command = Command::new("tshark");
+    command.args(["-n", "-Y", "sip.Status-Code == 603", "-T", "fields"]);
+    for field in ["eth.dst", "eth.src", "ieee8021ad.id", "vlan.id", "ip.src", "ip.dst", "udp.dstport"] {
+        command.args(["-e", field]);
+    }
+    command.arg("-r").arg(scene.path().join("answers.pcapng"));
+    let answer = run(command)?;
+    let fields: Vec<&str> = answer.trim().split('\t').collect();
+    let (sender, receiver) = ("02:00:00:00:00:99", "02:00:00:00:00:98");
+    assert_eq!(fields, [sender, receiver, "7", "100", Wire::SERVER_IPV4, ROBOCALLER, "5060"], "{answer}");
+    Ok(())
 }
 
 /// A caller that sends its own datagrams.
