@@ -1,6 +1,6 @@
 //! What rules do, and whether they do it yet.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use filter_core::layout::Transport;
 
@@ -15,11 +15,25 @@ impl Linter<'_> {
     pub(super) fn actions(&mut self) {
         for (rule, written) in self.rules() {
             let Some(written) = &written.action else { continue };
-            if rule.action.banned_prefixes().is_some() && self.policy.never_ban.is_empty() {
-                let message = "this rule bans sources, and none is exempt: one spoofed packet could ban a carrier";
-                let help = "list your trunks at the top of the file: `never_ban = [\"@trunks\"]`";
-                self.warn(Code::NoNeverBan, &written.span, message, help);
+            if rule.action.banned_prefixes().is_some() {
+                self.banned_strangers(rule, &written.span);
             }
+        }
+    }
+
+    /// What others can do with a rule that bans.
+    fn banned_strangers(&mut self, rule: &Rule, action: &Range<usize>) {
+        if self.policy.never_ban.is_empty() {
+            let message = "this rule bans sources, and none is exempt: one spoofed packet could ban a carrier";
+            let help = "list your trunks at the top of the file: `never_ban = [\"@trunks\"]`";
+            self.warn(Code::NoNeverBan, action, message, help);
+        } else if rule.over.is_none() && bans_strangers(rule) {
+            let message = "one forged packet bans the source that it names: a spoofer can ban any address that is not in `never_ban`";
+            // (The program does not ask whether a segment's connection was ever opened.)
+            let help = "list every peer that must be reached in `never_ban`, ban only sources that `match.source` names, or write \
+                        `action = \"drop\"`; neither `transport` nor `over` stops a spoofer: he can forge TCP segments, too, and with \
+                        `over` he only needs more packets";
+            self.warn(Code::SpoofableBan, action, message, help);
         }
     }
 
@@ -53,6 +67,11 @@ impl Linter<'_> {
             }
         }
     }
+}
+
+/// True unless the rule names the sources that it can ban: a spoofer gains little by banning those.
+fn bans_strangers(rule: &Rule) -> bool {
+    !rule.conditions.iter().any(|condition| matches!(condition.test, Test::Source(_)) && !condition.negated)
 }
 
 /// True unless the rule's conditions leave out the sources in `trusted`, or TCP, or it asks for addresses and ports alone.

@@ -104,6 +104,8 @@ codes! {
     ReviewOverdue = "review-overdue";
     /// A short code written as a prefix.
     ShortCodeAsPrefix = "short-code-as-prefix";
+    /// A rule that bans whoever one forged packet names.
+    SpoofableBan = "spoofable-ban";
     /// A rule that drops numbers because the built-in table, which is old, has no such area code.
     StaleNumberingTable = "stale-numbering-table";
     /// TOML that cannot be read.
