@@ -17,7 +17,7 @@ use tokio::{net::UnixStream, time::timeout};
 use super::{
     CaptureQuery,
     group::{self, GROUP},
-    types::{BanRequest, DetachRequest, RollbackRequest, TopRequest, UnbanRequest, path},
+    types::{BanRequest, BansAnswer, BansRequest, DetachRequest, RollbackRequest, TopRequest, UnbanRequest, path},
 };
 use crate::telemetry::{BanList, EventQuery, HistoryList, Message, Notice, Status, Suggestions, Top};
 
@@ -192,6 +192,14 @@ impl Client {
     /// The daemon did not answer, or [declined](ClientError::Declined).
     pub async fn ban(self, request: &BanRequest) -> Result<Notice, ClientError> {
         self.json(Method::POST, path::BAN, serde_json::to_vec(request)?.into(), PATIENCE).await
+    }
+
+    /// Bans the sources of a list, all or none.
+    ///
+    /// # Errors
+    /// One of them cannot be banned, or the daemon does not answer.
+    pub async fn ban_all(self, request: &BansRequest) -> Result<BansAnswer, ClientError> {
+        self.json(Method::POST, path::BANS, serde_json::to_vec(request)?.into(), PATIENCE_TO_END).await
     }
 
     /// Lifts bans; returns the notice `unbanned`.

@@ -17,7 +17,7 @@ pub use self::{
     server::{Shared, serve},
     socket::{DEFAULT_SOCKET, Socket, SocketError},
     types::{
-        BanRequest, Change, DetachRequest, OPENAPI, ReloadAnswer, Request, RollbackRequest, TakeOffAnswer, TopRequest,
-        UnbanRequest,
+        BanRequest, BansAnswer, BansRequest, BansRequestItem, Change, DetachRequest, OPENAPI, ReloadAnswer, Request,
+        RollbackRequest, TakeOffAnswer, TopRequest, UnbanRequest,
     },
 };

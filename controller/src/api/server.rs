@@ -5,7 +5,9 @@ use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     body::Body,
-    extract::{ConnectInfo, FromRequest, FromRequestParts, Query, RawQuery, State, connect_info::Connected},
+    extract::{
+        ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, Query, RawQuery, State, connect_info::Connected,
+    },
     http::{HeaderMap, StatusCode, header, request::Parts},
     response::{
         IntoResponse, Response,
@@ -19,13 +21,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::StreamExt as _;
 
 use super::{
-    BanRequest, CaptureQuery, Change, DetachRequest, Request, RollbackRequest, Socket, TopRequest, UnbanRequest,
+    BanRequest, BansAnswer, BansRequest, CaptureQuery, Change, DetachRequest, Request, RollbackRequest, Socket,
+    TopRequest, UnbanRequest,
     bounded::Bounded,
     capture::Capture,
     types::{OPENAPI, path},
 };
 use crate::{
-    deploy::{self, BanBook, LONGEST_COMMENT},
+    deploy::{self, BanBook, LONGEST_COMMENT, ListError, ListedBan},
     kernel::{self, BanError, Counts, Pins, Prefix},
     repository::History,
     telemetry::{Bus, DEFAULT_RECENT, EventFilter, EventQuery, FilterError, Heard, Notice, Status, Table, Talkers},
@@ -71,7 +74,7 @@ pub async fn serve(socket: Socket, shared: Shared) {
 pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Shared>>); 15] {
     [
         (path::BAN, post(ban)),
-        (path::BANS, get(bans)),
+        (path::BANS, get(bans).post(ban_all).layer(DefaultBodyLimit::max(LONGEST_LIST))),
         (path::CAPTURE, get(capture)),
         (path::COUNTERS, get(counters)),
         (path::DETACH, post(detach)),
@@ -87,6 +90,9 @@ pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Shared>>); 15] {
         (path::UNBAN, post(unban)),
     ]
 }
+
+/// Bytes of the longest list of bans: as many as there is room for, with comments.
+const LONGEST_LIST: usize = 32 << 20;
 
 /// The parameters of a query, or an error that says what is wrong with them.
 struct Parameters<T>(T);
@@ -156,6 +162,40 @@ async fn ban(State(shared): State<Arc<Shared>>, Posted(request): Posted<BanReque
         Err(error @ (BanError::Exempt { .. } | BanError::Lengths { .. })) => {
             failure(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
         }
+    }
+}
+
+async fn ban_all(State(shared): State<Arc<Shared>>, Posted(request): Posted<BansRequest>) -> Response {
+    let mut list = Vec::with_capacity(request.bans.len());
+    for ban in request.bans {
+        let prefix = match Prefix::to_ban(&ban.prefix) {
+            Ok(prefix) => prefix,
+            Err(error) => {
+                return failure(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    format!("nothing was banned: line {}: {error}", ban.line),
+                );
+            }
+        };
+        if ban.comment.as_ref().is_some_and(|comment| comment.len() > LONGEST_COMMENT) {
+            let message =
+                format!("nothing was banned: line {}: a comment has at most {LONGEST_COMMENT} bytes", ban.line);
+            return failure(StatusCode::UNPROCESSABLE_ENTITY, message);
+        }
+        list.push(ListedBan { prefix, seconds: ban.seconds, comment: ban.comment, line: ban.line });
+    }
+    let all = list.len() as u64;
+    // Each takes some calls into the kernel.
+    let bans = Arc::clone(&shared.bans);
+    match tokio::task::spawn_blocking(move || bans.ban_all(&list)).await {
+        Ok(Ok(made)) => {
+            let added = made.len() as u64;
+            made.into_iter().for_each(|ban| shared.bus.publish(Notice::Banned(ban)));
+            Json(BansAnswer { added, kept: all - added }).into_response()
+        }
+        Ok(Err(ListError::Refused(message))) => failure(StatusCode::UNPROCESSABLE_ENTITY, message),
+        Ok(Err(ListError::Kernel(error))) => failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
 }
 

@@ -69,6 +69,35 @@ pub struct BanRequest {
     pub comment: Option<String>,
 }
 
+/// A list of sources that are to be banned, all or none of them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BansRequest {
+    /// The sources; none may be there twice.
+    pub bans: Vec<BansRequestItem>,
+}
+
+/// A source of a [`BansRequest`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BansRequestItem {
+    /// An address or a network: for an IPv6 address, its /64.
+    pub prefix: String,
+    /// For how long.
+    pub seconds: u32,
+    /// A note for people.
+    pub comment: Option<String>,
+    /// Its line in the list, for the message of an error.
+    pub line: u32,
+}
+
+/// What came of a list of bans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BansAnswer {
+    /// How many sources are banned by it.
+    pub added: u64,
+    /// How many keep a ban that they had, and that ends later.
+    pub kept: u64,
+}
+
 /// Which interface the filter is to be taken off.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DetachRequest {
@@ -271,6 +300,8 @@ mod tests {
         let all = [
             ("Ban", fields::<Ban>()),
             ("BanList", fields::<BanList>()),
+            ("BansAnswer", fields::<BansAnswer>()),
+            ("BansRequestItem", fields::<BansRequestItem>()),
             ("Estimate", fields::<Estimate>()),
             ("Generation", fields::<Generation>()),
             ("Held", fields::<Held>()),
@@ -313,6 +344,7 @@ mod tests {
             keys(&document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"])
         };
         assert_eq!(body(path::BAN), fields::<BanRequest>());
+        assert_eq!(body(path::BANS), fields::<BansRequest>());
         assert_eq!(body(path::UNBAN), fields::<UnbanRequest>());
         assert_eq!(body(path::DETACH), fields::<DetachRequest>());
         assert_eq!(body(path::ROLLBACK), fields::<RollbackRequest>());

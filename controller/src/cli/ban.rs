@@ -65,7 +65,8 @@ pub fn run(args: BanArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn seconds(text: &str) -> Result<u32, String> {
+/// Reads a ban's time.
+pub(super) fn seconds(text: &str) -> Result<u32, String> {
     ban_seconds(text)
         .ok_or_else(|| "give a whole number followed by s, m, h or d, such as 10m; at most a year".to_owned())
 }

@@ -237,7 +237,8 @@ pub fn run(args: ImportArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn read(file: Option<&Path>) -> io::Result<Vec<u8>> {
+/// Reads a file, or standard input.
+pub(super) fn read(file: Option<&Path>) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     match file {
         Some(file) => File::open(file)?.take(MOST_BYTES + 1).read_to_end(&mut content)?,

@@ -174,6 +174,9 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
         if let Some(error) = cause.downcast_ref::<BanError>() {
             return if matches!(error, BanError::Kernel(_)) { EXIT_SYSTEM } else { EXIT_NO };
         }
+        if let Some(error) = cause.downcast_ref::<deploy::ListError>() {
+            return if matches!(error, deploy::ListError::Kernel(_)) { EXIT_SYSTEM } else { EXIT_NO };
+        }
         if let Some(error) = cause.downcast_ref::<daemon::Error>() {
             return match error {
                 daemon::Error::Deploy(deploy::Error::Policy { .. }) => EXIT_NO,
@@ -207,6 +210,9 @@ pub fn help(error: &anyhow::Error) -> Option<String> {
             return Some(error.help.to_owned());
         }
         if let Some(BanError::Kernel(error)) = cause.downcast_ref::<BanError>() {
+            return error.help();
+        }
+        if let Some(deploy::ListError::Kernel(error)) = cause.downcast_ref::<deploy::ListError>() {
             return error.help();
         }
         if let Some(error) = cause.downcast_ref::<ImportError>() {
@@ -402,6 +408,8 @@ mod tests {
         let refused = BanError::Exempt { prefix, exemption: kernel::Exemption::NeverBan };
         assert_eq!(exit_status(&refused.into()), EXIT_NO);
         assert_eq!(exit_status(&BanError::Kernel(kernel()).into()), EXIT_SYSTEM);
+        assert_eq!(exit_status(&deploy::ListError::Refused("no".to_owned()).into()), EXIT_NO);
+        assert_eq!(exit_status(&deploy::ListError::from(kernel()).into()), EXIT_SYSTEM);
         assert_eq!(exit_status(&ClientError::Declined("no".to_owned()).into()), EXIT_NO);
     }
 }

@@ -6,12 +6,59 @@ use std::{
 };
 
 use crate::{
-    kernel::{self, BanError, Pins, Prefix},
+    kernel::{self, BanError, BansError, Pins, Prefix},
     telemetry::{Ban, BanList, Unbanned},
 };
 
 /// Bytes of the longest comment.
 pub const LONGEST_COMMENT: usize = 200;
+
+/// A ban of a list that is imported.
+#[derive(Clone, Debug)]
+pub struct ListedBan {
+    /// The sources to ban.
+    pub prefix: Prefix,
+    /// For how long.
+    pub seconds: u32,
+    /// What the list says of it.
+    pub comment: Option<String>,
+    /// Its line in the list.
+    pub line: u32,
+}
+
+/// Why the bans of a list were not made. None of them was.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// The system refused.
+    #[error(transparent)]
+    Kernel(#[from] kernel::Error),
+    /// What is wrong with the list, by lines.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// How many bans of a list are named that cannot be made.
+const NAMED: usize = 20;
+
+impl ListError {
+    fn new(error: BansError, list: &[ListedBan]) -> Self {
+        let refused = match error {
+            BansError::Kernel(error) => return Self::Kernel(error),
+            BansError::TooMany { .. } => return Self::Refused(format!("nothing was banned: {error}")),
+            BansError::Refused(refused) => refused,
+        };
+        let mut text = format!("nothing was banned: {} of {} sources cannot be", refused.len(), list.len());
+        for (index, error) in refused.iter().take(NAMED) {
+            let line = list.get(*index).map_or(0, |ban| ban.line);
+            let mend = if matches!(error, BanError::Exempt { .. }) { "; take it out of the list" } else { "" };
+            text += &format!("\n  line {line}: {error}{mend}");
+        }
+        if refused.len() > NAMED {
+            text += &format!("\n  and {} more", refused.len() - NAMED);
+        }
+        Self::Refused(text)
+    }
+}
 
 /// Lists, makes and lifts bans. Comments are kept in this process's memory; the bans themselves are in the kernel.
 #[derive(Debug)]
@@ -53,6 +100,26 @@ impl BanBook {
             None => comments.remove(&prefix),
         };
         Ok(Ban::new(&ban, &[], comment))
+    }
+
+    /// Bans the sources of a list, all or none. Returns the new bans; those that have a longer one already keep it, and their comment. The
+    /// prefixes of the list are all different.
+    ///
+    /// # Errors
+    /// One of them cannot be banned, or the system refuses.
+    pub fn ban_all(&self, list: &[ListedBan]) -> Result<Vec<Ban>, ListError> {
+        let wanted: Vec<(Prefix, u32)> = list.iter().map(|ban| (ban.prefix, ban.seconds)).collect();
+        let made = self.bans.ban_all(&wanted).map_err(|error| ListError::new(error, list))?;
+        let mut comments = self.comments();
+        let made = list.iter().zip(&made).filter_map(|(listed, made)| Some((listed, made.as_ref()?)));
+        let note = |(listed, made): (&ListedBan, &kernel::Ban)| {
+            match listed.comment.clone() {
+                Some(comment) => comments.insert(listed.prefix, comment),
+                None => comments.remove(&listed.prefix),
+            };
+            Ban::new(made, &[], listed.comment.clone())
+        };
+        Ok(made.map(note).collect())
     }
 
     /// Lifts every ban that covers one of these sources, or all bans.

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use self::keeper::OnHost;
 use self::report::{Origin, adopted, policy_error, reload_notices, reloaded, start_notices, unchanged};
 pub use self::{
-    bans::{BanBook, LONGEST_COMMENT},
+    bans::{BanBook, LONGEST_COMMENT, ListError, ListedBan},
     keeper::{Found, Keeper},
     past::generations,
 };

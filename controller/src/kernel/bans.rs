@@ -4,6 +4,7 @@
 //! of the policy's bans, and those of all others in force.
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -108,6 +109,28 @@ pub enum BanError {
     },
 }
 
+/// Why bans of a list were not made. None of them was.
+#[derive(Debug, thiserror::Error)]
+pub enum BansError {
+    /// The system refused.
+    #[error(transparent)]
+    Kernel(#[from] Error),
+    /// These cannot be made: their indexes in the list, and why.
+    #[error("{} of the bans cannot be made", .0.len())]
+    Refused(Vec<(usize, BanError)>),
+    /// There is no room for them: a full map loses bans.
+    #[error(
+        "{wanted} bans would be in force, and there is room for {MOST_BANS}: import fewer, or lift some with `ringfence unban`"
+    )]
+    TooMany {
+        /// How many there would be.
+        wanted: usize,
+    },
+}
+
+/// The most bans that the map holds.
+pub const MOST_BANS: usize = 1 << 16;
+
 /// The bans of a filter.
 #[derive(Clone, Debug)]
 pub struct Bans {
@@ -173,6 +196,74 @@ impl Bans {
         map.set(&key, &ban)?;
         Table::open(&self.pins.map(LENGTHS))?.set(0, &lengths)?;
         Ban::new(&key, &ban, now).ok_or_else(|| Error::Internal(format!("{prefix} has no key")).into())
+    }
+
+    /// Bans the sources of a list for so many seconds each, all or none of them. A ban that they have already is never shortened: the
+    /// result has none for these, and the new ban for the others. No prefix may be in the list twice.
+    ///
+    /// # Errors
+    /// One of them cannot be banned, there is no room, or the system refuses. Nothing has changed then.
+    pub fn ban_all(&self, list: &[(Prefix, u32)]) -> Result<Vec<Option<Ban>>, BansError> {
+        self.check()?;
+        let sources = Sources::open(&self.pins)?;
+        let map = Map::open(&self.pins)?;
+        let _writing = writing();
+        let now = now();
+        let mut lengths = policy_lengths(&self.pins)?;
+        let mut old = HashMap::new();
+        for (key, ban) in map.read()? {
+            if ban.until > now {
+                add(&mut lengths, &key);
+            }
+            if let Some(prefix) = Prefix::of(&key) {
+                old.insert(prefix, ban);
+            }
+        }
+        let mut refused = Vec::new();
+        for (index, &(prefix, _)) in list.iter().enumerate() {
+            if let Some(exemption) = sources.exemption(prefix)? {
+                refused.push((index, BanError::Exempt { prefix, exemption }));
+            } else if !add(&mut lengths, &prefix.key()) {
+                let in_use = lengths_of(&mut lengths, prefix).iter().map(|&length| shown(prefix, length)).collect();
+                refused.push((index, BanError::Lengths { prefix, in_use }));
+            }
+        }
+        if !refused.is_empty() {
+            return Err(BansError::Refused(refused));
+        }
+        // (Those that have ended count: they take a place until they are swept.)
+        let wanted = old.len() + list.iter().filter(|(prefix, _)| !old.contains_key(prefix)).count();
+        if wanted > MOST_BANS {
+            return Err(BansError::TooMany { wanted });
+        }
+        let mut made = Vec::with_capacity(list.len());
+        let mut write = || -> Result<(), Error> {
+            for &(prefix, seconds) in list {
+                let (key, old) = (prefix.key(), old.get(&prefix));
+                let until = now.saturating_add(u64::from(seconds) * SECOND);
+                if old.is_some_and(|old| old.until >= until) {
+                    made.push(None);
+                    continue;
+                }
+                let ban = layout::Ban::new(old, now, until, NO_RULE);
+                map.set(&key, &ban)?;
+                made.push(Ban::new(&key, &ban, now));
+            }
+            // After the bans, as in [`Self::ban`].
+            Table::open(&self.pins.map(LENGTHS))?.set(0, &lengths)
+        };
+        if let Err(error) = write() {
+            // What cannot be taken back either is as the error says: the system refuses.
+            for ban in made.iter().flatten() {
+                let key = ban.prefix.key();
+                let _ = match old.get(&ban.prefix) {
+                    Some(old) => map.set(&key, old),
+                    None => map.remove(&key),
+                };
+            }
+            return Err(error.into());
+        }
+        Ok(made)
     }
 
     /// Frees the sources of every ban that covers one of these, or all banned sources. Returns what was banned.

@@ -36,7 +36,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use bans::{Ban, BanError, Bans, Freed, FreedBecause};
+pub use bans::{Ban, BanError, Bans, BansError, Freed, FreedBecause, MOST_BANS};
 pub use cost::Cost;
 pub use error::{Error, OWN_BPFFS, Version};
 pub use ethtool::{Channels, Feature, XdpFeatures};

@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, fmt::Write as _, net::IpAddr};
 use ipnet::{IpNet, IpSubnets, Ipv4Subnets, Ipv6Subnets};
 
 use super::{
-    ImportError, Imported, Problems, heading,
+    ImportError, Imported, Problems,
+    bans::{BanFile, Lasts, ListedBan},
+    heading,
     input::{column_key, is_json, split_comment},
 };
 use crate::lists::{self, Record, Records};
@@ -23,6 +25,8 @@ pub struct ColumnOptions {
 #[derive(Default)]
 pub(super) struct Addresses {
     entries: Vec<(IpNet, Option<String>)>,
+    /// The entries as they are written and in their order, if they are to be bans.
+    bans: Option<Vec<ListedBan>>,
     /// Networks that are not listed, although wider entries have them in them.
     exceptions: Vec<IpNet>,
     pub problems: Problems,
@@ -30,11 +34,31 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
+    /// Addresses that are to be bans, not a list.
+    pub(super) fn of_bans() -> Self {
+        Self { bans: Some(Vec::new()), ..Self::default() }
+    }
+
     /// Adds an address or CIDR with its comment, or reports it as a problem.
     pub(super) fn add(&mut self, line: u32, text: &[u8], comment: Option<String>) {
-        if let Some(network) = self.network(line, text) {
-            self.entries.push((network, comment));
+        self.add_for(line, text, comment, Lasts::Unsaid);
+    }
+
+    /// As [`add`](Self::add), of a ban that lasts for a time.
+    pub(super) fn add_for(&mut self, line: u32, text: &[u8], comment: Option<String>, lasts: Lasts) {
+        let Some(network) = self.network(line, text) else { return };
+        match &mut self.bans {
+            Some(bans) => {
+                let source = String::from_utf8_lossy(text.trim_ascii()).into_owned();
+                bans.push(ListedBan { line, source, comment, lasts });
+            }
+            None => self.entries.push((network, comment)),
         }
+    }
+
+    /// What was read of bans.
+    pub(super) fn into_bans(self) -> BanFile {
+        BanFile { bans: self.bans.unwrap_or_default(), problems: self.problems, notes: self.notes }
     }
 
     /// Adds all addresses from one to another, or reports them as a problem.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{
     ImportError, Imported,
     addresses::Addresses,
+    bans::Lasts,
     input::{self, column_key, is_json},
 };
 use crate::lists::Records;
@@ -18,12 +19,13 @@ const HELP: &str = "pass what `cscli decisions list -o raw --limit 0` prints, un
 /// Reads either form. It is not an error if there are no decisions.
 pub(super) fn import(content: &[u8]) -> Result<Imported, ImportError> {
     let mut addresses = Addresses::default();
-    let decisions = if is_json(content) || content.trim_ascii() == b"null" {
-        json(content, &mut addresses)?
-    } else {
-        raw(content, &mut addresses)?
-    };
+    let decisions = read(content, &mut addresses)?;
     Ok(addresses.finish("crowdsec", decisions == 0))
+}
+
+/// Reads either form; returns how many decisions there are.
+pub(super) fn read(content: &[u8], addresses: &mut Addresses) -> Result<u64, ImportError> {
+    if is_json(content) || content.trim_ascii() == b"null" { json(content, addresses) } else { raw(content, addresses) }
 }
 
 /// A decision, as it is written.
@@ -51,13 +53,16 @@ impl Decision<'_> {
         } else if !is(scope, "ip") && !is(scope, "range") {
             format!("the decision is about `{scope}`, no address")
         } else {
-            match has_ended(duration) {
+            match seconds(duration) {
                 None => {
                     return addresses.problems.add(line, text, format!("`{duration}` is not a duration such as 3h59m"));
                 }
-                Some(true) => "the decision has ended".to_owned(),
-                Some(false) => {
-                    return addresses.add(line, value.as_bytes(), input::comment(self.scenario.as_bytes()));
+                Some(seconds) if seconds <= 0.0 => "the decision has ended".to_owned(),
+                Some(seconds) => {
+                    // (A part of a second is one: a ban of none is no ban. What does not fit is too long anyway.)
+                    let lasts = Lasts::Seconds(seconds.ceil() as u64);
+                    let comment = input::comment(self.scenario.as_bytes());
+                    return addresses.add_for(line, value.as_bytes(), comment, lasts);
                 }
             }
         };
@@ -65,26 +70,37 @@ impl Decision<'_> {
     }
 }
 
-/// True if a duration of Go (`-1h2m3.5s`) is negative or zero; None if it is not one.
-fn has_ended(duration: &str) -> Option<bool> {
+/// The seconds of a duration of Go (`-1h2m3.5s`); None if it is not one.
+fn seconds(duration: &str) -> Option<f64> {
+    const UNITS: [(&str, f64); 8] = [
+        ("ns", 1e-9),
+        ("us", 1e-6),
+        ("\u{b5}s", 1e-6),
+        ("ms", 1e-3),
+        ("h", 3600.0),
+        ("m", 60.0),
+        ("s", 1.0),
+        ("d", 86400.0),
+    ];
     let (is_negative, mut rest) = duration.strip_prefix('-').map_or((false, duration), |rest| (true, rest));
-    let mut is_zero = true;
+    let mut sum = 0.0;
     if rest.is_empty() {
         return None;
     }
     while !rest.is_empty() {
         let number = rest.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(rest.len());
-        let unit =
-            ["ns", "us", "\u{b5}s", "ms", "h", "m", "s", "d"].iter().find(|unit| rest[number..].starts_with(**unit));
+        let unit = UNITS.iter().find(|(unit, _)| rest[number..].starts_with(unit));
         let value: f64 = rest[..number].parse().ok()?;
         match unit {
-            Some(unit) => rest = &rest[number + unit.len()..],
+            Some((unit, length)) => {
+                sum += value * length;
+                rest = &rest[number + unit.len()..];
+            }
             None if rest == "0" => rest = "",
             None => return None,
         }
-        is_zero &= value == 0.0;
     }
-    Some(is_negative || is_zero)
+    Some(if is_negative { -sum } else { sum })
 }
 
 /// Reads CSV; returns how many decisions there are.
@@ -153,26 +169,48 @@ fn json(content: &[u8], addresses: &mut Addresses) -> Result<u64, ImportError> {
         }
     };
     let mut count = 0;
+    let mut lines = Lines { rest: std::str::from_utf8(content).unwrap_or_default(), line: 1 };
     for alert in alerts {
-        let Some(decisions) = alert["decisions"].as_array() else {
-            return Err(ImportError::new("an alert has no member `decisions`").with_help(HELP));
+        // What `cscli decisions import` takes has no alerts around its decisions.
+        let decisions = match alert["decisions"].as_array() {
+            Some(decisions) => &decisions[..],
+            None if alert["value"].is_string() => std::slice::from_ref(alert),
+            None => return Err(ImportError::new("an alert has no member `decisions`").with_help(HELP)),
         };
         for decision in decisions {
             count += 1;
             let text = |name: &str| decision[name].as_str().unwrap_or_default();
             let decision = Decision {
-                // The parser does not say on which line.
-                line: 1,
+                line: lines.of(text("value")),
                 text: text("value").as_bytes(),
                 scope: text("scope"),
                 value: text("value"),
                 action: text("type"),
                 duration: text("duration"),
                 is_simulated: decision["simulated"] == true,
-                scenario: text("scenario"),
+                scenario: if decision["scenario"].is_string() { text("scenario") } else { text("reason") },
             };
             decision.read(addresses);
         }
     }
     Ok(count)
+}
+
+/// Finds the lines of values: the parser of JSON does not say them.
+struct Lines<'a> {
+    rest: &'a str,
+    line: u32,
+}
+
+impl Lines<'_> {
+    /// The line of the next string with this value; that of the last one if there is none, as of a value with escapes in it.
+    fn of(&mut self, value: &str) -> u32 {
+        let quoted = format!("\"{value}\"");
+        if let Some((passed, rest)) = self.rest.split_once(&quoted) {
+            let lines = passed.bytes().filter(|&byte| byte == b'\n').count();
+            self.line = self.line.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
+            self.rest = rest;
+        }
+        self.line
+    }
 }

@@ -8,6 +8,7 @@
 use super::{
     ImportError, Imported,
     addresses::Addresses,
+    bans::Lasts,
     input::{self, is_json},
 };
 use crate::lists;
@@ -19,15 +20,20 @@ const HELP: &str = "pass what `fail2ban-client banned`, `get JAIL banip` or `sta
 /// error if nothing is banned.
 pub(super) fn import(content: &[u8]) -> Result<Imported, ImportError> {
     let mut addresses = Addresses::default();
-    if is_json(content) {
-        banned(&Reader { content, at: 0, line: 1 }.whole()?, &mut addresses)?;
-    } else if content.trim_ascii_start().starts_with(b"Status for the jail") {
-        status(content, &mut addresses)?;
-    } else {
-        plain(content, &mut addresses)?;
-    }
+    read(content, &mut addresses)?;
     let may_be_empty = addresses.problems.count == 0;
     Ok(addresses.finish("fail2ban", may_be_empty))
+}
+
+/// Reads any of these forms.
+pub(super) fn read(content: &[u8], addresses: &mut Addresses) -> Result<(), ImportError> {
+    if is_json(content) {
+        banned(&Reader { content, at: 0, line: 1 }.whole()?, addresses)
+    } else if content.trim_ascii_start().starts_with(b"Status for the jail") {
+        status(content, addresses)
+    } else {
+        plain(content, addresses)
+    }
 }
 
 fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -41,8 +47,7 @@ fn plain(content: &[u8], addresses: &mut Addresses) -> Result<(), ImportError> {
         let words: Vec<&[u8]> = words(line).collect();
         let [first, rest @ ..] = &words[..] else { continue };
         // With `--with-time`, each line is `192.0.2.1 \t2026-11-20 12:00:00 + 600 = 2026-11-20 12:10:00`.
-        let date = |word: &[u8]| word.len() == 10 && word[4] == b'-' && word[7] == b'-';
-        let timed = *is_timed.get_or_insert_with(|| rest.first().is_some_and(|word| date(word)));
+        let timed = *is_timed.get_or_insert_with(|| rest.first().is_some_and(|word| is_date(word)));
         let unknown = |word: &[u8]| {
             let shown: String = String::from_utf8_lossy(word).chars().take(40).collect();
             ImportError::new(format!("line {number}: `{shown}` is not what fail2ban-client prints there"))
@@ -50,7 +55,9 @@ fn plain(content: &[u8], addresses: &mut Addresses) -> Result<(), ImportError> {
         };
         if timed {
             match rest {
-                [begin, _, b"+", _, b"=", end, _] if date(begin) && date(end) => addresses.add(number, first, None),
+                [begin, _, b"+", time, b"=", end, _] if is_date(begin) && is_date(end) => {
+                    addresses.add_for(number, first, None, lasts(time));
+                }
                 _ => return Err(unknown(rest.first().unwrap_or(first))),
             }
             continue;
@@ -63,6 +70,24 @@ fn plain(content: &[u8], addresses: &mut Addresses) -> Result<(), ImportError> {
         }
     }
     Ok(())
+}
+
+/// True if a word is such as 2026-11-20.
+fn is_date(word: &[u8]) -> bool {
+    word.len() == 10 && word[4] == b'-' && word[7] == b'-'
+}
+
+/// True for the lines of `get JAIL banip --with-time`.
+pub(super) fn is_with_time(line: &[u8]) -> bool {
+    words(line).nth(1).is_some_and(is_date)
+}
+
+/// A time of fail2ban: its seconds, or a negative number if it does not end.
+fn lasts(time: &[u8]) -> Lasts {
+    match std::str::from_utf8(time).ok().and_then(|time| time.parse::<i64>().ok()) {
+        Some(seconds) => u64::try_from(seconds).map_or(Lasts::Forever, Lasts::Seconds),
+        None => Lasts::Unsaid,
+    }
 }
 
 /// Reads the tree of `status JAIL`, or several of them.

@@ -28,6 +28,15 @@ pub(super) fn check(format: &Format, content: &[u8]) -> Result<(), ImportError> 
     }
 }
 
+/// The format of an input with bans, if its first words tell. Refuses an input that is known to be something else.
+pub(super) fn of_bans(content: &[u8]) -> Result<Option<&'static str>, ImportError> {
+    match if is_json(content) { json(content) } else { text(content, false) } {
+        Some(Kind { format: format @ Some("crowdsec" | "fail2ban"), .. }) => Ok(format),
+        Some(Kind { what, help, .. }) => Err(ImportError::new(format!("the input is {what}")).with_help(help)),
+        None => Ok(None),
+    }
+}
+
 fn json(content: &[u8]) -> Option<Kind> {
     const SHOWN: usize = 1 << 12;
     let start = &content[..content.len().min(SHOWN)];

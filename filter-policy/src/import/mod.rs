@@ -6,6 +6,7 @@
 
 mod addresses;
 mod apiban;
+mod bans;
 mod crowdsec;
 mod fail2ban;
 mod input;
@@ -21,6 +22,7 @@ use crate::language::printable;
 
 pub use self::{
     addresses::ColumnOptions,
+    bans::{BanFile, Lasts, ListedBan, bans},
     input::MOST_BYTES,
     numbers::{NumberOptions, ScoreOptions},
     sets::SetOptions,

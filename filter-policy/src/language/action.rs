@@ -282,7 +282,7 @@ fn kind_of(reader: &mut Reader<'_>, name: &str, span: &Range<usize>) -> Option<K
 }
 
 /// A year. Whatever should be blocked for longer belongs in a list.
-const LONGEST_BAN: u64 = 366 * 86_400;
+pub const LONGEST_BAN: u64 = 366 * 86_400;
 
 /// The seconds of a ban's duration, such as `10m`; none if it is no duration, or longer than a year.
 #[must_use]
