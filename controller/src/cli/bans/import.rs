@@ -178,7 +178,10 @@ fn lasting(lasts: Lasts) -> Result<u32, &'static str> {
 mod tests {
     use super::*;
 
-    fn listed(content: &str, seconds: Option<u32>) -> Result<Vec<(String, u32)>, Vec<(u32, String)>> {
+    /// The bans of a list, or the lines of its mistakes.
+    type Listed = Result<Vec<(String, u32)>, Vec<(u32, String)>>;
+
+    fn listed(content: &str, seconds: Option<u32>) -> Listed {
         let file = import::bans(content.as_bytes(), Timestamp::UNIX_EPOCH).expect("it is a list");
         let list = to_ban(&file, seconds).map_err(|mistakes| mistakes.first)?;
         Ok(list.into_iter().map(|ban| (ban.prefix.to_string(), ban.seconds)).collect())
