@@ -141,8 +141,6 @@ needles! {
     SemicolonComma(word) = equal(word, b';') | equal(word, b',') | below(word, 0x21);
     /// `.`.
     Dot(word) = equal(word, b'.');
-    /// What opens or closes a pair that some server closes on another line.
-    Pair(word) = equal(word, b'[') | equal(word, b']') | equal(word & !ONES, b'(');
     /// What separates the values of a header, or hides a separator.
     CommaQuoteAngle(word) = equal(word, b',') | equal(word, b'"') | equal(word, b'<') | equal(word, b'\\');
 }

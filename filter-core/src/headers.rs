@@ -1,7 +1,7 @@
 //! Reading single headers and the body: Privacy, Content-Length, and what is missing or wrong.
 
 use crate::{
-    find::{Blank, LineEnd, LineFeed, NotLineEnd, Pair, SemicolonComma, find, find_near, skip_blank},
+    find::{Blank, LineEnd, LineFeed, NotLineEnd, STRIDE, SemicolonComma, find, find_near, mark, skip_blank},
     header::read_name,
     host::{Function, FunctionKind, Host, Step},
     layout::{Method, Transport, anomaly, privacy},
@@ -10,7 +10,7 @@ use crate::{
     message::{CRLF, is_folded, is_unknown},
     scratch::{Header, Scratch, Span},
     start_line::find_mark,
-    swar::{LETTERS, filled_after, text},
+    swar::{LETTERS, ONES, equal, filled_after, first, text},
     text::BODY_LENGTH,
 };
 
@@ -137,27 +137,26 @@ impl<'m, H: Host<'m>> Step for OpenPairs<'_, H> {
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
         let (host, s) = (self.host, &mut *self.s);
-        let (from, end) = (s.cursors.register, head_end(s));
-        if s.cursors.left == 0 {
-            let at = find::<Pair, H>(host, s, from, end);
-            let byte = s.byte(at);
-            s.cursors.register = at + 1;
-            if byte == b'[' || byte == b'(' {
-                s.cursors.left = byte as u32;
-            }
-            return at >= end;
-        }
         if s.cursors.left & IN_LINES == 0 {
-            let line_end = find::<LineEnd, H>(host, s, from, end);
-            let from = s.cursors.register;
-            let at = find::<Pair, H>(host, s, from, line_end);
+            let (from, end) = (s.cursors.register, head_end(s));
+            let is_open = s.cursors.left != 0;
+            let stop = if is_open { find::<LineEnd, H>(host, s, from, end) } else { end };
+            // Through memory: the verifier follows one path.
+            s.cursors.value_at = stop;
+            host.fence();
+            to_pair(host, s);
+            let at = s.cursors.register;
             let byte = s.byte(at);
             s.cursors.register = at + 1;
-            // Mostly the other half is next.
+            if !is_open {
+                if byte == b'[' || byte == b'(' {
+                    s.cursors.left = byte as u32;
+                }
+                return at >= end;
+            }
             if byte as u32 == s.cursors.left + if s.cursors.left == b'[' as u32 { 2 } else { 1 } {
                 s.cursors.left = 0;
             } else if byte <= b'\r' || at >= end {
-                s.cursors.value_at = at;
                 s.cursors.left |= IN_LINES;
             }
             return false;
@@ -179,6 +178,43 @@ impl<'m, H: Host<'m>> Step for OpenPairs<'_, H> {
             s.message.anomalies |= anomaly::MALFORMED_HEADER;
         }
         matters
+    }
+}
+
+/// Moves `register` on to the next byte of a pair, or to the end of the search at `value_at`.
+#[inline(always)]
+fn to_pair<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
+    host.repeat(&mut ToPair { s });
+    // In the last window, it may be behind the end.
+    if s.cursors.register > s.cursors.value_at {
+        s.cursors.register = s.cursors.value_at;
+    }
+}
+
+/// Marks what opens or closes a pair that some server closes on another line. Exact up to the first one.
+#[inline(always)]
+const fn pairs(word: u64) -> u64 {
+    equal(word, b'[') | equal(word, b']') | equal(word & !ONES, b'(')
+}
+
+/// Goes from window to window. A search of its own, for a batch of them needs one call: most messages are searched from end to end.
+struct ToPair<'s> {
+    s: &'s mut Scratch,
+}
+
+impl Step for ToPair<'_> {
+    const TIMES: u32 = (INSPECTED_LENGTH as u32 / STRIDE).next_multiple_of(Self::BATCH);
+    const BATCH: u32 = 4;
+
+    #[inline(always)]
+    fn step(&mut self, _index: u32) -> bool {
+        let at = self.s.cursors.register;
+        if at >= self.s.cursors.value_at {
+            return true;
+        }
+        let (offset, marks) = mark(self.s, at, pairs);
+        self.s.cursors.register = at + if marks == 0 { STRIDE } else { offset + first(marks) };
+        marks != 0
     }
 }
 

@@ -526,7 +526,6 @@ functions! {
     find_quote_backslash_angle: FunctionKind::Find(NeedleKind::QuoteBackslashAngle) => Find<find::QuoteBackslashAngle>,
     find_quote_backslash: FunctionKind::Find(NeedleKind::QuoteBackslash) => Find<find::QuoteBackslash>,
     find_angle_semicolon: FunctionKind::Find(NeedleKind::AngleSemicolon) => Find<find::AngleSemicolon>,
-    find_pair: FunctionKind::Find(NeedleKind::Pair) => Find<find::Pair>,
     find_display_delimiter: FunctionKind::Find(NeedleKind::DisplayDelimiter) => Find<find::DisplayDelimiter>,
     find_scheme_delimiter: FunctionKind::Find(NeedleKind::SchemeDelimiter) => Find<find::SchemeDelimiter>,
     find_user_delimiter: FunctionKind::Find(NeedleKind::UserDelimiter) => Find<find::UserDelimiter>,

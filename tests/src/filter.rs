@@ -271,8 +271,9 @@ impl Filter {
     #[must_use]
     pub fn command(&self, subcommand: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
-        command.arg(subcommand).arg("--pin-dir").arg(&self.pins).arg("--socket").arg(&self.socket);
-        command.args(arguments).stdin(Stdio::null());
+        // Where the filter is comes last: `bans import` takes it after its own name only.
+        command.arg(subcommand).args(arguments).arg("--pin-dir").arg(&self.pins).arg("--socket").arg(&self.socket);
+        command.stdin(Stdio::null());
         command
     }
 
