@@ -204,7 +204,7 @@ struct ToPair<'s> {
 
 impl Step for ToPair<'_> {
     const TIMES: u32 = (INSPECTED_LENGTH as u32 / STRIDE).next_multiple_of(Self::BATCH);
-    const BATCH: u32 = 4;
+    const BATCH: u32 = 2;
 
     #[inline(always)]
     fn step(&mut self, _index: u32) -> bool {
