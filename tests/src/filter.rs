@@ -267,13 +267,12 @@ impl Filter {
         &self.socket
     }
 
-    /// A subcommand that talks to this filter.
+    /// A subcommand that talks to this filter, or one of its own: `bans import`.
     #[must_use]
     pub fn command(&self, subcommand: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
-        // Where the filter is comes last: `bans import` takes it after its own name only.
-        command.arg(subcommand).args(arguments).arg("--pin-dir").arg(&self.pins).arg("--socket").arg(&self.socket);
-        command.stdin(Stdio::null());
+        command.args(subcommand.split(' ')).arg("--pin-dir").arg(&self.pins).arg("--socket").arg(&self.socket);
+        command.args(arguments).stdin(Stdio::null());
         command
     }
 

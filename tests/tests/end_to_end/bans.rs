@@ -251,36 +251,36 @@ fn a_list_is_imported_as_a_whole_or_not_at_all_and_exported_the_same() -> Result
     let mut filter = scene.filter(Wire::SERVER_INTERFACE, &[])?;
     let file = scene.path().join("banned.txt");
     let file = file.to_str().context("path")?;
-    let import = ["import", file, "--for", "1h"];
+    let import = [file, "--for", "1h"];
 
     fs::write(file, format!("{CALLER} # ticket 7\n2001:db8:5::/48\n192.0.2.7\n"))?;
-    let refused = output(&filter, "bans", &import)?;
+    let refused = output(&filter, "bans import", &import)?;
     let text = String::from_utf8_lossy(&refused.stderr);
     assert!(text.contains("line 3: 192.0.2.7 cannot be banned: the policy's `never_ban` covers it"), "{text}");
     assert_eq!(refused.status.code(), Some(1), "{text}");
     fs::write(file, format!("{CALLER} # ticket 7\n192.0.2.\n"))?;
-    let refused = output(&filter, "bans", &import)?;
+    let refused = output(&filter, "bans import", &import)?;
     let text = String::from_utf8_lossy(&refused.stderr);
     assert!(refused.status.code() == Some(2) && text.contains("banned.txt:2: `192.0.2.`"), "{text}");
     assert_eq!(bans(&filter)?, [] as [Value; 0], "nothing of a bad list is banned");
     assert!(passes(&scene, &filter, CALLER, ORDINARY_AGENT)?);
 
     fs::write(file, format!("{CALLER} # ticket 7\n2001:db8:5::/48\n"))?;
-    assert_eq!(done(&filter, "bans", &import)?, "2 sources are banned\n");
+    assert_eq!(done(&filter, "bans import", &import)?, "2 sources are banned\n");
     assert_eq!(prefixes(&filter)?, [CALLER, "2001:db8:5::/48"]);
     assert_eq!(bans(&filter)?[0]["comment"], "ticket 7");
     for source in [CALLER, "2001:db8:5::9"] {
         assert!(!passes(&scene, &filter, source, ORDINARY_AGENT)?, "{source}");
     }
-    let shorter = ["import", file, "--for", "1m"];
-    assert_eq!(done(&filter, "bans", &shorter)?, "0 sources are banned; 2 were banned for longer already\n");
+    let shorter = [file, "--for", "1m"];
+    assert_eq!(done(&filter, "bans import", &shorter)?, "0 sources are banned; 2 were banned for longer already\n");
 
-    let exported = done(&filter, "bans", &["export"])?;
+    let exported = done(&filter, "bans export", &[])?;
     assert!(exported.ends_with(&format!("\n{CALLER} # ticket 7\n2001:db8:5::/48\n")), "{exported}");
-    let decisions = done(&filter, "bans", &["export", "--format", "crowdsec"])?;
+    let decisions = done(&filter, "bans export", &["--format", "crowdsec"])?;
     done(&filter, "unban", &["all"])?;
     fs::write(file, decisions)?;
-    assert_eq!(done(&filter, "bans", &["import", file])?, "2 sources are banned\n");
+    assert_eq!(done(&filter, "bans import", &[file])?, "2 sources are banned\n");
     assert_eq!(prefixes(&filter)?, [CALLER, "2001:db8:5::/48"]);
     assert_eq!(bans(&filter)?[0]["comment"], "ticket 7");
     assert!(!passes(&scene, &filter, CALLER, ORDINARY_AGENT)?);
@@ -289,7 +289,7 @@ fn a_list_is_imported_as_a_whole_or_not_at_all_and_exported_the_same() -> Result
     filter.kill()?;
     done(&filter, "unban", &["all"])?;
     fs::write(file, exported)?;
-    assert_eq!(done(&filter, "bans", &import)?, "2 sources are banned\n");
+    assert_eq!(done(&filter, "bans import", &import)?, "2 sources are banned\n");
     assert!(!passes(&scene, &filter, CALLER, ORDINARY_AGENT)?);
     Ok(())
 }
