@@ -105,10 +105,7 @@ fn build() -> Result<Outcome> {
     let binary = workspace::target().join("release/ringfence");
     let folder = folder();
     for old in ["man", "policy"] {
-        match fs::remove_dir_all(folder.join(old)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
+        workspace::remove_folder(&folder.join(old))?;
     }
     fs::create_dir_all(&folder)?;
     let ringfence =

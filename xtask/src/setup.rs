@@ -149,7 +149,8 @@ fn install(tools: &[&Tool]) -> Vec<String> {
                     run_silently(&mut cargo).map(|_| ())
                 });
             }
-            Qemu => try_to(format!("apt-get install {}", qemu::PACKAGE), &mut qemu::install),
+            Qemu if qemu::is_installed() => {}
+            Qemu => try_to(format!("unpacking {}", qemu::PACKAGE), &mut qemu::unpack),
             Pjsip => {
                 try_to(format!("pip download pjsua2-pybind11=={}", versions::PJSIP), &mut install_pjsip);
             }
@@ -179,7 +180,8 @@ fn debian_packages(tools: &[&Tool]) -> Vec<String> {
         match tool.source {
             Apt(names) => packages.extend(names),
             Pjsip | Sipvicious if !python_makes_environments() => packages.extend(["python3", "python3-venv"]),
-            Cargo { .. } | Manual(_) | Pjsip | Qemu | Sipvicious => {}
+            Qemu => packages.push(qemu::PACKAGE),
+            Cargo { .. } | Manual(_) | Pjsip | Sipvicious => {}
         }
     }
     let with_version = |name: &str| match versions::of_debian_package(name) {
@@ -207,10 +209,9 @@ fn what_to_do(tools: &[&Tool], problems: &[String]) -> String {
     }
     for tool in tools {
         match tool.source {
-            Apt(_) => {}
+            Apt(_) | Qemu => {}
             Cargo { package, version, .. } => text.extend(["  ", &cargo_install(package, version), "\n"]),
             Manual(command) => text.extend(["  ", command, "\n"]),
-            Qemu => text.extend(["  apt-get install -y --no-install-recommends ", qemu::PACKAGE, "   # as root\n"]),
             Pjsip => text.push_str("  cargo xtask setup servers   # after the rest\n"),
             Sipvicious => text.push_str("  cargo xtask setup traffic   # after the rest\n"),
         }

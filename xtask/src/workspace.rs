@@ -3,6 +3,7 @@
 use std::{
     env,
     ffi::OsStr,
+    fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -75,6 +76,16 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
         .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
         .map(|folder| folder.join(name))
         .find(|file| file.is_file())
+}
+
+/// Removes a folder with all that is in it, if it is there.
+pub(crate) fn remove_folder(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("failed to remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The size of a file, in words.

@@ -1,7 +1,7 @@
 //! What comes from PyPI: Python programs, each in a virtual environment of this working copy, and libraries in a wheel.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -30,12 +30,7 @@ pub(super) fn sipvicious_is_installed() -> bool {
 pub(super) fn install_sipvicious() -> Result<()> {
     let folder = sipvicious();
     // An interrupted installation may have left something.
-    match fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("failed to remove {}", folder.display()));
-        }
-        _ => {}
-    }
+    workspace::remove_folder(&folder)?;
     run_silently(Command::new(python()).args(["-m", "venv"]).arg(&folder))?;
     run_silently(
         Command::new(folder.join("bin/python"))

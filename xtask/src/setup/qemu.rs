@@ -1,14 +1,9 @@
 //! QEMU: installed, or unpacked beside what is installed where its packages conflict with one that this system has.
 
-use std::{
-    env, fs, io,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{env, fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::apt;
 use crate::workspace::{self, find_program, run_silently};
 
 /// The Debian package.
@@ -32,21 +27,11 @@ pub(super) fn is_installed() -> bool {
     find_program(PROGRAM).is_some() || unpacked().join(STAMP).exists()
 }
 
-/// Installs the package. If another package stands in its way (backports' `qemu-utils` and stable's `qemu-system-common` share
-/// a file), nothing of the user's is removed: the packages are unpacked into a folder of this working copy.
-pub(super) fn install() -> Result<()> {
-    let Err(error) = apt::install(&[PACKAGE.to_owned()]) else { return Ok(()) };
-    eprintln!("setup: {PACKAGE} cannot be installed; unpacking it into {}", unpacked().display());
-    unpack(&unpacked()).context(format!("{error:#}"))
-}
-
-fn unpack(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("failed to remove {}", folder.display()));
-        }
-        _ => {}
-    }
+/// Unpacks the package into a folder of this working copy. Another package may keep it from being installed (backports' `qemu-utils` and
+/// stable's `qemu-system-common` share a file), and nothing of the user's is removed for it.
+pub(super) fn unpack() -> Result<()> {
+    let folder = &unpacked();
+    workspace::remove_folder(folder)?;
     fs::create_dir_all(folder).with_context(|| format!("failed to create {}", folder.display()))?;
     // What apt would install, were it allowed to remove packages.
     let plan = run_silently(Command::new("apt-get").args(["-s", "--no-install-recommends", "install", PACKAGE]))?;
