@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use filter_core::rate::cell;
+
 /// So many in a time; as many may come at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -30,27 +32,24 @@ pub(super) enum Refused {
     Total,
 }
 
-/// Answers that may still be sent at a time.
+/// A rate in the terms of a limit's cell, whose arithmetic is the engine's.
 #[derive(Clone, Copy, Debug)]
-struct Bucket {
-    left: f64,
-    at: Instant,
+struct Pace {
+    interval: u64,
+    tolerance: u64,
 }
 
-impl Bucket {
-    fn full(rate: Rate, now: Instant) -> Self {
-        Self { left: f64::from(rate.count), at: now }
+impl Pace {
+    fn of(rate: Rate) -> Self {
+        let period = u64::try_from(rate.period.as_nanos()).unwrap_or(u64::MAX);
+        // No rate is zero, see `quantity::rate`.
+        let interval = cell::interval(rate.count, period).unwrap_or(u64::MAX);
+        Self { interval, tolerance: cell::tolerance(interval, rate.count) }
     }
 
-    /// As it is now.
-    fn now(self, rate: Rate, now: Instant) -> Self {
-        let refilled = now.saturating_duration_since(self.at).as_secs_f64() / rate.period.as_secs_f64();
-        let left = (self.left + refilled * f64::from(rate.count)).min(f64::from(rate.count));
-        Self { left, at: now.max(self.at) }
-    }
-
-    fn has_one(self) -> bool {
-        self.left >= 1.0
+    /// What the cell then holds; none if it is over the limit.
+    fn count(self, cell: u64, now: u64) -> Option<u64> {
+        cell::count(cell, now, self.interval, self.tolerance)
     }
 }
 
@@ -60,45 +59,57 @@ const MOST_SOURCES: usize = 1 << 16;
 /// The answers that may be sent.
 #[derive(Debug)]
 pub(super) struct Limits {
-    total: Rate,
-    per_source: Rate,
-    in_all: Bucket,
-    sources: HashMap<IpAddr, Bucket>,
+    total: Pace,
+    per_source: Pace,
+    /// When the clock of the cells began.
+    start: Instant,
+    in_all: u64,
+    sources: HashMap<IpAddr, u64>,
 }
 
 impl Limits {
     pub(super) fn new(total: Rate, per_source: Rate, now: Instant) -> Self {
-        Self { total, per_source, in_all: Bucket::full(total, now), sources: HashMap::new() }
+        Self {
+            total: Pace::of(total),
+            per_source: Pace::of(per_source),
+            start: now,
+            in_all: 0,
+            sources: HashMap::new(),
+        }
     }
 
     /// Whether a source may be sent an answer now. A source that is over its own limit takes nothing from the others.
     pub(super) fn check(&self, source: IpAddr, now: Instant) -> Result<(), Refused> {
-        let known = self.sources.get(&network(source));
-        if known.is_some_and(|bucket| !bucket.now(self.per_source, now).has_one()) {
+        let now = self.time(now);
+        let cell = self.sources.get(&network(source)).copied().unwrap_or_default();
+        if self.per_source.count(cell, now).is_none() {
             return Err(Refused::Source);
         }
-        if !self.in_all.now(self.total, now).has_one() {
+        if self.total.count(self.in_all, now).is_none() {
             return Err(Refused::Total);
         }
         Ok(())
     }
 
-    /// Counts an answer.
+    /// Counts an answer that [`Self::check`] allows.
     pub(super) fn take(&mut self, source: IpAddr, now: Instant) {
-        self.in_all = self.in_all.now(self.total, now);
-        self.in_all.left -= 1.0;
-        let rate = self.per_source;
+        let now = self.time(now);
+        self.in_all = self.total.count(self.in_all, now).unwrap_or(self.in_all);
         if self.sources.len() >= MOST_SOURCES {
-            // One that is full is as good as new.
-            self.sources.retain(|_, bucket| bucket.now(rate, now).left < f64::from(rate.count));
+            // Of a cell in the past, the whole burst is free: it is as good as a new one.
+            self.sources.retain(|_, cell| *cell > now);
         }
         if self.sources.len() >= MOST_SOURCES {
             // Only the limit in all is left. It is what bounds this, too.
             self.sources.clear();
         }
-        let bucket = self.sources.entry(network(source)).or_insert_with(|| Bucket::full(rate, now));
-        *bucket = bucket.now(rate, now);
-        bucket.left -= 1.0;
+        let cell = self.sources.entry(network(source)).or_default();
+        *cell = self.per_source.count(*cell, now).unwrap_or(*cell);
+    }
+
+    fn time(&self, now: Instant) -> u64 {
+        let nanoseconds = now.saturating_duration_since(self.start).as_nanos();
+        cell::scaled(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
     }
 }
 

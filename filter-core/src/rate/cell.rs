@@ -2,7 +2,7 @@
 
 use crate::limits::TIME_FRACTION;
 
-/// By how far a clock may step back, in nanoseconds, without the cells beginning anew. The processors' clocks differ by a tick.
+/// By how far a clock may step back, in nanoseconds, without the cells starting over. The processors' clocks differ by a tick.
 const STEP: u64 = 1_000_000_000;
 
 /// A time or a duration in the unit of cells: 1/64 ns, in which rates that do not divide a second are exact to a millionth of a percent
@@ -11,6 +11,20 @@ const STEP: u64 = 1_000_000_000;
 #[must_use]
 pub const fn scaled(nanoseconds: u64) -> u64 {
     nanoseconds << TIME_FRACTION
+}
+
+/// The time between two things at a rate of `count` in `period` nanoseconds; none of a rate of zero. Rounded up: never does more get through
+/// than the rate.
+#[must_use]
+pub const fn interval(count: u32, period: u64) -> Option<u64> {
+    let period = scaled(period);
+    if count == 0 || period == 0 { None } else { Some(period.div_ceil(count as u64)) }
+}
+
+/// How much earlier than at the rate a thing may come, so that `burst` of them may come at once.
+#[must_use]
+pub const fn tolerance(interval: u64, burst: u32) -> u64 {
+    interval.saturating_mul(burst.saturating_sub(1) as u64)
 }
 
 /// Counts something that comes now. The result is what the cell then holds; none if it is over the limit, which changes nothing.
@@ -99,7 +113,7 @@ mod tests {
         assert_eq!(at_once(&mut cell, now, five(5), 100), 5);
         // Another processor's clock, a tick behind.
         assert_eq!(at_once(&mut cell, now - 4_000_000, five(5), 100), 0);
-        // Set back by minutes: it begins anew, once.
+        // Set back by minutes: it starts over, once.
         assert_eq!(at_once(&mut cell, now - 600 * SECOND, five(5), 100), 5);
         assert_eq!(at_once(&mut cell, now - 600 * SECOND, five(5), 100), 0);
         // Set forward by years, and to its very end.

@@ -38,10 +38,10 @@ pub(super) fn rules(policy: &Policy, errors: &mut Vec<CompileError>) -> Vec<Rule
         let (mut over_interval, mut over_burst, mut over_per, mut over_prefix, mut over_count) = (0, 0, 0, 0, 0);
         if let Some(over) = &rule.over {
             flags |= rule_flag::OVER;
-            match interval(over) {
+            match cell::interval(over.count, over.period) {
                 Some(interval) => {
                     over_interval = interval;
-                    over_burst = interval.saturating_mul(u64::from(over.burst.saturating_sub(1)));
+                    over_burst = cell::tolerance(interval, over.burst);
                 }
                 None => errors.push(CompileErrorKind::ZeroRate(rule.name.clone()).at(&rule.origin)),
             }
@@ -66,13 +66,6 @@ pub(super) fn rules(policy: &Policy, errors: &mut Vec<CompileError>) -> Vec<Rule
         });
     }
     compiled
-}
-
-/// The time between two packets at a rate, in the unit of [`cell::scaled`]. Rounded up: never does more get through than the rate.
-fn interval(over: &model::Over) -> Option<u64> {
-    // A period is a day at most.
-    let period = cell::scaled(over.period);
-    (over.count > 0 && period > 0).then(|| period.div_ceil(u64::from(over.count)))
 }
 
 /// The lengths of the prefixes that an action bans, as [`BanKey::length`](filter_core::layout::BanKey::length) counts; 0 if it bans
