@@ -78,7 +78,7 @@ fn keeps_lines() -> Result<bool> {
 fn without_debug_information(object: &[u8], keeps_lines: bool) -> object::build::Result<Vec<u8>> {
     let mut builder = Builder::read(object)?;
     for section in &mut builder.sections {
-        let unread: [&[u8]; 4] = [b".debug_", b".rel.debug_", b".rel.BTF", b".rel.BTF.ext"];
+        let unread: [&[u8]; 3] = [b".debug_", b".rel.debug_", b".rel.BTF"];
         section.delete = unread.iter().any(|start| section.name.starts_with(start));
         if let (false, b".BTF.ext", SectionData::Data(data)) = (keeps_lines, &section.name[..], &mut section.data) {
             *data = without_lines(data).into();

@@ -90,7 +90,7 @@ struct HashWords<'s> {
 
 impl Step for HashWords<'_> {
     const TIMES: u32 = TEXT_WORDS;
-    // What more would save in calls, Linux 7.3's verifier has no room for.
+    // A larger batch would save calls, but Linux 7.3's verifier has no room for it.
     const BATCH: u32 = 2;
 
     #[inline(always)]

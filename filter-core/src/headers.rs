@@ -185,7 +185,7 @@ impl<'m, H: Host<'m>> Step for OpenPairs<'_, H> {
 #[inline(always)]
 fn to_pair<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     host.repeat(&mut ToPair { s });
-    // In the last window, it may be behind the end.
+    // In the last window, it may be past the end.
     if s.cursors.register > s.cursors.value_at {
         s.cursors.register = s.cursors.value_at;
     }
@@ -197,7 +197,7 @@ const fn pairs(word: u64) -> u64 {
     equal(word, b'[') | equal(word, b']') | equal(word & !ONES, b'(')
 }
 
-/// Goes from window to window. A search of its own, for a batch of them needs one call: most messages are searched from end to end.
+/// Goes from window to window. Not a search by `find`, which takes a call for each window: most messages are searched from end to end.
 struct ToPair<'s> {
     s: &'s mut Scratch,
 }
@@ -309,7 +309,7 @@ fn compare_content_length<'m, H: Host<'m>>(host: H, s: &mut Scratch, claimed: u3
 /// Lines that a body can have.
 const MAX_BODY_LINES: u32 = (INSPECTED_LENGTH as u32).next_multiple_of(BODY_LINES_BATCH);
 
-/// The session name is mostly the third line. A larger batch costs more of what Linux 7.3's verifier may walk than it gains.
+/// The session name is mostly the third line. A larger batch would save a call, but Linux 7.3's verifier has no room for it.
 const BODY_LINES_BATCH: u32 = 2;
 
 /// Notes the places of the body of a MESSAGE and of the session name of a session description.

@@ -73,7 +73,7 @@ pub const CALL_BUCKETS: usize = 1 << 15;
 /// All buckets. The last one holds the key of the hashes.
 pub const BUCKETS: usize = RATE_BUCKETS + CALL_BUCKETS + 1;
 
-/// Bits of a cell's time after the nanosecond. With six, the time of a limit ends after nine years of uptime, and begins anew.
+/// Bits of a cell's time after the nanosecond. With six, the time of a limit ends after nine years of uptime, and starts over.
 pub const TIME_FRACTION: u32 = 6;
 
 /// For how long a call's INVITEs count as one, in nanoseconds. Copies are sent for 32 s (RFC 3261 section 17.1.1.2, 64*T1), and an INVITE with

@@ -50,8 +50,8 @@ impl ListError {
         let mut text = format!("nothing was banned: {} of {} sources cannot be", refused.len(), list.len());
         for (index, error) in refused.iter().take(NAMED) {
             let line = list.get(*index).map_or(0, |ban| ban.line);
-            let mend = if matches!(error, BanError::Exempt { .. }) { "; take it out of the list" } else { "" };
-            text += &format!("\n  line {line}: {error}{mend}");
+            let remedy = if matches!(error, BanError::Exempt { .. }) { "; take it out of the list" } else { "" };
+            text += &format!("\n  line {line}: {error}{remedy}");
         }
         if refused.len() > NAMED {
             text += &format!("\n  and {} more", refused.len() - NAMED);
