@@ -2,7 +2,7 @@
 
 use crate::{
     evaluate,
-    host::Host,
+    host::{Function, FunctionKind, Host},
     layout::{NumberFormat, Rule, rule_flag},
     limits::{EVENT_TEXT, WOULD},
     scratch::{Extent, NumberOf, Scratch, Span},
@@ -15,7 +15,7 @@ const WINDOW_SHIFT: u32 = 30;
 /// Counts a match of `rule`, and emits an event if the rule's share of events is not used up. Pinholes are only counted:
 /// an event reports a packet that was, or would have been, dropped.
 #[inline(always)]
-pub fn matched<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
+pub(crate) fn matched<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
     let bytes = s.packet.length as u64;
     let is_event = rule.action().drops();
     let is_whole = s.message.extent != Extent::First;
@@ -51,13 +51,13 @@ pub fn matched<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
     // (The last place is never used, so that it can be written.)
     s.walk.would_count += reported as u32 & (s.walk.would_count < WOULD as u32 - 1) as u32;
     if emits {
-        emit(host, s, rule);
+        host.call::<EmitEvent>(s, s.walk.rule, 0);
     }
 }
 
 /// True if a match of `rule` now would emit an event.
 #[inline(always)]
-pub fn is_due<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) -> bool {
+pub(crate) fn is_due<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) -> bool {
     let limit = host.config().events_per_second as u64;
     if !rule.action().drops() || limit == 0 {
         return false;
@@ -68,18 +68,27 @@ pub fn is_due<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) -> bool {
     is_due
 }
 
-#[inline(never)]
-fn emit<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
-    let now = s.now(host);
-    fill(s, now);
-    s.event.slot = rule.slot as u32;
-    s.event.action = rule.action;
-    s.event.reason = evaluate::reason(rule).number();
-    s.event.report = (report(host, rule, true) | s.walk.spared) as u8;
-    s.event.weight = 0;
-    s.event.would_count = 0;
-    if !host.emit(&s.event) {
-        host.count_rule(s.walk.rule, rule.slot as u32, |counter| counter.events_lost += 1);
+/// The function of the host that hands over the event of the rule with this index, which has matched.
+pub struct EmitEvent;
+
+impl Function for EmitEvent {
+    const KIND: FunctionKind = FunctionKind::EmitEvent;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, index: u32, _: u32) -> u32 {
+        let Some(rule) = host.rule(index) else { return 0 };
+        let now = s.now(host);
+        fill(s, now);
+        s.event.slot = rule.slot as u32;
+        s.event.action = rule.action;
+        s.event.reason = evaluate::reason(rule).number();
+        s.event.report = (report(host, rule, true) | s.walk.spared) as u8;
+        s.event.weight = 0;
+        s.event.would_count = 0;
+        if !host.emit(&s.event) {
+            host.count_rule(index, rule.slot as u32, |counter| counter.events_lost += 1);
+        }
+        0
     }
 }
 
@@ -93,7 +102,7 @@ fn report<'m, H: Host<'m>>(host: H, rule: &Rule, drops: bool) -> u32 {
 
 /// Sets what an event says of the packet and the message.
 #[inline(always)]
-pub fn fill(s: &mut Scratch, now: u64) {
+pub(crate) fn fill(s: &mut Scratch, now: u64) {
     let message = s.message.kind.is_message() && s.message.extent == Extent::Whole;
     s.event.time = now;
     let numbers = [NumberOf::Calling, NumberOf::Called, NumberOf::From, NumberOf::Asserted, NumberOf::Forwarded];

@@ -87,6 +87,8 @@ pub enum FunctionKind {
     NoteCall,
     /// [`crate::rate::NoteKey`].
     NoteKey,
+    /// [`crate::event::EmitEvent`].
+    EmitEvent,
     /// [`crate::observe::Draw`].
     Draw,
     /// [`crate::observe::Observe`].

@@ -10,7 +10,7 @@
 pub mod digits;
 pub mod engine;
 pub mod evaluate;
-mod event;
+pub mod event;
 pub mod find;
 pub mod hash;
 pub mod header;

@@ -11,6 +11,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use filter_core::{
+    event::EmitEvent,
     find::{self, Find, NeedleKind},
     hash::HashText,
     header::ReadNamedHeader,
@@ -496,6 +497,7 @@ functions! {
     read_identity: FunctionKind::ReadIdentity => ReadIdentity,
     read_name: FunctionKind::ReadName => ReadName,
     read_named_header: FunctionKind::ReadNamedHeader => ReadNamedHeader,
+    emit_event: FunctionKind::EmitEvent => EmitEvent,
     draw: FunctionKind::Draw => Draw,
     observe: FunctionKind::Observe => Observe,
     read_number: FunctionKind::ReadNumber => ReadNumber,
