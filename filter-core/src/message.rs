@@ -394,8 +394,11 @@ impl Function for NoteFold {
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, line: u32, _: u32) -> u32 {
         let start = find::<NotSpace, H>(host, s, line, s.message.length);
         let name_end = note_name(host, s, start);
-        if s.cursors.name != Header::Other && s.byte(name_end) == b':' {
-            s.message.anomalies |= anomaly::MALFORMED_HEADER;
+        if !is_unknown(s.cursors.name, s.byte(name_end)) {
+            let colon = skip_blank(host, s, name_end, s.message.length);
+            if s.byte(colon) == b':' {
+                s.message.anomalies |= anomaly::MALFORMED_HEADER;
+            }
         }
         note_odd_start(s, start);
         0

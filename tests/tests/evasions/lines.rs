@@ -14,6 +14,11 @@ fn folded_from() {
 fn header_hidden_in_a_folded_line() {
     let outcome = blocks(blocked_call().add_first("Subject", &format!("x\r\n From: <sip:{CALLER}@h>")));
     assert_eq!(outcome.field("anomalies"), "malformed-header");
+    for before_colon in [" ", "\t", "\r\n "] {
+        let outcome =
+            blocks(blocked_call().add_first("Subject", &format!("x\r\n\tFrom{before_colon}: <sip:{CALLER}@h>")));
+        assert_eq!(outcome.field("anomalies"), "malformed-header", "{before_colon:?}");
+    }
     let outcome = blocks(blocked_call().add_first("Subject", "x\r\n that is: folded"));
     assert_eq!(outcome.field("anomalies"), "");
 }

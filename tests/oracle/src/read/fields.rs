@@ -146,9 +146,10 @@ impl<'a> Fields<'a> {
         while let Some(b' ' | b'\t') = message.get(at) {
             let line = &message[at..find(message, at, is_line_end)];
             let name = find(line, 0, |byte| byte != b' ' && byte != b'\t');
-            let colon = find(line, name, |byte| byte == b':');
+            let name_end = find(line, name, |byte| [b':', b' ', b'\t'].contains(&byte));
+            let colon = at + name_end + find(&message[at + name_end..], 0, |byte| byte > b' ');
             // A header for a server that does not unfold.
-            if colon < line.len() && known(self.policy, &line[name..colon]).is_some() {
+            if message.get(colon) == Some(&b':') && known(self.policy, &line[name..name_end]).is_some() {
                 self.anomalies |= anomaly::MALFORMED_HEADER;
             }
             self.anomalies |= odd_start(line);

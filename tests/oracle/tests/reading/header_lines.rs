@@ -61,12 +61,15 @@ fn names_with_bytes_that_no_token_has() {
 #[test]
 fn a_header_in_a_folded_line() {
     let subject = |value: &str| message(Message::invite().add("Subject", value));
-    for value in ["a\r\n From: <sip:12@h>", "a\r\n\t f: x", "a\r\n b\r\n p-preferred-identity:"] {
+    for value in
+        ["a\r\n From: <sip:12@h>", "a\r\n\t f\t: x", "a\r\n b\r\n p-preferred-identity:", "a\r\n From \r\n : x"]
+    {
         let reading = subject(value).has(&[MALFORMED]);
         assert_eq!(reading.user(UriOf::From), "+14155552671");
         assert!(reading.text(Text::Subject).contains(value.split(' ').next_back().unwrap_or_default()));
     }
-    for value in ["a\r\n From : x", "a\r\n Fromm: x", "a\r\n sip:x", "a\r\n x From: y", "a\r\n : x", "a\r\n  \r\n x"] {
+    for value in ["a\r\n From \u{1}x", "a\r\n Fromm: x", "a\r\n sip:x", "a\r\n x From: y", "a\r\n : x", "a\r\n  \r\n x"]
+    {
         subject(value).has(&[]);
     }
 }
