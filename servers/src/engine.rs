@@ -1,7 +1,7 @@
 //! The engine as one of the parsers: in user space, reading everything, as `ringfence inspect` does.
 
 use anyhow::{Result, anyhow};
-use filter_core::layout::Transport;
+use filter_core::{layout::Transport, scratch::UriOf};
 use filter_policy::{
     engine::{Endpoints, Engine, datagram, frame, inspection},
     files::Table,
@@ -66,14 +66,15 @@ impl EngineReader {
             reading.values[field as usize] =
                 text(field.name()).map(|value| value.as_bytes().to_vec()).into_iter().collect();
         }
+        // Of lists, what is printed is the first value; what rules see is the first with a number.
+        for (field, counting) in
+            [(Field::AssertedUser, UriOf::AssertedNumber), (Field::DiversionUser, UriOf::DiversionNumber)]
+        {
+            let values = &mut reading.values[field as usize];
+            values.extend(read.user(counting).map(String::into_bytes));
+            values.dedup();
+        }
         reading
-    }
-}
-
-impl Reading {
-    /// The engine's value of a field: it has one at most.
-    pub(crate) fn only(&self, field: Field) -> Option<&[u8]> {
-        self.of(field).first().map(Vec::as_slice)
     }
 }
 
