@@ -10,8 +10,8 @@ use filter_core::{
     engine,
     host::{Function, Host, Step},
     layout::{
-        Ban, BanKey, BanLengths, Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, Remembered,
-        Rule, RuleSet, Trie,
+        Ban, BanKey, BanLengths, Config, Counter, Dfa, FlowKey, FragmentKey, Node, NumberClass, Remembered, Rule,
+        RuleSet, Trie,
     },
     reason::Reason,
     scratch::Scratch,
@@ -133,8 +133,8 @@ impl<'m> Host<'m> for Counting<'m> {
         self.host.count_reason(reason, update);
     }
 
-    fn emit(self, event: &Event) -> bool {
-        self.host.emit(event)
+    fn emit(self, scratch: &mut Scratch) -> bool {
+        self.host.emit(scratch)
     }
 
     fn ban_lengths(self) -> BanLengths {

@@ -149,10 +149,9 @@ fn reason_by_payload<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
         }
         return unreadable(host, s, Reason::StreamWithoutMessage);
     }
-    let reads = config.needs & (need::MESSAGE | need::ANOMALY | need::INSPECT) != 0;
     // Constants to the verifier: without a rule about messages, nothing after this is in the program. (Under a default that
     // drops, a TCP segment must be read to tell whether a message begins in it.)
-    if !reads && (config.needs & need::TCP == 0 || config.default_drop == 0) {
+    if !wanted::messages(config) && (config.needs & need::TCP == 0 || config.default_drop == 0) {
         return default(host);
     }
     // (For emergency calls from a banned source, the message must be read.)

@@ -51,7 +51,7 @@ pub(crate) fn matched<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
     // (The last place is never used, so that it can be written.)
     s.walk.would_count += reported as u32 & (s.walk.would_count < WOULD as u32 - 1) as u32;
     if emits {
-        host.call::<EmitEvent>(s, s.walk.rule, 0);
+        emit(host, s, rule);
     }
 }
 
@@ -68,11 +68,19 @@ pub(crate) fn is_due<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) -> 
     is_due
 }
 
-/// The function of the host that hands over the event of the rule with this index, which has matched.
-pub struct EmitEvent;
+#[inline(never)]
+fn emit<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
+    host.call::<FillEvent>(s, s.walk.rule, 0);
+    if !host.emit(s) {
+        host.count_rule(s.walk.rule, rule.slot as u32, |counter| counter.events_lost += 1);
+    }
+}
 
-impl Function for EmitEvent {
-    const KIND: FunctionKind = FunctionKind::EmitEvent;
+/// The function of the host that makes the event of the rule with this index, which has matched. (Handing it over takes the packet.)
+pub struct FillEvent;
+
+impl Function for FillEvent {
+    const KIND: FunctionKind = FunctionKind::FillEvent;
 
     #[inline(always)]
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, index: u32, _: u32) -> u32 {
@@ -85,9 +93,6 @@ impl Function for EmitEvent {
         s.event.report = (report(host, rule, true) | s.walk.spared) as u8;
         s.event.weight = 0;
         s.event.would_count = 0;
-        if !host.emit(&s.event) {
-            host.count_rule(index, rule.slot as u32, |counter| counter.events_lost += 1);
-        }
         0
     }
 }
@@ -103,8 +108,24 @@ fn report<'m, H: Host<'m>>(host: H, rule: &Rule, drops: bool) -> u32 {
 /// Sets what an event says of the packet and the message.
 #[inline(always)]
 pub(crate) fn fill(s: &mut Scratch, now: u64) {
-    let message = s.message.kind.is_message() && s.message.extent == Extent::Whole;
     s.event.time = now;
+    s.event.source = s.packet.source;
+    s.event.destination = s.packet.destination;
+    s.event.source_port = s.packet.source_port;
+    s.event.destination_port = s.packet.destination_port;
+    s.event.length = s.packet.length;
+    s.event.interface = s.packet.interface;
+    s.event.payload_offset = s.packet.payload_offset as u16;
+    s.event.payload_length = s.packet.payload_length as u16;
+    s.event.transport = s.packet.transport;
+    fill_message(s);
+}
+
+/// Sets what an event says of the message, as far as that was read. In the kernel this is what some rule asks for: whoever reads the events
+/// reads the rest in the packet that comes with them.
+#[inline(always)]
+pub fn fill_message(s: &mut Scratch) {
+    let message = s.message.kind.is_message() && s.message.extent == Extent::Whole;
     let numbers = [NumberOf::Calling, NumberOf::Called, NumberOf::From, NumberOf::Asserted, NumberOf::Forwarded];
     let [calling, called, from, asserted, forwarded] =
         numbers.map(|of| if message { s.message.number(of).key } else { 0 });
@@ -114,16 +135,7 @@ pub(crate) fn fill(s: &mut Scratch, now: u64) {
         .map(|of| if message { s.message.number(of).format } else { NumberFormat::Missing });
     [s.event.calling_format, s.event.called_format] = formats;
     s.event.within_dialog = (message && s.message.to_tag != 0) as u8;
-    s.event.source = s.packet.source;
-    s.event.destination = s.packet.destination;
-    s.event.source_port = s.packet.source_port;
-    s.event.destination_port = s.packet.destination_port;
-    s.event.length = s.packet.length;
-    s.event.interface = s.packet.interface;
-    s.event.payload_offset = s.packet.payload_offset as u16;
-    s.event.payload_length = s.packet.payload_length as u16;
     s.event.anomalies = s.message.anomalies;
-    s.event.transport = s.packet.transport;
     s.event.method = s.message.method;
     s.event.attestation = s.message.attestation;
     let user_agent =

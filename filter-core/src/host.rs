@@ -87,8 +87,8 @@ pub enum FunctionKind {
     NoteCall,
     /// [`crate::rate::NoteKey`].
     NoteKey,
-    /// [`crate::event::EmitEvent`].
-    EmitEvent,
+    /// [`crate::event::FillEvent`].
+    FillEvent,
     /// [`crate::observe::Draw`].
     Draw,
     /// [`crate::observe::Observe`].
@@ -176,8 +176,9 @@ pub trait Host<'m>: Copy + Tables {
     fn look_at_rule(self, slot: u32, look: impl FnOnce(&Counter));
     /// Lets `update` change the counter of a reason, on this CPU.
     fn count_reason(self, reason: Reason, update: impl FnOnce(&mut Counter));
-    /// Hands over an event. False if it was lost.
-    fn emit(self, event: &Event) -> bool;
+    /// Hands over the event in the scratch memory, with the packet's bytes if these are no more than
+    /// [`REPORTED_BYTES`](crate::limits::REPORTED_BYTES). False if it was lost.
+    fn emit(self, scratch: &mut Scratch) -> bool;
 
     /// Index of the interface that the packet came in on; 0 if there is none.
     #[inline(always)]
@@ -194,9 +195,9 @@ pub trait Host<'m>: Copy + Tables {
     fn random(self) -> u32 {
         0
     }
-    /// Hands over a sample. False if it was lost.
+    /// As [`Self::emit`], for a sample.
     #[inline(always)]
-    fn emit_sample(self, _sample: &Event) -> bool {
+    fn emit_sample(self, _scratch: &mut Scratch) -> bool {
         false
     }
     /// Hands over what is said of the packet, with its first `length` bytes. False if it was lost.

@@ -89,5 +89,8 @@ pub const EVENT_TEXT: usize = 64;
 /// The lowest rate of samples: one packet in so many.
 pub const MAX_EVERY: u32 = 1 << 20;
 
+/// The longest packet that is reported with all its bytes. Of a longer one, only what some rule asks for is known.
+pub const REPORTED_BYTES: usize = 1 << 13;
+
 /// How many rules a sampled packet names that would have dropped it.
 pub const WOULD: usize = 8;

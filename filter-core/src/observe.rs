@@ -10,6 +10,7 @@ use crate::{
     limits::{MAX_EVERY, RULE_WORDS, WOULD},
     reason::Reason,
     scratch::{Kind, Outcome, Scratch},
+    wanted,
 };
 
 /// log2 of the nanoseconds of the window that captures are limited in: about 1.07 s.
@@ -39,8 +40,7 @@ pub fn begin<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     s.packet.interface = host.interface();
     let observation = host.observation();
     s.walk.sampled = [0; STRATUM_PLACES];
-    let whole = observation.capture & capture::WHOLE != 0;
-    s.walk.reads = (reads::PASSED | reads::DROPPED) * whole as u32;
+    s.walk.reads = 0;
     let [passed, would, dropped] = observation.every;
     if passed | would | dropped == 0 {
         return;
@@ -164,7 +164,13 @@ pub fn end<'m, H: Host<'m>>(host: H, s: &mut Scratch, reason: Reason) {
     if passed | would | dropped | observation.capture == 0 {
         return;
     }
-    let captured = host.call::<Observe>(s, reason.number() as u32, observation.capture);
+    let found = host.call::<Observe>(s, reason.number() as u32, observation.capture);
+    let sampled = found >> SAMPLED;
+    if sampled != 0 && !host.emit_sample(s) {
+        let stratum = host.masked::<3>(sampled.wrapping_sub(1));
+        host.count_observed(|observed| observed.samples_lost[stratum] += 1);
+    }
+    let captured = found & ((1 << SAMPLED) - 1);
     if captured == 0 {
         return;
     }
@@ -178,9 +184,12 @@ pub fn end<'m, H: Host<'m>>(host: H, s: &mut Scratch, reason: Reason) {
 }
 
 /// The function of the host that makes the record of a packet, with the number of its [`Reason`] and the bits of [`capture`] that are
-/// asked for. A sample is handed over. The answer is 1 + the number of its [`Stratum`] if
-/// the packet is to be captured, else 0.
+/// asked for. The answer is 1 + the number of its [`Stratum`] if the packet is to be captured, and the same shifted by [`SAMPLED`] if it is a
+/// sample; else 0.
 pub struct Observe;
+
+/// See [`Observe`].
+const SAMPLED: u32 = 4;
 
 impl Function for Observe {
     const KIND: FunctionKind = FunctionKind::Observe;
@@ -207,7 +216,9 @@ impl Function for Observe {
         let number = stratum.number();
         let stratum = host.masked::<3>(number);
         let weight = s.walk.sampled[stratum];
-        let is_sampled = weight != 0 && (drops | would | is_request) != 0;
+        // Where no rule asks for messages, none is read here: whoever reads the samples sees whether it is a request.
+        let is_unread = (!wanted::messages(host.config()) && s.message.kind == Kind::Unread) as u32;
+        let is_sampled = weight != 0 && (drops | would | is_request | is_unread) != 0;
         let now = s.now(host);
         let is_captured = asked & kind != 0 && has_room(host, s, number, now);
         if !is_sampled && !is_captured {
@@ -234,19 +245,17 @@ impl Function for Observe {
             s.event.would[place] = s.walk.would[place];
         }
         if is_sampled {
-            let is_lost = !host.emit_sample(&s.event);
             let stratum = host.masked::<3>(number);
             host.count_observed(|observed| {
                 observed.sampled[stratum] += 1;
                 observed.represented[stratum] += weight as u64;
-                observed.samples_lost[stratum] += is_lost as u64;
             });
             let samples = s.samples[stratum].wrapping_add(1);
             s.samples[stratum] = samples;
             // Where each packet is sampled, the rate is looked at now.
             s.sample_epoch = s.sample_epoch.wrapping_sub((samples & ((1 << MANY) - 1) == 0) as u32);
         }
-        (number + 1) * is_captured as u32
+        (number + 1) * (is_captured as u32 | (is_sampled as u32) << SAMPLED)
     }
 }
 

@@ -7,6 +7,12 @@ use crate::{
     text::Text,
 };
 
+/// True if the policy needs messages read. Otherwise addresses and ports decide about every packet.
+#[inline(always)]
+pub const fn messages(config: &Config) -> bool {
+    config.needs & (need::MESSAGE | need::ANOMALY | need::INSPECT) != 0
+}
+
 /// URIs that the first reading takes in if the called number is needed.
 pub const FIRST_URIS: u32 = UriOf::Request.bit();
 

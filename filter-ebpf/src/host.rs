@@ -8,10 +8,11 @@ use aya_ebpf::{
         bpf_get_prandom_u32, bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_loop, bpf_perf_event_output,
         bpf_ringbuf_output, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
     },
+    maps::RingBuf,
     programs::XdpContext,
 };
 use filter_core::{
-    event::EmitEvent,
+    event::FillEvent,
     find::{self, Find, NeedleKind},
     hash::HashText,
     header::ReadNamedHeader,
@@ -22,7 +23,7 @@ use filter_core::{
         Ban, BanKey, BanLengths, Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, Observation,
         Observed, ROOT_PIECE_BITS, Remembered, Rule, RuleSet, Trie,
     },
-    limits::{BUFFER_LENGTH, INSPECTED_LENGTH},
+    limits::{BUFFER_LENGTH, INSPECTED_LENGTH, REPORTED_BYTES},
     message::{NoteFold, ReadColon, ReadHeaders},
     numbers::SetNumber,
     observe::{Draw, Observe},
@@ -91,7 +92,34 @@ macro_rules! masked {
     }};
 }
 
-const _: () = assert!(MAX_HEADER_OFFSET == 2047 && BUFFER_LENGTH == 16384);
+impl Kernel {
+    /// Writes the event into a ring, and the packet after it if it is not too long. False if the ring has no room.
+    #[inline(always)]
+    fn report(self, ring: &'static RingBuf, scratch: &mut Scratch) -> bool {
+        let length = scratch.packet.length;
+        let mut size = size_of::<Event>() as u64;
+        if length != 0 && length as usize <= REPORTED_BYTES {
+            let length = masked!(length - 1, "8191") + 1;
+            let frame = scratch.frame.as_mut_ptr().cast::<c_void>();
+            // SAFETY: the buffer has REPORTED_BYTES bytes, and the helper checks the packet's bounds.
+            if unsafe { bpf_xdp_load_bytes(self.context, 0, frame, length as u32) } == 0 {
+                size += length;
+            }
+        }
+        // SAFETY: the helper reads the bytes of the event and of the frame, which follows it; the map is a ring buffer.
+        let status = unsafe {
+            bpf_ringbuf_output(
+                (&raw const *ring).cast_mut().cast::<c_void>(),
+                (&raw const scratch.event).cast_mut().cast::<c_void>(),
+                size,
+                0,
+            )
+        };
+        status == 0
+    }
+}
+
+const _: () = assert!(MAX_HEADER_OFFSET == 2047 && BUFFER_LENGTH == 16384 && REPORTED_BYTES == 8192);
 
 impl Tables for Kernel {
     #[inline(always)]
@@ -274,17 +302,8 @@ impl Host<'static> for Kernel {
     }
 
     #[inline(always)]
-    fn emit(self, event: &Event) -> bool {
-        // SAFETY: the helper reads the event's bytes; the map is a ring buffer.
-        let status = unsafe {
-            bpf_ringbuf_output(
-                (&raw const EVENTS).cast_mut().cast::<c_void>(),
-                (&raw const *event).cast_mut().cast::<c_void>(),
-                size_of::<Event>() as u64,
-                0,
-            )
-        };
-        status == 0
+    fn emit(self, scratch: &mut Scratch) -> bool {
+        self.report(&EVENTS, scratch)
     }
 
     #[inline(always)]
@@ -308,17 +327,8 @@ impl Host<'static> for Kernel {
     }
 
     #[inline(always)]
-    fn emit_sample(self, sample: &Event) -> bool {
-        // SAFETY: as for events.
-        let status = unsafe {
-            bpf_ringbuf_output(
-                (&raw const SAMPLES).cast_mut().cast::<c_void>(),
-                (&raw const *sample).cast_mut().cast::<c_void>(),
-                size_of::<Event>() as u64,
-                0,
-            )
-        };
-        status == 0
+    fn emit_sample(self, scratch: &mut Scratch) -> bool {
+        self.report(&SAMPLES, scratch)
     }
 
     #[inline(always)]
@@ -497,7 +507,7 @@ functions! {
     read_identity: FunctionKind::ReadIdentity => ReadIdentity,
     read_name: FunctionKind::ReadName => ReadName,
     read_named_header: FunctionKind::ReadNamedHeader => ReadNamedHeader,
-    emit_event: FunctionKind::EmitEvent => EmitEvent,
+    fill_event: FunctionKind::FillEvent => FillEvent,
     draw: FunctionKind::Draw => Draw,
     observe: FunctionKind::Observe => Observe,
     read_number: FunctionKind::ReadNumber => ReadNumber,

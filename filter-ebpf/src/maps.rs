@@ -43,14 +43,14 @@ pub static RULE_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(R
 #[map]
 pub static REASON_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(64, 0);
 #[map]
-pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 22, 0);
 /// Written by the daemon.
 #[map]
 pub static OBSERVATION: Array<Observation> = Array::with_max_entries(1, 0);
 #[map]
 pub static OBSERVED: PerCpuArray<Observed> = PerCpuArray::with_max_entries(1, 0);
 #[map]
-pub static SAMPLES: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+pub static SAMPLES: RingBuf = RingBuf::with_byte_size(1 << 22, 0);
 /// The daemon's buffers, one per CPU, while somebody listens.
 #[map]
 pub static CAPTURES: PerfEventByteArray = PerfEventByteArray::new(0);

@@ -11,6 +11,7 @@ use std::{
 use ipnet::IpNet;
 
 use crate::{
+    engine::MessageTables,
     language::action::Action,
     model::{AddressList, Policy, Test},
     numbering::bcd,
@@ -27,6 +28,8 @@ pub struct PolicyFacts {
     answers: HashMap<String, Action>,
     scores: Scores,
     sources: Sources,
+    /// How messages are read for it; none if nothing is known of that.
+    messages: Option<Arc<MessageTables>>,
 }
 
 impl PolicyFacts {
@@ -37,7 +40,8 @@ impl PolicyFacts {
         let rules = policy.rules.iter().map(|rule| rule.name.clone()).collect();
         let answering = policy.rules.iter().filter(|rule| rule.action.answers() && !rule.report);
         let answers = answering.map(|rule| (rule.name.clone(), rule.action.clone())).collect();
-        Self { bases, rules, answers, scores: Scores::new(policy), sources: Sources::new(policy) }
+        let messages = MessageTables::new(policy).map(Arc::new);
+        Self { bases, rules, answers, scores: Scores::new(policy), sources: Sources::new(policy), messages }
     }
 
     /// The legal basis of a rule.
@@ -55,6 +59,12 @@ impl PolicyFacts {
     /// The rules that answer, and what, in no order.
     pub fn answers(&self) -> impl Iterator<Item = (&str, &Action)> {
         self.answers.iter().map(|(rule, action)| (rule.as_str(), action))
+    }
+
+    /// How messages are read for the policy.
+    #[must_use]
+    pub fn messages(&self) -> Option<Arc<MessageTables>> {
+        self.messages.clone()
     }
 
     /// The names of all rules, in file order.
@@ -173,7 +183,7 @@ impl Sources {
         });
         let mut lists: Vec<&Arc<AddressList>> =
             tested.filter(|(list, negated)| *negated || list.label.is_some()).map(|(list, _)| list).collect();
-        lists.extend(policy.never_ban.iter().chain(&policy.numbering.asserted_identity_from));
+        lists.extend(policy.labelled.iter().chain(&policy.never_ban).chain(&policy.numbering.asserted_identity_from));
         lists.retain(|list| list.name.is_some() || list.label.is_some());
         lists.sort_by(|one, other| (&one.name, &one.label).cmp(&(&other.name, &other.label)));
         lists.dedup_by(|one, other| (&one.name, &one.label) == (&other.name, &other.label));

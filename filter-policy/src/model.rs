@@ -37,6 +37,8 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// Sources that are never banned.
     pub never_ban: Vec<Arc<AddressList>>,
+    /// The sets with a label, whether or not a rule uses them: reports of packets name it.
+    pub labelled: Vec<Arc<AddressList>>,
     /// True if emergency calls come before bans.
     pub allow_emergency: bool,
     /// The headers that rules name ([`Text::named`] by their indices), at most

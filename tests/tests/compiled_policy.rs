@@ -127,6 +127,7 @@ fn policy(rules: Vec<Rule>) -> Policy {
         },
         rules,
         never_ban: Vec::new(),
+        labelled: Vec::new(),
         allow_emergency: true,
         headers: Vec::new(),
     }

@@ -470,7 +470,8 @@ fn events_name_what_was_dropped() -> Result<()> {
     scene.inside(|| filter.install(&mut image(&[SCANNERS]), &interfaces(&[INTERFACE], ModeChoice::Auto), None))?;
     scene.send("friendly-scanner", 1)?;
     let mut ring = Ring::open(&scene.pins())?;
-    let event = ring.pop().context("no event")?;
+    let (event, frame) = ring.pop().context("no event")?;
+    assert_eq!(frame.len(), event.length as usize, "the packet comes with it");
     assert_eq!(event.destination_port, 5060);
     let user_agent = &event.user_agent[..usize::from(event.user_agent_length)];
     assert_eq!(user_agent.trim_ascii(), b"friendly-scanner", "as in the packet, white space included");

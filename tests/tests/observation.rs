@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use filter_core::{
     layout::{Event, Method, NO_RULE, Observation, Observed, STRATA, STRATUM_PLACES, Stratum, capture},
+    limits::REPORTED_BYTES,
     reason::Reason,
 };
 use ringfence::kernel::{CAPTURED_BYTES, CaptureRing, Instance, Ring, total};
@@ -65,6 +66,10 @@ impl Scene {
     }
 
     fn samples(&mut self) -> Vec<Event> {
+        self.records().into_iter().map(|(event, _)| event).collect()
+    }
+
+    fn records(&mut self) -> Vec<(Event, Vec<u8>)> {
         std::iter::from_fn(|| self.samples.pop()).collect()
     }
 
@@ -122,7 +127,7 @@ fn a_sampled_request_is_read_even_if_its_source_decides() -> Result<()> {
 }
 
 #[test]
-fn a_sampled_request_that_its_source_drops_is_read_too_and_so_is_a_captured_one_if_that_is_asked_for() -> Result<()> {
+fn a_sampled_request_that_its_source_drops_is_read_too() -> Result<()> {
     let policy = format!("{POLICY}\n[[rule]]\nname = \"last\"\nmatch.called = [\"1212\"]\naction = \"drop\"\n");
     let policy = policy.replace("action = \"whitelist\"", "action = \"drop\"");
     for (report, reason) in [("", Reason::RuleDrop), ("mode = \"report\"\n", Reason::WouldRuleDrop)] {
@@ -134,15 +139,46 @@ fn a_sampled_request_that_its_source_drops_is_read_too_and_so_is_a_captured_one_
         assert_eq!((sample.reason, sample.slot), (reason.number(), 0));
         assert_eq!((sample.method, sample.called), (Method::Invite, 0x1212_5550_142f_0000));
     }
-    for (kinds, called) in [(capture::DROPPED, 0), (capture::DROPPED | capture::WHOLE, 0x1212_5550_142f_0000)] {
-        let scene = Scene::of(&policy, capturing(kinds))?;
-        let mut ring = CaptureRing::of_instance(&scene.instance)?;
-        scene.run(&invite("192.0.2.1", "+12125550142", "phone"), 1)?;
-        let mut captured = Vec::new();
-        ring.drain(|event, _| captured.push(event));
-        let [event] = &captured[..] else { panic!("{} captured", captured.len()) };
-        assert_eq!((event.reason, event.slot, event.called), (Reason::RuleDrop.number(), 0, called));
-    }
+    Ok(())
+}
+
+/// A policy that reads no message.
+const ADDRESSES: &str = "version = 1\n[network]\nudp = [5060]\n[[rule]]\nname = \"pests\"\nmatch.source = [\"192.0.2.66\"]\naction = \"drop\"\n";
+
+#[test]
+fn where_no_rule_reads_messages_everything_is_sampled_and_its_packet_says_what_it_is() -> Result<()> {
+    let mut scene = Scene::of(ADDRESSES, every(1))?;
+    let frames = [
+        invite("192.0.2.9", "+12125550142", "phone"),
+        invite("192.0.2.66", "+12125550142", "phone"),
+        Packet::udp("SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 192.0.2.9\r\nCSeq: 1 INVITE\r\n\r\n").frame(),
+    ];
+    frames.iter().try_for_each(|frame| scene.run(frame, 1))?;
+    let records = scene.records();
+    let reported: Vec<&Vec<u8>> = records.iter().map(|(_, frame)| frame).collect();
+    assert_eq!(reported, frames.iter().collect::<Vec<_>>());
+    let methods: Vec<Method> = records.iter().map(|(event, _)| event.method).collect();
+    assert_eq!(methods, [Method::None; 3], "the program reads none of them");
+    let reasons: Vec<u8> = records.iter().map(|(event, _)| event.reason).collect();
+    let expected = [Reason::DefaultPass, Reason::RuleDrop, Reason::DefaultPass];
+    assert_eq!(reasons, expected.map(Reason::number));
+    Ok(())
+}
+
+#[test]
+fn a_packet_that_is_too_long_is_reported_without_its_bytes() -> Result<()> {
+    let mut scene = Scene::new(every(1))?;
+    let message = |body: usize| {
+        let text = format!("OPTIONS sip:a SIP/2.0\r\nUser-Agent: phone\r\nX: {}\r\n\r\n", "x".repeat(body));
+        Packet::udp(text).from("192.0.2.9").frame()
+    };
+    let (short, long) = (message(100), message(REPORTED_BYTES));
+    scene.run(&short, 1)?;
+    scene.run(&long, 1)?;
+    let records = scene.records();
+    let [(_, first), (event, second)] = &records[..] else { panic!("{} samples", records.len()) };
+    assert_eq!(first, &short);
+    assert_eq!((event.length as usize, second.len()), (long.len(), 0));
     Ok(())
 }
 

@@ -58,7 +58,11 @@ struct Scene {
 
 impl Scene {
     fn new() -> Result<Self> {
-        let site = Site::new(&[("policy.toml", POLICY), ("trunks.txt", "198.51.100.0/24\n")])?;
+        Self::of(POLICY)
+    }
+
+    fn of(policy: &str) -> Result<Self> {
+        let site = Site::new(&[("policy.toml", policy), ("trunks.txt", "198.51.100.0/24\n")])?;
         let filter = site.start(&[])?;
         let Site { wire, scratch, .. } = site;
         Ok(Self { filter, wire, scratch })
@@ -243,6 +247,84 @@ fn who_sends_most_is_known_of_what_passes_too() -> Result<()> {
     expect(&top(&["--by", "agent", "--reason", "rule-drop"])?, &[("friendly-scanner", 30.0)]);
     let status = scene.status()?;
     assert_eq!(status["filter"], "attached");
+    Ok(())
+}
+
+/// No rule reads a message, or uses the set.
+const ADDRESSES: &str = r#"version = 1
+default = "pass"
+
+[network]
+udp = [5060]
+
+[numbering]
+country_code = "1"
+
+[sets.trunks]
+addresses = "trunks.txt"
+label = "carrier-one"
+
+[[rule]]
+name = "pests"
+match.source = ["192.0.2.66"]
+action = "drop"
+"#;
+
+#[test]
+fn what_no_rule_asks_for_is_reported_nevertheless() -> Result<()> {
+    let scene = Scene::of(ADDRESSES)?;
+    let mut capture = scene.capture("number.pcapng", &["--passed", "--number", "19005550142", "--count", "10"])?;
+    let mut sent = frames([30, 10, 20]);
+    // What passes and is no request is not sampled.
+    sent.push(
+        Packet::udp("SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h\r\nCSeq: 1 INVITE\r\n\r\n").from("198.51.100.9").frame(),
+    );
+    scene.send(&sent)?;
+    ensure!(capture.wait(LIMIT)?.success(), "{}", capture.last_words());
+    let top = |arguments: &[&str]| scene.json("top", arguments);
+    wait_until("sixty samples", LIMIT, || Ok((top(&[])?["samples"] == 60).then_some(())))?;
+    for (by, expected) in [
+        ("called", vec![(json!("12125550142"), 50.0), (json!("19005550142"), 10.0)]),
+        ("calling", vec![(json!("13125550100"), 60.0)]),
+        ("agent", vec![(json!("friendly-scanner"), 30.0), (json!("phone"), 30.0)]),
+        ("method", vec![(json!("INVITE"), 60.0)]),
+        ("upstream", vec![(Value::Null, 40.0), (json!("carrier-one"), 20.0)]),
+    ] {
+        let found = top(&["--by", by])?;
+        let row = |row: &Value| (row["key"].clone(), row["packets"]["packets"].as_f64().unwrap_or(0.0));
+        let rows: Vec<_> = found["rows"].as_array().context("no rows")?.iter().map(row).collect();
+        assert_eq!(rows, expected, "{by}");
+    }
+    let event: Value = wait_until("an event", LIMIT, || {
+        let output = run(scene.filter.command("events", &["--json"]))?;
+        Ok(output.lines().next().map(serde_json::from_str).transpose()?)
+    })?;
+    let expected = json!({
+        "rule": "pests",
+        "method": "INVITE",
+        "calling": "13125550100",
+        "called": "12125550142",
+        "from": "13125550100",
+        "user_agent": "friendly-scanner",
+        "called_format": "fictional",
+    });
+    for (field, value) in expected.as_object().context("an object")? {
+        assert_eq!(&event[field], value, "{field} of {event}");
+    }
+    assert!(event["call_id"].as_str().is_some_and(|call| call.starts_with("call-")), "{event}");
+    Ok(())
+}
+
+#[test]
+fn a_victim_is_named_though_no_rule_asks_who_is_called() -> Result<()> {
+    let scene = Scene::of(ADDRESSES)?;
+    attack(&scene, 4)?;
+    let suggestions = scene.json("suggest", &["--last", "10s"])?;
+    let rules = suggestions["rules"].as_array().context("no rules")?;
+    let about = rules.iter().find(|rule| rule["by"] == "called").with_context(|| suggestions.to_string())?;
+    assert_eq!(about["key"], VICTIM.trim_start_matches('+'));
+    let rule = about["rule"].as_str().context("no text")?;
+    assert!(rule.contains("not.source = [\"@trunks\"]"), "{rule}");
     Ok(())
 }
 

@@ -101,10 +101,7 @@ impl Capture {
 
     /// Subscribes to captured packets; none if there are as many captures as there may be.
     pub(super) fn begin(bus: &Bus, pins: &Pins, query: CaptureQuery) -> Option<Self> {
-        let mut interest = if query.passed { Interest::CAPTURES | Interest::PASSED } else { Interest::CAPTURES };
-        if !query.filter.numbers.is_empty() {
-            interest = interest | Interest::WHOLE;
-        }
+        let interest = if query.passed { Interest::CAPTURES | Interest::PASSED } else { Interest::CAPTURES };
         let observer = Observer::open(pins).ok();
         // Before the program is asked for packets, so that what is lost from the first one on is counted.
         let before = observed(observer.as_ref());

@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use filter_core::layout;
 use tokio::sync::mpsc;
 
+use super::inputs::Reported;
 use crate::kernel::{self, CaptureRing, Pins};
 
 /// How long the thread waits before it looks whether it is to end.
@@ -25,9 +25,6 @@ const AT_ONCE: usize = 64;
 /// counted.
 pub(super) const WAITING: usize = 8;
 
-/// What is said of a captured packet, and its bytes.
-pub(super) type Captured = (layout::Event, Vec<u8>);
-
 /// A running thread. It ends when this is dropped.
 pub(super) struct Capturing {
     ends: Arc<AtomicBool>,
@@ -36,7 +33,7 @@ pub(super) struct Capturing {
 
 impl Capturing {
     /// Gives the program buffers to capture into, and reads them.
-    pub(super) fn begin(pins: &Pins, to: mpsc::Sender<Vec<Captured>>) -> Result<Self, kernel::Error> {
+    pub(super) fn begin(pins: &Pins, to: mpsc::Sender<Vec<Reported>>) -> Result<Self, kernel::Error> {
         let mut ring = CaptureRing::open(pins)?;
         let is_ended = Arc::new(AtomicBool::new(false));
         let ends = Arc::clone(&is_ended);

@@ -29,6 +29,9 @@ const SHORTEST_WATCHDOG: Duration = Duration::from_millis(20);
 /// Packet events taken from the ring at a time, before the loop turns to something else.
 const PACKETS_AT_ONCE: usize = 256;
 
+/// What is said of a packet, and its bytes.
+pub(super) type Reported = (layout::Event, Vec<u8>);
+
 /// Something that happened.
 pub(super) enum Event {
     /// Time to tell the service manager that the loop is alive.
@@ -37,10 +40,10 @@ pub(super) enum Event {
     End,
     /// Time to look for a change of the policy.
     Look,
-    /// Packets were captured: what is said of each, and its bytes.
-    Captured(Vec<(layout::Event, Vec<u8>)>),
+    /// Packets were captured.
+    Captured(Vec<Reported>),
     /// The program reports packets.
-    Packets(Vec<layout::Event>),
+    Packets(Vec<Reported>),
     /// A look for a newer commit has ended.
     Refreshed(Result<(), SourceError>),
     /// A signal asks for a reload.
@@ -50,7 +53,7 @@ pub(super) enum Event {
     /// The API asks for something.
     Request(Request),
     /// Sampled packets.
-    Sampled(Vec<layout::Event>),
+    Sampled(Vec<Reported>),
     /// Time to remove the bans that have ended.
     Sweep,
     /// Time for a table.
@@ -69,7 +72,7 @@ pub(super) struct Inputs {
     requests: mpsc::Receiver<Request>,
     ring: AsyncFd<Ring>,
     samples: AsyncFd<Ring>,
-    captures: mpsc::Receiver<Vec<(layout::Event, Vec<u8>)>>,
+    captures: mpsc::Receiver<Vec<Reported>>,
     tick: Interval,
     look: Interval,
     sweep: Interval,
@@ -87,7 +90,7 @@ impl Inputs {
         signals: Signals,
         requests: mpsc::Receiver<Request>,
         [ring, samples]: [Ring; 2],
-        captures: mpsc::Receiver<Vec<(layout::Event, Vec<u8>)>>,
+        captures: mpsc::Receiver<Vec<Reported>>,
         interval: Duration,
     ) -> io::Result<Self> {
         let (tick, look, sweep) = (every(interval), every(LOOK_INTERVAL), every(SWEEP_INTERVAL));
@@ -158,7 +161,7 @@ async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, Error> {
 }
 
 /// Waits for packet events and takes some.
-async fn packets(ring: &mut AsyncFd<Ring>) -> Result<Vec<layout::Event>, Error> {
+async fn packets(ring: &mut AsyncFd<Ring>) -> Result<Vec<Reported>, Error> {
     let mut guard = ring.readable_mut().await?;
     let mut events = Vec::new();
     while events.len() < PACKETS_AT_ONCE {

@@ -16,8 +16,8 @@ use filter_policy::bounds::Cancel;
 use tokio::sync::{mpsc, oneshot};
 
 use self::{
-    capture::{Captured, Capturing, WAITING},
-    inputs::{Event, Inputs, Refresh, Reload, Signals},
+    capture::{Capturing, WAITING},
+    inputs::{Event, Inputs, Refresh, Reload, Reported, Signals},
 };
 use crate::{
     api::{self, Change, ReloadAnswer, Request, Socket, SocketError, TakeOffAnswer},
@@ -311,7 +311,7 @@ struct Daemon {
     sampling: Sampling,
     talkers: Arc<Talkers>,
     /// Where captured packets go.
-    captures: mpsc::Sender<Vec<Captured>>,
+    captures: mpsc::Sender<Vec<Reported>>,
     /// What reads them; none while nobody listens.
     capturing: Option<Capturing>,
     /// Why packets cannot be captured.
@@ -416,17 +416,19 @@ impl Daemon {
                     if is_answered_alone && !is_answered(&event) {
                         continue;
                     }
-                    self.bus.publish(self.events.read_captured(&event, frame));
+                    self.bus.publish(self.events.read_captured(event, frame));
                 }
             }
             Event::Packets(events) => {
-                for event in &events {
-                    self.bus.publish(self.events.read(event));
+                for (event, frame) in events {
+                    self.bus.publish(self.events.read(event, &frame));
                 }
             }
             Event::Sampled(events) => {
-                for event in &events {
-                    self.talkers.note(&self.events.read_sample(event));
+                for (event, frame) in events {
+                    if let Some(sample) = self.events.read_sample(event, &frame) {
+                        self.talkers.note(&sample);
+                    }
                 }
             }
             Event::Reloaded(deployer, outcome) => self.finish_reload(*deployer, outcome),
@@ -527,7 +529,7 @@ impl Daemon {
         };
         let kinds = {
             let is_read = self.capturing.is_some();
-            captured_kinds(is_read && answered, is_read && dropped, passed, self.bus.wants(Interest::WHOLE))
+            captured_kinds(is_read && answered, is_read && dropped, passed)
         };
         begun.and(self.sampling.capture(kinds)).map_err(|error| error.to_string())
     }

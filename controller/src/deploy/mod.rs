@@ -537,13 +537,14 @@ impl Deployer {
             None | Some(Err(kernel::Error::Cancelled)) => return Ok(Deployed::Cancelled),
             Some(installed) => installed.map_err(Refusal::kernel).map_err(refused)?,
         };
+        // Also of one that decides as the one before: its labels may be others.
+        self.facts = Some(Arc::new(PolicyFacts::new(&built.policy)));
         let Some(installed) = installed else {
             self.note_newest(is_newest);
             return Ok(Deployed::Unchanged);
         };
         self.note_newest(is_newest);
         self.has_installed = true;
-        self.facts = Some(Arc::new(PolicyFacts::new(&built.policy)));
         tracing::debug!(after = ?start.elapsed(), "policy in force");
         let entry = Entry {
             generation: installed.generation,

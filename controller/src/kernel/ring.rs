@@ -48,12 +48,13 @@ impl Ring {
         Ok(Self(RingBuf::try_from(map).context(doing)?))
     }
 
-    /// Takes the next event, if there is one. Skips records that are too short for this build's event.
-    pub fn pop(&mut self) -> Option<Event> {
+    /// Takes the next event, if there is one, with its packet's bytes: none, if the packet is too long. Skips records that are too short
+    /// for this build's event.
+    pub fn pop(&mut self) -> Option<(Event, Vec<u8>)> {
         loop {
             let item = self.0.next()?;
             match Event::read_from_prefix(&item) {
-                Ok((event, _)) => return Some(event),
+                Ok((event, frame)) => return Some((event, frame.to_vec())),
                 Err(_) => tracing::warn!("skipped an event of {} bytes", item.len()),
             }
         }

@@ -43,10 +43,8 @@ impl Interest {
     pub const CAPTURES: Self = Self(1 << 2);
     /// Packets with their bytes that passed.
     pub const PASSED: Self = Self(1 << 3);
-    /// Of packets with their bytes also what their messages say, where that is not needed to decide about them.
-    pub const WHOLE: Self = Self(1 << 4);
     /// Packets with their bytes that were dropped, and that a rule answers.
-    pub const ANSWERED: Self = Self(1 << 5);
+    pub const ANSWERED: Self = Self(1 << 4);
 
     /// True if all of `other` are in this set.
     #[must_use]

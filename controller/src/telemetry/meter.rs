@@ -3,10 +3,10 @@
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use filter_core::{
-    layout::{Action, Event},
+    layout::{Action, Event, Method},
     reason::Reason,
 };
-use filter_policy::facts::PolicyFacts;
+use filter_policy::{engine::MessageReader, facts::PolicyFacts};
 
 use super::{CapturedPacket, Fate, PacketEvent, RuleMode, Sample, Table, Tables, clock::Clock};
 use crate::kernel::{self, Counts, OwnedSlot, Pins, State, interface_name};
@@ -48,6 +48,8 @@ pub struct EventReader {
     commit: Option<String>,
     /// What that policy says beyond what the kernel decides by; none if this process has not read it.
     facts: Option<Arc<PolicyFacts>>,
+    /// Reads messages as that policy says; none likewise.
+    messages: Option<MessageReader>,
     /// Names of interfaces by index.
     interfaces: HashMap<u32, Option<String>>,
     clock: Clock,
@@ -63,6 +65,7 @@ impl EventReader {
             slots: Vec::new(),
             commit: None,
             facts: None,
+            messages: None,
             interfaces: HashMap::new(),
             clock: Clock::now(),
         };
@@ -77,6 +80,7 @@ impl EventReader {
             Vec::new()
         });
         self.commit = State::read(&self.pins).ok().flatten().and_then(|state| state.commit);
+        self.messages = facts.as_ref().and_then(|facts| facts.messages()).map(MessageReader::new);
         self.facts = facts;
     }
 
@@ -86,9 +90,22 @@ impl EventReader {
         self.interfaces.clear();
     }
 
-    /// An event as the program wrote it, with its rule's name, wall-clock time, and what the policy says of it.
+    /// An event as the program wrote it, with its rule's name, wall-clock time, what the message in its packet says, and what the policy
+    /// says of it.
     #[must_use]
-    pub fn read(&mut self, event: &Event) -> PacketEvent {
+    pub fn read(&mut self, mut event: Event, frame: &[u8]) -> PacketEvent {
+        self.read_message(&mut event, frame);
+        self.describe(&event)
+    }
+
+    /// Reads what the program has not read, since no rule asks for it.
+    fn read_message(&mut self, event: &mut Event, frame: &[u8]) {
+        if let Some(messages) = &mut self.messages {
+            messages.read(event, frame);
+        }
+    }
+
+    fn describe(&mut self, event: &Event) -> PacketEvent {
         let slot = self.slot(event.slot);
         let mut read = PacketEvent::new(event, slot.map(|slot| slot.name.as_str()), &self.clock);
         read.edge.clone_from(&self.edge);
@@ -105,11 +122,12 @@ impl EventReader {
         read
     }
 
-    /// A sampled packet.
+    /// A sampled packet; none if it passed and is no request. The program samples such packets where the policy reads no messages.
     #[must_use]
-    pub fn read_sample(&mut self, event: &Event) -> Sample {
-        let would: Vec<_> = self.would(event).map(|slot| slot.name.clone()).collect();
-        let packet = self.read(event);
+    pub fn read_sample(&mut self, mut event: Event, frame: &[u8]) -> Option<Sample> {
+        self.read_message(&mut event, frame);
+        let would: Vec<_> = self.would(&event).map(|slot| slot.name.clone()).collect();
+        let packet = self.describe(&event);
         let reason = Reason::from_number(event.reason);
         let fate = if reason.is_some_and(|reason| reason.verdict().drops()) {
             Fate::Dropped
@@ -118,9 +136,12 @@ impl EventReader {
         } else {
             Fate::Passed
         };
+        if fate == Fate::Passed && matches!(event.method, Method::None | Method::Response) {
+            return None;
+        }
         let sets = self.facts.as_ref().map_or_else(Vec::new, |facts| facts.sets(packet.source));
         let sets = sets.into_iter().map(str::to_owned).collect();
-        Sample {
+        Some(Sample {
             packet,
             monotonic: event.time,
             weight: event.weight,
@@ -129,16 +150,17 @@ impl EventReader {
             would,
             sets,
             within_dialog: event.within_dialog != 0,
-        }
+        })
     }
 
     /// A captured packet. One that passed, and would have been dropped, is reported for the first rule that would have.
     #[must_use]
-    pub fn read_captured(&mut self, event: &Event, frame: Vec<u8>) -> CapturedPacket {
-        let would: Vec<OwnedSlot> = self.would(event).cloned().collect();
+    pub fn read_captured(&mut self, mut event: Event, frame: Vec<u8>) -> CapturedPacket {
+        self.read_message(&mut event, &frame);
+        let would: Vec<OwnedSlot> = self.would(&event).cloned().collect();
         let rules = would.iter().map(|slot| slot.name.clone()).collect();
         let drops = Reason::from_number(event.reason).is_some_and(|reason| reason.verdict().drops());
-        let mut packet = self.read(event);
+        let mut packet = self.describe(&event);
         if let Some(OwnedSlot { name, action }) = would.into_iter().next().filter(|_| !drops) {
             let reason = action.and_then(Action::reason);
             packet.mode = RuleMode::Report;

@@ -140,9 +140,9 @@ fn next(every: u32, low_for: Duration, packets: f64, wanted: u32) -> (u32, Durat
 }
 
 /// The kinds of packets that are captured: for whoever answers what is dropped, for those who listen to what is dropped or would have been,
-/// for those who listen to what passes as well, and for those who ask what the messages say.
+/// and for those who listen to what passes as well.
 #[must_use]
-pub fn captured_kinds(answered: bool, dropped: bool, passed: bool, whole: bool) -> u32 {
+pub fn captured_kinds(answered: bool, dropped: bool, passed: bool) -> u32 {
     let mut kinds = 0;
     if answered {
         kinds |= capture::DROPPED;
@@ -152,9 +152,6 @@ pub fn captured_kinds(answered: bool, dropped: bool, passed: bool, whole: bool) 
     }
     if passed {
         kinds |= capture::PASSED;
-    }
-    if whole {
-        kinds |= capture::WHOLE;
     }
     kinds
 }

@@ -132,8 +132,6 @@ named_bits! {
         WOULD = 1, "would";
         /// The others, if they are for a signalling port.
         PASSED = 2, "passed";
-        /// Of all these, the message is read as far as the policy reads any, even if a rule decides before.
-        WHOLE = 3, "whole";
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     layout::{
         Attestation, Event, Method, NO_RULE, NumberFormat, RuleSet, STRATA, STRATUM_PLACES, Transport, Verstat, layout,
     },
-    limits::{BUFFER_LENGTH, PADDING, WOULD},
+    limits::{BUFFER_LENGTH, PADDING, REPORTED_BYTES, WOULD},
     swar::lowest_bit,
     text::TEXTS,
     uri::Form,
@@ -311,8 +311,6 @@ layout! {
     pub struct Scratch {
         /// The message, followed by zeroes.
         pub buffer: [u8; BUFFER_LENGTH + PADDING],
-        /// The event that is being made.
-        pub event: Event,
         /// The walk over the rules.
         pub walk: Walk,
         /// What was read of the message in `buffer`.
@@ -345,8 +343,20 @@ layout! {
         pub limit: Limit,
         /// Where the running loops are.
         pub cursors: Cursors,
+        /// The event that is being made.
+        pub event: Event,
+        /// The packet that is reported, from the Ethernet header on: what goes with the event. The last field, since what is after so many
+        /// bytes would take a further instruction to reach.
+        pub frame: [u8; REPORTED_BYTES],
     }
 }
+
+/// The most bytes that Linux allocates for each CPU at once (`PCPU_MIN_UNIT_SIZE`).
+const PER_CPU: usize = 32 << 10;
+
+const _: () = assert!(size_of::<Scratch>() <= PER_CPU);
+const _: () =
+    assert!(core::mem::offset_of!(Scratch, frame) == core::mem::offset_of!(Scratch, event) + size_of::<Event>());
 
 impl Span {
     /// True if there is nothing in it.

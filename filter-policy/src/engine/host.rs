@@ -9,8 +9,8 @@ use std::{
 use filter_core::{
     host::{Host, Words},
     layout::{
-        Ban, BanKey, BanLengths, Config, Counter, Dfa, Event, FlowKey, FragmentKey, NO_RULE, Node, NumberClass,
-        Remembered, Rule, RuleSet, Trie, rule_flag,
+        Ban, BanKey, BanLengths, Config, Counter, Dfa, FlowKey, FragmentKey, NO_RULE, Node, NumberClass, Remembered,
+        Rule, RuleSet, Trie, rule_flag,
     },
     limits::{BUCKET_WORDS, BUCKETS},
     packet::mapped,
@@ -243,7 +243,7 @@ impl<'m> Host<'m> for UserHost<'m> {
 
     fn count_reason(self, _reason: Reason, _update: impl FnOnce(&mut Counter)) {}
 
-    fn emit(self, _event: &Event) -> bool {
+    fn emit(self, _scratch: &mut Scratch) -> bool {
         true
     }
 

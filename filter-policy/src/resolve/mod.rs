@@ -90,7 +90,9 @@ impl Resolver<'_> {
         let never_ban = source.never_ban.as_ref().map(|values| self.addresses("never_ban", values)).unwrap_or_default();
         let ports = self.ports(source);
         let rules = self.rules(source, &numbering);
-        let is_unused = |name: &str| self.sets.get(name).is_some_and(|set| !set.used);
+        // (A label is for reports.)
+        let labelled: Vec<_> = self.sets.values().filter_map(SetState::labelled).collect();
+        let is_unused = |name: &str| self.sets.get(name).is_some_and(|set| !set.used && set.labelled().is_none());
         let unused_sets = (0..source.sets.len()).filter(|&set| is_unused(&source.sets[set].name.value)).collect();
         let rules = self.without_expired(source, rules);
         self.emptied_sets(source, &never_ban, &numbering.asserted_identity_from, &rules);
@@ -103,6 +105,7 @@ impl Resolver<'_> {
             numbering,
             rules,
             never_ban,
+            labelled,
             allow_emergency,
             headers,
         };

@@ -21,6 +21,16 @@ pub(super) struct SetState {
     pub(super) used: bool,
 }
 
+impl SetState {
+    /// Its addresses, if it has a label.
+    pub(super) fn labelled(&self) -> Option<Arc<AddressList>> {
+        match &self.list {
+            List::Addresses(list) if list.label.is_some() => Some(Arc::clone(list)),
+            List::Addresses(_) | List::Numbers { .. } | List::Patterns(_) => None,
+        }
+    }
+}
+
 /// A set's entries.
 pub(super) enum List {
     Addresses(Arc<AddressList>),

@@ -56,6 +56,7 @@ pub fn policy(rules: usize) -> impl Strategy<Value = Policy> {
                     })
                     .collect(),
                 never_ban,
+                labelled: Vec::new(),
                 allow_emergency: true,
                 headers: HEADER_NAMES.iter().filter_map(|name| HeaderName::new(name)).collect(),
             },
