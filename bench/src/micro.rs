@@ -10,7 +10,7 @@ mod pairs;
 pub(crate) mod verdicts;
 
 use anyhow::{Context, Result, ensure};
-use filter_core::{layout::Counter, reason::Reason};
+use filter_core::{layout::InterfaceCounts, reason::Reason};
 use ringfence::kernel::Instance;
 
 use crate::{
@@ -162,7 +162,12 @@ impl Figures {
 /// The number of packets with a reason so far.
 fn count(instance: &Instance, reason: Reason) -> Result<u64> {
     let table = instance.table("REASON_COUNTERS").context("the program counts no reasons")?;
-    Ok(table.per_cpu::<Counter>(u32::from(reason.number()))?.iter().map(|counter| counter.packets).sum())
+    let mut packets = 0;
+    for slot in 0..table.len() {
+        let cpus = table.per_cpu::<InterfaceCounts>(slot)?;
+        packets += cpus.iter().map(|counts| counts.reasons[usize::from(reason.number())].packets).sum::<u64>();
+    }
+    Ok(packets)
 }
 
 /// Fails unless every packet so far was decided for this reason. This makes sure that the table describes what was measured.

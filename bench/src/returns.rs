@@ -10,8 +10,8 @@ use filter_core::{
     engine,
     host::{Function, Host, Step},
     layout::{
-        Ban, BanKey, BanLengths, Config, Counter, Dfa, FlowKey, FragmentKey, Node, NumberClass, Remembered, Rule,
-        RuleSet, Trie,
+        Ban, BanKey, BanLengths, Config, Counter, Dfa, FlowKey, FragmentKey, InterfaceCounts, Node, NumberClass,
+        Remembered, Rule, RuleSet, Trie,
     },
     reason::Reason,
     scratch::Scratch,
@@ -129,8 +129,8 @@ impl<'m> Host<'m> for Counting<'m> {
         self.host.count_rule(rule, slot, update);
     }
 
-    fn count_reason(self, reason: Reason, update: impl FnOnce(&mut Counter)) {
-        self.host.count_reason(reason, update);
+    fn count_packet(self, update: impl FnOnce(&mut InterfaceCounts)) {
+        self.host.count_packet(update);
     }
 
     fn emit(self, scratch: &mut Scratch) -> bool {

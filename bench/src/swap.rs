@@ -18,16 +18,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use aya::{
     maps::MapData,
     programs::links::{FdLink, PinnedLink},
 };
-use filter_core::{layout::Counter, reason::Reason};
+use filter_core::{layout::InterfaceCounts, limits::INTERFACE_SLOTS, reason::Reason};
 use ringfence_tests::{
     filter::{self, Filter, FilterOptions},
     netns::{Wire, WireOptions},
 };
+
+use zerocopy::FromBytes as _;
 
 use crate::{
     arguments::Part,
@@ -240,13 +242,16 @@ fn program_on(link: &Path) -> Result<u32> {
 
 /// Messages that the filter has judged so far, on all CPUs.
 fn counted(pins: &Path) -> Result<u64> {
-    let reasons = aya::maps::PerCpuArray::<_, [u8; size_of::<Counter>()]>::try_from(aya::maps::Map::PerCpuArray(
-        MapData::from_pin(pins.join("REASON_COUNTERS"))?,
-    ))?;
+    let slots = aya::maps::PerCpuArray::<_, [u8; size_of::<InterfaceCounts>()]>::try_from(
+        aya::maps::Map::PerCpuArray(MapData::from_pin(pins.join("REASON_COUNTERS"))?),
+    )?;
     let mut packets = 0;
-    for reason in [Reason::DefaultPass, Reason::RuleDrop] {
-        for value in reasons.get(&(u32::from(reason.number())), 0)?.iter() {
-            packets += u64::from_ne_bytes(value[..8].try_into()?);
+    for slot in 0..=INTERFACE_SLOTS as u32 {
+        for value in slots.get(&slot, 0)?.iter() {
+            let counts = InterfaceCounts::read_from_bytes(value).map_err(|_| anyhow!("counters of another size"))?;
+            for reason in [Reason::DefaultPass, Reason::RuleDrop] {
+                packets += counts.reasons[usize::from(reason.number())].packets;
+            }
         }
     }
     Ok(packets)

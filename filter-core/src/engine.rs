@@ -6,7 +6,7 @@ use crate::{
     host::Host,
     identity,
     layout::{Dimension, Method, Payload, Transport, Trie, anomaly, need},
-    limits::{INSPECTED_LENGTH, RULE_WORDS},
+    limits::{INSPECTED_LENGTH, REASON_PLACES, RULE_WORDS},
     lists, message, number, numbers, observe,
     packet::{self, Look, Read},
     reason::Reason,
@@ -35,7 +35,7 @@ pub fn decide<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
 pub fn look<'m, H: Host<'m>>(host: H) -> Look {
     let look = packet::look(host);
     if look == Look::Elsewhere {
-        count(host, Reason::NotSignalling, host.first_buffer_length());
+        count(host, Reason::NotSignalling.number() as usize, host.first_buffer_length(), 0);
     }
     look
 }
@@ -46,21 +46,31 @@ pub fn decide_other<'m, H: Host<'m>>(host: H, s: &mut Scratch, look: Look) -> Re
     s.begin();
     observe::begin(host, s);
     let reason = reason(host, s, look);
+    // Through memory: after this, the verifier follows one path, not one for each reason.
+    s.walk.reason = reason.number() as u32;
+    host.fence();
+    let reason = Reason::from_number(s.walk.reason as u8).unwrap_or(Reason::Internal);
     let length = if s.packet.length != 0 { s.packet.length } else { host.packet_length() };
-    count(host, reason, length);
+    let place = host.masked::<{ REASON_PLACES as u32 - 1 }>(reason.number() as u32);
+    let would = (s.walk.would_count != 0) as u64 & !(reason.verdict().drops() as u64 | reason.is_reported() as u64);
+    count(host, place, length, would);
     s.packet.length = length;
     observe::end(host, s, reason);
     reason
 }
 
-/// Counts a packet of this many bytes.
+/// Counts a packet of this many bytes, at the place of its reason. `would` is 1 if it passes, and a rule in report mode would have dropped it.
 #[inline(always)]
-fn count<'m, H: Host<'m>>(host: H, reason: Reason, bytes: u32) {
-    host.count_reason(reason, |counter| {
-        counter.packets += 1;
-        counter.bytes += bytes as u64;
+fn count<'m, H: Host<'m>>(host: H, place: usize, bytes: u32, would: u64) {
+    host.count_packet(|counts| {
+        counts.reasons[place].packets += 1;
+        counts.reasons[place].bytes += bytes as u64;
+        counts.would.packets += would;
+        counts.would.bytes += would * bytes as u64;
     });
 }
+
+const _: () = assert!(Reason::COUNT <= REASON_PLACES && REASON_PLACES.is_power_of_two());
 
 #[inline(always)]
 fn reason<'m, H: Host<'m>>(host: H, s: &mut Scratch, look: Look) -> Reason {

@@ -3,10 +3,9 @@
 use crate::{
     find::NeedleKind,
     layout::{
-        Ban, BanKey, BanLengths, Config, Counter, Dfa, Event, FlowKey, FragmentKey, NumberClass, Observation, Observed,
-        Remembered, Rule, RuleSet,
+        Ban, BanKey, BanLengths, Config, Counter, Dfa, Event, FlowKey, FragmentKey, InterfaceCounts, NumberClass,
+        Observation, Observed, Remembered, Rule, RuleSet,
     },
-    reason::Reason,
     scratch::Scratch,
     trie::Tables,
 };
@@ -128,7 +127,7 @@ pub trait Words: Copy {
 /// A host: BPF maps in the kernel, vectors in user space. It is a handle and copied freely; `'m` is how long the maps live.
 ///
 /// Look-ups return `None` only if an index is out of range, which a compiled policy rules out. The engine then decides with
-/// [`Reason::Internal`] or treats the value as being in no class.
+/// [`Reason::Internal`](crate::reason::Reason::Internal) or treats the value as being in no class.
 pub trait Host<'m>: Copy + Tables {
     /// See [`Self::bucket`].
     type Words: Words;
@@ -174,8 +173,8 @@ pub trait Host<'m>: Copy + Tables {
     fn count_rule(self, rule: u32, slot: u32, update: impl FnOnce(&mut Counter));
     /// Lets `look` see the counter of the rule with this slot, on this CPU, if there is one.
     fn look_at_rule(self, slot: u32, look: impl FnOnce(&Counter));
-    /// Lets `update` change the counter of a reason, on this CPU.
-    fn count_reason(self, reason: Reason, update: impl FnOnce(&mut Counter));
+    /// Lets `update` change the counters of the interface that the packet came in on, on this CPU.
+    fn count_packet(self, update: impl FnOnce(&mut InterfaceCounts));
     /// Hands over the event in the scratch memory, with the packet's bytes if these are no more than
     /// [`REPORTED_BYTES`](crate::limits::REPORTED_BYTES). False if it was lost.
     fn emit(self, scratch: &mut Scratch) -> bool;

@@ -44,6 +44,13 @@ pub const DFA_TABLE: usize = 1 << 17;
 /// Counter slots. A rule's name owns one for as long as the pinned maps live.
 pub const RULE_SLOTS: usize = 1024;
 
+/// Places for counters of reasons, a power of two.
+pub const REASON_PLACES: usize = 64;
+
+/// Slots for counters of interfaces, a power of two: an interface has that of its index modulo this. There are few interfaces, and their indexes
+/// are mostly close together.
+pub const INTERFACE_SLOTS: usize = 64;
+
 /// Lengths of prefixes that bans of one IP version may have: each costs a look-up a packet.
 pub const BAN_LENGTHS: usize = 4;
 

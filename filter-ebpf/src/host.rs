@@ -20,16 +20,15 @@ use filter_core::{
     host::{Function, FunctionKind, Host, Step, Words},
     identity::ReadIdentity,
     layout::{
-        Ban, BanKey, BanLengths, Config, Counter, Dfa, Event, FlowKey, FragmentKey, Node, NumberClass, Observation,
-        Observed, ROOT_PIECE_BITS, Remembered, Rule, RuleSet, Trie,
+        Ban, BanKey, BanLengths, Config, Counter, Dfa, Event, FlowKey, FragmentKey, InterfaceCounts, Node, NumberClass,
+        Observation, Observed, ROOT_PIECE_BITS, Remembered, Rule, RuleSet, Trie,
     },
-    limits::{BUFFER_LENGTH, INSPECTED_LENGTH, REPORTED_BYTES},
+    limits::{BUFFER_LENGTH, INSPECTED_LENGTH, INTERFACE_SLOTS, REPORTED_BYTES},
     message::{NoteFold, ReadColon, ReadHeaders},
     numbers::SetNumber,
     observe::{Draw, Observe},
     packet::MAX_HEADER_OFFSET,
     rate::{CountKnown, CountNew, FindCall, IsOver, NoteCall, NoteKey},
-    reason::Reason,
     scratch::Scratch,
     start_line::{FindMark, FindRequest, ReadOverLineEnds, ReadStartLine, ReadStatusLine},
     text::{NarrowTexts, TryPlaces},
@@ -294,10 +293,10 @@ impl Host<'static> for Kernel {
     }
 
     #[inline(always)]
-    fn count_reason(self, reason: Reason, update: impl FnOnce(&mut Counter)) {
-        if let Some(counter) = REASON_COUNTERS.get_ptr_mut(reason.number() as u32) {
+    fn count_packet(self, update: impl FnOnce(&mut InterfaceCounts)) {
+        if let Some(counts) = REASON_COUNTERS.get_ptr_mut(self.interface() & (INTERFACE_SLOTS as u32 - 1)) {
             // SAFETY: as above.
-            update(unsafe { &mut *counter });
+            update(unsafe { &mut *counts });
         }
     }
 

@@ -8,10 +8,10 @@ use aya_ebpf::{
 };
 use filter_core::{
     layout::{
-        Ban, BanKey, BanLengths, Config, Counter, Dfa, FlowKey, FragmentKey, Node, NumberClass, Observation, Observed,
-        ROOT_PIECES, RateBucket, Remembered, RootPiece, Rule, RuleSet,
+        Ban, BanKey, BanLengths, Config, Counter, Dfa, FlowKey, FragmentKey, InterfaceCounts, Node, NumberClass,
+        Observation, Observed, ROOT_PIECES, RateBucket, Remembered, RootPiece, Rule, RuleSet,
     },
-    limits::{BUCKETS, RULE_SLOTS},
+    limits::{BUCKETS, INTERFACE_SLOTS, RULE_SLOTS},
     scratch::Scratch,
 };
 
@@ -40,8 +40,9 @@ static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
 pub static RULE_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(RULE_SLOTS as u32, 0);
+/// One more than the program writes: the daemon keeps the counts of interfaces there that are not filtered any more.
 #[map]
-pub static REASON_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(64, 0);
+pub static REASON_COUNTERS: PerCpuArray<InterfaceCounts> = PerCpuArray::with_max_entries(INTERFACE_SLOTS as u32 + 1, 0);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 22, 0);
 /// Written by the daemon.

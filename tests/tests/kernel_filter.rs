@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use filter_core::reason::Reason;
 use filter_policy::{bounds::Cancel, image::Image};
 use ringfence::kernel::{
-    self, Bans, Counts, Error, Filter, Instance, Interface, Mode, ModeChoice, Pins, Prefix, Ring, State,
+    self, Bans, Counts, Error, Filter, Instance, Interface, InterfaceCount, Mode, ModeChoice, Pins, Prefix, Ring, State,
 };
 use ringfence_hosts::policy;
 use ringfence_tests::netns::{Wire, WireOptions};
@@ -278,6 +278,57 @@ fn an_interface_that_was_recreated_gets_a_new_link() -> Result<()> {
     let note = installed.interfaces[0].note.clone().unwrap_or_default();
     assert!(note.contains("recreated"), "{note}");
     assert!(State::read(&scene.pins())?.context("no state")?.deployments[0].attached);
+    Ok(())
+}
+
+/// The counts of each interface: passed, would have been dropped, dropped.
+fn by_interface(scene: &Scene) -> Result<Vec<(String, [u64; 3])>> {
+    let counts = Counts::read(&scene.pins())?;
+    let fates = |count: &InterfaceCount| [count.passed, count.would, count.dropped].map(|fate| fate.packets);
+    Ok(counts.interfaces.iter().map(|count| (count.interface.clone(), fates(count))).collect())
+}
+
+#[test]
+fn packets_are_counted_by_interface_and_those_of_one_that_is_gone_are_no_other_ones() -> Result<()> {
+    let scene = Scene::new()?;
+    let server = &scene.wire.server;
+    let index = server.ip(&["-o", "link", "show", INTERFACE])?;
+    let index: u32 = index.split(':').next().context("no index")?.trim().parse()?;
+    let mut filter = Filter::open(scene.pins())?;
+    let mut install = |names: &[&str]| {
+        let report = SCANNERS.replace("\"scanners\"", "\"reported\"").replace("friendly", "other");
+        let mut image = image(&[SCANNERS, &format!("{report}mode = \"report\"\n")]);
+        scene.inside(|| filter.install(&mut image, &interfaces(names, ModeChoice::Auto), None))
+    };
+    install(&[INTERFACE])?;
+    // (After each come one that passes, and whatever else the kernels say to each other.)
+    scene.send("friendly-scanner", 10)?;
+    scene.send("other-scanner", 5)?;
+    let [(name, [passed, would, dropped])] = &by_interface(&scene)?[..] else { panic!("one interface") };
+    assert_eq!((name.as_str(), *would, *dropped), (INTERFACE, 5, 10));
+    assert!(*passed >= 2, "{passed}");
+    let all = |scene: &Scene| -> Result<u64> {
+        Ok(Counts::read(&scene.pins())?.reasons.iter().map(|count| count.packets).sum())
+    };
+    assert!(all(&scene)? >= 17);
+
+    // Another one with the same counters: together while both are filtered.
+    let other = (index + 64).to_string();
+    server.ip(&["link", "add", "eth0.7", "index", &other, "type", "veth", "peer", "name", "other"])?;
+    install(&[INTERFACE, "eth0.7"])?;
+    let together = by_interface(&scene)?;
+    let [(name, [_, 5, 10])] = &together[..] else { panic!("{together:?}") };
+    assert_eq!(name, &format!("eth0.7 {INTERFACE}"));
+
+    // And for itself once the first is gone: what that one has counted stays in the sum of all.
+    install(&["eth0.7"])?;
+    server.ip(&["link", "delete", "eth0.7"])?;
+    assert_eq!(by_interface(&scene)?, []);
+    let before = all(&scene)?;
+    server.ip(&["link", "add", "eth0.7", "index", &other, "type", "veth", "peer", "name", "other"])?;
+    install(&["eth0.7"])?;
+    assert_eq!(by_interface(&scene)?, [("eth0.7".to_owned(), [0; 3])]);
+    assert_eq!(all(&scene)?, before);
     Ok(())
 }
 

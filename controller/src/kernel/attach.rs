@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Attached, Error, Filter, Interface, Mode, ModeChoice, Pins, bpf, error::Context as _, filter::Present, host,
-    instance::Live, interface, pins,
+    instance::Live, interface, pins, traffic,
 };
 
 impl Filter {
@@ -82,6 +82,7 @@ impl Filter {
                 }
             }
         }
+        traffic::begin(&self.pins, index)?;
         let created = create_link(program, interface, index, mode);
         if created.is_err() {
             // Another program may have been put there since it was looked for: the kernel says no more than that it is busy.

@@ -31,6 +31,7 @@ mod snapshot;
 mod state;
 mod table;
 mod takeover;
+mod traffic;
 
 use std::fmt;
 
@@ -58,6 +59,7 @@ pub use snapshot::{Counts, Deployment, ReasonCount, RuleCount, State};
 pub(crate) use snapshot::{OwnedSlot, rule_names, rule_slots};
 pub use state::{MAX_INTERFACES, RULE_NAME};
 pub use table::Table;
+pub use traffic::InterfaceCount;
 
 /// How an XDP program runs on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

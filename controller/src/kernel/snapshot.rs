@@ -3,7 +3,7 @@
 use std::os::fd::AsFd as _;
 
 use filter_core::{
-    layout::{Action, Counter, Rule, rule_flag},
+    layout::{Action, Counter, PacketCount, Rule, rule_flag},
     reason::{Reason, Verdict},
 };
 use zerocopy::FromZeros as _;
@@ -15,6 +15,7 @@ use super::{
     pins,
     state::{self, Slot},
     table::Table,
+    traffic::{InterfaceCount, Traffic},
 };
 
 /// The state of the filter, read from its pins.
@@ -96,7 +97,7 @@ pub(super) fn is_attached(pins: &Pins, interface: &str) -> Result<bool, Error> {
 }
 
 /// The link of an interface, which may be attached to an interface in any network namespace, or to none any more.
-fn link(pins: &Pins, interface: &str) -> Result<Option<bpf::LinkInfo>, Error> {
+pub(super) fn link(pins: &Pins, interface: &str) -> Result<Option<bpf::LinkInfo>, Error> {
     let pin = pins.link(interface);
     if !pin.exists() {
         return Ok(None);
@@ -152,6 +153,8 @@ pub struct Counts {
     pub rules: Vec<RuleCount>,
     /// The reasons that have occurred.
     pub reasons: Vec<ReasonCount>,
+    /// By interface, of those that are filtered now.
+    pub interfaces: Vec<InterfaceCount>,
     /// Events that were lost because the ring was full.
     pub events_lost: u64,
     /// Events that were suppressed by the limit of their rule.
@@ -169,7 +172,6 @@ impl Counts {
         let rules = Table::open(&pins.generation(pins::CURRENT).join("RULES"))?;
         let slots = Table::open(&pins.map("SLOTS"))?;
         let rule_counters = Table::open(&pins.map("RULE_COUNTERS"))?;
-        let reason_counters = Table::open(&pins.map("REASON_COUNTERS"))?;
         let meta = read_meta(pins, &Table::open(&pins.map("META"))?)?;
         let mut counts = Self { report: meta.report != 0, bans: bans::count(pins)?, ..Self::default() };
         // A new generation may be coming into force: its rules appear a moment before its metadata.
@@ -193,14 +195,14 @@ impl Counts {
                 events_suppressed: sum.events_suppressed,
             });
         }
+        let traffic = Traffic::read(pins)?;
         for reason in Reason::ALL {
-            let sum = sum(&reason_counters, u32::from(reason.number()))?;
-            counts.events_lost += sum.events_lost;
-            counts.events_suppressed += sum.events_suppressed;
-            if sum.packets > 0 {
-                counts.reasons.push(ReasonCount { reason, packets: sum.packets, bytes: sum.bytes });
+            let PacketCount { packets, bytes } = traffic.reasons[usize::from(reason.number())];
+            if packets > 0 {
+                counts.reasons.push(ReasonCount { reason, packets, bytes });
             }
         }
+        counts.interfaces = traffic.interfaces;
         Ok(counts)
     }
 

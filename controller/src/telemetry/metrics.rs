@@ -15,7 +15,7 @@ use std::{
 };
 
 use filter_core::{
-    layout::{Action, Observed, STRATA},
+    layout::{Action, Observed, PacketCount, STRATA},
     reason::{Reason, Verdict},
 };
 
@@ -25,7 +25,7 @@ use super::{
     DaemonFacts, Fate, RuleMode, TopRow,
     bus::{CAPTURES, READERS},
 };
-use crate::kernel::{Cost, Counts, Occupancy, RuleCount, State};
+use crate::kernel::{Cost, Counts, InterfaceCount, Occupancy, RuleCount, State};
 
 /// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +101,8 @@ metrics! {
     ReloadErrors "ringfence_reload_errors_total" Counter ["kind"] "Policies that did not come in force since the daemon began.";
     Packets "ringfence_packets_total" Counter ["reason", "verdict"] "Packets, by why they passed or were dropped.";
     Bytes "ringfence_bytes_total" Counter ["reason", "verdict"] "Bytes of these packets, from the Ethernet header on.";
+    InterfacePackets "ringfence_interface_packets_total" Counter ["interface", "fate"] "Packets on an interface, by what became of them.";
+    InterfaceBytes "ringfence_interface_bytes_total" Counter ["interface", "fate"] "Bytes of these packets, from the Ethernet header on.";
     RulePackets "ringfence_rule_packets_total" Counter ["rule", "action", "mode"] "Packets that a rule matched.";
     RuleBytes "ringfence_rule_bytes_total" Counter ["rule", "action", "mode"] "Bytes of these packets.";
     RuleSpared "ringfence_rule_spared_packets_total" Counter ["rule"] "Of the packets that a rule in force matched, those that passed because they came over TCP.";
@@ -366,6 +368,12 @@ impl Reading {
             samples.add(Metric::Packets, &labels, packets as f64);
             samples.add(Metric::Bytes, &labels, bytes as f64);
         }
+        for InterfaceCount { interface, passed, would, dropped } in &self.counts.interfaces {
+            for (fate, PacketCount { packets, bytes }) in Fate::ALL.into_iter().zip([passed, would, dropped]) {
+                samples.add(Metric::InterfacePackets, &[interface, fate.name()], *packets as f64);
+                samples.add(Metric::InterfaceBytes, &[interface, fate.name()], *bytes as f64);
+            }
+        }
     }
 
     fn about_observed_packets(&self, samples: &mut Samples) {
@@ -524,6 +532,12 @@ mod tests {
                     ReasonCount { reason: Reason::DefaultPass, packets: 7, bytes: 700 },
                     ReasonCount { reason: Reason::WouldRuleDrop, packets: 60, bytes: 30_000 },
                 ],
+                interfaces: vec![InterfaceCount {
+                    interface: "eth0".to_owned(),
+                    passed: PacketCount { packets: 71, bytes: 7_100 },
+                    would: PacketCount { packets: 72, bytes: 7_200 },
+                    dropped: PacketCount { packets: 73, bytes: 7_300 },
+                }],
                 ..Counts::default()
             },
             tables: vec![Occupancy { table: StateTable::Bans, entries: 2, limit: 65_536 }],
@@ -587,6 +601,8 @@ mod tests {
             ("ringfence_program_run_seconds_total".to_owned(), "0.00035"),
             (r#"ringfence_answers_total{code="603"}"#.to_owned(), "7"),
             (r#"ringfence_answers_suppressed_total{cause="rate-source"}"#.to_owned(), "8"),
+            (r#"ringfence_interface_packets_total{interface="eth0",fate="would"}"#.to_owned(), "72"),
+            (r#"ringfence_interface_bytes_total{interface="eth0",fate="dropped"}"#.to_owned(), "7300"),
             (r#"ringfence_samples_total{fate="would"}"#.to_owned(), "12"),
             (r#"ringfence_captures_total{fate="dropped",result="suppressed"}"#.to_owned(), "53"),
             (r#"ringfence_upstream_recent_packets{upstream="",fate="dropped"}"#.to_owned(), "22"),

@@ -330,6 +330,7 @@ mod tests {
                 ReasonCount { reason: Reason::DefaultPass, packets: 7, bytes: 0 },
                 ReasonCount { reason: Reason::RuleDrop, packets: scanners, bytes: 0 },
             ],
+            interfaces: Vec::new(),
             events_lost: 0,
             events_suppressed: 3,
             bans: 2,

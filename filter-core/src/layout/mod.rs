@@ -19,7 +19,9 @@ pub use patterns::{
     LITERAL_NEEDS_AUTOMATON, LITERAL_WORDS, Literal, Place, gram_hash, literal_flag,
 };
 pub use rule::{Count, NO_RULE, Per, Rule, RuleSet, address_flag, rule_flag};
-pub use state::{Ban, BanKey, BanLengths, Counter, FlowKey, FragmentKey, RateBucket, Remembered};
+pub use state::{
+    Ban, BanKey, BanLengths, Counter, FlowKey, FragmentKey, InterfaceCounts, PacketCount, RateBucket, Remembered,
+};
 pub use trie::{IS_NODE, IS_PATH, MAX_PATH, Node, NumberClass, ROOT_PIECE_BITS, ROOT_PIECES, RootPiece, Roots, Trie};
 pub use values::{
     Attestation, Dialog, Method, NumberFormat, Payload, Transport, Verstat, anomaly, capture, passport, privacy,

@@ -1,15 +1,34 @@
 //! What outlives a policy: counters, bans, rates, and the verdicts that fragments and flows share.
 
 use super::layout;
-use crate::limits::{BAN_LENGTHS, BUCKET_WORDS, EMERGENCY_TIME};
+use crate::limits::{BAN_LENGTHS, BUCKET_WORDS, EMERGENCY_TIME, REASON_PLACES};
 
 layout! {
     pub(super) const LAYOUTS;
 
-    /// Counts of a rule or a reason, per CPU.
+    /// Packets, and their bytes from the Ethernet header on.
+    #[derive(Debug, Default, PartialEq, Eq)]
+    pub struct PacketCount {
+        /// Packets.
+        pub packets: u64,
+        /// Bytes.
+        pub bytes: u64,
+    }
+
+    /// The packets of the interfaces that share a slot, per CPU.
+    #[derive(Debug)]
+    pub struct InterfaceCounts {
+        /// By number of their [`Reason`](crate::reason::Reason).
+        pub reasons: [PacketCount; REASON_PLACES],
+        /// Of those that passed, the ones that a rule in report mode would have dropped. Those of a policy in report mode as a whole have
+        /// reasons of their own.
+        pub would: PacketCount,
+    }
+
+    /// Counts of a rule, per CPU.
     #[derive(Debug)]
     pub struct Counter {
-        /// Packets of the rule or with the reason.
+        /// Packets of the rule.
         pub packets: u64,
         /// Their bytes, from the Ethernet header on.
         pub bytes: u64,
@@ -115,6 +134,14 @@ layout! {
         /// Tags, a lock, and values.
         pub words: [u64; BUCKET_WORDS],
     }
+}
+
+impl InterfaceCounts {
+    /// No packets.
+    pub const NONE: Self = Self {
+        reasons: [PacketCount { packets: 0, bytes: 0 }; REASON_PLACES],
+        would: PacketCount { packets: 0, bytes: 0 },
+    };
 }
 
 impl Ban {

@@ -9,12 +9,11 @@ use std::{
 use filter_core::{
     host::{Host, Words},
     layout::{
-        Ban, BanKey, BanLengths, Config, Counter, Dfa, FlowKey, FragmentKey, NO_RULE, Node, NumberClass, Remembered,
-        Rule, RuleSet, Trie, rule_flag,
+        Ban, BanKey, BanLengths, Config, Counter, Dfa, FlowKey, FragmentKey, InterfaceCounts, NO_RULE, Node,
+        NumberClass, Remembered, Rule, RuleSet, Trie, rule_flag,
     },
     limits::{BUCKET_WORDS, BUCKETS},
     packet::mapped,
-    reason::Reason,
     scratch::Scratch,
     trie::Tables,
 };
@@ -241,7 +240,7 @@ impl<'m> Host<'m> for UserHost<'m> {
         look(&Counter::new_zeroed());
     }
 
-    fn count_reason(self, _reason: Reason, _update: impl FnOnce(&mut Counter)) {}
+    fn count_packet(self, _update: impl FnOnce(&mut InterfaceCounts)) {}
 
     fn emit(self, _scratch: &mut Scratch) -> bool {
         true

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use filter_core::{
-    layout::{Counter, Observation},
+    layout::{Counter, InterfaceCounts, Observation},
     reason::{Reason, Verdict},
     scratch::{Extent, Kind},
 };
@@ -183,12 +183,16 @@ impl<'a> Hosts<'a> {
     /// Packets and bytes by reason, summed over all CPUs.
     fn counts(&self) -> Result<Vec<(u64, u64)>> {
         let table = self.instance.table("REASON_COUNTERS").context("no map REASON_COUNTERS")?;
-        (0..Reason::COUNT as u32)
-            .map(|reason| {
-                let counters = table.per_cpu::<Counter>(reason)?;
-                Ok(counters.iter().fold((0, 0), |sum, counter| (sum.0 + counter.packets, sum.1 + counter.bytes)))
-            })
-            .collect()
+        let mut sums = vec![(0, 0); Reason::COUNT];
+        for slot in 0..table.len() {
+            for counts in table.per_cpu::<InterfaceCounts>(slot)? {
+                for ((packets, bytes), count) in sums.iter_mut().zip(&counts.reasons) {
+                    *packets += count.packets;
+                    *bytes += count.bytes;
+                }
+            }
+        }
+        Ok(sums)
     }
 }
 
