@@ -238,6 +238,7 @@ impl Function for CountNew {
         let is_found = table::find(host, s, words, tag);
         if !is_found {
             table::choose(host, s, words, |tag, cell| cell::used(cell, now, table::note(tag)));
+            table::note_eviction(s, words);
             table::take(host, s, words, tag, now.saturating_add(rule.over_interval));
         }
         table::unlock(words);

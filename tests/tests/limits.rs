@@ -1,7 +1,11 @@
 //! Limits (`over`), for everything that they can be counted by: the oracle, which looks at every window, the engine in user space and the
 //! engine in the kernel get the same packets, and must let the same ones through.
 
-use filter_core::layout::Counter;
+use filter_core::{
+    layout::{Counter, RateBucket},
+    limits::{BUCKET_WORDS, RATE_BUCKETS, WAYS},
+    rate::table::EVICTIONS,
+};
 use filter_policy::engine::Engine;
 use ringfence::kernel::Instance;
 use ringfence_hosts::policy;
@@ -178,6 +182,14 @@ fn nor_do_they_in_the_kernel() {
     let built = policy::text(FLOODED);
     let instance = Instance::load(&built.image).expect("the program loads (this test needs root)");
     flood(600_000, |frame| instance.run(&frame).expect("the kernel runs the packet").action == XDP_DROP);
+    // All of them are still in use, so each that found no free place has thrown another one out.
+    let table = instance.table("RATES").expect("the program has it");
+    let bucket = |index: usize| table.get::<RateBucket>(index as u32).expect("it can be read").words;
+    let buckets: Vec<[u64; BUCKET_WORDS]> = (0..RATE_BUCKETS).map(bucket).collect();
+    let evictions: u64 = buckets.iter().map(|words| words[EVICTIONS]).sum();
+    let kept = buckets.iter().flat_map(|words| &words[..WAYS]).filter(|tag| **tag != 0).count() as u64;
+    assert!(evictions > 100_000 && kept < (RATE_BUCKETS * WAYS) as u64, "{evictions} thrown out, {kept} kept");
+    assert_eq!(evictions + kept, 600_020, "{evictions} thrown out, {kept} kept");
 }
 
 #[test]

@@ -1,15 +1,17 @@
 //! How full the tables are that outlive a policy.
 
+use std::ops::Range;
+
 use filter_core::{
     layout::{Ban, BanKey, FlowKey, FragmentKey, RateBucket, Remembered},
     limits::{BUCKET_WORDS, CALL_BUCKETS, FLOW_TIME, RATE_BUCKETS, REASSEMBLY_TIME, WAYS},
-    rate,
+    rate::{self, table::EVICTIONS},
 };
 use zerocopy::FromBytes;
 
 use super::{Error, Pins, bans, table::Table};
 
-/// A table whose entries packets make. When one is full, the kernel evicts what was used longest ago.
+/// A table whose entries packets make. When one of the kernel's is full, it evicts what was used longest ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateTable {
     /// Banned prefixes.
@@ -34,6 +36,8 @@ pub struct Occupancy {
     pub entries: u64,
     /// The most entries that fit.
     pub limit: u64,
+    /// Entries that lost their place to others while they had an effect; none if that cannot be known.
+    pub evictions: Option<u64>,
 }
 
 impl Occupancy {
@@ -77,33 +81,55 @@ impl StateTable {
         let (name, key_size, value_size) = self.map();
         let map = Table::open(&pins.map(name))?;
         map.ensure_entries(key_size, value_size)?;
-        let mut entries = 0;
-        map.each(|key, value| entries += self.in_use(key, value, now))?;
+        let (mut entries, mut evictions) = (0, 0);
+        map.each(|key, value| {
+            entries += self.in_use(key, value, now);
+            evictions += self.evicted(key, value);
+        })?;
         let limit = match self {
             Self::Bans | Self::Flows | Self::Fragments => u64::from(map.len()),
             Self::Calls => (CALL_BUCKETS * WAYS) as u64,
             Self::Rates => (RATE_BUCKETS * WAYS) as u64,
         };
-        Ok(Occupancy { table: self, entries, limit })
+        let evictions = matches!(self, Self::Calls | Self::Rates).then_some(evictions);
+        Ok(Occupancy { table: self, entries, limit, evictions })
+    }
+
+    /// The buckets of the table.
+    const fn buckets(self) -> Range<usize> {
+        match self {
+            Self::Calls => RATE_BUCKETS..RATE_BUCKETS + CALL_BUCKETS,
+            Self::Rates => 0..RATE_BUCKETS,
+            Self::Bans | Self::Flows | Self::Fragments => 0..0,
+        }
+    }
+
+    /// The bucket, if it is one of the table's.
+    fn bucket(self, key: &[u8], value: &[u8]) -> Option<RateBucket> {
+        let index = u32::read_from_bytes(key).map_or(usize::MAX, |index| index as usize);
+        RateBucket::read_from_bytes(value).ok().filter(|_| self.buckets().contains(&index))
+    }
+
+    /// How many entries have lost their place in this bucket.
+    fn evicted(self, key: &[u8], value: &[u8]) -> u64 {
+        self.bucket(key, value).map_or(0, |bucket| bucket.words[EVICTIONS])
     }
 
     /// How many entries with an effect this value holds.
     fn in_use(self, key: &[u8], value: &[u8], now: u64) -> u64 {
-        let bucket = |of: std::ops::Range<usize>, count: fn(&[u64; BUCKET_WORDS], u64) -> usize| {
-            let index = u32::read_from_bytes(key).map_or(usize::MAX, |index| index as usize);
-            let bucket = RateBucket::read_from_bytes(value).ok().filter(|_| of.contains(&index));
-            bucket.map_or(0, |bucket| count(&bucket.words, now)) as u64
+        let bucket = |count: fn(&[u64; BUCKET_WORDS], u64) -> usize| {
+            self.bucket(key, value).map_or(0, |bucket| count(&bucket.words, now)) as u64
         };
         let is_younger_than = |time: u64| {
             Remembered::read_from_bytes(value).is_ok_and(|remembered| now.saturating_sub(remembered.since) < time)
         };
         match self {
             Self::Bans => u64::from(Ban::read_from_bytes(value).is_ok_and(|ban| ban.until > now)),
-            Self::Calls => bucket(RATE_BUCKETS..RATE_BUCKETS + CALL_BUCKETS, rate::calls_in_use),
+            Self::Calls => bucket(rate::calls_in_use),
             Self::Flows => u64::from(is_younger_than(FLOW_TIME)),
             Self::Fragments => u64::from(is_younger_than(REASSEMBLY_TIME)),
             // Of a cell whose time is over, the whole burst is free again, as if it were not there.
-            Self::Rates => bucket(0..RATE_BUCKETS, rate::cells_in_use),
+            Self::Rates => bucket(rate::cells_in_use),
         }
     }
 }
@@ -147,7 +173,13 @@ mod tests {
         // Read as calls, they began long ago or will begin.
         assert_eq!((count(StateTable::Rates, RATE_BUCKETS), count(StateTable::Calls, RATE_BUCKETS)), (0, 0));
         words[VALUES] = now >> 20 << 8;
+        words[EVICTIONS] = 3;
         let value = RateBucket { words };
         assert_eq!(StateTable::Calls.in_use((RATE_BUCKETS as u32).as_bytes(), value.as_bytes(), now), 1);
+        // Those of each table are its own, and the last bucket holds something else.
+        for (index, expected) in [(0, [0, 3]), (RATE_BUCKETS, [3, 0]), (RATE_BUCKETS + CALL_BUCKETS, [0, 0])] {
+            let evicted = |table: StateTable| table.evicted((index as u32).as_bytes(), value.as_bytes());
+            assert_eq!([evicted(StateTable::Calls), evicted(StateTable::Rates)], expected, "bucket {index}");
+        }
     }
 }

@@ -397,7 +397,7 @@ mod tests {
     #[test]
     fn a_scrape_that_would_wait_for_full_tables_gets_the_last_ones() {
         let (release, gate) = mpsc::channel::<()>();
-        let fill = |entries| Occupancy { table: StateTable::Rates, entries, limit: 9 };
+        let fill = |entries| Occupancy { table: StateTable::Rates, entries, limit: 9, evictions: Some(0) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let coming = tokio::task::spawn_blocking(move || {

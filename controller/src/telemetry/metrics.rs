@@ -118,6 +118,7 @@ metrics! {
     OutputLost "ringfence_output_lost_total" Counter ["output"] "Messages that an output lost because its reader was too slow.";
     TableEntries "ringfence_table_entries" Gauge ["table"] "Entries of a table that have an effect.";
     TableLimit "ringfence_table_entries_limit" Gauge ["table"] "The most entries that fit into the table.";
+    TableEvictions "ringfence_table_evictions_total" Counter ["table"] "Entries that lost their place to others while they had an effect.";
     ProgramRuns "ringfence_program_runs_total" Counter [] "Packets that the program in force was run for, while the kernel measured.";
     ProgramSeconds "ringfence_program_run_seconds_total" Counter [] "The time that these runs took.";
     ApiClients "ringfence_api_clients_total" Counter ["result"] "Connections to the daemon's API.";
@@ -284,6 +285,9 @@ impl Reading {
         for table in &self.tables {
             samples.add(Metric::TableEntries, &[table.table.name()], table.entries as f64);
             samples.add(Metric::TableLimit, &[table.table.name()], table.limit as f64);
+            if let Some(evictions) = table.evictions {
+                samples.add(Metric::TableEvictions, &[table.table.name()], evictions as f64);
+            }
         }
         if let Some(cost) = &self.cost {
             samples.add(Metric::ProgramRuns, &[], cost.runs as f64);
@@ -540,7 +544,10 @@ mod tests {
                 }],
                 ..Counts::default()
             },
-            tables: vec![Occupancy { table: StateTable::Bans, entries: 2, limit: 65_536 }],
+            tables: vec![
+                Occupancy { table: StateTable::Bans, entries: 2, limit: 65_536, evictions: None },
+                Occupancy { table: StateTable::Rates, entries: 3, limit: 458_752, evictions: Some(4) },
+            ],
             cost: Some(Cost { runs: 1_000, time: Duration::from_micros(350) }),
             observed: Observed {
                 sampled: [11, 12, 13, 0],
@@ -603,6 +610,7 @@ mod tests {
             (r#"ringfence_answers_suppressed_total{cause="rate-source"}"#.to_owned(), "8"),
             (r#"ringfence_interface_packets_total{interface="eth0",fate="would"}"#.to_owned(), "72"),
             (r#"ringfence_interface_bytes_total{interface="eth0",fate="dropped"}"#.to_owned(), "7300"),
+            (r#"ringfence_table_evictions_total{table="rates"}"#.to_owned(), "4"),
             (r#"ringfence_samples_total{fate="would"}"#.to_owned(), "12"),
             (r#"ringfence_captures_total{fate="dropped",result="suppressed"}"#.to_owned(), "53"),
             (r#"ringfence_upstream_recent_packets{upstream="",fate="dropped"}"#.to_owned(), "22"),

@@ -52,6 +52,7 @@ pub(super) fn known<'m, H: Host<'m>>(host: H, s: &mut Scratch, words: H::Words) 
     let now = s.now;
     if !table::find(host, s, words, s.limit.call) {
         table::choose(host, s, words, |_, call| weight(call, now));
+        table::note_eviction(s, words);
         return IS_NEW;
     }
     let way = host.masked::<7>(s.limit.way);

@@ -17,13 +17,16 @@ pub const LOCK: usize = WAYS;
 /// The first value.
 pub const VALUES: usize = 8;
 
+/// The word that counts the keys that lost their way while they mattered. It changes under the lock.
+pub const EVICTIONS: usize = VALUES + WAYS;
+
 /// The bits of a tag that tell keys apart. The lower ones are a note.
 const KEY: u64 = !0xff;
 
 /// The tag of a way while its key changes. No key has it.
 const CHANGING: u64 = 1;
 
-const _: () = assert!(WAYS == 7, "seven tags, a lock, seven values, a spare word: two cache lines");
+const _: () = assert!(WAYS == 7, "seven tags, a lock, seven values, a count: two cache lines");
 
 /// The tag of a key.
 #[inline(always)]
@@ -107,6 +110,14 @@ pub fn choose<'m, H: Host<'m>>(host: H, s: &mut Scratch, words: H::Words, weigh:
             s.limit.way = index as u32;
         }
         host.forget(s);
+    }
+}
+
+/// Counts the key that has the noted way, if it matters: it is about to lose it. The bucket must be locked.
+#[inline(always)]
+pub fn note_eviction<W: Words>(s: &Scratch, words: W) {
+    if s.limit.least != 0 {
+        words.put(EVICTIONS, words.get(EVICTIONS).wrapping_add(1));
     }
 }
 

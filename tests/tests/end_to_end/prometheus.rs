@@ -181,6 +181,7 @@ fn prometheus_gets_what_the_kernel_has_counted_and_every_query_of_the_dashboard_
         (r#"ringfence_interface_bytes_total{fate="dropped"}"#, bytes),
         (r#"sum(ringfence_interface_packets_total) - sum(ringfence_packets_total)"#, 0.0),
         (r#"sum(ringfence_interface_bytes_total) - sum(ringfence_bytes_total)"#, 0.0),
+        (r#"sum(ringfence_table_evictions_total)"#, 0.0),
         (r#"ringfence_table_entries{table="bans"}"#, 1.0),
         (r#"ringfence_table_entries_limit{table="bans"}"#, 65_536.0),
         (r#"ringfence_interface_up"#, 1.0),
