@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fs, net::TcpListener, path::Path, process::Comm
 use ringfence::{
     config::{self, Configuration, schema},
     responder::Options,
+    telemetry::DEFAULT_SAMPLES,
 };
 use serde_json::Value;
 
@@ -68,6 +69,7 @@ fn the_keys_of_each_section_are_the_readers() {
         (&top["outputs"]["properties"]["journal"], config::JOURNAL_KEYS),
         (&top["outputs"]["properties"]["syslog"], config::SYSLOG_KEYS),
         (&top["outputs"]["properties"]["hep"], config::HEP_KEYS),
+        (&top["samples"], config::SAMPLES_KEYS),
         (&top["responder"], config::RESPONDER_KEYS),
     ] {
         assert_eq!(keys(section), set(known));
@@ -124,6 +126,12 @@ fn the_schema_accepts_and_rejects_what_the_reader_does() {
         ("policy = \"/etc/ringfence/policy\"", false),
         ("[api]\nsocket = \"/run/x.sock\"", true),
         ("[api]\nlisten = \"127.0.0.1:80\"", false),
+        ("[samples]\nper_second = 0", true),
+        ("[samples]\nper_second = 10000", true),
+        ("[samples]\nper_second = 10001", false),
+        ("[samples]\nper_second = -1", false),
+        ("[samples]\nper_second = \"200\"", false),
+        ("[samples]\nevery = 1", false),
         ("[responder]", true),
         ("[responder]\nenabled = false\nsymmetric = false\ntotal = \"100/s\"\nper_source = \"2/10s\"", true),
         ("[responder]\nenabled = \"no\"", false),
@@ -281,11 +289,13 @@ fn the_sample_is_valid_as_it_is_and_with_everything_in_it_that_is_commented_out(
         list_bytes,
         prometheus,
         outputs,
+        samples,
         responder,
     } = &all;
     assert!(edge.is_some() && !interfaces.is_empty() && policy.is_some() && socket.is_some() && pins.is_some());
     assert!(json.is_some() && interval.is_some() && state.is_some() && list_bytes.is_some() && prometheus.is_some());
     assert!(outputs.file.is_some() && outputs.journal.is_some() && outputs.syslog.is_some() && outputs.hep.is_some());
+    assert_eq!(*samples, Some(DEFAULT_SAMPLES));
     let redress = &responder.redress;
     assert!(redress.url.is_some() && redress.tel.is_some() && redress.email.is_some());
     let defaults = Options { redress: responder.redress.clone(), ..Options::default() };
@@ -310,6 +320,7 @@ fn every_key_is_in_the_reference_and_its_example_is_valid() {
         config::JOURNAL_KEYS,
         config::SYSLOG_KEYS,
         config::HEP_KEYS,
+        config::SAMPLES_KEYS,
         config::RESPONDER_KEYS,
     ];
     let missing: Vec<&&str> = keys.iter().copied().flatten().filter(|key| !REFERENCE.contains(**key)).collect();

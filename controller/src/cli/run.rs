@@ -295,7 +295,7 @@ fn options(args: RunArgs, file: Configuration, path: Option<&Path>) -> anyhow::R
         prometheus: args.prometheus.or(file.prometheus),
         outputs,
         responder: file.responder,
-        samples: DEFAULT_SAMPLES,
+        samples: file.samples.unwrap_or(DEFAULT_SAMPLES),
         detach_on_exit: args.detach_on_exit,
     })
 }

@@ -50,7 +50,7 @@ pub const VERSION: i64 = 1;
 
 /// Keys at the top of the file.
 pub const TOP_KEYS: &[&str] =
-    &["version", "edge", "interface", "policy", "limits", "state", "api", "pins", "outputs", "responder"];
+    &["version", "edge", "interface", "policy", "limits", "state", "api", "pins", "outputs", "samples", "responder"];
 /// Keys of `[[interface]]`.
 pub const INTERFACE_KEYS: &[&str] = &["name", "mode"];
 /// Keys of `[policy]`.
@@ -65,6 +65,13 @@ pub const API_KEYS: &[&str] = &["socket"];
 pub const PINS_KEYS: &[&str] = &["directory"];
 /// Keys of `[outputs]`: one for each output.
 pub const OUTPUTS_KEYS: &[&str] = &["stdout", "prometheus", "file", "journal", "syslog", "hep"];
+
+/// Keys of `[samples]`.
+pub const SAMPLES_KEYS: &[&str] = &["per_second"];
+
+/// The fewest and the most packets of each kind that may be sampled in a second. The program itself samples no more than some hundred for each
+/// CPU.
+pub const SAMPLES_RANGE: RangeInclusive<u64> = 0..=10_000;
 
 /// Keys of `[outputs.prometheus]`.
 pub const PROMETHEUS_KEYS: &[&str] = &["listen"];
@@ -114,6 +121,8 @@ pub struct Configuration {
     pub prometheus: Option<SocketAddr>,
     /// The outputs beside standard output; relative paths as above.
     pub outputs: OutputOptions,
+    /// How many packets of each kind are sampled in a second at most; 0 for none.
+    pub samples: Option<u32>,
     /// How what rules reject or divert is answered; where the file does not say, the defaults.
     pub responder: ResponderOptions,
 }
@@ -200,7 +209,7 @@ impl File<'_, '_> {
                     (configuration.policy, configuration.report) = (source, report);
                 }
                 "limits" => self.section(key, value, LIMITS_KEYS, |file, key, value| {
-                    configuration.list_bytes = file.bytes(key, value, LIST_BYTES_RANGE);
+                    configuration.list_bytes = file.number(key, value, LIST_BYTES_RANGE, "bytes");
                 }),
                 "state" => self.section(key, value, STATE_KEYS, |file, key, value| {
                     configuration.state = file.path(key, value);
@@ -218,6 +227,10 @@ impl File<'_, '_> {
                     "journal" => file.journal(value, &mut configuration),
                     "syslog" => file.syslog(value, &mut configuration),
                     _ => file.stdout(value, &mut configuration),
+                }),
+                "samples" => self.section(key, value, SAMPLES_KEYS, |file, key, value| {
+                    let samples = file.number(key, value, SAMPLES_RANGE, "packets");
+                    configuration.samples = samples.and_then(|samples| u32::try_from(samples).ok());
                 }),
                 "responder" => self.responder(key, value, &mut configuration),
                 "interfaces" => {
@@ -367,17 +380,17 @@ impl File<'_, '_> {
     }
 
     /// A number of bytes.
-    fn bytes(&mut self, key: &str, value: &Value<'_>, range: RangeInclusive<u64>) -> Option<u64> {
+    fn number(&mut self, key: &str, value: &Value<'_>, range: RangeInclusive<u64>, of: &str) -> Option<u64> {
         let DeValue::Integer(written) = value.get_ref() else {
-            self.reader.wrong_type(key, value, "a number of bytes");
+            self.reader.wrong_type(key, value, &format!("a number of {of}"));
             return None;
         };
-        let bytes = written.as_str().parse().ok().filter(|bytes| range.contains(bytes));
-        if bytes.is_none() {
-            let help = Some(format!("write a number of bytes from {} to {}", range.start(), range.end()));
+        let number = written.as_str().parse().ok().filter(|number| range.contains(number));
+        if number.is_none() {
+            let help = Some(format!("write a number of {of} from {} to {}", range.start(), range.end()));
             self.reader.error(Code::BadValue, &value.span(), format!("`{key}` cannot be {}", written.as_str()), help);
         }
-        bytes
+        number
     }
 
     /// A time of at most `longest` seconds.

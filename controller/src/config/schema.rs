@@ -3,12 +3,13 @@
 use filter_policy::bounds::LIST_BYTES;
 use serde_json::{Value, json};
 
-use super::{FORMATS, GIT_KEYS, LIST_BYTES_RANGE, LONGEST_EDGE, LONGEST_INTERFACE, VERSION, modes};
+use super::{FORMATS, GIT_KEYS, LIST_BYTES_RANGE, LONGEST_EDGE, LONGEST_INTERFACE, SAMPLES_RANGE, VERSION, modes};
 use crate::{
     kernel::MAX_INTERFACES,
     outputs::{DEFAULT_ID, JOURNAL},
     repository::DEFAULT_BRANCH,
     responder::{LOCATIONS, LONGEST_CONTACT},
+    telemetry::DEFAULT_SAMPLES,
 };
 
 /// The schema.
@@ -104,6 +105,18 @@ pub fn schema() -> Value {
                 json!({ "directory": path("A directory on a BPF file system.") }),
             ),
             "outputs": section("Where notices, packet events and counters go.", outputs(&stdout, &prometheus)),
+            "samples": section(
+                "What `ringfence top` and `suggest` look at.",
+                json!({
+                    "per_second": {
+                        "description": "How many packets of each kind (passed, would be dropped, dropped) are sampled in a second at most; 0: none.",
+                        "type": "integer",
+                        "minimum": SAMPLES_RANGE.start(),
+                        "maximum": SAMPLES_RANGE.end(),
+                        "default": DEFAULT_SAMPLES,
+                    },
+                }),
+            ),
             "responder": section("How what rules reject or divert is answered.", responder()),
         },
         "required": ["version"],
