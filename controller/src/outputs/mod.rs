@@ -62,6 +62,11 @@ pub trait Output: Send {
     fn lost(&self) -> u64 {
         0
     }
+
+    /// How many of the messages that it took it has left out, because they are not for it.
+    fn left_out(&self) -> u64 {
+        0
+    }
 }
 
 /// The outputs beside standard output: those that are named.
@@ -173,6 +178,7 @@ impl Outputs {
                 while let Some(message) = subscription.next_blocking() {
                     output.write(&message);
                     subscription.set_lost(output.lost());
+                    subscription.set_left_out(output.left_out());
                 }
                 drop(sender);
             })?;

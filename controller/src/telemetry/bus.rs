@@ -94,6 +94,8 @@ pub struct Subscription {
     lost_here: Arc<AtomicU64>,
     /// See [`Queue::lost_by_reader`].
     lost: Arc<AtomicU64>,
+    /// See [`Queue::left_out`].
+    left_out: Arc<AtomicU64>,
 }
 
 impl Subscription {
@@ -108,6 +110,11 @@ impl Subscription {
     /// Says how many of the messages that it got the subscriber could not hand on, all in all.
     pub fn set_lost(&self, lost: u64) {
         self.lost.store(lost, Ordering::Relaxed);
+    }
+
+    /// Says how many of the messages that it got the subscriber has left out, because they are not for it.
+    pub fn set_left_out(&self, left_out: u64) {
+        self.left_out.store(left_out, Ordering::Relaxed);
     }
 
     /// As [`Self::next_blocking`], in an asynchronous task.
@@ -132,6 +139,8 @@ struct Queue {
     lost: Arc<AtomicU64>,
     /// Messages that the subscriber got, and lost.
     lost_by_reader: Arc<AtomicU64>,
+    /// Messages that it left out, because they are not for it.
+    left_out: Arc<AtomicU64>,
 }
 
 impl Queue {
@@ -162,6 +171,9 @@ pub(super) const READERS: &str = "events";
 /// The name under which it counts what those who capture packets have missed.
 pub const CAPTURES: &str = "capture";
 
+/// The name of the output that leaves out what is no SIP.
+pub const HEP: &str = "hep";
+
 /// The name under which it counts what the responder has missed.
 pub const RESPONDER: &str = "responder";
 
@@ -178,9 +190,16 @@ impl Queues {
         let (sender, receiver) = mpsc::channel(capacity + RESERVED);
         let lost = Arc::new(AtomicU64::new(0));
         let lost_here = Arc::new(AtomicU64::new(0));
-        let lost_by_reader = Arc::clone(&lost);
-        self.all.push(Queue { name, interest, sender, lost: Arc::clone(&lost_here), lost_by_reader });
-        Subscription { receiver, lost_here, lost }
+        let left_out = Arc::new(AtomicU64::new(0));
+        self.all.push(Queue {
+            name,
+            interest,
+            sender,
+            lost: Arc::clone(&lost_here),
+            lost_by_reader: Arc::clone(&lost),
+            left_out: Arc::clone(&left_out),
+        });
+        Subscription { receiver, lost_here, lost, left_out }
     }
 
     /// Forgets those that are not read any more.
@@ -194,6 +213,11 @@ impl Queues {
                 *self.ended.entry(ended.name).or_default() += ended.lost();
             }
         }
+    }
+
+    /// How many packets HEP has left out; none if there is no such output.
+    fn not_sip(&self) -> Option<u64> {
+        self.all.iter().find(|queue| queue.name == HEP).map(|queue| queue.left_out.load(Ordering::Relaxed))
     }
 
     /// What was lost under each name, in the order in which the names came.
@@ -352,8 +376,14 @@ impl Bus {
     /// What only the daemon knows, at this moment.
     #[must_use]
     pub fn facts(&self) -> DaemonFacts {
-        let status = |output: &str, lost| OutputStatus { output: output.to_owned(), lost, listen: None };
-        let lost = lock(&self.queues).lost();
+        let (lost, not_sip) = {
+            let queues = lock(&self.queues);
+            (queues.lost(), queues.not_sip())
+        };
+        let status = |output: &str, lost| {
+            let not_sip = not_sip.filter(|_| output == HEP);
+            OutputStatus { output: output.to_owned(), lost, listen: None, not_sip }
+        };
         // Those that others ask for appear once they have missed something.
         let lost = lost.into_iter().filter(|(name, lost)| *name != CAPTURES || *lost > 0);
         let mut outputs: Vec<OutputStatus> = lost.map(|(name, lost)| status(name, lost)).collect();

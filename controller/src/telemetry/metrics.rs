@@ -116,6 +116,7 @@ metrics! {
     Answers "ringfence_answers_total" Counter ["code"] "Answers to packets that rules reject or divert.";
     AnswersSuppressed "ringfence_answers_suppressed_total" Counter ["cause"] "Packets that rules reject or divert, and that got no answer.";
     OutputLost "ringfence_output_lost_total" Counter ["output"] "Messages that an output lost because its reader was too slow.";
+    HepNotSip "ringfence_hep_not_sip_total" Counter [] "Captured packets that HEP left out because they hold no SIP message.";
     TableEntries "ringfence_table_entries" Gauge ["table"] "Entries of a table that have an effect.";
     TableLimit "ringfence_table_entries_limit" Gauge ["table"] "The most entries that fit into the table.";
     TableEvictions "ringfence_table_evictions_total" Counter ["table"] "Entries that lost their place to others while they had an effect.";
@@ -321,6 +322,9 @@ impl Reading {
         for output in &facts.outputs {
             samples.add(Metric::OutputLost, &[&output.output], output.lost as f64);
         }
+        for not_sip in facts.outputs.iter().filter_map(|output| output.not_sip) {
+            samples.add(Metric::HepNotSip, &[], not_sip as f64);
+        }
         // In the status they are only there once one has missed something.
         for readers in [CAPTURES, READERS] {
             if facts.outputs.iter().all(|output| output.output != readers) {
@@ -516,7 +520,10 @@ mod tests {
                 gone: ["eth1", "eth2"].map(str::to_owned).into(),
                 source: Some(source),
                 reload_errors: ReloadErrors { kernel: 1, policy: 2, source: 3 },
-                outputs: vec![OutputStatus { output: "stdout".to_owned(), lost: 5, listen: None }],
+                outputs: vec![
+                    OutputStatus { output: "stdout".to_owned(), lost: 5, listen: None, not_sip: None },
+                    OutputStatus { output: "hep".to_owned(), lost: 0, listen: None, not_sip: Some(6) },
+                ],
                 answers: Some(Answers { sent: [(603, 7)].into(), suppressed: [("rate-source".to_owned(), 8)].into() }),
                 ..DaemonFacts::default()
             },

@@ -34,7 +34,7 @@ mod talkers;
 pub use self::{
     answers::{AnswerCounts, Answers, Unanswered},
     bans::{Ban, BanList, Lifted, Unbanned},
-    bus::{Bus, CAPTURES, DEFAULT_RECENT, Delivery, Interest, QUEUE, RESPONDER, Subscription},
+    bus::{Bus, CAPTURES, DEFAULT_RECENT, Delivery, HEP, Interest, QUEUE, RESPONDER, Subscription},
     capture::{CapturedPacket, is_answered},
     clock::wall_clock,
     filter::{EventFilter, EventQuery, FILTER_KEYS, FilterError, MODES, NumberPrefix, Source, VERDICTS, mode},

@@ -147,6 +147,9 @@ pub struct OutputStatus {
     /// Where it answers requests, `ADDRESS:PORT`; none if it is not asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen: Option<String>,
+    /// Of HEP: packets that it left out, since they hold no SIP message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_sip: Option<u64>,
 }
 
 /// An interface in [`Status`].
@@ -367,7 +370,7 @@ impl Status {
             let _ = writeln!(text, "the policy has changed since, but the new one cannot be used: {error}");
         }
         for output in &self.outputs {
-            let OutputStatus { output, lost, listen } = output;
+            let OutputStatus { output, lost, listen, .. } = output;
             match (listen, lost) {
                 (None, 0) => {}
                 (None, lost) => {
@@ -440,7 +443,7 @@ mod tests {
             would_drop: 2,
             events_lost: 0,
             events_suppressed: 0,
-            outputs: vec![OutputStatus { output: "stdout".to_owned(), lost: 4, listen: None }],
+            outputs: vec![OutputStatus { output: "stdout".to_owned(), lost: 4, listen: None, not_sip: None }],
             bans: 5,
             answers: Some(Answers { sent: [(603, 7)].into(), suppressed: [("rate-source".to_owned(), 8)].into() }),
         }
@@ -500,8 +503,12 @@ answers: 7 sent; not answered: 8 rate-source
 
     #[test]
     fn the_text_says_where_metrics_are_and_what_was_lost_there() {
-        let prometheus =
-            |lost| OutputStatus { output: "prometheus".to_owned(), lost, listen: Some("127.0.0.1:9469".to_owned()) };
+        let prometheus = |lost| OutputStatus {
+            output: "prometheus".to_owned(),
+            lost,
+            listen: Some("127.0.0.1:9469".to_owned()),
+            not_sip: None,
+        };
         let text = |lost| Status { outputs: vec![prometheus(lost)], ..status() }.render();
         assert!(text(0).contains("\noutput prometheus: http://127.0.0.1:9469/metrics\n"), "{}", text(0));
         assert!(text(1).contains("/metrics; 1 request was refused or took too long\n"), "{}", text(1));

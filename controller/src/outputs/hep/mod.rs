@@ -15,7 +15,7 @@ use super::{
     destination::{Connection, Destination},
     trouble::Trouble,
 };
-use crate::telemetry::{CapturedPacket, Interest, Message};
+use crate::telemetry::{CapturedPacket, HEP, Interest, Message};
 
 /// The capture id unless the configuration has another.
 pub const DEFAULT_ID: u32 = 1;
@@ -69,6 +69,8 @@ pub(super) struct Hep {
     connection: Connection,
     encoder: Encoder,
     trouble: Trouble,
+    /// Packets that are no SIP.
+    left_out: u64,
 }
 
 impl Hep {
@@ -80,13 +82,13 @@ impl Hep {
         let HepOptions { to, password_file, id } = options;
         let password = password_file.as_deref().map(password).transpose()?;
         let trouble = Trouble::new(format!("HEP to {to}"));
-        Ok(Self { connection: Connection::new(to), encoder: Encoder { id, password, edge }, trouble })
+        Ok(Self { connection: Connection::new(to), encoder: Encoder { id, password, edge }, trouble, left_out: 0 })
     }
 }
 
 impl Output for Hep {
     fn name(&self) -> &'static str {
-        "hep"
+        HEP
     }
 
     fn interest(&self) -> Interest {
@@ -97,9 +99,18 @@ impl Output for Hep {
         self.trouble.lost()
     }
 
+    fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
     fn write(&mut self, message: &Message) {
         let Message::Captured(packet) = message else { return };
-        if !is_wanted(packet) {
+        // Samples of what passes are not for Homer: what passes is captured by the servers.
+        if packet.event.verdict == "pass" {
+            return;
+        }
+        if !is_message(packet) {
+            self.left_out += 1;
             return;
         }
         match self.connection.send(&self.encoder.encode(packet)) {
@@ -109,12 +120,9 @@ impl Output for Hep {
     }
 }
 
-/// True for a SIP message that was dropped, or would have been. A handshake, a later fragment and noise are no messages, and
-/// samples of what passes are not for Homer: what passes is captured by the servers.
-fn is_wanted(packet: &CapturedPacket) -> bool {
-    packet.event.verdict != "pass"
-        && !packet.payload().is_empty()
-        && (packet.event.method != "none" || may_be_sip(packet))
+/// True for a SIP message. A handshake, a later fragment and noise are none.
+fn is_message(packet: &CapturedPacket) -> bool {
+    !packet.payload().is_empty() && (packet.event.method != "none" || may_be_sip(packet))
 }
 
 /// True if the first line speaks of SIP. What is dropped by its source alone has not been read.
@@ -163,7 +171,7 @@ mod tests {
         let mut datagram = vec![0; 1 << 16];
         let length = receiver.recv(&mut datagram).unwrap();
         assert!(datagram[..length].windows(6).any(|window| window == b"reject"), "it is the first that arrived");
-        assert_eq!(output.lost(), 0);
+        assert_eq!((output.lost(), output.left_out()), (0, 2), "noise, and a packet without a payload");
     }
 
     #[test]
