@@ -7,6 +7,7 @@
 mod agents;
 mod calls;
 mod pairs;
+mod reports;
 pub(crate) mod verdicts;
 
 use anyhow::{Context, Result, ensure};
@@ -38,7 +39,7 @@ type Measurement = (Table, Vec<Target>);
 type Measure = fn(&str, Effort) -> Result<Measurement>;
 
 /// The groups, by title.
-const GROUPS: [(&str, Measure); 12] = [
+const GROUPS: [(&str, Measure); 13] = [
     ("A packet that is not for a signalling port", other_traffic),
     ("A source in a list of 1,000 IPv4 blocks", |title, effort| sources(title, 4, 1000, effort)),
     ("A source in a list of 100,000 IPv4 blocks", |title, effort| sources(title, 4, 100_000, effort)),
@@ -51,6 +52,7 @@ const GROUPS: [(&str, Measure); 12] = [
     ("Eight rules and 512", pairs::rules),
     ("1,000 numbers and 1,000,000", pairs::numbers),
     ("A limit", pairs::limits),
+    ("A packet that is reported, and one that is not", reports::listeners),
 ];
 
 /// Measures all groups whose title contains `only`.
