@@ -2,8 +2,9 @@
 
 use std::{
     fs,
+    os::unix::fs::FileTypeExt as _,
+    path::Path,
     process::{Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -86,14 +87,13 @@ fn invite(source: &str, called: &str, agent: &str) -> Vec<u8> {
 
 /// A terminal of 80 columns and 24 lines, in a server of its own, which ends with it.
 struct Terminal {
-    server: String,
+    /// Where the server's socket is. It goes with the terminal, whatever becomes of the test.
+    directory: tempfile::TempDir,
 }
 
 impl Terminal {
     fn new() -> Result<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let server = format!("ringfence-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let terminal = Self { server };
+        let terminal = Self { directory: tempfile::tempdir()? };
         let mut command =
             terminal.command(&["-u", "-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", "sh"]);
         command.env("LC_ALL", "C.UTF-8").env_remove("NO_COLOR").env_remove("TMUX");
@@ -103,7 +103,7 @@ impl Terminal {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("tmux");
-        command.args(["-L", &self.server]).args(arguments);
+        command.env("TMUX_TMPDIR", self.directory.path()).args(["-L", "test"]).args(arguments);
         command
     }
 
@@ -177,6 +177,18 @@ impl Drop for Terminal {
     }
 }
 
+/// True if a socket is in one of the directory's directories.
+fn holds_a_socket(directory: &Path) -> Result<bool> {
+    for entry in fs::read_dir(directory)? {
+        for file in fs::read_dir(entry?.path())? {
+            if file?.file_type()?.is_socket() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
 #[test]
 fn top_is_a_screen_in_a_terminal_and_leaves_it_as_it_was() -> Result<()> {
     let scene = Scene::new()?;
@@ -236,10 +248,13 @@ fn top_is_a_screen_in_a_terminal_and_leaves_it_as_it_was() -> Result<()> {
     kill_process(terminal.child()?, Signal::TERM)?;
     terminal.is_restored()?;
 
-    // The terminal goes.
+    // The terminal goes, with all that belongs to it.
     terminal.start()?;
     let process = terminal.child()?;
+    let directory = terminal.directory.path().to_owned();
+    assert!(holds_a_socket(&directory)?, "tmux keeps its socket in {}", directory.display());
     drop(terminal);
+    assert!(!directory.exists(), "{}", directory.display());
     let stat = format!("/proc/{}/stat", process.as_raw_nonzero());
     wait_until("end of a process without a terminal", LIMIT, || {
         // Its parent has ended, too: who reaps it is up to the system.

@@ -1,5 +1,13 @@
 //! What the screen shows, in words, and what its keys do.
 
+use std::{
+    fs::File,
+    io::Read as _,
+    os::fd::{AsFd as _, FromRawFd as _, OwnedFd},
+    process::Command,
+    ptr,
+};
+
 use jiff::Timestamp;
 use ratatui::{
     Terminal,
@@ -10,6 +18,7 @@ use ratatui::{
 use serde_json::json;
 
 use super::{
+    Screen,
     draw::draw,
     is_unicode,
     state::{Effect, Input, State},
@@ -529,4 +538,59 @@ fn the_screen_is_left_by_q_by_control_c_and_by_escape_where_there_is_nothing_to_
     assert_eq!(state.update(control('c'), time(3)), Effect::End, "also while a filter is typed");
     press(&mut state, KeyCode::Esc);
     assert_eq!(press(&mut state, KeyCode::Esc), Effect::End);
+}
+
+/// Set for the process that [`a_panic_leaves_the_terminal_as_it_was`] starts.
+const PANICS: &str = "RINGFENCE_TEST_SCREEN_PANICS";
+
+/// The other half of the test below: it does nothing by itself.
+#[test]
+fn a_screen_that_panics() {
+    if std::env::var_os(PANICS).is_some() {
+        let mut screen = Screen::open().unwrap();
+        screen.0.draw(|frame| draw(&shown(View::Rows(TopBy::Rule)), PLAIN, frame)).unwrap();
+        panic!("as it happens");
+    }
+}
+
+/// A terminal: what a program on it writes can be read at the first end, and the second is what the program gets.
+fn terminal() -> (File, OwnedFd) {
+    let (mut first, mut second) = (-1, -1);
+    let size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the pointers are valid for the call, or null where that means nothing is asked for.
+    let result =
+        unsafe { libc::openpty(&raw mut first, &raw mut second, ptr::null_mut(), ptr::null(), &raw const size) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: they were just opened, and nothing else has them.
+    unsafe { (File::from_raw_fd(first), OwnedFd::from_raw_fd(second)) }
+}
+
+#[test]
+fn a_panic_leaves_the_terminal_as_it_was() {
+    let (mut output, terminal) = terminal();
+    let modes = || {
+        let modes = rustix::termios::tcgetattr(terminal.as_fd()).unwrap();
+        (modes.local_modes, modes.input_modes, modes.output_modes)
+    };
+    let before = modes();
+    let stream = || terminal.try_clone().unwrap();
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "cli::top::screen::tests::a_screen_that_panics", "--nocapture"])
+        .env(PANICS, "1")
+        .env("RUST_BACKTRACE", "0")
+        .stdin(stream())
+        .stdout(stream())
+        .stderr(stream())
+        .status()
+        .unwrap();
+    assert!(!status.success());
+    assert_eq!(modes(), before);
+    drop(terminal);
+    let mut text = Vec::new();
+    // (The end of a terminal that nobody has is an error on Linux.)
+    let _ = output.read_to_end(&mut text);
+    let text = String::from_utf8_lossy(&text);
+    let places = ["\x1b[?1049h", "\x1b[?1049l", "as it happens"].map(|part| text.find(part));
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} in {text:?}");
+    assert!(text.contains("\x1b[?25h"), "the cursor is there again: {text:?}");
 }
