@@ -70,13 +70,14 @@ pub(crate) fn is_due<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) -> 
 
 #[inline(never)]
 fn emit<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
-    host.call::<FillEvent>(s, s.walk.rule, 0);
-    if !host.emit(s) {
+    if host.call::<FillEvent>(s, s.walk.rule, 0) == 0 || !host.emit(s) {
         host.count_rule(s.walk.rule, rule.slot as u32, |counter| counter.events_lost += 1);
     }
 }
 
-/// The function of the host that makes the event of the rule with this index, which has matched. (Handing it over takes the packet.)
+/// The function of the host that makes the event of the rule with this index, which has matched. 0 if there is no such rule.
+///
+/// It does not hand the event over: that takes the packet.
 pub struct FillEvent;
 
 impl Function for FillEvent {
@@ -93,7 +94,7 @@ impl Function for FillEvent {
         s.event.report = (report(host, rule, true) | s.walk.spared) as u8;
         s.event.weight = 0;
         s.event.would_count = 0;
-        0
+        1
     }
 }
 

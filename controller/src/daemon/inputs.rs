@@ -130,8 +130,9 @@ impl Inputs {
             _ = self.look.tick() => Event::Look,
             _ = self.sweep.tick() => Event::Sweep,
             events = packets(&mut self.ring) => Event::Packets(events?),
-            Some(captured) = self.captures.recv() => Event::Captured(captured),
+            // Before captures, of which a flood brings more than the loop can read, and of which some may be lost.
             events = packets(&mut self.samples) => Event::Sampled(events?),
+            Some(captured) = self.captures.recv() => Event::Captured(captured),
         })
     }
 

@@ -82,7 +82,10 @@ impl Filter {
                 }
             }
         }
-        traffic::begin(&self.pins, index)?;
+        // Counters are no reason not to filter.
+        if let Err(error) = traffic::begin(&self.pins, index) {
+            note.get_or_insert(format!("its counters go on from those of another interface: {error}"));
+        }
         let created = create_link(program, interface, index, mode);
         if created.is_err() {
             // Another program may have been put there since it was looked for: the kernel says no more than that it is busy.

@@ -171,7 +171,7 @@ pub(super) const READERS: &str = "events";
 /// The name under which it counts what those who capture packets have missed.
 pub const CAPTURES: &str = "capture";
 
-/// The name of the output that leaves out what is no SIP.
+/// The name of the output that leaves out what is not SIP.
 pub const HEP: &str = "hep";
 
 /// The name under which it counts what the responder has missed.

@@ -76,10 +76,36 @@ impl MessageReader {
         // Of a segment without a message, the program may know more: it knows what came before.
         let is_read = is_message || s.message.kind != Kind::Unread && s.packet.transport == Transport::Udp;
         if is_read {
-            s.event = *event;
+            let judged = *event;
+            s.event = judged;
             event::fill_message(s);
             *event = s.event;
+            keep_judged(event, &judged);
         }
+    }
+}
+
+/// Puts back what the program has read: that is what was judged, perhaps by the policy before this one, and only it knows what came before in
+/// the connection.
+fn keep_judged(event: &mut Event, judged: &Event) {
+    event.anomalies |= judged.anomalies;
+    let numbers = [
+        (&mut event.calling, judged.calling),
+        (&mut event.called, judged.called),
+        (&mut event.from, judged.from),
+        (&mut event.asserted, judged.asserted),
+        (&mut event.forwarded, judged.forwarded),
+    ];
+    for (number, judged) in numbers {
+        if judged != 0 {
+            *number = judged;
+        }
+    }
+    if judged.calling != 0 {
+        event.calling_format = judged.calling_format;
+    }
+    if judged.called != 0 {
+        event.called_format = judged.called_format;
     }
 }
 
@@ -138,6 +164,20 @@ mod tests {
         assert_eq!(event.user_agent[..usize::from(event.user_agent_length)].trim_ascii(), b"phone");
         assert_eq!(event.call_id[..usize::from(event.call_id_length)].trim_ascii(), b"x@y");
         assert_eq!((event.slot, event.source_port), (7, 9), "what the program says of the packet stays");
+    }
+
+    #[test]
+    fn what_was_judged_is_what_is_reported() {
+        let frame = segment(&Endpoints::default(), 100, INVITE.as_bytes());
+        let mut event = Event::new_zeroed();
+        event.length = frame.len() as u32;
+        event.anomalies = anomaly::SPLIT_MESSAGE;
+        event.called = 0x4411_5550_123f_0000;
+        event.called_format = NumberFormat::TooShort;
+        MessageReader::new(tables(POLICY)).read(&mut event, &frame);
+        assert_eq!(event.anomalies, anomaly::SPLIT_MESSAGE);
+        assert_eq!((event.called, event.called_format), (0x4411_5550_123f_0000, NumberFormat::TooShort));
+        assert_eq!(event.from, 0x1312_5550_100f_0000);
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub(super) struct Hep {
     connection: Connection,
     encoder: Encoder,
     trouble: Trouble,
-    /// Packets that are no SIP.
+    /// Packets that are not SIP.
     left_out: u64,
 }
 
