@@ -21,7 +21,7 @@ use ringfence_tests::{
 };
 use serde_json::{Value, json};
 
-const POLICY: &str = r#"version = 1
+const HEAD: &str = r#"version = 1
 default = "pass"
 
 [network]
@@ -33,7 +33,9 @@ country_code = "1"
 [sets.trunks]
 addresses = "trunks.txt"
 label = "carrier-one"
+"#;
 
+const RULES: &str = r#"
 [[rule]]
 name = "scanners"
 basis = "scanner"
@@ -58,11 +60,11 @@ struct Scene {
 
 impl Scene {
     fn new() -> Result<Self> {
-        Self::of(POLICY)
+        Self::of(RULES)
     }
 
-    fn of(policy: &str) -> Result<Self> {
-        let site = Site::new(&[("policy.toml", policy), ("trunks.txt", "198.51.100.0/24\n")])?;
+    fn of(rules: &str) -> Result<Self> {
+        let site = Site::new(&[("policy.toml", &format!("{HEAD}{rules}")), ("trunks.txt", "198.51.100.0/24\n")])?;
         let filter = site.start(&[])?;
         let Site { wire, scratch, .. } = site;
         Ok(Self { filter, wire, scratch })
@@ -251,19 +253,7 @@ fn who_sends_most_is_known_of_what_passes_too() -> Result<()> {
 }
 
 /// No rule reads a message, or uses the set.
-const ADDRESSES: &str = r#"version = 1
-default = "pass"
-
-[network]
-udp = [5060]
-
-[numbering]
-country_code = "1"
-
-[sets.trunks]
-addresses = "trunks.txt"
-label = "carrier-one"
-
+const ADDRESSES: &str = r#"
 [[rule]]
 name = "pests"
 match.source = ["192.0.2.66"]
@@ -388,7 +378,7 @@ fn in_a_flood_of_calls_the_number_is_named_and_the_suggested_rule_stops_it() -> 
     // As an operator would: pasted into the policy.
     let policy = scene.path("policy").join("policy.toml");
     let rule = about["rule"].as_str().context("no text")?;
-    fs::write(&policy, format!("{POLICY}\n{rule}"))?;
+    fs::write(&policy, format!("{HEAD}{RULES}\n{rule}"))?;
     run(scene.filter.command("reload", &[]))?;
     let after = arrivals("after", &|| attack(&scene, SECONDS))?;
     assert_eq!(after.trunk, 21 * SECONDS, "no call of the trunk is lost");

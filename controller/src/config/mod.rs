@@ -379,7 +379,7 @@ impl File<'_, '_> {
         Some(self.directory.join(path.value))
     }
 
-    /// A number of bytes.
+    /// A number of what `of` says, within a range.
     fn number(&mut self, key: &str, value: &Value<'_>, range: RangeInclusive<u64>, of: &str) -> Option<u64> {
         let DeValue::Integer(written) = value.get_ref() else {
             self.reader.wrong_type(key, value, &format!("a number of {of}"));

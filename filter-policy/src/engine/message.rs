@@ -3,13 +3,13 @@
 use std::{fmt, sync::Arc};
 
 use filter_core::{
-    engine, event,
+    event,
     layout::{Event, Transport},
     scratch::{Extent, Kind, Scratch},
 };
 use zerocopy::FromZeros as _;
 
-use super::{Memory, UserHost, inspection};
+use super::{Memory, UserHost, inspection, read_afresh};
 use crate::{compile::compile, image::Image, model::Policy};
 
 /// What a policy says about how messages are read: its numbering plans and ranges, and the sources that are believed. Nothing of its rules,
@@ -69,9 +69,7 @@ impl MessageReader {
         let memory = Memory::default();
         let host = UserHost::new(&self.tables.0, &memory, frame);
         let s = &mut *self.scratch;
-        s.message.kind = Kind::Unread;
-        s.message.extent = Extent::None;
-        engine::decide(host, s);
+        read_afresh(host, s);
         let is_message = s.message.kind.is_message() && s.message.extent == Extent::Whole;
         // Of a segment without a message, the program may know more: it knows what came before.
         let is_read = is_message || s.message.kind != Kind::Unread && s.packet.transport == Transport::Udp;

@@ -26,11 +26,23 @@ pub use verdict::decision_json;
 
 use std::net::IpAddr;
 
-use filter_core::{engine, layout::NO_RULE, reason::Reason, scratch::Scratch};
+use filter_core::{
+    engine,
+    layout::NO_RULE,
+    reason::Reason,
+    scratch::{Extent, Kind, Scratch},
+};
 use jiff::Timestamp;
 use zerocopy::FromZeros as _;
 
 use crate::image::Image;
+
+/// Reads the host's packet into the scratch. If it is not read that far, nothing of an earlier message stays.
+fn read_afresh(host: UserHost<'_>, scratch: &mut Scratch) {
+    scratch.message.kind = Kind::Unread;
+    scratch.message.extent = Extent::None;
+    engine::decide(host, scratch);
+}
 
 /// What the engine decided about a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! What an answer to a request repeats, as the engine reads it.
 
 use filter_core::{
-    engine,
     host::Host,
     layout::{Method, Transport, anomaly},
     message,
@@ -9,7 +8,7 @@ use filter_core::{
 };
 use zerocopy::FromZeros as _;
 
-use super::{Memory, UserHost, inspection};
+use super::{Memory, UserHost, inspection, read_afresh};
 use crate::{files::Table, image::Image, language::diagnostics::Diagnostics, today};
 
 /// A request, as far as an answer to it repeats it (RFC 3261 section 8.2.6.2). Values are unfolded, without white space around them, and
@@ -80,9 +79,7 @@ impl RequestReader {
         let memory = Memory::default();
         let host = UserHost::new(&self.image, &memory, frame);
         let s = &mut *self.scratch;
-        s.message.kind = Kind::Unread;
-        s.message.extent = Extent::None;
-        engine::decide(host, s);
+        read_afresh(host, s);
         match s.message.kind {
             Kind::Request => {}
             Kind::Response => return Err(NoRequest::Response),
