@@ -286,12 +286,14 @@ impl Function for ReadOverLineEnds {
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, method_end: u32) -> u32 {
         let end = s.message.length;
         let method = method(s, start, method_end.wrapping_sub(start));
-        if method == Method::Other || s.byte(method_end) != b' ' {
+        let uri = skip_blank(host, s, method_end, end);
+        // A fold is a space, too.
+        let is_fold = matches!(s.byte(method_end), b'\r' | b'\n') && is_folded(s.byte(uri.wrapping_sub(1)));
+        if method == Method::Other || s.byte(method_end) != b' ' && !is_fold {
             return 0;
         }
-        let uri_end = find::<Space, H>(host, s, method_end + 1, end);
+        let uri_end = find::<Space, H>(host, s, if is_fold { uri } else { method_end + 1 }, end);
         let version = uri_end + 1;
-        let uri = skip_blank(host, s, method_end, end);
         let version_end = find::<Blank, H>(host, s, version, end);
         let (word, keep) = (s.word(version), first_bytes(4));
         // With the case bit, a control character may look like the slash. `SIP/2.0/UDP` is the beginning of a Via.

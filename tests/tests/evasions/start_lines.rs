@@ -97,6 +97,10 @@ fn line_ends_in_the_request_uri() {
         assert_eq!(outcome.field("called"), "12125553456");
     }
     blocks(blocked_call().start_line("INVITE s\nip:+12125553456@h SIP/2.0"));
+    for line in ["INVITE\n sip:+12125553456\n@h SIP/2.0", "INVITE\r\n\tsip:+12125553456@h\r\nx SIP/2.0"] {
+        let outcome = blocks(blocked_call().start_line(line));
+        assert_eq!((outcome.field("called"), outcome.field("method")), ("12125553456".into(), "INVITE".into()));
+    }
 }
 
 #[test]

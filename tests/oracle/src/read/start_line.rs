@@ -184,16 +184,16 @@ fn read_words(line: &[u8], is_ended: bool, may_be_cut: bool) -> Option<StartLine
     None
 }
 
-/// A method, a space, a Request-URI that may have line ends in it but no space, a space, the version and a line end.
+/// A method, a space or a fold, a Request-URI that may have line ends in it but no space, a space, the version and a line end.
 fn read_over_line_ends(text: &[u8]) -> Option<StartLine> {
-    let mut words = text.splitn(3, |&byte| byte == b' ');
-    let (name, target, rest) = (words.next()?, words.next()?, words.next()?);
+    let (name, begin) = method_and_space(text)?;
+    let mut words = text[begin..].splitn(2, |&byte| byte == b' ');
+    let (target, rest) = (words.next()?, words.next()?);
     let version = &rest[..find(rest, 0, is_blank)];
     let is_last = rest.get(version.len()).copied().is_some_and(is_line_end);
     let number = version.get(4..)?;
     let has_mark = version[..4].eq_ignore_ascii_case(b"SIP/") && !number.contains(&b'/');
     let skipped = target.iter().position(|&byte| !is_blank(byte))?;
-    let begin = name.len() + 1;
     let is_request = method(name) != Method::Other && has_mark && is_last;
     let is_supported = version.eq_ignore_ascii_case(b"SIP/2.0");
     is_request.then(|| StartLine {
@@ -203,6 +203,17 @@ fn read_over_line_ends(text: &[u8]) -> Option<StartLine> {
         version: begin + target.len() + 1,
         anomalies: anomaly::MALFORMED_START_LINE | if is_supported { 0 } else { anomaly::UNSUPPORTED_VERSION },
     })
+}
+
+/// The first word, and where what follows the space after it begins. A fold counts as one.
+fn method_and_space(text: &[u8]) -> Option<(&[u8], usize)> {
+    let name = find(text, 0, is_blank);
+    if text.get(name) == Some(&b' ') {
+        return Some((&text[..name], name + 1));
+    }
+    let next = find(text, name, |byte| !is_blank(byte));
+    let is_fold = text.get(name).copied().is_some_and(is_line_end) && matches!(text[next - 1], b' ' | b'\t');
+    is_fold.then_some((&text[..name], next))
 }
 
 /// True if there is a version anywhere.
@@ -338,13 +349,11 @@ fn ends_in_version(payload: &[u8]) -> bool {
         && (is_odd || begins_line(&payload[version..]))
 }
 
-/// True for a method, a space and no other one, or only a part of the version after that one.
+/// True for a method, a space or a fold, and no space after that, or only a part of the version.
 fn ends_over_line_ends(text: &[u8]) -> bool {
-    let words: Vec<&[u8]> = text.splitn(3, |&byte| byte == b' ').collect();
-    words.len() > 1
-        && method(words[0]) != Method::Other
-        && line_end(text, 0, &mut 0).is_some()
-        && words.get(2).is_none_or(|rest| begins_line(rest))
+    let Some((name, begin)) = method_and_space(text) else { return false };
+    let rest = text[begin..].iter().position(|&byte| byte == b' ').map(|space| &text[begin + space + 1..]);
+    method(name) != Method::Other && line_end(text, 0, &mut 0).is_some() && rest.is_none_or(begins_line)
 }
 
 fn begins_line(text: &[u8]) -> bool {
