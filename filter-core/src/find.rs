@@ -139,6 +139,15 @@ needles! {
     SemicolonQuote(word) = equal(word, b';') | equal(word, b'"');
     /// What separates the values of Privacy.
     SemicolonComma(word) = equal(word, b';') | equal(word, b',') | below(word, 0x21);
+    /// `,`.
+    Comma(word) = equal(word, b',');
+    /// What no keep-alive has in it.
+    NotKeepAlive(word) = !(exactly(word, b' ')
+        | exactly(word, b'\t')
+        | exactly(word, b'\r')
+        | exactly(word, b'\n')
+        | exactly(word, 0))
+        & 0x8080_8080_8080_8080;
     /// `.`.
     Dot(word) = equal(word, b'.');
     /// What separates the values of a header, or hides a separator.

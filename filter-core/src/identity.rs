@@ -1,7 +1,7 @@
 //! What Identity headers claim, unverified: the kinds of PASSporT, and the attestation of the SHAKEN one.
 
 use crate::{
-    find::{Blank, Dot, SemicolonComma, find, skip_blank},
+    find::{Blank, ClosingAngle, Comma, Dot, SemicolonComma, find, skip_blank},
     host::{Function, FunctionKind, Host, Step},
     layout::{Attestation, passport},
     lists,
@@ -90,12 +90,22 @@ fn claim<'m, H: Host<'m>>(host: H, s: &mut Scratch, token: u32, token_end: u32, 
         b'D' => Attestation::C,
         _ => return Attestation::Unknown,
     };
+    // The claim is one letter: after it come its closing quote and a comma or a brace.
+    if s.byte(dot + 17) != b'I' || !matches!(s.byte(dot + 18), b'g'..=b'v') {
+        return Attestation::Unknown;
+    }
     // A PASSporT ends with its signature.
     let payload = dot + 1;
     let token_end = find::<SemicolonComma, H>(host, s, payload, token_end);
     let signature = find::<Dot, H>(host, s, payload, token_end) + 1;
     let info = find_parameter(host, s, Parameter::Info, token, end);
-    if signature >= token_end || info == 0 || info >= end || is_empty(s, info) { Attestation::Unknown } else { claim }
+    if signature >= token_end || info == 0 || info >= end || is_empty(s, info) {
+        return Attestation::Unknown;
+    }
+    // Identity is no list (RFC 8224 section 4): joined with another one, neither can be verified.
+    let address_end = find::<ClosingAngle, H>(host, s, info, end);
+    let from = if address_end < end { address_end } else { info };
+    if find::<Comma, H>(host, s, from, end) < end { Attestation::Unknown } else { claim }
 }
 
 /// True if no certificate is named at `info`: `info=;`, `info=<>`, `info=""`.

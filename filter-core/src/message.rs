@@ -6,8 +6,8 @@
 
 use crate::{
     find::{
-        Blank, Colon, LineEnd, LineFeed, NameEnd, Needle, NotCarriageReturn, NotLineEnd, NotSpace, STRIDE, find,
-        find_near, mark, skip_blank,
+        Blank, Colon, LineEnd, LineFeed, NameEnd, Needle, NotCarriageReturn, NotKeepAlive, NotLineEnd, NotSpace,
+        STRIDE, find, find_near, mark, skip_blank,
     },
     header::{ReadNamedHeader, is_gap, read_name},
     host::{Function, FunctionKind, Host, Step},
@@ -15,13 +15,16 @@ use crate::{
     limits::INSPECTED_LENGTH,
     scratch::{FIRST_FURTHER_LINE, FURTHER_LINES, HEADERS, Header, Kind, Scratch, Span, pause},
     start_line,
-    swar::{below, first},
+    swar::{below, first, text},
     uri::is_odd_blank,
     wanted,
 };
 
 /// STUN's magic cookie (RFC 8489 section 5), network order at offset 4.
 const STUN_COOKIE: u32 = u32::from_le_bytes([0x21, 0x12, 0xa4, 0x42]);
+
+/// The type of a Binding Request (RFC 3489 section 11.1), network order.
+const BINDING_REQUEST: u16 = u16::from_le_bytes([0, 1]);
 
 /// Bytes of a STUN header.
 const STUN_HEADER: u32 = 20;
@@ -41,20 +44,26 @@ pub fn read_start<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         s.message.kind = Kind::KeepAlive;
         return;
     }
+    // eXosip's keep-alive, with or without the zero at its end.
+    if s.word(0) as u32 == text(b"jaK\0\0\0\0\0") as u32 && length <= 4 {
+        s.message.kind = Kind::KeepAlive;
+        return;
+    }
     // Bytes below 0x40 cannot begin a method or "SIP/": STUN, NAT keep-alives of zero bytes, and indented start lines.
     if s.byte(start) <= b' ' {
         // Not if there may be a message after it: belle-sip and others look for one.
-        if s.byte(0) & 0xc0 == 0
-            && (s.word(0) >> 32) as u32 == STUN_COOKIE
-            && length >= STUN_HEADER
-            && start_line::find_mark(host, s, 0, length) == length
-        {
+        if is_stun(s.word(0), length) && start_line::find_mark(host, s, 0, length) == length {
             s.message.kind = Kind::Stun;
             return;
         }
         let visible = skip_blank(host, s, start, length);
         if visible == length {
-            s.message.kind = Kind::KeepAlive;
+            if find::<NotKeepAlive, H>(host, s, start, length) == length {
+                s.message.kind = Kind::KeepAlive;
+            } else {
+                s.message.kind = Kind::NotSip;
+                s.message.anomalies |= anomaly::NOT_SIP;
+            }
             return;
         }
         s.message.anomalies |= anomaly::MALFORMED_START_LINE;
@@ -65,6 +74,16 @@ pub fn read_start<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         // Then the other anomalies of its start mean nothing.
         s.message.anomalies = s.message.anomalies & anomaly::CUT_START_LINE | anomaly::NOT_SIP;
     }
+}
+
+/// True for the first bytes of STUN: two zero bits and the magic cookie, or a Binding Request of RFC 3489, which has no cookie, of just this
+/// length.
+#[inline(always)]
+fn is_stun(word: u64, length: u32) -> bool {
+    let declared = (word as u32 >> 16).swap_bytes() >> 16;
+    let has_cookie = word & 0xc0 == 0 && (word >> 32) as u32 == STUN_COOKIE;
+    let is_request = word as u16 == BINDING_REQUEST && declared + STUN_HEADER == length;
+    length >= STUN_HEADER && (has_cookie || is_request)
 }
 
 /// The start of the line after the line end at `at`: a line feed, or carriage returns with or without one.

@@ -80,13 +80,14 @@ pub fn read<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     }
 }
 
-/// True if the called number may be that of To: if the policy says so, or if the Request-URI has no user part, as FreeSWITCH does. A URN
+/// True if the called number may be that of To: if the policy says so and the Request-URI is no emergency service's URN, or if the Request-URI has no user part, as FreeSWITCH does. A URN
 /// has none, but that of an emergency service says itself who is called. To of a REGISTER is the address that is registered: nobody
 /// calls it.
 #[inline(always)]
 pub fn may_be_called_from_to<'m, H: Host<'m>>(host: H, s: &Scratch) -> bool {
     let is_call = s.message.kind == Kind::Request && s.message.method != Method::Register;
-    let from_to = host.config().needs & need::CALLED_FROM_TO != 0;
+    let from_to =
+        host.config().needs & need::CALLED_FROM_TO != 0 && s.message.uri(UriOf::Request).scheme != Scheme::Urn;
     is_call && (from_to || !names_called(s))
 }
 

@@ -221,6 +221,9 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
         }
         return;
     }
+    // belle-sip skips what is in no token, such as the mark that editors put before a text.
+    let name = if method == Method::Other { after_odd_bytes(host, s, start, method_end) } else { start };
+    let known = self::method(s, name, method_end.wrapping_sub(name));
     let uri_end = find::<Blank, H>(host, s, uri, end);
     let third = skip_blank(host, s, uri_end, end);
     let later = if mark < uri_end { find_mark(host, s, uri_end, end) } else { mark };
@@ -229,10 +232,10 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
     } else if mark < end && (mark > uri || is_ended && third == end && uri.wrapping_sub(method_end) > 1) {
         // Kamailio reads an empty URI between two blanks.
         mark
-    } else if is_other_protocol(host, s, method, uri, uri_end, third, end) {
+    } else if is_other_protocol(host, s, known, uri, uri_end, third, end) {
         s.message.anomalies |= anomaly::UNSUPPORTED_VERSION;
         third
-    } else if method != Method::Other && has_scheme(s, uri) && if is_ended { third < end } else { is_cut(s) } {
+    } else if known != Method::Other && has_scheme(s, uri) && if is_ended { third < end } else { is_cut(s) } {
         // Sofia-SIP reads on over a control character in the URI.
         end
     } else if is_ended {
@@ -260,6 +263,7 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
         && find::<Slash, H>(host, s, version, version_end) < version_end
         && (version_end == end || matches!(s.byte(version_end), b'\r' | b'\n'))
         && s.byte(uri) != b'<'
+        && name == start
         && (method != Method::Other || is_token(host, s, start, method_end));
     if !well_formed {
         s.message.anomalies |= anomaly::MALFORMED_START_LINE;
@@ -267,12 +271,31 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
     let value_end = if version == third { uri_end } else { version };
     note_request(
         s,
-        method,
-        Span { start: start as u16, end: method_end as u16 },
+        known,
+        Span { start: name as u16, end: method_end as u16 },
         Span { start: uri as u16, end: value_end as u16 },
     );
     s.cursors.line = find::<LineEnd, H>(host, s, version, s.message.length);
 }
+
+/// Where a known method begins that ends the word `start..end`, after a byte that is in no token; `start` if there is none.
+#[inline(always)]
+fn after_odd_bytes<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) -> u32 {
+    s.cursors.register = start;
+    for index in 0..host.bound(LONGEST_NAME - SHORTEST_NAME + 1) {
+        let length = SHORTEST_NAME + index;
+        let name = end.wrapping_sub(length);
+        let is_after = start.wrapping_add(length) < end && !is_token_byte(s.byte(name.wrapping_sub(1)));
+        if is_after && method(s, name, length) != Method::Other {
+            s.cursors.register = name;
+        }
+    }
+    s.cursors.register
+}
+
+/// Bytes of the shortest name of a method that is known, and of the longest.
+const SHORTEST_NAME: u32 = 3;
+const LONGEST_NAME: u32 = 9;
 
 /// The function of the host that reads a request line as oSIP does, to which only spaces separate its words: line ends are part of the
 /// Request-URI. The second space is the first one after that, and a version with a line end follows it. Takes the positions of the line
@@ -526,6 +549,14 @@ fn is_token<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) -> 
     s.cursors.register == end
 }
 
+/// True for a character of a token (RFC 3261 section 25.1).
+#[inline(always)]
+fn is_token_byte(byte: u8) -> bool {
+    let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+    let digit = byte.wrapping_sub(b'0') < 10;
+    letter || digit || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+}
+
 struct Token<'s> {
     s: &'s mut Scratch,
     end: u32,
@@ -538,11 +569,7 @@ impl Step for Token<'_> {
     fn step(&mut self, _index: u32) -> bool {
         let s = &mut *self.s;
         let at = s.cursors.register;
-        let byte = s.byte(at);
-        let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
-        let digit = byte.wrapping_sub(b'0') < 10;
-        let other = matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
-        if at >= self.end || !(letter || digit || other) {
+        if at >= self.end || !is_token_byte(s.byte(at)) {
             return true;
         }
         s.cursors.register = at + 1;

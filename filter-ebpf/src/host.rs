@@ -551,6 +551,8 @@ functions! {
     find_parameter_end: FunctionKind::Find(NeedleKind::ParameterEnd) => Find<find::ParameterEnd>,
     find_semicolon_quote: FunctionKind::Find(NeedleKind::SemicolonQuote) => Find<find::SemicolonQuote>,
     find_semicolon_comma: FunctionKind::Find(NeedleKind::SemicolonComma) => Find<find::SemicolonComma>,
+    find_comma: FunctionKind::Find(NeedleKind::Comma) => Find<find::Comma>,
+    find_not_keep_alive: FunctionKind::Find(NeedleKind::NotKeepAlive) => Find<find::NotKeepAlive>,
     find_dot: FunctionKind::Find(NeedleKind::Dot) => Find<find::Dot>,
     find_comma_quote_angle: FunctionKind::Find(NeedleKind::CommaQuoteAngle) => Find<find::CommaQuoteAngle>,
     find_letter: FunctionKind::Find(NeedleKind::Letter) => Find<find::Letter>,

@@ -14,7 +14,7 @@ use crate::{
     layout::anomaly,
     limits::INSPECTED_LENGTH,
     scratch::{Header, Scheme, Scratch, UriOf, uri_flag},
-    swar::{LETTERS, filled_after, text},
+    swar::{LETTERS, filled_after, first_bytes, text},
 };
 
 /// The function of the host that reads any scheme but a plain `sip:`, `sips:` or `tel:`, at the cursor, which it moves to what
@@ -159,7 +159,12 @@ impl Function for ReadUser {
             if byte != b'@' && byte != b':' && byte != b';' {
                 // In a Request-URI, what is before an angle bracket is no part of the user part either.
                 next = find::<ClosingAngle, H>(host, s, user, at) + 1;
-                if brackets != 0 || next > at || find::<LineEnd, H>(host, s, user, next) < next {
+                // One just before the @ ends the user part.
+                if brackets != 0
+                    || next > at
+                    || next == at && next.wrapping_sub(user) > 1
+                    || find::<LineEnd, H>(host, s, user, next) < next
+                {
                     break;
                 }
                 brackets = 1;
@@ -255,8 +260,13 @@ pub(super) fn note_blank(s: &mut Scratch, at: u32) {
 fn end_user<'m, H: Host<'m>>(host: H, s: &mut Scratch, at: u32) {
     // Some servers end the user part where its line ends.
     let user = s.cursors.uri_at;
-    let line_end = find::<LineEnd, H>(host, s, user, at);
-    let is_folded = line_end < at;
+    let is_bracket = s.cursors.uri_form == Form::Request && user + 1 < at && s.byte(at.wrapping_sub(1)) == b'>';
+    let end = at.wrapping_sub(is_bracket as u32);
+    if is_bracket {
+        s.flag_uri();
+    }
+    let line_end = find::<LineEnd, H>(host, s, user, end);
+    let is_folded = line_end < end;
     let number_end = find::<UserSeparator, H>(host, s, user, line_end);
     let user_end = if s.byte(number_end) == b':' && number_end < line_end {
         number_end
@@ -373,7 +383,7 @@ fn is_odd_end<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> bool {
 pub struct ReadName;
 
 /// The longest of the words for an anonymous caller, every letter escaped.
-const LONGEST_WORD: u32 = 3 * 11;
+const LONGEST_WORD: u32 = 3 * 14;
 
 impl Function for ReadName {
     const KIND: FunctionKind = FunctionKind::ReadName;
@@ -423,14 +433,26 @@ impl Function for ReadName {
 /// The words that large providers and common software put in place of a number that is withheld or unknown.
 #[inline(always)]
 fn is_anonymous(first: u64, second: u64, letters: u32) -> bool {
+    const HYPHEN: u64 = (b'-' as u64) << 24;
+    let (hyphen, gap) = (first & 0xff << 24 == HYPHEN, matches!((first >> 56) as u8, b' ' | b'-' | b'_'));
     let first = filled_after(first | LETTERS, letters, 0);
     let second = filled_after(second | LETTERS, letters.saturating_sub(8), 0);
+    let is_short = |word: u64| word == text(b"unknown\0") || word == text(b"private\0") || word == text(b"blocked\0");
+    let seven = first & first_bytes(7);
     match letters {
-        7 => first == text(b"unknown\0") || first == text(b"private\0") || first == text(b"blocked\0"),
+        6 => first == text(b"hidden\0\0"),
+        7 => is_short(first),
         8 => first == text(b"withheld"),
         9 => first == text(b"anonymou") && second == text(b"s\0\0\0\0\0\0\0"),
-        10 => first == text(b"restrict") && second == text(b"ed\0\0\0\0\0\0"),
+        10 => (first == text(b"restrict") || first == text(b"suppress")) && second == text(b"ed\0\0\0\0\0\0"),
         11 => first == text(b"unavaila") && second == text(b"ble\0\0\0\0\0"),
+        12 => first == text(b"notavail") && second == text(b"able\0\0\0\0"),
+        13 => {
+            hyphen && first == text(b"not-avai") && second == text(b"lable\0\0\0")
+                || is_short(seven) && first >> 56 == b'n' as u64 && second == text(b"umber\0\0\0")
+        }
+        // `private number`, with a blank or another separator.
+        14 => gap && is_short(seven) && second == text(b"number\0\0"),
         _ => false,
     }
 }

@@ -101,3 +101,16 @@ fn folded_line_between_a_name_and_its_colon() {
     let outcome = decide(&Packet::udp(call().line_first("From\r\n : <sip:+16055620123@h>;tag=1")));
     assert!(outcome.field("anomalies").contains("duplicate-header"), "{outcome:?}");
 }
+
+#[test]
+fn more_lines_of_lists_than_are_kept() {
+    let lines = |count: usize| {
+        let lines = (0..count).fold(Message::invite(), |message, number| {
+            message.add("P-Asserted-Identity", &format!("<sip:user{number}@h>"))
+        });
+        lines.add("P-Asserted-Identity", "<sip:+16055630000@h>")
+    };
+    assert_eq!(decide(&Packet::udp(lines(32))).rule.as_deref(), Some("asserted-number"));
+    has_anomaly(lines(33), "duplicate-header");
+    has_anomaly(lines(33), "malformed-header");
+}

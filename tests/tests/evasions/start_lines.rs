@@ -149,3 +149,14 @@ fn status_code_that_is_none() {
         assert_ne!(outcome.field("anomalies"), "", "{line}");
     }
 }
+
+#[test]
+fn bytes_that_are_in_no_token_before_the_method() {
+    for prefix in [&b"\xef\xbb\xbf"[..], b"\xff", b"\"", b"(", b"x="] {
+        let outcome = blocks([prefix, &blocked_call().bytes()[..]].concat());
+        assert_eq!(
+            (outcome.field("method"), outcome.field("anomalies")),
+            ("INVITE".into(), "malformed-start-line".into())
+        );
+    }
+}

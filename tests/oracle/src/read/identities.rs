@@ -140,7 +140,10 @@ pub(super) fn read_identities(policy: &Policy, packet: &Packet, message: &mut Me
     let is_request = message.kind == Kind::Request && message.method != Method::Register;
     let is_named =
         !uris.request.user.is_empty() && (!uris.request.is_urn || emergency_urn(&uris.request.user).is_some());
-    let called = if is_request && (!is_named || policy.numbering.called_from_to) && !uris.to.user.is_empty() {
+    let called = if is_request
+        && (!is_named || policy.numbering.called_from_to && !uris.request.is_urn)
+        && !uris.to.user.is_empty()
+    {
         &uris.to
     } else if message.method == Method::Invite && !is_named && !uris.from.user.is_empty() {
         &uris.from

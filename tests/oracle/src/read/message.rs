@@ -99,16 +99,30 @@ fn read_whole_payload(policy: &Policy, packet: &Packet) -> Message {
         message.kind = Kind::KeepAlive;
         return message;
     }
+    // eXosip's.
+    if inspected == b"jaK" || inspected == b"jaK\0" {
+        message.kind = Kind::KeepAlive;
+        return message;
+    }
     if visible != start {
-        // RFC 8489 section 5: two zero bits and the magic cookie.
-        let is_stun = inspected.len() >= 20 && inspected[0] < 0x40 && inspected[4..8] == [0x21, 0x12, 0xa4, 0x42];
+        // RFC 8489 section 5: two zero bits and the magic cookie. RFC 3489 section 11.1 has no cookie.
+        let has_cookie = |header: &[u8]| header[0] < 0x40 && header[4..8] == [0x21, 0x12, 0xa4, 0x42];
+        let is_request = |header: &[u8]| {
+            let length = u16::from_be_bytes([header[2], header[3]]);
+            header[..2] == [0, 1] && 20 + usize::from(length) == inspected.len()
+        };
+        let is_stun = inspected.get(..20).is_some_and(|header| has_cookie(header) || is_request(header));
         // Servers look for a message after it.
         if is_stun && !has_version(inspected) {
             message.kind = Kind::Stun;
             return message;
         }
         if visible == inspected.len() {
-            message.kind = Kind::KeepAlive;
+            if inspected.iter().all(|byte| b" \t\r\n\0".contains(byte)) {
+                message.kind = Kind::KeepAlive;
+            } else {
+                message.anomalies |= anomaly::NOT_SIP;
+            }
             return message;
         }
         message.anomalies |= anomaly::MALFORMED_START_LINE;

@@ -145,10 +145,11 @@ fn read_words(line: &[u8], is_ended: bool, may_be_cut: bool) -> Option<StartLine
         return None;
     }
     let uri_end = find(line, uri, is_blank);
+    let name = after_odd_bytes(&line[..method_end]);
     let first_mark = |from: usize| marks.iter().copied().find(|&mark| mark >= from);
     let request = |version: usize, anomalies: u32| StartLine {
         kind: Kind::Request,
-        word: 0..method_end,
+        word: name..method_end,
         uri: Some(uri..if find(line, uri_end, |byte| !is_blank(byte)) == version { uri_end } else { version }),
         version,
         anomalies,
@@ -167,7 +168,7 @@ fn read_words(line: &[u8], is_ended: bool, may_be_cut: bool) -> Option<StartLine
     let is_foreign = [&b"http"[..], b"rtsp"]
         .iter()
         .any(|name| target.len() >= name.len() && target[..name.len()].eq_ignore_ascii_case(name));
-    let known = method(&line[..method_end]);
+    let known = method(&line[name..method_end]);
     // HTTP and SSDP send these with methods that SIP has, too.
     let is_shared = target.starts_with(b"/") || target.starts_with(b"*");
     let is_sip_request = known != Method::Other && !is_shared;
@@ -182,6 +183,12 @@ fn read_words(line: &[u8], is_ended: bool, may_be_cut: bool) -> Option<StartLine
         return Some(request(line.len(), anomaly::MALFORMED_START_LINE));
     }
     None
+}
+
+/// Where a known method begins that a byte is before which is in no token.
+fn after_odd_bytes(word: &[u8]) -> usize {
+    let odd = word.iter().rposition(|&byte| !is_token(byte)).map_or(0, |odd| odd + 1);
+    if method(&word[odd..]) == Method::Other { 0 } else { odd }
 }
 
 /// A method, a space or a fold, a Request-URI that may have line ends in it but no space, a space, the version and a line end.

@@ -263,8 +263,12 @@ fn user_info(read: &mut Uri, rest: &[u8], form: Form<'_>) -> Parts {
     let mut skipped = 0;
     let mut ends_at_bracket = true;
     loop {
-        let is_end = |byte: u8| b"@\r\n".contains(&byte) || (byte == b'>' && ends_at_bracket);
-        let first = find(rest, number, |byte| b":;".contains(&byte) || is_end(byte));
+        // In a Request-URI, a bracket just before the @ always does.
+        let is_last = |at: usize| form.place == Place::Request && rest.get(at + 1) == Some(&b'@') && at > start;
+        let is_end = |at: usize| b"@\r\n".contains(&rest[at]) || (rest[at] == b'>' && (ends_at_bracket || is_last(at)));
+        let find =
+            |from: usize, is: &dyn Fn(usize) -> bool| (from..rest.len()).find(|&at| is(at)).unwrap_or(rest.len());
+        let first = find(number, &|at| b":;".contains(&rest[at]) || is_end(at));
         if first == start && skipped < 4 && matches!(rest.get(first), Some(b'@' | b':' | b';')) {
             // An empty user part.
             if next_at(rest, first + 1, form).is_some() {
@@ -276,10 +280,11 @@ fn user_info(read: &mut Uri, rest: &[u8], form: Form<'_>) -> Parts {
             }
         }
         let number_end = first;
-        let end = find(rest, number_end, |byte| byte == b':' || is_end(byte));
-        let info_end = find(rest, end, is_end);
+        let end = find(number_end, &|at| rest[at] == b':' || is_end(at));
+        let info_end = find(end, &is_end);
         let host = match rest.get(info_end) {
             Some(b'@') => Some(info_end + 1),
+            Some(b'>') if is_last(info_end) => Some(info_end + 2),
             Some(b'>') => {
                 if form.place == Place::Request && rest[info_end..].contains(&b'@') {
                     ends_at_bracket = false;
@@ -377,9 +382,24 @@ fn check_end(read: &mut Uri, text: &[u8], from: usize, end: usize, form: Form<'_
 fn is_anonymous(user: &[u8]) -> bool {
     // Some gateways put a plus before everything.
     let user = user.strip_prefix(b"+").unwrap_or(user);
-    const WORDS: [&str; 7] = ["anonymous", "restricted", "unavailable", "unknown", "private", "withheld", "blocked"];
+    const WORDS: [&str; 11] = [
+        "anonymous",
+        "restricted",
+        "unavailable",
+        "unknown",
+        "private",
+        "withheld",
+        "blocked",
+        "hidden",
+        "suppressed",
+        "not-available",
+        "notavailable",
+    ];
     let decoded: Vec<u8> = characters(user).into_iter().map(|character| character.unwrap_or(b'%')).collect();
-    WORDS.iter().any(|word| decoded.eq_ignore_ascii_case(word.as_bytes()))
+    let numbers = ["unknown", "private", "blocked"]
+        .into_iter()
+        .flat_map(|word| ["", " ", "-", "_"].map(|separator| format!("{word}{separator}number")));
+    WORDS.map(str::to_owned).into_iter().chain(numbers).any(|word| decoded.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 /// True for a byte that belongs in no user part, and where some server ends it. Phones do send `#` and letters of other alphabets.

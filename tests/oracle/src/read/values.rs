@@ -75,6 +75,8 @@ fn read_passports(packet: &Packet, message: &mut Message, fields: &Fields<'_>, b
             _ if is_cut && packet.fragment.is_some() => Attestation::Truncated,
             // A verifier needs the certificate (RFC 8224 section 4).
             _ if is_cut || !parameters(value, "info").next().is_some_and(names_something) => Attestation::Unknown,
+            // It is no list.
+            _ if parameters(value, "info").next().is_some_and(goes_on_after_comma) => Attestation::Unknown,
             claim => claim,
         };
         if !matches!(message.attestation, Attestation::A | Attestation::B | Attestation::C) {
@@ -89,6 +91,11 @@ fn read_passports(packet: &Packet, message: &mut Message, fields: &Fields<'_>, b
             _ => passport::OTHER,
         };
     }
+}
+
+fn goes_on_after_comma(info: &[u8]) -> bool {
+    let address_end = info.iter().position(|&byte| byte == b'>').unwrap_or(0);
+    info[address_end..].contains(&b',')
 }
 
 fn names_something(info: &[u8]) -> bool {
@@ -107,7 +114,9 @@ fn attestation(value: &[u8]) -> Attestation {
     let payload = &token[dot + 1..];
     let signed = &payload[..find(payload, 0, |byte| b";,".contains(&byte))];
     let signature = signed.splitn(2, |&byte| byte == b'.').nth(1).unwrap_or_default();
-    if payload.len() <= 16 || signature.is_empty() || !payload.starts_with(b"eyJhdHRlc3QiOiJ") {
+    // The claim's closing quote, in two characters.
+    let is_closed = payload.get(16) == Some(&b'I') && payload.get(17).is_some_and(|byte| (b'g'..=b'v').contains(byte));
+    if !is_closed || signature.is_empty() || !payload.starts_with(b"eyJhdHRlc3QiOiJ") {
         return Attestation::Unknown;
     }
     match payload[15] {

@@ -139,7 +139,8 @@ fn the_called_number_of_a_policy_that_routes_by_to() {
     assert_eq!(called("INVITE sip:+12025551202@h SIP/2.0"), "12025551201");
     // There is no user part in this one's To.
     assert_eq!(called("INVITE sip:+12025551203@h SIP/2.0"), "12025551203");
-    assert_eq!(called("INVITE urn:service:sos SIP/2.0"), "12025551201");
+    assert_eq!(called("INVITE urn:service:other SIP/2.0"), "12025551201");
+    assert_eq!(called("INVITE urn:service:sos SIP/2.0"), "aa");
     assert_eq!(called("SIP/2.0 200 OK"), "");
     assert_eq!(called("REGISTER sip:h SIP/2.0"), "");
 }
@@ -259,7 +260,7 @@ fn the_tag_of_to() {
 
 #[test]
 fn an_attestation_needs_a_whole_identity() {
-    const CLAIM: &str = "x.eyJhdHRlc3QiOiJBI.y";
+    const CLAIM: &str = "x.eyJhdHRlc3QiOiJBIiwi.y";
     let attestation = |value: &str| message(call(&[("Identity", value)])).0.attestation.name();
     assert_eq!(attestation(&format!("{CLAIM};info=<https://a>")), "A");
     assert_eq!(attestation(&format!("{CLAIM} ; INFO = <https://a>")), "A");
@@ -285,7 +286,7 @@ fn an_attestation_needs_a_whole_identity() {
         assert_eq!(first_fragment(&format!("{start}{end}")).0.attestation.name(), "truncated");
     }
     // The first claim counts, wherever it is.
-    let values = [("Identity", "x.y.z;info=<https://a>"), ("y", "x.eyJhdHRlc3QiOiJCI.y;info=x"), ("y", CLAIM)];
+    let values = [("Identity", "x.y.z;info=<https://a>"), ("y", "x.eyJhdHRlc3QiOiJCIiwi.y;info=x"), ("y", CLAIM)];
     assert_eq!(message(call(&values)).0.attestation.name(), "B");
 }
 

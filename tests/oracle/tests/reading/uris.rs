@@ -351,6 +351,12 @@ fn anonymous_words() {
         "private",
         "withheld",
         "blocked",
+        "hidden",
+        "suppressed",
+        "Not-Available",
+        "Unknown%20Number",
+        "private_number",
+        "blockednumber",
         "%41nonymous",
         "+anonymous",
         "private;x",
@@ -362,7 +368,9 @@ fn anonymous_words() {
     assert!(is_anonymous("<sip:12@anonymous.invalid>"));
     assert!(is_anonymous("<sip:Anonymous.Invalid>"));
     assert!(is_anonymous("<sip:12@anonymous.invalid.example>"));
-    for value in ["<sip:Unknown%20Number@h>", "<sip:anonymou@h>", "<sip:12@anonymous>", "anonymous"] {
+    for value in
+        ["<sip:Unknown%20Caller@h>", "<sip:unknown.number@h>", "<sip:anonymou@h>", "<sip:12@anonymous>", "anonymous"]
+    {
         assert!(!is_anonymous(value), "{value}");
     }
 }
