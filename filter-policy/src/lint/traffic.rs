@@ -67,7 +67,11 @@ impl Traffic<'_> {
 }
 
 /// Anomalies with which one message passes for another.
-const DISGUISES: u32 = anomaly::NUMBER_IN_ROUTE
+const DISGUISES: u32 = anomaly::CONTROL_CHARACTER
+    | anomaly::DUPLICATE_HEADER
+    | anomaly::MALFORMED_HEADER
+    | anomaly::MALFORMED_START_LINE
+    | anomaly::NUMBER_IN_ROUTE
     | anomaly::SEVERAL_MESSAGES
     | anomaly::UNSUPPORTED_VERSION
     | anomaly::URGENT_DATA
