@@ -246,7 +246,7 @@ fn counted(pins: &Path) -> Result<u64> {
         aya::maps::Map::PerCpuArray(MapData::from_pin(pins.join("REASON_COUNTERS"))?),
     )?;
     let mut packets = 0;
-    for slot in 0..=INTERFACE_SLOTS as u32 {
+    for slot in 0..INTERFACE_SLOTS as u32 {
         for value in slots.get(&slot, 0)?.iter() {
             let counts = InterfaceCounts::read_from_bytes(value).map_err(|_| anyhow!("counters of another size"))?;
             for reason in [Reason::DefaultPass, Reason::RuleDrop] {

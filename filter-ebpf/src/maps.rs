@@ -40,9 +40,8 @@ static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
 pub static RULE_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(RULE_SLOTS as u32, 0);
-/// One more than the program writes: the daemon keeps the counts of interfaces there that are not filtered any more.
 #[map]
-pub static REASON_COUNTERS: PerCpuArray<InterfaceCounts> = PerCpuArray::with_max_entries(INTERFACE_SLOTS as u32 + 1, 0);
+pub static REASON_COUNTERS: PerCpuArray<InterfaceCounts> = PerCpuArray::with_max_entries(INTERFACE_SLOTS as u32, 0);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 22, 0);
 /// Written by the daemon.

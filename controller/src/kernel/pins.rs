@@ -4,6 +4,7 @@
 //! PIN/RULE_COUNTERS, REASON_COUNTERS, EVENTS, FRAGMENTS, FLOWS, ...   maps that all generations share
 //! PIN/META           schema version, the policy in force, the interfaces (user space only)
 //! PIN/SLOTS          the rule name of each counter slot (user space only)
+//! PIN/BASELINES      what interfaces that are gone have counted, by slot (user space only)
 //! PIN/<interface>/link   the link; dots in the name become colons, since BPF file systems do not allow dots
 //! PIN/current/       program and policy maps of the generation that the links use
 //! PIN/previous/      those of the generation before, and its META

@@ -1,6 +1,6 @@
 //! Reading the pins: which policy is in force on which interfaces, and its counters.
 
-use std::os::fd::AsFd as _;
+use std::{io, os::fd::AsFd as _};
 
 use filter_core::{
     layout::{Action, Counter, PacketCount, Rule, rule_flag},
@@ -99,10 +99,12 @@ pub(super) fn is_attached(pins: &Pins, interface: &str) -> Result<bool, Error> {
 /// The link of an interface, which may be attached to an interface in any network namespace, or to none any more.
 pub(super) fn link(pins: &Pins, interface: &str) -> Result<Option<bpf::LinkInfo>, Error> {
     let pin = pins.link(interface);
-    if !pin.exists() {
-        return Ok(None);
-    }
-    let link = bpf::get(&pin).context(|| format!("open {}", pin.display()))?;
+    let link = match bpf::get(&pin) {
+        Ok(link) => link,
+        // Its interface may have been taken off a moment ago.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).context(|| format!("open {}", pin.display())),
+    };
     bpf::link_info(link.as_fd()).context(|| format!("ask about {}", pin.display())).map(Some)
 }
 

@@ -172,20 +172,6 @@ impl Table {
             .collect()
     }
 
-    /// Writes the values of all possible CPUs at an index.
-    ///
-    /// # Errors
-    /// The index is out of bounds, or the values are not as large or as many as those of the map.
-    pub(super) fn set_per_cpu<V: IntoBytes + Immutable>(&self, index: u32, values: &[V]) -> Result<(), Error> {
-        self.ensure_type(MapType::PerCpuArray, size_of::<V>())?;
-        if values.len() != possible_cpus()? || !size_of::<V>().is_multiple_of(8) {
-            return Err(Error::Internal(format!("{} values for the CPUs of {}", values.len(), self.name)));
-        }
-        // SAFETY: an array's key is four bytes, and there is a value of the map's size for each possible CPU, without padding.
-        unsafe { bpf::update(self.fd(), &index.to_ne_bytes(), values.as_bytes()) }
-            .context(|| format!("write {}[{index}]", self.name))
-    }
-
     /// Sets the values of all CPUs at an index to zero.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! The counters of packets, by interface and reason.
 //!
-//! The program finds an interface's counters by the lowest bits of its index, which costs it nothing. Whoever puts the program on an interface
-//! makes sure that these counters are not those of an interface that is gone. Two that are filtered at once and have the same bits
-//! are counted together.
+//! The program finds an interface's counters, its slot, by the lowest bits of the interface's index, which costs it nothing. No counter is
+//! ever set back. Whoever puts the program on an interface notes what its slot holds: that is of interfaces that are gone. Two
+//! interfaces that are filtered at once and share a slot are counted together.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use filter_core::{
     reason::Reason,
 };
 
-use super::{Error, Pins, snapshot::link, table::Table};
+use super::{Error, Pins, bpf, snapshot::link, table::Table};
 
-/// The map.
-const MAP: &str = "REASON_COUNTERS";
+/// The map that the program counts in.
+const COUNTERS: &str = "REASON_COUNTERS";
 
-/// Where the counts are of interfaces that are not filtered any more: the program writes nothing there.
-const GONE: u32 = INTERFACE_SLOTS as u32;
+/// The map of what is in each slot, but not of the interfaces that are filtered now. Only user space uses it.
+const BASELINES: &str = "BASELINES";
 
 /// The packets of an interface, or of several that are counted together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,13 +45,15 @@ pub(super) struct Traffic {
 impl Traffic {
     /// Reads the counters of a filter.
     pub(super) fn read(pins: &Pins) -> Result<Self, Error> {
-        let table = Table::open(&pins.map(MAP))?;
+        let table = Table::open(&pins.map(COUNTERS))?;
         let mut names: BTreeMap<u32, Vec<String>> = BTreeMap::new();
         for name in pins.interfaces()? {
             if let Some(index) = index_of(pins, &name)? {
                 names.entry(slot(index)).or_default().push(name);
             }
         }
+        // After the names, whose baselines are there before them, and before the counters, which only rise.
+        let baselines = Baselines::read(pins)?;
         let mut reasons = [NONE; REASON_PLACES];
         let mut interfaces = Vec::new();
         for slot in 0..table.len() {
@@ -61,7 +63,7 @@ impl Traffic {
             }
             if let Some(names) = names.get_mut(&slot) {
                 names.sort_unstable();
-                interfaces.push(InterfaceCount::new(names.join(" "), &counts));
+                interfaces.push(InterfaceCount::new(names.join(" "), &baselines.since(slot, &counts)));
             }
         }
         interfaces.sort_by(|one, other| one.interface.cmp(&other.interface));
@@ -69,10 +71,10 @@ impl Traffic {
     }
 }
 
-/// Before the program is put on an interface with this index: what its counters hold is of an interface that is gone, unless one is filtered
-/// that has the same.
+/// Before the program is put on an interface with this index: what its slot holds is of interfaces that are gone, unless one is filtered
+/// that shares it.
 pub(super) fn begin(pins: &Pins, index: u32) -> Result<(), Error> {
-    let path = pins.map(MAP);
+    let path = pins.map(COUNTERS);
     if !path.exists() {
         return Ok(());
     }
@@ -81,19 +83,47 @@ pub(super) fn begin(pins: &Pins, index: u32) -> Result<(), Error> {
             return Ok(());
         }
     }
-    let table = Table::open(&path)?;
-    let before: Vec<InterfaceCounts> = table.per_cpu(slot(index))?;
-    let mut gone: Vec<InterfaceCounts> = table.per_cpu(GONE)?;
-    for (gone, before) in gone.iter_mut().zip(&before) {
-        *gone = sum(&[*gone, *before]);
+    let before = sum(&Table::open(&path)?.per_cpu(slot(index))?);
+    let path = pins.map(BASELINES);
+    let baselines = if path.exists() {
+        Table::open(&path)?
+    } else {
+        Table::create_pinned(&path, size_of::<InterfaceCounts>(), INTERFACE_SLOTS)?
+    };
+    baselines.set(slot(index), &before)
+}
+
+/// What each slot held when the program was put on the interface that has it now.
+struct Baselines(Vec<InterfaceCounts>);
+
+impl Baselines {
+    fn read(pins: &Pins) -> Result<Self, Error> {
+        let path = pins.map(BASELINES);
+        if !path.exists() {
+            return Ok(Self(Vec::new()));
+        }
+        let table = Table::open(&path)?;
+        (0..table.len()).map(|slot| table.get(slot)).collect::<Result<_, _>>().map(Self)
     }
-    table.set_per_cpu(GONE, &gone)?;
-    table.clear_per_cpu(slot(index))
+
+    /// What has been counted in a slot since then.
+    fn since(&self, slot: u32, counts: &InterfaceCounts) -> InterfaceCounts {
+        let mut since = *counts;
+        let Some(before) = self.0.get(slot as usize) else { return since };
+        let counts = since.reasons.iter_mut().chain([&mut since.would]);
+        for (count, before) in counts.zip(before.reasons.iter().chain([&before.would])) {
+            count.packets = count.packets.saturating_sub(before.packets);
+            count.bytes = count.bytes.saturating_sub(before.bytes);
+        }
+        since
+    }
 }
 
 /// The index of a filtered interface; none if it is gone.
 fn index_of(pins: &Pins, name: &str) -> Result<Option<u32>, Error> {
-    Ok(link(pins, name)?.map(|link| link.interface).filter(|index| *index != 0))
+    // (Of a link of another kind, the kernel says something else in that place.)
+    let link = link(pins, name)?.filter(|link| link.kind == bpf::LINK_TYPE_XDP);
+    Ok(link.map(|link| link.interface).filter(|index| *index != 0))
 }
 
 const fn slot(index: u32) -> u32 {
@@ -142,6 +172,20 @@ impl InterfaceCount {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_counted_before_is_taken_off_and_a_slot_without_a_baseline_is_as_it_is() {
+        let counts = |packets| {
+            let mut counts = InterfaceCounts::NONE;
+            counts.reasons[usize::from(Reason::RuleDrop.number())] = PacketCount { packets, bytes: 100 * packets };
+            counts.would = PacketCount { packets: 2 * packets, bytes: packets };
+            counts
+        };
+        let baselines = Baselines(vec![counts(5)]);
+        let of = |counts: InterfaceCounts| (counts.reasons[usize::from(Reason::RuleDrop.number())], counts.would);
+        assert_eq!(of(baselines.since(0, &counts(7))), of(counts(2)));
+        assert_eq!(of(baselines.since(1, &counts(7))), of(counts(7)));
+    }
 
     #[test]
     fn each_packet_has_one_fate() {

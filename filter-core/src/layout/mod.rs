@@ -30,7 +30,7 @@ pub use values::{
 pub use crate::text::{TEXTS, Text};
 
 /// The version of these layouts and of what the pinned maps mean. A daemon adopts only pins of its own version.
-pub const SCHEMA_VERSION: u32 = 13;
+pub const SCHEMA_VERSION: u32 = 14;
 
 /// How a type lies in memory.
 #[derive(Clone, Copy, Debug)]
