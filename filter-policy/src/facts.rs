@@ -40,8 +40,14 @@ impl PolicyFacts {
         let rules = policy.rules.iter().map(|rule| rule.name.clone()).collect();
         let answering = policy.rules.iter().filter(|rule| rule.action.answers() && !rule.report);
         let answers = answering.map(|rule| (rule.name.clone(), rule.action.clone())).collect();
-        let messages = MessageTables::new(policy).map(Arc::new);
-        Self { bases, rules, answers, scores: Scores::new(policy), sources: Sources::new(policy), messages }
+        Self { bases, rules, answers, scores: Scores::new(policy), sources: Sources::new(policy), messages: None }
+    }
+
+    /// The same, and how messages are read for the policy. These tables take a while to make, unless they are those of the policy before.
+    #[must_use]
+    pub fn with_messages(policy: Policy, before: Option<&Self>) -> Self {
+        let facts = Self::new(&policy);
+        Self { messages: MessageTables::new(policy, before.and_then(|before| before.messages())), ..facts }
     }
 
     /// The legal basis of a rule.
@@ -61,7 +67,7 @@ impl PolicyFacts {
         self.answers.iter().map(|(rule, action)| (rule.as_str(), action))
     }
 
-    /// How messages are read for the policy.
+    /// How messages are read for the policy; none if that is not known here.
     #[must_use]
     pub fn messages(&self) -> Option<Arc<MessageTables>> {
         self.messages.clone()

@@ -89,7 +89,7 @@ pub struct NumberingPlan {
 }
 
 /// What is known about numbers with a prefix. A longer prefix overrides the fields that it sets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NumberRange {
     /// The prefix's digits, country code first.
     pub prefix: String,

@@ -27,7 +27,7 @@ impl EngineReader {
         let files = Table(filter_policy::sample_policy::FILES);
         let built = filter_policy::build(&files, filter_policy::today())
             .map_err(|diagnostics| anyhow!("{}", diagnostics.render(false, None)))?;
-        Ok(Self { image: inspection(&built.image, &[(5060, Transport::Udp), (5060, Transport::Tcp)]) })
+        Ok(Self { image: inspection(built.image, &[(5060, Transport::Udp), (5060, Transport::Tcp)]) })
     }
 
     /// Reads a message that comes in a UDP datagram.

@@ -57,7 +57,7 @@ fn corpus(test: &str) -> Option<PathBuf> {
 fn both_hosts_read_every_message_of_the_corpus_alike() -> Result<()> {
     let Some(corpus) = corpus("both_hosts_read_every_message_of_the_corpus_alike") else { return Ok(()) };
     let built = policy::sample();
-    let image = inspection(&built.image, &[(5060, Transport::Udp)]);
+    let image = inspection(built.image.clone(), &[(5060, Transport::Udp)]);
     let mut hosts = Hosts::new(&image)?;
     let messages = messages(&corpus)?;
     ensure!(messages.len() > 500, "only {} messages in {}", messages.len(), corpus.display());
@@ -77,7 +77,7 @@ fn both_hosts_read_and_judge_every_packet_of_the_corpus_alike() -> Result<()> {
     let mut messages = 0;
     for file in files(&corpus.join("pcaps"))? {
         let frames = frames(&file)?;
-        let image = inspection(&built.image, &signalling_ports(&frames));
+        let image = inspection(built.image.clone(), &signalling_ports(&frames));
         let mut reader = Hosts::new(&image)?;
         for (number, frame) in frames {
             let place = || format!("{} packet {number}", file.display());
@@ -142,7 +142,7 @@ fn readings_agree_with_other_parsers_except_where_the_list_says_why() -> Result<
 /// Our reading of each message, under the corpus's names.
 fn readings(corpus: &Path) -> Result<BTreeMap<String, BTreeMap<&'static str, String>>> {
     let built = policy::sample();
-    let image = inspection(&built.image, &[(5060, Transport::Udp)]);
+    let image = inspection(built.image.clone(), &[(5060, Transport::Udp)]);
     let mut engine = Engine::new(&image);
     let mut readings = BTreeMap::new();
     for (id, message) in messages(corpus)? {

@@ -43,7 +43,7 @@ proptest! {
         let image = compile(&policy).expect("generated policies compile");
         let mut quiet = image.clone();
         quiet.config.events_per_second = 0;
-        let reader_image = inspection(&image, &generate::PORTS);
+        let reader_image = inspection(image.clone(), &generate::PORTS);
         for packet in &packets {
             let frame = packet.frame();
             let mut reader = Engine::new(&reader_image);

@@ -21,7 +21,7 @@ const BUDGET: u32 = 250_000;
 #[test]
 fn the_verifier_walks_less_than_a_quarter_of_its_limit() {
     let sample = policy::sample().image;
-    let inspection = inspection(&sample, &[(5060, Transport::Udp)]);
+    let inspection = inspection(sample.clone(), &[(5060, Transport::Udp)]);
     let everything = policy::everything().image;
     let addresses_only = policy::text(
         "version = 1\ndefault = \"pass\"\n[network]\nudp = [5060]\n[[rule]]\nname = \"blocked\"\n\

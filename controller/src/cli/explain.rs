@@ -255,7 +255,7 @@ fn explain(built: &Built, packet: &[u8], situation: &Situation) -> anyhow::Resul
     let banned_by = engine.banned_by().map(|rule| policy.rules[rule].name.clone());
     let ban = ban(policy, &decision, engine.has_banned(), banned_by.as_deref());
     // A rule without conditions on the message decides before the message is read. Show what is in it anyway.
-    let readable = inspection(image, &[service]);
+    let readable = inspection(image.clone(), &[service]);
     let mut reader = Engine::new(&readable);
     reader.decide_after(before, packet);
     let holds = explainer.conditions(policy, before, packet);

@@ -103,13 +103,13 @@ pub fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
     };
     let mut output = BufWriter::new(io::stdout().lock());
     let mut status = ExitCode::SUCCESS;
-    let messages = inspection(&built.image, &[(5060, Transport::Udp)]);
+    let messages = inspection(built.image.clone(), &[(5060, Transport::Udp)]);
     let mut host = None;
     for file in &args.files {
         let result = match capture::is_capture(file) {
             Err(error) => Err(error.into()),
             Ok(true) => signalling_ports(file).and_then(|ports| {
-                let image = inspection(&built.image, &ports);
+                let image = inspection(built.image.clone(), &ports);
                 let mut host = open(args.engine, &image)?;
                 inspect_capture(file, &mut host, args.json, &mut output)
             }),

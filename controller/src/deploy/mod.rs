@@ -538,7 +538,7 @@ impl Deployer {
             Some(installed) => installed.map_err(Refusal::kernel).map_err(refused)?,
         };
         // Also of one that decides as the one before: its labels may be others.
-        self.facts = Some(Arc::new(PolicyFacts::new(&built.policy)));
+        self.facts = Some(Arc::new(PolicyFacts::with_messages(built.policy, self.facts.as_deref())));
         let Some(installed) = installed else {
             self.note_newest(is_newest);
             return Ok(Deployed::Unchanged);

@@ -7,11 +7,10 @@ use filter_core::{
 
 use crate::image::Image;
 
-/// A copy of a policy's image that reads everything there is to read, on any of the given ports, and decides nothing. It keeps
+/// A policy's image that reads everything there is to read, on any of the given ports, and decides nothing. It keeps
 /// the policy's facts about numbers, numbering plans and believed sources, but not its rules.
 #[must_use]
-pub fn inspection(image: &Image, ports: &[(u16, Transport)]) -> Image {
-    let mut image = image.clone();
+pub fn inspection(mut image: Image, ports: &[(u16, Transport)]) -> Image {
     let keep = image.config.needs & (need::CALLED_FROM_TO | need::PLANS | need::STRIP);
     // Which sources are believed is in the tables of addresses, even if no rule asks who calls.
     image.config.needs = need::INSPECT | need::TCP | need::ASSERTED_IDENTITY | keep;

@@ -1,6 +1,10 @@
 //! What a message says, for whoever reports a packet: all of it, whatever the rules of the policy ask for.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+};
 
 use filter_core::{
     event,
@@ -9,37 +13,66 @@ use filter_core::{
 };
 use zerocopy::FromZeros as _;
 
+use ipnet::IpNet;
+
 use super::{Memory, UserHost, inspection, read_afresh};
-use crate::{compile::compile, image::Image, model::Policy};
+use crate::{
+    compile::compile,
+    image::Image,
+    model::{AddressEntry, AddressList, Numbering, Policy},
+};
 
 /// What a policy says about how messages are read: its numbering plans and ranges, and the sources that are believed. Nothing of its rules,
 /// whose lists may be long.
-pub struct MessageTables(Image);
+pub struct MessageTables {
+    image: Image,
+    /// A hash of what they are made from.
+    origin: u64,
+}
 
 impl MessageTables {
-    /// Those of a policy; none if it does not compile.
+    /// Those of a policy; none if it does not compile. Most policies that follow each other differ in their rules: then they are those of
+    /// the one before.
     #[must_use]
-    pub fn new(policy: &Policy) -> Option<Self> {
+    pub fn new(policy: Policy, before: Option<Arc<Self>>) -> Option<Arc<Self>> {
         let Policy { ports, numbering, .. } = policy;
+        let origin = hash_of(&ports, &numbering);
+        if let Some(before) = before.filter(|before| before.origin == origin) {
+            return Some(before);
+        }
         let without_rules = Policy {
             default_drop: false,
             report: false,
-            ports: ports.clone(),
-            numbering: numbering.clone(),
+            ports,
+            numbering,
             rules: Vec::new(),
             never_ban: Vec::new(),
             labelled: Vec::new(),
             allow_emergency: false,
             headers: Vec::new(),
         };
-        let image = compile(&without_rules).ok()?;
-        Some(Self(inspection(&image, ports)))
+        let image = inspection(compile(&without_rules).ok()?, &without_rules.ports);
+        Some(Arc::new(Self { image, origin }))
     }
+}
+
+/// A hash of all that reading depends on. (Not of where in the files it is written.)
+fn hash_of(ports: &[(u16, Transport)], numbering: &Numbering) -> u64 {
+    let Numbering { plan, plans, neighbor_digits, called_from_to, asserted_identity_from, ranges } = numbering;
+    let networks = |lists: &[Arc<AddressList>]| -> Vec<IpNet> {
+        lists.iter().flat_map(|list| &list.entries).map(AddressEntry::network).collect()
+    };
+    let ports: Vec<(u16, u8)> = ports.iter().map(|(port, transport)| (*port, transport.number())).collect();
+    let plans: Vec<_> = plans.iter().map(|(sources, plan)| (networks(sources), plan)).collect();
+    let believed = networks(asserted_identity_from);
+    let mut hasher = DefaultHasher::new();
+    (ports, plan, plans, neighbor_digits, called_from_to, believed, ranges).hash(&mut hasher);
+    hasher.finish()
 }
 
 impl fmt::Debug for MessageTables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("MessageTables").finish_non_exhaustive()
+        f.debug_struct("MessageTables").finish_non_exhaustive()
     }
 }
 
@@ -67,7 +100,7 @@ impl MessageReader {
         }
         // A new one for each packet: nothing is to be remembered of fragments and connections.
         let memory = Memory::default();
-        let host = UserHost::new(&self.tables.0, &memory, frame);
+        let host = UserHost::new(&self.tables.image, &memory, frame);
         let s = &mut *self.scratch;
         read_afresh(host, s);
         let is_message = s.message.kind.is_message() && s.message.extent == Extent::Whole;
@@ -134,7 +167,21 @@ mod tests {
 
     fn tables(policy: &str) -> Arc<MessageTables> {
         let (policy, _) = testing::load(&[("policy.toml", policy)]).expect("the policy is good");
-        Arc::new(MessageTables::new(&policy).expect("it compiles"))
+        MessageTables::new(policy, None).expect("it compiles")
+    }
+
+    #[test]
+    fn tables_are_made_anew_only_if_messages_are_read_in_another_way() {
+        let of = |text: &str| testing::load(&[("policy.toml", text)]).expect("the policy is good").0;
+        let before = tables(POLICY);
+        let is_kept = |text: &str| {
+            let tables = MessageTables::new(of(text), Some(Arc::clone(&before))).expect("it compiles");
+            Arc::ptr_eq(&tables, &before)
+        };
+        assert!(is_kept(&POLICY.replace("action = \"drop\"", "action = \"continue\"")));
+        assert!(!is_kept(&POLICY.replace("country_code = \"1\"", "country_code = \"44\"")));
+        assert!(!is_kept(&POLICY.replace("tcp = [5060]", "tcp = [5070]")));
+        assert!(!is_kept(&POLICY.replace("192.0.2.1", "192.0.2.2")), "other sources are believed");
     }
 
     fn read(frame: &[u8], length: usize) -> Event {

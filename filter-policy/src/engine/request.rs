@@ -66,7 +66,7 @@ impl RequestReader {
     pub fn new() -> Result<Self, Diagnostics> {
         let built = crate::build(&Table(&[(crate::POLICY_FILE, b"version = 1\n")]), today())?;
         let scratch = Scratch::new_box_zeroed().expect("memory for the engine's scratch");
-        Ok(Self { image: inspection(&built.image, &[]), scratch })
+        Ok(Self { image: inspection(built.image, &[]), scratch })
     }
 
     /// Reads the request in a frame, given from its Ethernet header on, to a port of this transport.
