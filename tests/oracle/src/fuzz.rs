@@ -5,7 +5,16 @@
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
-use filter_policy::{build, engine::Engine, files::Table, image::Image, model::Policy, today};
+use filter_core::layout::{Event, NumberFormat, anomaly};
+use filter_policy::{
+    build,
+    engine::{Engine, MessageReader, MessageTables},
+    files::Table,
+    image::Image,
+    model::Policy,
+    today,
+};
+use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use crate::{
     compare::{as_engine, of_oracle, readings, same},
@@ -109,6 +118,56 @@ pub fn packet(data: &[u8]) {
     }
     frames.truncate(8);
     agree(READS_ONLY, &frames);
+    frames.iter().for_each(|frame| report(frame));
+}
+
+/// Reads a frame for an event, as the daemon does. What the program has read of it must stay as it is.
+///
+/// # Panics
+/// It does not.
+fn report(frame: &[u8]) {
+    thread_local! {
+        static READER: RefCell<MessageReader> = RefCell::new({
+            let policy = compiled(READS_ONLY).policy.clone();
+            MessageReader::new(MessageTables::new(policy, None).expect("the policy compiles"))
+        });
+    }
+    // One of which the program has read nothing, and one of which it has read numbers and anomalies.
+    let mut unread = Event::new_zeroed();
+    unread.length = frame.len() as u32;
+    (unread.slot, unread.time, unread.source_port, unread.interface) = (7, 8, 9, 10);
+    let mut judged = unread;
+    judged.anomalies = anomaly::SPLIT_MESSAGE;
+    (judged.calling, judged.calling_format) = (0x1312_5550_100f_0000, NumberFormat::TooShort);
+    (judged.called, judged.called_format) = (0x1312_5550_101f_0000, NumberFormat::TooLong);
+    (judged.from, judged.asserted, judged.forwarded) =
+        (0x1312_5550_102f_0000, 0x1312_5550_103f_0000, 0x1312_5550_104f_0000);
+    for before in [unread, judged] {
+        let mut after = before;
+        READER.with_borrow_mut(|reader| reader.read(&mut after, frame));
+        let known = |before, after| if before != 0 { before } else { after };
+        let format = |number, before, after| if number != 0 { before } else { after };
+        // All else is as before.
+        let expected = Event {
+            calling: known(before.calling, after.calling),
+            called: known(before.called, after.called),
+            from: known(before.from, after.from),
+            asserted: known(before.asserted, after.asserted),
+            forwarded: known(before.forwarded, after.forwarded),
+            calling_format: format(before.calling, before.calling_format, after.calling_format),
+            called_format: format(before.called, before.called_format, after.called_format),
+            anomalies: before.anomalies | after.anomalies,
+            within_dialog: after.within_dialog,
+            method: after.method,
+            attestation: after.attestation,
+            user_agent_length: after.user_agent_length,
+            call_id_length: after.call_id_length,
+            user_agent: after.user_agent,
+            call_id: after.call_id,
+            ..before
+        };
+        assert_eq!(after.as_bytes(), expected.as_bytes(), "what the program has read (right) is not kept");
+    }
 }
 
 /// A message, as a UDP datagram and as a TCP segment.
