@@ -28,7 +28,6 @@ use ringfence_tests::{
     filter::{self, Filter, FilterOptions},
     netns::{Wire, WireOptions},
 };
-
 use zerocopy::FromBytes as _;
 
 use crate::{

@@ -21,6 +21,7 @@ const NOBODY: &str = "nobody listens";
 /// A listener that is there and gets none of the packets.
 const TO_OTHERS: &str = "captured: what passes";
 
+/// Samples are drawn, of few of the packets.
 const SAMPLED: &str = "sampled: 1 in 10,000";
 
 /// The rows, with what the program is asked for.
