@@ -82,9 +82,6 @@ impl<'m> Host<'m> for Counting<'m> {
         }
     }
 
-    /// No event is due: a flood's packets are judged by the rule's earlier ones.
-    fn look_at_rule(self, _slot: u32, _look: impl FnOnce(&Counter)) {}
-
     fn config(self) -> &'m Config {
         self.host.config()
     }

@@ -100,7 +100,7 @@ fn reason<'m, H: Host<'m>>(host: H, s: &mut Scratch, look: Look) -> Reason {
 #[inline(always)]
 fn packet_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     let reason = match reason_by_addresses(host, s) {
-        Some(reason) if !observe::reads_on(host, s, reason) => return reason,
+        Some(reason) if !observe::reads_on(s, reason) => return reason,
         _ => reason_by_payload(host, s),
     };
     match s.packet.settled.checked_sub(1) {
@@ -166,7 +166,7 @@ fn reason_by_payload<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
     }
     // (For emergency calls from a banned source, the message must be read.)
     let is_banned = config.ban_passes_emergency != 0 && s.packet.banned != 0;
-    let is_open = s.walk.outcome == Outcome::Open && !observe::reads_if_passed(s);
+    let is_open = s.walk.outcome == Outcome::Open && !observe::is_sampled_if_passed(s);
     if is_open && config.needs & need::INSPECT == 0 && !is_tcp && !is_banned {
         return default(host);
     }
@@ -230,7 +230,7 @@ fn message_reason<'m, H: Host<'m>>(host: H, s: &mut Scratch) -> Reason {
             // If no rule is left that needs more, nothing more is read.
             match s.walk.outcome {
                 Outcome::Decided => return decided(&s.walk),
-                Outcome::Open if !observe::reads_if_passed(s) => return default(host),
+                Outcome::Open => return default(host),
                 _ => {}
             }
         }

@@ -9,7 +9,7 @@ use crate::{
     host::{Host, Step},
     layout::{Action, Dimension, NO_RULE, Rule, RuleSet, Transport, address_flag, anomaly, need, rule_flag},
     limits::{MAX_PORTS, MAX_RULES, RULE_WORDS},
-    observe, rate,
+    rate,
     reason::Reason,
     remembered,
     scratch::{Extent, Outcome, Scratch, Walk},
@@ -159,11 +159,8 @@ impl<'m, H: Host<'m>> Step for Candidates<'_, H> {
             s.walk.outcome = Outcome::NeedsMessage;
             return true;
         }
-        // An event reports what the whole message says, and so does a sample.
         if s.message.extent == Extent::First
-            && (rule.flags & rule_flag::LATE != 0
-                || observe::reads_whole(host, s, rule)
-                || event::is_due(host, s, rule))
+            && (rule.flags & rule_flag::LATE != 0 || host.reads_whole() && rule.action().drops())
         {
             s.walk.outcome = Outcome::NeedsMessage;
             return true;

@@ -18,7 +18,6 @@ const WINDOW_SHIFT: u32 = 30;
 pub(crate) fn matched<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
     let bytes = s.packet.length as u64;
     let is_event = rule.action().drops();
-    let is_whole = s.message.extent != Extent::First;
     let limit = host.config().events_per_second as u64;
     let window = if is_event { s.now(host) >> WINDOW_SHIFT } else { 0 };
     let spared = s.walk.spared as u64;
@@ -37,9 +36,7 @@ pub(crate) fn matched<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
             counter.window = window;
             counter.window_events = 0;
         }
-        // (If the window began just now, this message may have only been partly read. Emitting would report an earlier message's
-        // values.)
-        if counter.window_events < limit && is_whole {
+        if counter.window_events < limit {
             counter.window_events += 1;
             emits = true;
         } else {
@@ -53,19 +50,6 @@ pub(crate) fn matched<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
     if emits {
         emit(host, s, rule);
     }
-}
-
-/// True if a match of `rule` now would emit an event.
-#[inline(always)]
-pub(crate) fn is_due<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) -> bool {
-    let limit = host.config().events_per_second as u64;
-    if !rule.action().drops() || limit == 0 {
-        return false;
-    }
-    let window = s.now(host) >> WINDOW_SHIFT;
-    let mut is_due = false;
-    host.look_at_rule(rule.slot as u32, |counter| is_due = counter.window != window || counter.window_events < limit);
-    is_due
 }
 
 #[inline(never)]
@@ -122,8 +106,9 @@ pub(crate) fn fill(s: &mut Scratch, now: u64) {
     fill_message(s);
 }
 
-/// Sets what an event says of the message, as far as that was read. In the kernel this is what some rule asks for: whoever reads the events
-/// reads the rest in the packet that comes with them.
+/// Sets what an event says of the message, if that was read to its end: of one that was read in part, the scratch memory holds values of
+/// an earlier one. In the kernel only what some rule asks for is read, and only until one decides: whoever reads the events reads the
+/// packet that comes with them.
 #[inline(always)]
 pub fn fill_message(s: &mut Scratch) {
     let message = s.message.kind.is_message() && s.message.extent == Extent::Whole;

@@ -171,13 +171,18 @@ pub trait Host<'m>: Copy + Tables {
 
     /// Lets `update` change the counter of the rule with this slot, on this CPU. `rule` is the rule's index in the policy.
     fn count_rule(self, rule: u32, slot: u32, update: impl FnOnce(&mut Counter));
-    /// Lets `look` see the counter of the rule with this slot, on this CPU, if there is one.
-    fn look_at_rule(self, slot: u32, look: impl FnOnce(&Counter));
     /// Lets `update` change the counters of the interface that the packet came in on, on this CPU.
     fn count_packet(self, update: impl FnOnce(&mut InterfaceCounts));
     /// Hands over the event in the scratch memory, with the packet's bytes if these are no more than
     /// [`REPORTED_BYTES`](crate::limits::REPORTED_BYTES). False if it was lost.
     fn emit(self, scratch: &mut Scratch) -> bool;
+
+    /// True if a message is read whole before a rule drops it, for those who want to see what it says. In the kernel, whoever reads the
+    /// event reads the packet.
+    #[inline(always)]
+    fn reads_whole(self) -> bool {
+        false
+    }
 
     /// Index of the interface that the packet came in on; 0 if there is none.
     #[inline(always)]

@@ -6,7 +6,7 @@
 use crate::{
     event,
     host::{Function, FunctionKind, Host},
-    layout::{NO_RULE, Rule, STRATA, STRATUM_PLACES, Stratum, Transport, capture},
+    layout::{NO_RULE, STRATA, STRATUM_PLACES, Stratum, capture},
     limits::{MAX_EVERY, RULE_WORDS, WOULD},
     reason::Reason,
     scratch::{Kind, Outcome, Scratch},
@@ -25,22 +25,12 @@ const MANY: u32 = 6;
 /// How often a rate is halved at most.
 const HALVED: u32 = 10;
 
-/// When a message is read as far as the policy reads any, even if a rule decides before.
-pub mod reads {
-    /// If the packet passes.
-    pub const PASSED: u32 = 1;
-    /// If it is dropped.
-    pub const DROPPED: u32 = 1 << 1;
-}
-
-/// Decides whether the packet is sampled, by what may become of it. This is known before it is read: of a sampled message, everything is
-/// read that the policy needs, even if a rule decides earlier.
+/// Decides whether the packet is sampled, by what may become of it. This is known before it is read: see [`reads_on`].
 #[inline(always)]
 pub fn begin<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     s.packet.interface = host.interface();
     let observation = host.observation();
     s.walk.sampled = [0; STRATUM_PLACES];
-    s.walk.reads = 0;
     let [passed, would, dropped] = observation.every;
     if passed | would | dropped == 0 {
         return;
@@ -56,9 +46,6 @@ pub fn begin<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     if is_due != 0 {
         host.call::<Draw>(s, 0, 0);
     }
-    let [passed, would, dropped, _] = s.walk.sampled;
-    s.walk.reads |= (passed | would != 0) as u32 * reads::PASSED;
-    s.walk.reads |= (dropped != 0) as u32 * reads::DROPPED;
 }
 
 /// The function of the host that samples the packet where its turn has come, and draws the distance to the next one. The distance is
@@ -123,31 +110,19 @@ impl Function for Draw {
     }
 }
 
-/// True if the message is read as far as the policy reads any if the packet passes.
+/// True if the packet is a sample if it passes.
 #[inline(always)]
-pub fn reads_if_passed(s: &Scratch) -> bool {
-    s.walk.reads & reads::PASSED != 0
+pub fn is_sampled_if_passed(s: &Scratch) -> bool {
+    s.walk.sampled[Stratum::Passed.index()] != 0
 }
 
-/// True if the whole message is to be read before this rule may decide, to report it.
+/// True if the message of a packet that passes for this reason is to be read nevertheless. No rule is left that could match it, but only
+/// requests are samples of what passes: responses and keep-alives, of which there are more, would take their places.
 #[inline(always)]
-pub fn reads_whole<'m, H: Host<'m>>(host: H, s: &Scratch, rule: &Rule) -> bool {
-    let drops = rule.action().drops() && host.config().report == 0;
-    s.walk.reads & if drops { reads::DROPPED } else { reads::PASSED } != 0
-}
-
-/// True if the message of a packet that passes or is dropped for this reason is to be read nevertheless, to report it. No rule is left that
-/// could match it. Of segments that are dropped nothing is read: it would be remembered of their connection.
-#[inline(always)]
-pub fn reads_on<'m, H: Host<'m>>(host: H, s: &mut Scratch, reason: Reason) -> bool {
-    let drops = reason.verdict().drops();
-    let is_drop = drops && host.config().report == 0;
-    if s.walk.reads & if is_drop { reads::DROPPED } else { reads::PASSED } == 0
-        || drops && s.packet.transport != Transport::Udp
-    {
+pub fn reads_on(s: &mut Scratch, reason: Reason) -> bool {
+    if reason.verdict().drops() || !is_sampled_if_passed(s) {
         return false;
     }
-    s.walk.reads = reads::PASSED | reads::DROPPED;
     s.packet.settled = reason.number() as u32 + 1;
     // Bans have been looked up, or are not.
     s.packet.banned = 0;

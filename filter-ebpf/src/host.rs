@@ -1,6 +1,9 @@
 //! The engine's host in the kernel.
 
-use core::{ffi::c_void, mem::size_of};
+use core::{
+    ffi::c_void,
+    mem::{offset_of, size_of},
+};
 
 use aya_ebpf::{
     bindings::xdp_md,
@@ -8,7 +11,7 @@ use aya_ebpf::{
         bpf_get_prandom_u32, bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_loop, bpf_perf_event_output,
         bpf_ringbuf_output, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
     },
-    maps::RingBuf,
+    maps::{LruHashMap, RingBuf},
     programs::XdpContext,
 };
 use filter_core::{
@@ -21,7 +24,7 @@ use filter_core::{
     identity::ReadIdentity,
     layout::{
         Ban, BanKey, BanLengths, Config, Counter, Dfa, Event, FlowKey, FragmentKey, InterfaceCounts, Node, NumberClass,
-        Observation, Observed, ROOT_PIECE_BITS, Remembered, Rule, RuleSet, Trie,
+        Observation, Observed, ROOT_PIECE_BITS, Remembered, Rule, RuleSet, Trie, entered,
     },
     limits::{BUFFER_LENGTH, INSPECTED_LENGTH, INTERFACE_SLOTS, REPORTED_BYTES},
     message::{NoteFold, ReadColon, ReadHeaders},
@@ -96,27 +99,46 @@ impl Kernel {
     #[inline(always)]
     fn report(self, ring: &'static RingBuf, scratch: &mut Scratch) -> bool {
         let length = scratch.packet.length;
+        // Both are made of the whole, since the helper reads from one into the other.
+        let whole = (&raw mut *scratch).cast::<c_void>();
+        let (event, frame) = (whole.wrapping_byte_add(EVENT), whole.wrapping_byte_add(FRAME));
         let mut size = size_of::<Event>() as u64;
         if length != 0 && length as usize <= REPORTED_BYTES {
             let length = masked!(length - 1, "8191") + 1;
-            let frame = scratch.frame.as_mut_ptr().cast::<c_void>();
-            // SAFETY: the buffer has REPORTED_BYTES bytes, and the helper checks the packet's bounds.
+            // SAFETY: `frame` points to the REPORTED_BYTES bytes of this field, and `length` is no more. The helper checks the packet's
+            // bounds.
             if unsafe { bpf_xdp_load_bytes(self.context, 0, frame, length as u32) } == 0 {
                 size += length;
             }
         }
-        // SAFETY: the helper reads the bytes of the event and of the frame, which follows it; the map is a ring buffer.
-        let status = unsafe {
-            bpf_ringbuf_output(
-                (&raw const *ring).cast_mut().cast::<c_void>(),
-                (&raw const scratch.event).cast_mut().cast::<c_void>(),
-                size,
-                0,
-            )
-        };
+        // SAFETY: the map is a ring buffer. The helper reads `size` bytes from `event` on: the event, and no more than the frame, which
+        // begins where the event ends. Both are in the scratch memory, to which this has the only reference, and which `event` was
+        // made of.
+        let status = unsafe { bpf_ringbuf_output((&raw const *ring).cast_mut().cast::<c_void>(), event, size, 0) };
         status == 0
     }
+
+    /// Writes an entry of a table; a full one evicts that used longest ago. Counts the entry if there was none with the key: the kernel
+    /// does not say what it evicts, but whoever knows what was entered and what is there knows how much that was.
+    #[inline(always)]
+    fn enter<K, V>(self, map: &LruHashMap<K, V>, table: usize, key: &K, value: &V) {
+        if map.insert(key, value, NOEXIST).is_ok() {
+            self.count_observed(|observed| observed.entered[table] += 1);
+        } else {
+            // If this fails too, the packets that it is for are judged without it.
+            let _ = map.insert(key, value, 0);
+        }
+    }
 }
+
+/// `BPF_NOEXIST` of include/uapi/linux/bpf.h.
+const NOEXIST: u64 = 1;
+
+/// Where the event is in the scratch memory, and the frame.
+const EVENT: usize = offset_of!(Scratch, event);
+const FRAME: usize = offset_of!(Scratch, frame);
+
+const _: () = assert!(EVENT + size_of::<Event>() == FRAME && size_of::<Scratch>() >= FRAME + REPORTED_BYTES);
 
 const _: () = assert!(MAX_HEADER_OFFSET == 2047 && BUFFER_LENGTH == 16384 && REPORTED_BYTES == 8192);
 
@@ -285,14 +307,6 @@ impl Host<'static> for Kernel {
     }
 
     #[inline(always)]
-    fn look_at_rule(self, slot: u32, look: impl FnOnce(&Counter)) {
-        if let Some(counter) = RULE_COUNTERS.get_ptr(slot) {
-            // SAFETY: as above.
-            look(unsafe { &*counter });
-        }
-    }
-
-    #[inline(always)]
     fn count_packet(self, update: impl FnOnce(&mut InterfaceCounts)) {
         if let Some(counts) = REASON_COUNTERS.get_ptr_mut(self.interface() & (INTERFACE_SLOTS as u32 - 1)) {
             // SAFETY: as above.
@@ -384,8 +398,7 @@ impl Host<'static> for Kernel {
 
     #[inline(always)]
     fn set_ban(self, key: &BanKey, ban: &Ban) {
-        // A full map evicts its least recently used entry. If the insertion fails, the source's next packet has to be read.
-        let _ = BANS.insert(key, ban, 0);
+        self.enter(&BANS, entered::BANS, key, ban);
     }
 
     #[inline(always)]
@@ -402,8 +415,7 @@ impl Host<'static> for Kernel {
 
     #[inline(always)]
     fn remember_fragment(self, key: &FragmentKey, value: &Remembered) {
-        // A full map evicts its least recently used entry. If the insertion fails, a later fragment passes.
-        let _ = FRAGMENTS.insert(key, value, 0);
+        self.enter(&FRAGMENTS, entered::FRAGMENTS, key, value);
     }
 
     #[inline(always)]
@@ -414,7 +426,7 @@ impl Host<'static> for Kernel {
 
     #[inline(always)]
     fn remember_flow(self, key: &FlowKey, value: &Remembered) {
-        let _ = FLOWS.insert(key, value, 0);
+        self.enter(&FLOWS, entered::FLOWS, key, value);
     }
 
     #[inline(always)]

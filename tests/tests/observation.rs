@@ -127,17 +127,19 @@ fn a_sampled_request_is_read_even_if_its_source_decides() -> Result<()> {
 }
 
 #[test]
-fn a_sampled_request_that_its_source_drops_is_read_too() -> Result<()> {
+fn a_sampled_packet_that_its_source_drops_is_not_read_but_comes_with_its_bytes() -> Result<()> {
     let policy = format!("{POLICY}\n[[rule]]\nname = \"last\"\nmatch.called = [\"1212\"]\naction = \"drop\"\n");
     let policy = policy.replace("action = \"whitelist\"", "action = \"drop\"");
     for (report, reason) in [("", Reason::RuleDrop), ("mode = \"report\"\n", Reason::WouldRuleDrop)] {
         let policy = policy.replacen("version = 1\n", &format!("version = 1\n{report}"), 1);
         let mut scene = Scene::of(&policy, every(1))?;
-        scene.run(&invite("192.0.2.1", "+12125550142", "phone"), 1)?;
-        let samples = scene.samples();
-        let [sample] = &samples[..] else { panic!("{} samples", samples.len()) };
+        let frame = invite("192.0.2.1", "+12125550142", "phone");
+        scene.run(&frame, 1)?;
+        let records = scene.records();
+        let [(sample, bytes)] = &records[..] else { panic!("{} samples", records.len()) };
         assert_eq!((sample.reason, sample.slot), (reason.number(), 0));
-        assert_eq!((sample.method, sample.called), (Method::Invite, 0x1212_5550_142f_0000));
+        assert_eq!((sample.method, sample.called), (Method::None, 0));
+        assert_eq!(bytes, &frame);
     }
     Ok(())
 }
@@ -367,5 +369,32 @@ fn a_long_packet_is_cut() -> Result<()> {
     // The kernel rounds up what it writes.
     assert_eq!((event.length as usize, &bytes[..100]), (frame.len(), &frame[..100]));
     assert!(bytes.len() < 108, "{}", bytes.len());
+    Ok(())
+}
+
+#[test]
+fn each_entry_that_the_program_makes_in_a_table_is_counted_once() -> Result<()> {
+    let bans = "version = 1\n[network]\nudp = [5060]\ntcp = [5060]\n[[rule]]\nname = \"scanners\"\n\
+                match.user_agent = [\"friendly-scanner\"]\naction = { ban = \"1h\" }\n";
+    let scene = Scene::of(bans, Observation::default())?;
+    for last in 1..=50 {
+        // The second one finds the ban.
+        scene.run(&invite(&format!("192.0.2.{last}"), "+12125550142", "friendly-scanner"), 2)?;
+    }
+    assert_eq!(scene.observed()?.entered, [50, 0, 0, 0]);
+    // A ban that is there already is no new entry, and neither is a datagram or a connection.
+    let start = "OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP a\r\nUser-Agent: friendly-scanner\r\n";
+    let message = format!("{start}X: {}\r\n\r\n", "x".repeat(100));
+    let first = |id| {
+        let [first, _] = Packet::udp(message.as_str()).from("192.0.2.9").id(id).fragments(120);
+        first
+    };
+    let drops = bans.replace("{ ban = \"1h\" }", "\"drop\"\ntcp = \"drop-connection\"");
+    let scene = Scene::of(&drops, Observation::default())?;
+    scene.run(&Packet::tcp(message.as_str()).from("192.0.2.9").frame(), 3)?;
+    assert_eq!(scene.observed()?.entered, [0, 1, 0, 0]);
+    scene.run(&first(7), 3)?;
+    scene.run(&first(8), 3)?;
+    assert_eq!(scene.observed()?.entered, [0, 1, 2, 0]);
     Ok(())
 }

@@ -275,8 +275,9 @@ mod tests {
     use crate::{
         kernel::Mode,
         telemetry::{
-            Answers, Ban, BanList, Estimate, Generation, Held, HistoryList, Hold, InterfaceStatus, OutputStatus,
-            RuleRow, Series, SourceStatus, Status, Suggestion, Suggestions, Table, Top, TopRow, contract::fields,
+            Answers, Ban, BanList, Estimate, Generation, Held, HistoryList, Hold, InterfacePackets, InterfaceStatus,
+            OutputStatus, RuleRow, Series, SourceStatus, Status, Suggestion, Suggestions, Table, Top, TopRow,
+            contract::fields,
         },
     };
 
@@ -307,6 +308,7 @@ mod tests {
             ("Held", fields::<Held>()),
             ("HistoryList", fields::<HistoryList>()),
             ("Hold", fields::<Hold>()),
+            ("InterfacePackets", fields::<InterfacePackets>()),
             ("InterfaceStatus", fields::<InterfaceStatus>()),
             ("OutputStatus", fields::<OutputStatus>()),
             ("RuleRow", fields::<RuleRow>()),

@@ -57,6 +57,9 @@ use filter_policy::{
 
 /// The answer is "no": a policy with errors, a failed policy test.
 pub const EXIT_NO: u8 = 1;
+
+/// What is said in the place of samples if there are none, by the configuration.
+const SAMPLING_OFF: &str = "sampling is off: `per_second = 0` under `[samples]` in the configuration";
 /// Bad usage or bad input.
 pub const EXIT_USAGE: u8 = 2;
 /// The system refused: no permission, no interface, a kernel too old, the verifier.

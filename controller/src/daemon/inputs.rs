@@ -40,8 +40,6 @@ pub(super) enum Event {
     End,
     /// Time to look for a change of the policy.
     Look,
-    /// Packets were captured.
-    Captured(Vec<Reported>),
     /// The program reports packets.
     Packets(Vec<Reported>),
     /// A look for a newer commit has ended.
@@ -72,7 +70,6 @@ pub(super) struct Inputs {
     requests: mpsc::Receiver<Request>,
     ring: AsyncFd<Ring>,
     samples: AsyncFd<Ring>,
-    captures: mpsc::Receiver<Vec<Reported>>,
     tick: Interval,
     look: Interval,
     sweep: Interval,
@@ -90,7 +87,6 @@ impl Inputs {
         signals: Signals,
         requests: mpsc::Receiver<Request>,
         [ring, samples]: [Ring; 2],
-        captures: mpsc::Receiver<Vec<Reported>>,
         interval: Duration,
     ) -> io::Result<Self> {
         let (tick, look, sweep) = (every(interval), every(LOOK_INTERVAL), every(SWEEP_INTERVAL));
@@ -101,7 +97,6 @@ impl Inputs {
             requests,
             ring: ring.into_async()?,
             samples: samples.into_async()?,
-            captures,
             tick,
             look,
             sweep,
@@ -130,9 +125,7 @@ impl Inputs {
             _ = self.look.tick() => Event::Look,
             _ = self.sweep.tick() => Event::Sweep,
             events = packets(&mut self.ring) => Event::Packets(events?),
-            // Before captures, of which a flood brings more than the loop can read, and of which some may be lost.
             events = packets(&mut self.samples) => Event::Sampled(events?),
-            Some(captured) = self.captures.recv() => Event::Captured(captured),
         })
     }
 

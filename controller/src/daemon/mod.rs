@@ -12,12 +12,12 @@ mod inputs;
 
 use std::{collections::VecDeque, io, net::SocketAddr, ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
 
-use filter_policy::bounds::Cancel;
-use tokio::sync::{mpsc, oneshot};
+use filter_policy::{bounds::Cancel, facts::PolicyFacts};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::{
-    capture::{Capturing, WAITING},
-    inputs::{Event, Inputs, Refresh, Reload, Reported, Signals},
+    capture::Capturing,
+    inputs::{Event, Inputs, Refresh, Reload, Signals},
 };
 use crate::{
     api::{self, Change, ReloadAnswer, Request, Socket, SocketError, TakeOffAnswer},
@@ -26,7 +26,7 @@ use crate::{
     outputs::{self, Host, ListenError, OutputOptions, Outputs, PasswordError, Prometheus},
     repository::{History, Repository, Source, Watch},
     responder::{self, Responder},
-    telemetry::{Bus, EventReader, Interest, Meter, Notice, Sampling, Stopped, Talkers, captured_kinds, is_answered},
+    telemetry::{Bus, EventReader, Interest, Meter, Notice, Sampling, Stopped, Talkers, Unread, captured_kinds},
 };
 
 /// How long the server gets to send the answer to a request to stop.
@@ -181,9 +181,9 @@ async fn run_on(
     };
     let pins = &options.target.pins;
     let rings = [Ring::open(pins)?, Ring::of_samples(pins)?];
-    let (captures, captured) = mpsc::channel(WAITING);
-    let inputs = Inputs::new(signals, requests, rings, captured, options.interval)?;
+    let inputs = Inputs::new(signals, requests, rings, options.interval)?;
     let sampling = Sampling::begin(pins, options.samples)?;
+    talkers.set_sampled(options.samples != 0);
     talkers.set_policy(deployer.facts());
     bus.set_started();
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
@@ -201,7 +201,7 @@ async fn run_on(
         events: EventReader::new(options.target.pins.clone(), options.edge.clone(), deployer.facts()),
         sampling,
         talkers,
-        captures,
+        in_force: watch::Sender::new(deployer.facts()),
         capturing: None,
         capture_error: None,
         deployer: Some(deployer),
@@ -310,8 +310,8 @@ struct Daemon {
     events: EventReader,
     sampling: Sampling,
     talkers: Arc<Talkers>,
-    /// Where captured packets go.
-    captures: mpsc::Sender<Vec<Reported>>,
+    /// Tells the thread that reads captured packets which policy is in force.
+    in_force: watch::Sender<Option<Arc<PolicyFacts>>>,
     /// What reads them; none while nobody listens.
     capturing: Option<Capturing>,
     /// Why packets cannot be captured.
@@ -409,16 +409,6 @@ impl Daemon {
                     }
                 }
             }
-            Event::Captured(packets) => {
-                // In a flood, most of what is dropped is of no use to whoever answers.
-                let is_answered_alone = !self.bus.wants(Interest::CAPTURES) && !self.bus.wants(Interest::PASSED);
-                for (event, frame) in packets {
-                    if is_answered_alone && !is_answered(&event) {
-                        continue;
-                    }
-                    self.bus.publish(self.events.read_captured(event, frame));
-                }
-            }
             Event::Packets(events) => {
                 for (event, frame) in events {
                     self.bus.publish(self.events.read(event, &frame));
@@ -426,8 +416,10 @@ impl Daemon {
             }
             Event::Sampled(events) => {
                 for (event, frame) in events {
-                    if let Some(sample) = self.events.read_sample(event, &frame) {
-                        self.talkers.note(&sample);
+                    match self.events.read_sample(event, &frame) {
+                        Ok(Some(sample)) => self.talkers.note(&sample),
+                        Ok(None) => {}
+                        Err(Unread) => self.talkers.note_lost(1),
                     }
                 }
             }
@@ -521,9 +513,9 @@ impl Daemon {
             self.capturing = None;
         }
         let begun = if wants && self.capturing.is_none() {
-            Capturing::begin(&self.options.target.pins, self.captures.clone()).map(|capturing| {
-                self.capturing = Some(capturing);
-            })
+            let Options { target, edge, .. } = &self.options;
+            let (bus, policy) = (Arc::clone(&self.bus), self.in_force.subscribe());
+            Capturing::begin(&target.pins, edge.clone(), bus, policy).map(|capturing| self.capturing = Some(capturing))
         } else {
             Ok(())
         };
@@ -614,6 +606,7 @@ impl Daemon {
                 let facts = self.deployer.as_ref().and_then(Deployer::facts);
                 self.talkers.set_policy(facts.clone());
                 self.events.read_policy(facts.clone());
+                self.in_force.send_replace(facts.clone());
                 self.responder.set_policy(facts);
                 self.observe();
                 answer(&mut self.waiting.in_reload, &result);

@@ -6,7 +6,10 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use filter_core::{
@@ -436,6 +439,25 @@ pub(super) fn now() -> u64 {
     time.tv_sec as u64 * SECOND + time.tv_nsec as u64
 }
 
+/// Bans that this process has added and removed: what it takes to know how many the kernel has evicted. While a daemon runs, it is the
+/// only process that does either.
+pub(super) struct Changes;
+
+static ADDED: AtomicU64 = AtomicU64::new(0);
+static REMOVED: AtomicU64 = AtomicU64::new(0);
+
+impl Changes {
+    /// Bans that were added, and of which there was none with the prefix.
+    pub(super) fn added() -> u64 {
+        ADDED.load(Ordering::Relaxed)
+    }
+
+    /// Bans that were removed.
+    pub(super) fn removed() -> u64 {
+        REMOVED.load(Ordering::Relaxed)
+    }
+}
+
 /// The pinned map of bans.
 struct Map(Table);
 
@@ -468,14 +490,20 @@ impl Map {
     }
 
     fn set(&self, key: &BanKey, ban: &layout::Ban) -> Result<(), Error> {
+        let is_new = self.get(key)?.is_none();
         // SAFETY: the sizes of keys and values were compared when the map was opened.
-        unsafe { bpf::update(self.0.fd(), key.as_bytes(), ban.as_bytes()) }.context(|| format!("write {BANS}"))
+        unsafe { bpf::update(self.0.fd(), key.as_bytes(), ban.as_bytes()) }.context(|| format!("write {BANS}"))?;
+        ADDED.fetch_add(u64::from(is_new), Ordering::Relaxed);
+        Ok(())
     }
 
     fn remove(&self, key: &BanKey) -> Result<(), Error> {
         // SAFETY: the size of keys was compared when the map was opened.
         match unsafe { bpf::delete(self.0.fd(), key.as_bytes()) } {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                REMOVED.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
             // The program has evicted it.
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
             Err(error) => Err(error).context(|| format!("remove from {BANS}")),

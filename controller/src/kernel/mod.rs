@@ -51,7 +51,7 @@ pub use keep::{Kept, take_off};
 pub use mounts::{Outlives, outlives};
 pub use object::OBJECT;
 pub use observe::{CAPTURED_BYTES, CaptureRing, Observer, total};
-pub use occupancy::{Occupancy, StateTable};
+pub use occupancy::{Occupancy, OccupancyReader, StateTable};
 pub use pins::{DEFAULT_PIN_DIRECTORY, Pins};
 pub use prefix::{Prefix, PrefixError};
 pub use ring::Ring;

@@ -75,6 +75,7 @@ pub fn total(one: Observed, other: &Observed) -> Observed {
         captured: sum(one.captured, other.captured),
         captures_suppressed: sum(one.captures_suppressed, other.captures_suppressed),
         captures_lost: sum(one.captures_lost, other.captures_lost),
+        entered: sum(one.entered, other.entered),
     }
 }
 

@@ -1,15 +1,23 @@
 //! How full the tables are that outlive a policy.
+//!
+//! The kernel evicts bans, connections and datagrams without saying so. The program counts what it enters, and the bans of user space are
+//! counted here: what is neither in the map any more nor was removed has been evicted.
 
 use std::ops::Range;
 
 use filter_core::{
-    layout::{Ban, BanKey, FlowKey, FragmentKey, RateBucket, Remembered},
+    layout::{Ban, BanKey, FlowKey, FragmentKey, RateBucket, Remembered, entered},
     limits::{BUCKET_WORDS, CALL_BUCKETS, FLOW_TIME, RATE_BUCKETS, REASSEMBLY_TIME, WAYS},
     rate::{self, table::EVICTIONS},
 };
 use zerocopy::FromBytes;
 
-use super::{Error, Pins, bans, table::Table};
+use super::{
+    Error, Pins,
+    bans::{self, Changes},
+    observe::Observer,
+    table::Table,
+};
 
 /// A table whose entries packets make. When one of the kernel's is full, it evicts what was used longest ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,18 +44,57 @@ pub struct Occupancy {
     pub entries: u64,
     /// The most entries that fit.
     pub limit: u64,
-    /// Entries that lost their place to others while they had an effect; none if that cannot be known.
-    pub evictions: Option<u64>,
+    /// Entries that lost their place to others. Of calls and rates, those that had an effect then, since the filter was attached. Of the
+    /// others, all that the kernel evicted since they were first looked at.
+    pub evictions: u64,
 }
 
-impl Occupancy {
+/// Reads how full the tables are.
+#[derive(Debug)]
+pub struct OccupancyReader {
+    pins: Pins,
+    accounts: [Account; entered::TABLES],
+}
+
+impl OccupancyReader {
+    /// A reader that has not looked yet.
+    #[must_use]
+    pub fn new(pins: Pins) -> Self {
+        Self { pins, accounts: Default::default() }
+    }
+
     /// Reads all tables. That takes some milliseconds for each hundred thousand entries.
     ///
     /// # Errors
     /// There are no pins, or no permission.
-    pub fn read(pins: &Pins) -> Result<Vec<Self>, Error> {
+    pub fn read(&mut self) -> Result<Vec<Occupancy>, Error> {
         let now = bans::now();
-        StateTable::ALL.into_iter().map(|table| table.read(pins, now)).collect()
+        StateTable::ALL.into_iter().map(|table| table.read(&self.pins, now, &mut self.accounts)).collect()
+    }
+}
+
+/// What the kernel has evicted from a table.
+#[derive(Clone, Copy, Debug, Default)]
+struct Account {
+    /// What the program had entered at the last look; none before the first one.
+    entered: Option<u64>,
+    /// What was missing at the first look.
+    first: i64,
+    evictions: u64,
+}
+
+impl Account {
+    /// Notes what the program has entered into the table, and how many of all entries that were made are missing there.
+    fn note(&mut self, entered: u64, missing: i64) -> u64 {
+        // Another version of the program has begun with other maps.
+        if self.entered.is_none_or(|before| entered < before) {
+            self.first = missing - self.evictions as i64;
+        }
+        self.entered = Some(entered);
+        // Entries that come while the map is read may be among those that are there, and not among those that were entered: they are
+        // noted at the next look.
+        self.evictions = self.evictions.max((missing - self.first).max(0) as u64);
+        self.evictions
     }
 }
 
@@ -77,21 +124,43 @@ impl StateTable {
         }
     }
 
-    fn read(self, pins: &Pins, now: u64) -> Result<Occupancy, Error> {
+    /// Its place among what the program has entered, if the kernel evicts from it.
+    const fn place(self) -> Option<usize> {
+        match self {
+            Self::Bans => Some(entered::BANS),
+            Self::Flows => Some(entered::FLOWS),
+            Self::Fragments => Some(entered::FRAGMENTS),
+            Self::Calls | Self::Rates => None,
+        }
+    }
+
+    fn read(self, pins: &Pins, now: u64, accounts: &mut [Account; entered::TABLES]) -> Result<Occupancy, Error> {
         let (name, key_size, value_size) = self.map();
         let map = Table::open(&pins.map(name))?;
         map.ensure_entries(key_size, value_size)?;
-        let (mut entries, mut evictions) = (0, 0);
+        // In this order, whatever happens meanwhile makes what is missing fewer.
+        let entered = match self.place() {
+            Some(place) => Observer::open(pins)?.observed()?.entered[place],
+            None => 0,
+        };
+        let added = Changes::added();
+        let (mut entries, mut held, mut evicted) = (0, 0, 0);
         map.each(|key, value| {
             entries += self.in_use(key, value, now);
-            evictions += self.evicted(key, value);
+            held += 1;
+            evicted += self.evicted(key, value);
         })?;
+        let removed = Changes::removed();
+        let by_hand = if self == Self::Bans { added as i64 - removed as i64 } else { 0 };
         let limit = match self {
             Self::Bans | Self::Flows | Self::Fragments => u64::from(map.len()),
             Self::Calls => (CALL_BUCKETS * WAYS) as u64,
             Self::Rates => (RATE_BUCKETS * WAYS) as u64,
         };
-        let evictions = matches!(self, Self::Calls | Self::Rates).then_some(evictions);
+        let evictions = match self.place() {
+            Some(place) => accounts[place].note(entered, entered as i64 + by_hand - held),
+            None => evicted,
+        };
         Ok(Occupancy { table: self, entries, limit, evictions })
     }
 
@@ -157,6 +226,17 @@ mod tests {
         ] {
             assert_eq!(table.in_use(&[], &value, now), u64::from(expected), "{table:?} {value:?}");
         }
+    }
+
+    #[test]
+    fn what_is_missing_since_the_first_look_was_evicted_and_the_count_never_goes_back() {
+        let mut account = Account::default();
+        assert_eq!(account.note(100, 40), 0, "whatever was missing at first");
+        assert_eq!(account.note(150, 45), 5);
+        assert_eq!(account.note(160, 43), 5, "entries came while it was read");
+        assert_eq!(account.note(170, 52), 12);
+        assert_eq!(account.note(3, 1), 12, "other maps");
+        assert_eq!(account.note(9, 4), 15);
     }
 
     #[test]

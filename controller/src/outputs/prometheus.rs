@@ -7,7 +7,7 @@ use std::{
     convert::Infallible,
     io,
     net::{SocketAddr, TcpListener},
-    sync::Arc,
+    sync::{self, Arc, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -28,7 +28,7 @@ use tokio::{
 };
 
 use crate::{
-    kernel::{self, Cost, Counts, Observer, Occupancy, Pins, State},
+    kernel::{self, Cost, Counts, Observer, Occupancy, OccupancyReader, Pins, State},
     telemetry::{Bus, Reading, Scrape, ScrapeCounts, Talkers, TopBy, TopQuery, TopRow},
 };
 
@@ -133,7 +133,8 @@ impl Prometheus {
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let counts = bus.add_exporter(NAME, self.address);
-        let scraper = Arc::new(Scraper { pins, bus, talkers, counts, tables: Mutex::default() });
+        let occupancy = Arc::new(sync::Mutex::new(OccupancyReader::new(pins.clone())));
+        let scraper = Arc::new(Scraper { pins, bus, talkers, counts, occupancy, tables: Mutex::default() });
         thread::Builder::new().name(format!("output-{NAME}")).spawn(move || {
             let serve = async {
                 tokio::select! {
@@ -208,6 +209,7 @@ struct Scraper {
     bus: Arc<Bus>,
     talkers: Arc<Talkers>,
     counts: Arc<ScrapeCounts>,
+    occupancy: Arc<sync::Mutex<OccupancyReader>>,
     tables: Mutex<Tables>,
 }
 
@@ -257,8 +259,11 @@ impl Scraper {
         }
         let is_old = tables.known.as_ref().is_none_or(|(read, _)| read.elapsed() >= TABLES_AGE);
         if is_old && tables.coming.is_none() {
-            let pins = self.pins.clone();
-            tables.coming = Some(tokio::task::spawn_blocking(move || Ok((Instant::now(), Occupancy::read(&pins)?))));
+            let reader = Arc::clone(&self.occupancy);
+            tables.coming = Some(tokio::task::spawn_blocking(move || {
+                let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok((Instant::now(), reader.read()?))
+            }));
         }
         tables.take(TABLES_PATIENCE).await?;
         Ok(tables.known.as_ref().map(|(_, tables)| tables.clone()).unwrap_or_default())
@@ -397,7 +402,7 @@ mod tests {
     #[test]
     fn a_scrape_that_would_wait_for_full_tables_gets_the_last_ones() {
         let (release, gate) = mpsc::channel::<()>();
-        let fill = |entries| Occupancy { table: StateTable::Rates, entries, limit: 9, evictions: Some(0) };
+        let fill = |entries| Occupancy { table: StateTable::Rates, entries, limit: 9, evictions: 0 };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let coming = tokio::task::spawn_blocking(move || {

@@ -171,9 +171,6 @@ pub(super) const READERS: &str = "events";
 /// The name under which it counts what those who capture packets have missed.
 pub const CAPTURES: &str = "capture";
 
-/// The name of the output that leaves out what is not SIP.
-pub const HEP: &str = "hep";
-
 /// The name under which it counts what the responder has missed.
 pub const RESPONDER: &str = "responder";
 
@@ -215,22 +212,17 @@ impl Queues {
         }
     }
 
-    /// How many packets HEP has left out; none if there is no such output.
-    fn not_sip(&self) -> Option<u64> {
-        self.all.iter().find(|queue| queue.name == HEP).map(|queue| queue.left_out.load(Ordering::Relaxed))
-    }
-
-    /// What was lost under each name, in the order in which the names came.
-    fn lost(&self) -> Vec<(&'static str, u64)> {
-        let mut lost: Vec<(&'static str, u64)> = Vec::new();
-        let all = self.all.iter().map(|queue| (queue.name, queue.lost()));
-        for (name, count) in all.chain(self.ended.iter().map(|(name, count)| (*name, *count))) {
-            match lost.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, sum)) => *sum += count,
-                None => lost.push((name, count)),
+    /// What was lost and left out under each name, in the order in which the names came.
+    fn counts(&self) -> Vec<(&'static str, [u64; 2])> {
+        let mut counts: Vec<(&'static str, [u64; 2])> = Vec::new();
+        let all = self.all.iter().map(|queue| (queue.name, [queue.lost(), queue.left_out.load(Ordering::Relaxed)]));
+        for (name, [lost, left_out]) in all.chain(self.ended.iter().map(|(name, lost)| (*name, [*lost, 0]))) {
+            match counts.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, sums)) => *sums = [sums[0] + lost, sums[1] + left_out],
+                None => counts.push((name, [lost, left_out])),
             }
         }
-        lost
+        counts
     }
 }
 
@@ -376,17 +368,11 @@ impl Bus {
     /// What only the daemon knows, at this moment.
     #[must_use]
     pub fn facts(&self) -> DaemonFacts {
-        let (lost, not_sip) = {
-            let queues = lock(&self.queues);
-            (queues.lost(), queues.not_sip())
-        };
-        let status = |output: &str, lost| {
-            let not_sip = not_sip.filter(|_| output == HEP);
-            OutputStatus { output: output.to_owned(), lost, listen: None, not_sip }
-        };
+        let status = |output: &str, lost| OutputStatus { output: output.to_owned(), lost, listen: None, left_out: 0 };
         // Those that others ask for appear once they have missed something.
-        let lost = lost.into_iter().filter(|(name, lost)| *name != CAPTURES || *lost > 0);
-        let mut outputs: Vec<OutputStatus> = lost.map(|(name, lost)| status(name, lost)).collect();
+        let counts = lock(&self.queues).counts().into_iter().filter(|(name, [lost, _])| *name != CAPTURES || *lost > 0);
+        let mut outputs: Vec<OutputStatus> =
+            counts.map(|(name, [lost, left_out])| OutputStatus { left_out, ..status(name, lost) }).collect();
         for (name, address, counts) in lock(&self.exporters).iter() {
             outputs.push(OutputStatus { listen: Some(address.to_string()), ..status(name, counts.read().lost()) });
         }
@@ -437,6 +423,9 @@ mod tests {
         assert_eq!((lost("slow"), lost("ready")), (Some(3), Some(0)));
         slow.set_lost(2);
         assert_eq!(lost("slow"), Some(5), "what the subscriber could not hand on, too");
+        ready.set_left_out(7);
+        let left_out: Vec<u64> = bus.facts().outputs.iter().map(|output| output.left_out).collect();
+        assert_eq!(left_out, [0, 7]);
         bus.close(None);
         assert_eq!(drain(&mut slow), [missed(0).into(), missed(1).into()]);
         assert_eq!(drain(&mut ready).len(), 5);

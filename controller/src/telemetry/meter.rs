@@ -36,6 +36,10 @@ impl Meter {
     }
 }
 
+/// Nobody has read what a sampled packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unread;
+
 /// Makes [`PacketEvent`]s of the program's events, [`Sample`]s of its samples, and [`CapturedPacket`]s of what it captures.
 #[derive(Debug)]
 pub struct EventReader {
@@ -123,8 +127,10 @@ impl EventReader {
     }
 
     /// A sampled packet; none if it passed and is no request. The program samples such packets where the policy reads no messages.
-    #[must_use]
-    pub fn read_sample(&mut self, mut event: Event, frame: &[u8]) -> Option<Sample> {
+    ///
+    /// # Errors
+    /// It passed, and nobody has read whether it is a request: the packet is too long to come with its record.
+    pub fn read_sample(&mut self, mut event: Event, frame: &[u8]) -> Result<Option<Sample>, Unread> {
         self.read_message(&mut event, frame);
         let would: Vec<_> = self.would(&event).map(|slot| slot.name.clone()).collect();
         let packet = self.describe(&event);
@@ -137,11 +143,12 @@ impl EventReader {
             Fate::Passed
         };
         if fate == Fate::Passed && matches!(event.method, Method::None | Method::Response) {
-            return None;
+            let is_unread = event.method == Method::None && frame.len() < event.length as usize;
+            return if is_unread { Err(Unread) } else { Ok(None) };
         }
         let sets = self.facts.as_ref().map_or_else(Vec::new, |facts| facts.sets(packet.source));
         let sets = sets.into_iter().map(str::to_owned).collect();
-        Some(Sample {
+        Ok(Some(Sample {
             packet,
             monotonic: event.time,
             weight: event.weight,
@@ -150,7 +157,7 @@ impl EventReader {
             would,
             sets,
             within_dialog: event.within_dialog != 0,
-        })
+        }))
     }
 
     /// A captured packet. One that passed, and would have been dropped, is reported for the first rule that would have.

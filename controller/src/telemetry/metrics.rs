@@ -116,10 +116,10 @@ metrics! {
     Answers "ringfence_answers_total" Counter ["code"] "Answers to packets that rules reject or divert.";
     AnswersSuppressed "ringfence_answers_suppressed_total" Counter ["cause"] "Packets that rules reject or divert, and that got no answer.";
     OutputLost "ringfence_output_lost_total" Counter ["output"] "Messages that an output lost because its reader was too slow.";
-    HepNotSip "ringfence_hep_not_sip_total" Counter [] "Captured packets that HEP left out because they hold no SIP message.";
+    OutputLeftOut "ringfence_output_left_out_total" Counter ["output"] "Messages that an output left out because they are not for it.";
     TableEntries "ringfence_table_entries" Gauge ["table"] "Entries of a table that have an effect.";
     TableLimit "ringfence_table_entries_limit" Gauge ["table"] "The most entries that fit into the table.";
-    TableEvictions "ringfence_table_evictions_total" Counter ["table"] "Entries that lost their place to others while they had an effect.";
+    TableEvictions "ringfence_table_evictions_total" Counter ["table"] "Entries that lost their place to others.";
     ProgramRuns "ringfence_program_runs_total" Counter [] "Packets that the program in force was run for, while the kernel measured.";
     ProgramSeconds "ringfence_program_run_seconds_total" Counter [] "The time that these runs took.";
     ApiClients "ringfence_api_clients_total" Counter ["result"] "Connections to the daemon's API.";
@@ -286,9 +286,7 @@ impl Reading {
         for table in &self.tables {
             samples.add(Metric::TableEntries, &[table.table.name()], table.entries as f64);
             samples.add(Metric::TableLimit, &[table.table.name()], table.limit as f64);
-            if let Some(evictions) = table.evictions {
-                samples.add(Metric::TableEvictions, &[table.table.name()], evictions as f64);
-            }
+            samples.add(Metric::TableEvictions, &[table.table.name()], table.evictions as f64);
         }
         if let Some(cost) = &self.cost {
             samples.add(Metric::ProgramRuns, &[], cost.runs as f64);
@@ -321,9 +319,7 @@ impl Reading {
         }
         for output in &facts.outputs {
             samples.add(Metric::OutputLost, &[&output.output], output.lost as f64);
-        }
-        for not_sip in facts.outputs.iter().filter_map(|output| output.not_sip) {
-            samples.add(Metric::HepNotSip, &[], not_sip as f64);
+            samples.add(Metric::OutputLeftOut, &[&output.output], output.left_out as f64);
         }
         // In the status they are only there once one has missed something.
         for readers in [CAPTURES, READERS] {
@@ -521,8 +517,8 @@ mod tests {
                 source: Some(source),
                 reload_errors: ReloadErrors { kernel: 1, policy: 2, source: 3 },
                 outputs: vec![
-                    OutputStatus { output: "stdout".to_owned(), lost: 5, listen: None, not_sip: None },
-                    OutputStatus { output: "hep".to_owned(), lost: 0, listen: None, not_sip: Some(6) },
+                    OutputStatus { output: "stdout".to_owned(), lost: 5, listen: None, left_out: 0 },
+                    OutputStatus { output: "hep".to_owned(), lost: 0, listen: None, left_out: 6 },
                 ],
                 answers: Some(Answers { sent: [(603, 7)].into(), suppressed: [("rate-source".to_owned(), 8)].into() }),
                 ..DaemonFacts::default()
@@ -552,8 +548,8 @@ mod tests {
                 ..Counts::default()
             },
             tables: vec![
-                Occupancy { table: StateTable::Bans, entries: 2, limit: 65_536, evictions: None },
-                Occupancy { table: StateTable::Rates, entries: 3, limit: 458_752, evictions: Some(4) },
+                Occupancy { table: StateTable::Bans, entries: 2, limit: 65_536, evictions: 0 },
+                Occupancy { table: StateTable::Rates, entries: 3, limit: 458_752, evictions: 4 },
             ],
             cost: Some(Cost { runs: 1_000, time: Duration::from_micros(350) }),
             observed: Observed {
@@ -563,6 +559,7 @@ mod tests {
                 captured: [41, 42, 43, 0],
                 captures_suppressed: [51, 52, 53, 0],
                 captures_lost: [61, 62, 63, 0],
+                entered: [71, 72, 73, 0],
             },
             policy: None,
             upstreams: vec![upstream(Some("carrier-one"), 21.0), upstream(None, 22.0)],
@@ -618,6 +615,7 @@ mod tests {
             (r#"ringfence_interface_packets_total{interface="eth0",fate="would"}"#.to_owned(), "72"),
             (r#"ringfence_interface_bytes_total{interface="eth0",fate="dropped"}"#.to_owned(), "7300"),
             (r#"ringfence_table_evictions_total{table="rates"}"#.to_owned(), "4"),
+            (r#"ringfence_output_left_out_total{output="hep"}"#.to_owned(), "6"),
             (r#"ringfence_samples_total{fate="would"}"#.to_owned(), "12"),
             (r#"ringfence_captures_total{fate="dropped",result="suppressed"}"#.to_owned(), "53"),
             (r#"ringfence_upstream_recent_packets{upstream="",fate="dropped"}"#.to_owned(), "22"),

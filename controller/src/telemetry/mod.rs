@@ -34,14 +34,14 @@ mod talkers;
 pub use self::{
     answers::{AnswerCounts, Answers, Unanswered},
     bans::{Ban, BanList, Lifted, Unbanned},
-    bus::{Bus, CAPTURES, DEFAULT_RECENT, Delivery, HEP, Interest, QUEUE, RESPONDER, Subscription},
+    bus::{Bus, CAPTURES, DEFAULT_RECENT, Delivery, Interest, QUEUE, RESPONDER, Subscription},
     capture::{CapturedPacket, is_answered},
     clock::wall_clock,
     filter::{EventFilter, EventQuery, FILTER_KEYS, FilterError, MODES, NumberPrefix, Source, VERDICTS, mode},
     history::{Generation, Held, HistoryList, Hold, RolledBack},
     listener::{Heard, Listener},
     message::Message,
-    meter::{EventReader, Meter},
+    meter::{EventReader, Meter, Unread},
     metrics::{ClientCounts, Clients, Metric, MetricType, Reading, ReloadErrors, Scrape, ScrapeCounts, Scrapes},
     notice::{
         Detached, Finding, Gone, Missed, Notice, PolicyError, PolicyWarning, Reattached, Reloaded, Removed, Started,
@@ -52,7 +52,7 @@ pub use self::{
     sample::{Fate, Sample},
     sampling::{DEFAULT_SAMPLES, Sampling, captured_kinds},
     source::{SourceError, SourceRestored, SourceRewritten, SourceStatus, Unchanged},
-    status::{DaemonFacts, DaemonState, FilterState, InterfaceStatus, OutputStatus, Status},
+    status::{DaemonFacts, DaemonState, FilterState, InterfacePackets, InterfaceStatus, OutputStatus, Status},
     table::{Reasons, RuleMode, RuleRow, Table, Tables},
     talkers::{Estimate, Series, Suggestion, Suggestions, Talkers, Top, TopBy, TopQuery, TopRow, TopSort},
 };

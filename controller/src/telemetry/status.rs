@@ -12,9 +12,9 @@ use super::{
     Answers, Clients, Held, Notice, Reattached, ReloadErrors, Removed, RolledBack, SourceStatus, Started,
     clock::rfc3339,
     short, short_commit,
-    table::{REPORT_MODE, Reasons, RuleRow, Table},
+    table::{REPORT_MODE, Reasons, RuleRow, Table, grouped},
 };
-use crate::kernel::{Counts, Error, Mode, Pins, State};
+use crate::kernel::{Counts, Error, InterfaceCount, Mode, Pins, State};
 use filter_policy::language::{diagnostics::plural, printable};
 
 /// What `ringfence status` prints. A running daemon answers it; else the command reads it from the pins.
@@ -35,6 +35,9 @@ pub struct Status {
     pub filter: FilterState,
     /// Where the filter is.
     pub interfaces: Vec<InterfaceStatus>,
+    /// The packets on these interfaces since the filter was put there.
+    #[serde(default)]
+    pub packets: Vec<InterfacePackets>,
     /// The interfaces that should be filtered, and are not.
     #[serde(default)]
     pub unfiltered: Vec<String>,
@@ -147,9 +150,34 @@ pub struct OutputStatus {
     /// Where it answers requests, `ADDRESS:PORT`; none if it is not asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen: Option<String>,
-    /// Of HEP: packets that it left out, since they hold no SIP message.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub not_sip: Option<u64>,
+    /// Messages that it left out because they are not for it: of HEP, packets that hold no SIP message.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// The packets of an interface in [`Status`], also those for other ports, which pass.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfacePackets {
+    /// Its name; if several are counted together, theirs with a space between them.
+    pub interface: String,
+    /// Packets that passed, and that no rule would have dropped.
+    pub passed: u64,
+    /// Packets that passed, and would have been dropped, were it not for report mode.
+    pub would: u64,
+    /// Packets that were dropped.
+    pub dropped: u64,
+}
+
+impl InterfacePackets {
+    fn new(count: &InterfaceCount) -> Self {
+        let [passed, would, dropped] = [count.passed, count.would, count.dropped].map(|fate| fate.packets);
+        Self { interface: count.interface.clone(), passed, would, dropped }
+    }
 }
 
 /// An interface in [`Status`].
@@ -278,6 +306,7 @@ impl Status {
             filter: if attached { FilterState::Attached } else { FilterState::NotAttached },
             unfiltered: Vec::new(),
             interfaces,
+            packets: counts.interfaces.iter().map(InterfacePackets::new).collect(),
             policy: daemon.map(|daemon| daemon.policy.clone()),
             policy_hash: state.as_ref().map(|state| state.policy_hash.clone()),
             commit: state.as_ref().and_then(|state| state.commit.clone()),
@@ -339,6 +368,10 @@ impl Status {
         for interface in &self.interfaces {
             let gone = if interface.attached { "" } else { ", the interface is gone" };
             let _ = writeln!(text, "interface: {} ({} mode{gone})", interface.interface, interface.mode);
+        }
+        for InterfacePackets { interface, passed, would, dropped } in &self.packets {
+            let [passed, would, dropped] = [passed, would, dropped].map(|count| grouped(*count));
+            let _ = writeln!(text, "packets on {interface}: {passed} passed, {would} would drop, {dropped} dropped");
         }
         for interface in &self.unfiltered {
             let _ = writeln!(text, "NOT FILTERED: {}", printable::escaped(interface));
@@ -424,6 +457,7 @@ mod tests {
             pin_dir: "/sys/fs/bpf/ringfence".into(),
             filter: FilterState::Attached,
             interfaces: vec![InterfaceStatus { interface: "eth0".to_owned(), mode: Mode::Native, attached: true }],
+            packets: vec![InterfacePackets { interface: "eth0".to_owned(), passed: 4_321, would: 2, dropped: 9 }],
             unfiltered: vec!["eth1".to_owned()],
             policy: Some("/etc/policy".to_owned()),
             policy_hash: Some("0123456789abcdef".to_owned()),
@@ -443,13 +477,13 @@ mod tests {
             would_drop: 2,
             events_lost: 0,
             events_suppressed: 0,
-            outputs: vec![OutputStatus { output: "stdout".to_owned(), lost: 4, listen: None, not_sip: None }],
+            outputs: vec![OutputStatus { output: "stdout".to_owned(), lost: 4, listen: None, left_out: 0 }],
             bans: 5,
             answers: Some(Answers { sent: [(603, 7)].into(), suppressed: [("rate-source".to_owned(), 8)].into() }),
         }
     }
 
-    const JSON: &str = r#"{"daemon":"running","pid":7,"version":"0.1.0","edge":"fra1-sbc2","pin_dir":"/sys/fs/bpf/ringfence","filter":"attached","interfaces":[{"interface":"eth0","mode":"native","attached":true}],"unfiltered":["eth1"],"policy":"/etc/policy","policy_hash":"0123456789abcdef","commit":null,"report":true,"generation":2,"loaded":"2026-01-31T06:00:00.000Z","verified_instructions":122000,"policy_errors":1,"policy_error":"1 error","source":null,"held":null,"rules":[],"reasons":{},"passed":3,"dropped":0,"would_drop":2,"events_lost":0,"events_suppressed":0,"outputs":[{"output":"stdout","lost":4}],"bans":5,"answers":{"sent":{"603":7},"suppressed":{"rate-source":8}}}"#;
+    const JSON: &str = r#"{"daemon":"running","pid":7,"version":"0.1.0","edge":"fra1-sbc2","pin_dir":"/sys/fs/bpf/ringfence","filter":"attached","interfaces":[{"interface":"eth0","mode":"native","attached":true}],"packets":[{"interface":"eth0","passed":4321,"would":2,"dropped":9}],"unfiltered":["eth1"],"policy":"/etc/policy","policy_hash":"0123456789abcdef","commit":null,"report":true,"generation":2,"loaded":"2026-01-31T06:00:00.000Z","verified_instructions":122000,"policy_errors":1,"policy_error":"1 error","source":null,"held":null,"rules":[],"reasons":{},"passed":3,"dropped":0,"would_drop":2,"events_lost":0,"events_suppressed":0,"outputs":[{"output":"stdout","lost":4}],"bans":5,"answers":{"sent":{"603":7},"suppressed":{"rate-source":8}}}"#;
 
     #[test]
     fn the_json_of_a_status_is_as_documented() {
@@ -466,6 +500,7 @@ mod tests {
             .replace(r#""edge":"fra1-sbc2","#, "")
             .replace(r#""source":null,"held":null,"#, "")
             .replace(r#""would_drop":2,"#, "")
+            .replace(r#""packets":[{"interface":"eth0","passed":4321,"would":2,"dropped":9}],"#, "")
             .replace(r#""unfiltered":["eth1"],"#, "");
         assert_eq!(
             serde_json::from_str::<Status>(&answer).unwrap(),
@@ -476,6 +511,7 @@ mod tests {
                 edge: None,
                 report: false,
                 would_drop: 0,
+                packets: Vec::new(),
                 unfiltered: Vec::new(),
                 ..status()
             }
@@ -489,6 +525,7 @@ mod tests {
 edge: fra1-sbc2
 daemon: running (process 7), filter: attached
 interface: eth0 (native mode)
+packets on eth0: 4,321 passed, 2 would drop, 9 dropped
 NOT FILTERED: eth1
 report mode: nothing is dropped
 policy: /etc/policy 0123456789ab
@@ -507,7 +544,7 @@ answers: 7 sent; not answered: 8 rate-source
             output: "prometheus".to_owned(),
             lost,
             listen: Some("127.0.0.1:9469".to_owned()),
-            not_sip: None,
+            left_out: 0,
         };
         let text = |lost| Status { outputs: vec![prometheus(lost)], ..status() }.render();
         assert!(text(0).contains("\noutput prometheus: http://127.0.0.1:9469/metrics\n"), "{}", text(0));

@@ -12,7 +12,10 @@ mod suggest;
 use std::{
     collections::{HashMap, VecDeque},
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -134,6 +137,8 @@ pub struct Talkers {
     kept: Mutex<Kept>,
     /// What the policy in force says of sources and rules.
     policy: Mutex<Option<Arc<PolicyFacts>>>,
+    /// True if no packets are sampled.
+    is_off: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -163,7 +168,7 @@ impl Talkers {
     /// Answers a question.
     #[must_use]
     pub fn top(&self, query: &TopQuery) -> Top {
-        self.lock().top(query, now())
+        Top { sampling_off: self.is_off(), ..self.lock().top(query, now()) }
     }
 
     /// Suggests rules that would stop what has grown in the last `window`, and says whom each would hurt.
@@ -173,7 +178,16 @@ impl Talkers {
             sets: policy.set_names(),
             rules: policy.rule_names().to_vec(),
         });
-        self.lock().suggest(window, &beside, now())
+        Suggestions { sampling_off: self.is_off(), ..self.lock().suggest(window, &beside, now()) }
+    }
+
+    /// Notes whether packets are sampled at all.
+    pub fn set_sampled(&self, is_sampled: bool) {
+        self.is_off.store(!is_sampled, Ordering::Relaxed);
+    }
+
+    fn is_off(&self) -> bool {
+        self.is_off.load(Ordering::Relaxed)
     }
 
     /// Notes the policy in force.
@@ -285,6 +299,7 @@ impl Kept {
             window_seconds: window.as_secs_f64(),
             covered_seconds: self.covered(now, window).as_secs_f64(),
             samples: all.samples,
+            sampling_off: false,
             lost,
             packets: all.estimate(),
             rows: rows.into_iter().map(row).collect(),

@@ -116,7 +116,8 @@ layout! {
         pub reserved: u32,
     }
 
-    /// How many packets were sampled and captured, per CPU, all by [`Stratum`]; the last place is not used.
+    /// How many packets were sampled and captured, per CPU, by [`Stratum`], and how many entries they made in tables. The last places are
+    /// not used.
     #[derive(Debug, Default, PartialEq, Eq)]
     pub struct Observed {
         /// Packets that were sampled.
@@ -131,5 +132,19 @@ layout! {
         pub captures_suppressed: [u64; STRATUM_PLACES],
         /// Captures that were lost because the ring was full, or nobody listened any more.
         pub captures_lost: [u64; STRATUM_PLACES],
+        /// Entries that were made in tables which the kernel evicts from: their places are in [`entered`].
+        pub entered: [u64; STRATUM_PLACES],
     }
+}
+
+/// Places in [`Observed::entered`].
+pub mod entered {
+    /// Bans.
+    pub const BANS: usize = 0;
+    /// TCP connections.
+    pub const FLOWS: usize = 1;
+    /// Datagrams whose first fragment was seen.
+    pub const FRAGMENTS: usize = 2;
+    /// How many tables there are.
+    pub const TABLES: usize = 3;
 }

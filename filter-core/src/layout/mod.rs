@@ -13,7 +13,7 @@ mod values;
 
 pub use action::Action;
 pub use config::{Config, DIMENSIONS, Dimension, NamedHeader, Numbering, Port, need};
-pub use event::{Event, Observation, Observed, STRATA, STRATUM_PLACES, Stratum};
+pub use event::{Event, Observation, Observed, STRATA, STRATUM_PLACES, Stratum, entered};
 pub use patterns::{
     DFA_GRAMS, DFA_LEAVING, DFA_LITERALS, DFA_MATCHES, DFA_PLACES, Dfa, GRAM_BYTES, GRAM_CHAIN, LITERAL_BYTES,
     LITERAL_NEEDS_AUTOMATON, LITERAL_WORDS, Literal, Place, gram_hash, literal_flag,
@@ -30,7 +30,7 @@ pub use values::{
 pub use crate::text::{TEXTS, Text};
 
 /// The version of these layouts and of what the pinned maps mean. A daemon adopts only pins of its own version.
-pub const SCHEMA_VERSION: u32 = 14;
+pub const SCHEMA_VERSION: u32 = 15;
 
 /// How a type lies in memory.
 #[derive(Clone, Copy, Debug)]

@@ -106,8 +106,8 @@ layout! {
         pub would_count: u32,
         /// By [`Stratum`](crate::layout::Stratum): how many packets this one stands for, if it is sampled there; else 0.
         pub sampled: [u32; STRATUM_PLACES],
-        /// Bits of [`crate::observe::reads`]: when the message is read as far as the policy reads any, even if a rule decides before.
-        pub reads: u32,
+        /// Padding.
+        pub reserved: u32,
     }
 
     /// What the message says. Only what the policy needs is read.

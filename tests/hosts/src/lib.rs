@@ -116,7 +116,7 @@ impl<'a> Hosts<'a> {
         let expected = if user.is_drop() { XDP_DROP } else { XDP_PASS };
         let read = scratch.message.kind != Kind::Unread;
         let rule = reason.is_rule().then(|| self.image.rule_names[scratch.walk.rule as usize].clone());
-        // In the kernel, a rule that has used up its events may decide before the whole message has been read.
+        // In the kernel, a rule may decide before the whole message has been read.
         let reading = if scratch.message.extent == Extent::First {
             user.reading.clone()
         } else {

@@ -282,7 +282,7 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_that_exist() -> Result<()> {
             "ringfence_answers_suppressed_total",
             "ringfence_answers_total",
             "ringfence_api_clients_total",
-            "ringfence_hep_not_sip_total",
+            "ringfence_output_left_out_total",
             "ringfence_interface_bytes_total",
             "ringfence_policy_held",
             "ringfence_policy_report_mode",

@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::{EXIT_NO, Place, print};
+use super::{EXIT_NO, Place, SAMPLING_OFF, print};
 use crate::telemetry::{Suggestion, Suggestions};
 use filter_policy::language::{printable, quantity};
 
@@ -90,6 +90,9 @@ fn json(suggestions: &Suggestions, found: Option<(&Path, &against::Found)>) -> a
 
 /// The suggestions as comments and rules: the whole output can be pasted.
 fn render(suggestions: &Suggestions, found: Option<(&Path, &against::Found)>) -> String {
+    if suggestions.sampling_off {
+        return format!("# {SAMPLING_OFF}\n");
+    }
     let seconds = quantity::duration_text(suggestions.window_seconds.round() as u64);
     let mut text = format!("# {} requests passed in the last {seconds}", suggestions.passed);
     if suggestions.rules.is_empty() {

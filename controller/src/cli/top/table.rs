@@ -2,11 +2,17 @@
 
 use std::fmt::Write as _;
 
-use crate::telemetry::{Top, TopRow};
+use crate::{
+    cli::SAMPLING_OFF,
+    telemetry::{Top, TopRow},
+};
 use filter_policy::language::{printable, quantity};
 
 /// The answer as a table.
 pub(super) fn render(top: &Top) -> String {
+    if top.sampling_off {
+        return format!("{SAMPLING_OFF}\n");
+    }
     let mut text = format!("{} packets in {}", top.packets, seconds(top.covered_seconds));
     if top.covered_seconds < top.window_seconds {
         let _ = write!(text, " (all that is kept of the last {})", seconds(top.window_seconds));
@@ -52,8 +58,10 @@ fn seconds(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::telemetry::{Estimate, TopBy};
+    use crate::telemetry::{Estimate, Talkers, TopBy, TopQuery};
 
     #[test]
     fn the_table_shows_estimates_with_their_bounds_and_escapes_what_senders_chose() {
@@ -71,6 +79,7 @@ mod tests {
             window_seconds: 60.0,
             covered_seconds: 12.4,
             samples: 140,
+            sampling_off: false,
             lost: 0,
             packets: Estimate { packets: 4012.0, low: 3812.4, high: 4211.6 },
             rows: vec![
@@ -89,5 +98,15 @@ friendly\\u{1b}[2J  4000 (3800 to 4200)           0           0        4000
 and 3 more
 ";
         assert_eq!(render(&top), expected);
+    }
+
+    #[test]
+    fn without_samples_the_table_says_that_there_are_none_by_the_configuration() {
+        let top = Talkers::default();
+        top.set_sampled(false);
+        let top = top.top(&TopQuery::new(TopBy::Source, Duration::from_secs(60), 10));
+        assert_eq!(render(&top), format!("{SAMPLING_OFF}\n"));
+        let json = printable::json_line(&top);
+        assert!(json.contains(r#""sampling_off":true"#), "{json}");
     }
 }

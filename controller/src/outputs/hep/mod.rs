@@ -15,7 +15,7 @@ use super::{
     destination::{Connection, Destination},
     trouble::Trouble,
 };
-use crate::telemetry::{CapturedPacket, HEP, Interest, Message};
+use crate::telemetry::{CapturedPacket, Interest, Message};
 
 /// The capture id unless the configuration has another.
 pub const DEFAULT_ID: u32 = 1;
@@ -88,7 +88,7 @@ impl Hep {
 
 impl Output for Hep {
     fn name(&self) -> &'static str {
-        HEP
+        "hep"
     }
 
     fn interest(&self) -> Interest {

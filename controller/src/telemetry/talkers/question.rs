@@ -144,6 +144,9 @@ pub struct Top {
     pub covered_seconds: f64,
     /// Samples that were looked at.
     pub samples: u64,
+    /// True if no packets are sampled, by the configuration: there is nothing to count.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sampling_off: bool,
     /// Samples that were lost meanwhile: if there are any, all numbers are too low.
     #[serde(default)]
     pub lost: u64,

@@ -43,6 +43,9 @@ const EMERGENCY: &str = "emergency calls";
 pub struct Suggestions {
     /// The seconds that were looked at.
     pub window_seconds: f64,
+    /// True if no packets are sampled, by the configuration: there is nothing to suggest from.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sampling_off: bool,
     /// The requests that passed in them.
     pub passed: Estimate,
     /// The rules, the one that would stop most first.
@@ -244,7 +247,7 @@ impl Kept {
         });
         rules.truncate(MOST);
         name_apart(&mut rules, &beside.rules);
-        Suggestions { window_seconds: seconds, passed: all.estimate(), rules }
+        Suggestions { window_seconds: seconds, sampling_off: false, passed: all.estimate(), rules }
     }
 }
 

@@ -10,7 +10,10 @@ use super::{
     state::State,
     text::{Look, rate, short},
 };
-use crate::telemetry::{Estimate, Top, TopBy, TopRow, TopSort};
+use crate::{
+    cli::SAMPLING_OFF,
+    telemetry::{Estimate, Top, TopBy, TopRow, TopSort},
+};
 use filter_policy::language::quantity;
 
 /// Columns of the numbers, with the space before each: all packets, passed, would drop, dropped.
@@ -128,6 +131,9 @@ fn between(packets: Estimate, number: impl Fn(f64) -> String) -> String {
 
 /// What the rows are made from.
 fn summary(top: &Top) -> String {
+    if top.sampling_off {
+        return SAMPLING_OFF.to_owned();
+    }
     let seconds = |seconds: f64| quantity::duration_text(seconds.round() as u64);
     let mut text = format!("{} packets in {}", top.packets, seconds(top.covered_seconds));
     if top.covered_seconds < top.window_seconds {

@@ -64,7 +64,18 @@ fn row(key: Option<&str>, [passed, would, dropped]: [f64; 3], margin: f64) -> To
 fn top(by: TopBy, rows: Vec<TopRow>) -> Top {
     let packets = Estimate { packets: 40_300.0, low: 38_000.0, high: 42_600.0 };
     let series = row(None, [900.0, 300.0, 39_000.0], 0.0).series;
-    Top { by, window_seconds: 60.0, covered_seconds: 60.0, samples: 4_031, lost: 0, packets, rows, more: 0, series }
+    Top {
+        by,
+        window_seconds: 60.0,
+        covered_seconds: 60.0,
+        samples: 4_031,
+        sampling_off: false,
+        lost: 0,
+        packets,
+        rows,
+        more: 0,
+        series,
+    }
 }
 
 /// Rows of every view.
