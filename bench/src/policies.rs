@@ -114,7 +114,9 @@ fn with_lists(rules: String, lists: &Lists) -> Repository {
          [sets.dno]\nnumbers = \"lists/dno.csv\"\nformat = \"national\"\n\n\
          [sets.prefixes]\nnumbers = \"lists/prefixes.csv\"\nformat = \"national\"\n\n\
          [sets.scored]\nnumbers = \"lists/scored.csv\"\n\n\
-         [sets.scanners]\nuser_agents = \"lists/scanners.txt\"\n\n{rules}"
+         [sets.scanners]\nuser_agents = \"lists/scanners.txt\"\n\n\
+         [[upstream]]\nname = \"carrier\"\nkind = \"carrier\"\ntrunks = \"@trunks\"\nrmd = \"RMD0001410\"\n\
+         callers = \"1\"\n\n{rules}"
     );
     Repository::new(policy)
         .with("lists/trunks.txt", TRUNKS.to_owned())
@@ -136,7 +138,7 @@ fn with_lists(rules: String, lists: &Lists) -> Repository {
 pub(crate) const SCANNER_RULE: &str = "user-agent";
 
 /// A rule for each scope, with a name for it.
-const SCOPES: [(&str, &str); 50] = [
+const SCOPES: [(&str, &str); 53] = [
     ("source", "match.source = \"@blocked\""),
     ("destination", "match.destination = [\"203.0.113.128/25\", \"2001:db8:99::/48\"]"),
     ("transport", "match = { transport = \"tls\", source = \"203.0.113.5\" }"),
@@ -173,6 +175,9 @@ const SCOPES: [(&str, &str); 50] = [
     ("body", "match.body = [\"free money\", \"crypto\"]"),
     ("anomaly", "match.anomaly = [\"control-character\", \"duplicate-header\", \"several-messages\"]"),
     ("upstream", "match = { upstream = \"carrier\", attestation = \"C\" }"),
+    ("upstream-kind", "match = { upstream_kind = \"carrier\", attestation = \"C\" }"),
+    ("upstream-rmd", "match = { upstream_rmd = \"none\", attestation = \"C\" }"),
+    ("caller-allowed", "match = { method = \"INVITE\", caller_allowed = false }"),
     ("call-id", "match = { \"header.call-id\" = \"^sip-scan\" }"),
     ("contact", "match = { \"header.contact\" = \"nm@nm\" }"),
     ("contact-host", "match = { \"header.contact-host\" = \"^1\\\\.1\\\\.1\\\\.1\" }"),

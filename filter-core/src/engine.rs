@@ -13,7 +13,7 @@ use crate::{
     remembered,
     scratch::{Extent, Header, Kind, NumberOf, Outcome, Scratch, UriOf, Walk, pause, uri_flag},
     text::{self, Text},
-    trie,
+    trie, upstream,
     uri::{self, Parameter, find_parameter},
     verstat, wanted,
 };
@@ -518,6 +518,9 @@ fn narrow_by_message<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
     }
     if needs & need::VERSTAT != 0 {
         narrow(host, &mut s.walk, Dimension::Verstat, message.verstat.number() as u32);
+    }
+    if host.config().callers_row != 0 {
+        upstream::narrow_by_caller(host, s);
     }
 }
 

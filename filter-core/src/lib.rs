@@ -37,6 +37,7 @@ pub mod text;
 mod transport;
 pub mod trie;
 pub mod trunk_zero;
+pub mod upstream;
 pub mod uri;
 mod verstat;
 mod wanted;

@@ -11,9 +11,10 @@ use crate::{
     limits::{BUCKET_WORDS, CALL_BUCKETS, RATE_BUCKETS, WAYS},
     scratch::{Header, NumberOf, Scratch},
     text::{self, Text},
+    upstream,
 };
 
-/// In place of a [`Per`]: what has no number or text to count by is counted by its source.
+/// In place of a [`Per`]: what has no number, text or upstream to count by is counted by its source.
 const BY_SOURCE: u32 = 0xff;
 
 /// Counts this packet for the rule at this index, if the rule counts it. True if its limit is exceeded.
@@ -100,7 +101,7 @@ impl Function for NoteKey {
             return NOTHING;
         }
         s.now(host);
-        note_key(s, rule);
+        note_key(host, s, rule);
         host.forget(s);
         let Some(secret) = secret(host) else { return NOTHING };
         let mut state = hash::begin(secret);
@@ -281,7 +282,7 @@ fn secret<'m, H: Host<'m>>(host: H) -> Option<[u64; 2]> {
 
 /// Notes what the rule counts by.
 #[inline(always)]
-fn note_key(s: &mut Scratch, rule: &Rule) {
+fn note_key<'m, H: Host<'m>>(host: H, s: &mut Scratch, rule: &Rule) {
     let [high, low] = halves(&s.packet.source);
     let per = rule.over_per();
     let prefix = rule.over_prefix as u32;
@@ -308,6 +309,10 @@ fn note_key(s: &mut Scratch, rule: &Rule) {
             None => s.limit.by = BY_SOURCE,
         },
         Per::Rule => s.limit.key = [0; 4],
+        Per::Upstream => match upstream::key(host, s) {
+            0 => s.limit.by = BY_SOURCE,
+            key => s.limit.key = [key, 0, 0, 0],
+        },
     }
 }
 

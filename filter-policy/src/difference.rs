@@ -221,7 +221,14 @@ fn rules(file: &Table) -> Vec<(String, Flat)> {
 fn outside_rules(file: &Table) -> Flat {
     let mut keys = Flat::new();
     for (key, value) in file.iter().filter(|(key, _)| *key != "rule") {
-        flatten("", &Table::from_iter([(key.clone(), value.clone())]), &mut keys);
+        match value.as_array().filter(|_| key == "upstream") {
+            None => flatten("", &Table::from_iter([(key.clone(), value.clone())]), &mut keys),
+            // Each by its name, as rules are.
+            Some(upstreams) => upstreams.iter().filter_map(Value::as_table).for_each(|upstream| {
+                let name = upstream.get("name").and_then(Value::as_str).unwrap_or_default();
+                flatten(&format!("{key}.{name}"), upstream, &mut keys);
+            }),
+        }
     }
     keys.retain(|key, value| !(key.starts_with("sets.") && value.starts_with('[')));
     keys
@@ -294,7 +301,10 @@ fn entries(policy: &Policy) -> BTreeMap<&str, Entries<'_>> {
     let numbering = &policy.numbering;
     let outside_rules = policy.never_ban.iter().chain(&numbering.asserted_identity_from);
     let mut addresses: Vec<_> = outside_rules.chain(numbering.plans.iter().flat_map(|(from, _)| from)).collect();
-    let (mut numbers, mut patterns) = (Vec::new(), Vec::new());
+    addresses.extend(policy.upstreams.iter().flat_map(|upstream| &upstream.trunks));
+    let mut numbers: Vec<_> =
+        policy.upstreams.iter().filter_map(|upstream| upstream.callers.as_ref()).flatten().collect();
+    let mut patterns = Vec::new();
     for condition in policy.rules.iter().flat_map(|rule| &rule.conditions) {
         match &condition.test {
             Test::Destination(lists) | Test::Source(lists) => addresses.extend(lists),
@@ -302,6 +312,7 @@ fn entries(policy: &Policy) -> BTreeMap<&str, Entries<'_>> {
             Test::Text(_, lists) => patterns.extend(lists),
             Test::Anomaly(_)
             | Test::Attestation(_)
+            | Test::CallerAllowed(_)
             | Test::CallingPrivacy(_)
             | Test::Country(..)
             | Test::Dialog(_)

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use crate::{
     engine::MessageTables,
     language::action::Action,
-    model::{AddressList, Policy, Test},
+    model::{AddressList, Policy, Test, Upstream},
     numbering::bcd,
 };
 
@@ -28,6 +28,7 @@ pub struct PolicyFacts {
     answers: HashMap<String, Action>,
     scores: Scores,
     sources: Sources,
+    upstreams: Vec<Upstream>,
     /// How messages are read for it; none if nothing is known of that.
     messages: Option<Arc<MessageTables>>,
 }
@@ -40,7 +41,8 @@ impl PolicyFacts {
         let rules = policy.rules.iter().map(|rule| rule.name.clone()).collect();
         let answering = policy.rules.iter().filter(|rule| rule.action.answers() && !rule.report);
         let answers = answering.map(|rule| (rule.name.clone(), rule.action.clone())).collect();
-        Self { bases, rules, answers, scores: Scores::new(policy), sources: Sources::new(policy), messages: None }
+        let (scores, sources) = (Scores::new(policy), Sources::new(policy));
+        Self { bases, rules, answers, scores, sources, upstreams: policy.upstreams.clone(), messages: None }
     }
 
     /// The same, and how messages are read for the policy. These tables take a while to make, unless they are those of the policy before.
@@ -85,10 +87,17 @@ impl PolicyFacts {
         self.scores.of(number)
     }
 
-    /// The labels of the sets that a source is in, sorted.
+    /// The upstream that a source belongs to: the one that has it among its trunks, or else the first of the labels of the sets that it
+    /// is in. Limits are counted by the same.
     #[must_use]
-    pub fn labels(&self, source: IpAddr) -> Vec<&str> {
-        self.sources.labels(source)
+    pub fn upstream(&self, source: IpAddr) -> Option<&str> {
+        self.sources.upstreams(source).first().copied()
+    }
+
+    /// The upstreams of the policy, in file order.
+    #[must_use]
+    pub fn upstreams(&self) -> &[Upstream] {
+        &self.upstreams
     }
 
     /// The names of all sets that say whose a source is, sorted.
@@ -162,16 +171,20 @@ pub(crate) struct Sources {
 struct SourceSet {
     name: Option<String>,
     label: Option<String>,
+    /// The upstream that has it among its trunks.
+    upstream: Option<String>,
     networks: HashSet<IpNet>,
     /// The lengths of their prefixes.
     lengths: BTreeSet<u8>,
 }
 
 impl SourceSet {
-    fn new(list: &AddressList) -> Self {
+    fn new(list: &Arc<AddressList>, upstreams: &[Upstream]) -> Self {
+        let has = |upstream: &&Upstream| upstream.trunks.iter().any(|trunks| Arc::ptr_eq(trunks, list));
+        let upstream = upstreams.iter().find(has).map(|upstream| upstream.name.clone());
         let networks: HashSet<IpNet> = list.entries.iter().map(|entry| entry.network().trunc()).collect();
         let lengths = networks.iter().map(IpNet::prefix_len).collect();
-        Self { name: list.name.clone(), label: list.label.clone(), networks, lengths }
+        Self { name: list.name.clone(), label: list.label.clone(), upstream, networks, lengths }
     }
 
     fn contains(&self, source: IpAddr) -> bool {
@@ -191,15 +204,22 @@ impl Sources {
             tested.filter(|(list, negated)| *negated || list.label.is_some()).map(|(list, _)| list).collect();
         lists.extend(policy.labelled.iter().chain(&policy.never_ban).chain(&policy.numbering.asserted_identity_from));
         lists.retain(|list| list.name.is_some() || list.label.is_some());
-        lists.sort_by(|one, other| (&one.name, &one.label).cmp(&(&other.name, &other.label)));
-        lists.dedup_by(|one, other| (&one.name, &one.label) == (&other.name, &other.label));
-        Self { sets: lists.into_iter().map(|list| SourceSet::new(list)).collect() }
+        // Also those that are written in the upstream itself.
+        lists.extend(policy.upstreams.iter().flat_map(|upstream| &upstream.trunks));
+        lists.sort_by_key(|list| (&list.name, &list.label, Arc::as_ptr(list)));
+        lists.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        Self { sets: lists.into_iter().map(|list| SourceSet::new(list, &policy.upstreams)).collect() }
     }
 
-    pub(crate) fn labels(&self, source: IpAddr) -> Vec<&str> {
+    /// The name of the upstream that a source belongs to, if it does, and then the labels of the sets that it is in, sorted.
+    pub(crate) fn upstreams(&self, source: IpAddr) -> Vec<&str> {
         let mut labels: Vec<&str> = self.holding(source).filter_map(|set| set.label.as_deref()).collect();
         labels.sort_unstable();
         labels.dedup();
+        if let Some(name) = self.holding(source).find_map(|set| set.upstream.as_deref()) {
+            labels.retain(|label| *label != name);
+            labels.insert(0, name);
+        }
         labels
     }
 

@@ -203,7 +203,9 @@ fn compile_diagnostic(error: &CompileError, origin: Option<&Origin>, files: &dyn
             );
             Code::TooLarge
         }
-        CompileErrorKind::TooManyClasses { .. } | CompileErrorKind::TooManyRows(_) => Code::TooLarge,
+        CompileErrorKind::TooManyClasses { .. }
+        | CompileErrorKind::TooManyRows(_)
+        | CompileErrorKind::TooManyUpstreams { .. } => Code::TooLarge,
         CompileErrorKind::TooManyHeaders(_) => Code::TooManyHeaders,
         CompileErrorKind::TooManyPlans(_) => Code::TooManyPlans,
         CompileErrorKind::TooManyPorts(_) => Code::TooManyPorts,

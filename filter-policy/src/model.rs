@@ -9,7 +9,9 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use crate::{
-    language::{action::Action, header::HeaderName, quantity, scope::Scope, stage::Stage, tcp::OnTcp},
+    language::{
+        action::Action, header::HeaderName, quantity, scope::Scope, stage::Stage, tcp::OnTcp, upstream::UpstreamKind,
+    },
     timetable::Window,
 };
 
@@ -39,6 +41,8 @@ pub struct Policy {
     pub never_ban: Vec<Arc<AddressList>>,
     /// The sets with a label, whether or not a rule uses them: reports of packets name it.
     pub labelled: Vec<Arc<AddressList>>,
+    /// `[[upstream]]`, in file order. No address is a trunk of two of them.
+    pub upstreams: Vec<Upstream>,
     /// True if emergency calls come before bans.
     pub allow_emergency: bool,
     /// The headers that rules name ([`Text::named`] by their indices), at most
@@ -52,6 +56,46 @@ impl Policy {
     pub fn scope_name(&self, scope: Scope) -> Cow<'static, str> {
         scope.key(&self.headers)
     }
+}
+
+/// Who sends calls, and what is known and agreed about that.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Its name, unique in the policy.
+    pub name: String,
+    /// The addresses that its calls come from.
+    pub trunks: Vec<Arc<AddressList>>,
+    /// What it is to this network.
+    pub kind: Option<UpstreamKind>,
+    /// Its registration number at the FCC, ten digits.
+    pub frn: Option<String>,
+    /// The number of its filing in the Robocall Mitigation Database.
+    pub rmd: Option<String>,
+    /// Its operating company number, upper case.
+    pub ocn: Option<String>,
+    /// The service provider code that it signs with, upper case.
+    pub spc: Option<String>,
+    /// Who answers for it.
+    pub contacts: Vec<Contact>,
+    /// The numbers that its calls may come from; none if that is not said.
+    pub callers: Option<Vec<Arc<NumberList>>>,
+    /// The names of the rules that its caps have become, which are among the policy's unless they are over.
+    pub caps: Vec<String>,
+    /// The line of its name in the policy.
+    pub origin: Origin,
+}
+
+/// Somebody who answers for an upstream. At least one of these is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contact {
+    /// What they are asked about.
+    pub role: Option<String>,
+    /// The name of a person or a department.
+    pub name: Option<String>,
+    /// Their address for mail.
+    pub email: Option<String>,
+    /// Their telephone number, as it is written.
+    pub telephone: Option<String>,
 }
 
 /// How numbers are normalised, and what is known about them.
@@ -168,7 +212,9 @@ impl Over {
             | Per::CallingPrefix
             | Per::SourceCalled
             | Per::UserAgent => true,
-            Per::Destination | Per::Rule | Per::Source | Per::SourcePrefix => self.counts == Count::Calls,
+            Per::Destination | Per::Rule | Per::Source | Per::SourcePrefix | Per::Upstream => {
+                self.counts == Count::Calls
+            }
         }
     }
 }
@@ -191,6 +237,8 @@ impl fmt::Display for Over {
 pub struct Condition {
     /// The scope and its values, of which any must hold.
     pub test: Test,
+    /// The scope that it is written with: `upstream` and its like become a test of the source.
+    pub scope: Scope,
     /// True if the condition holds when none of its values does.
     pub negated: bool,
     /// The line of its key in the policy.
@@ -200,7 +248,7 @@ pub struct Condition {
 /// A scope, with the values that it is compared with.
 #[derive(Clone, Debug)]
 pub enum Test {
-    /// Source address, in any of the lists. `upstream` becomes this, too.
+    /// Source address, in any of the lists. `upstream`, `upstream_kind` and `upstream_rmd` become this, too.
     Source(Vec<Arc<AddressList>>),
     /// Destination address, in any of the lists.
     Destination(Vec<Arc<AddressList>>),
@@ -239,6 +287,9 @@ pub enum Test {
     /// `payload`. It needs no readable message. A packet about which nothing can be said ([`Payload::None`]) meets neither the
     /// condition nor its negation.
     Payload(Vec<Payload>),
+    /// `caller_allowed`: whether the calling number is among those that the source's upstream may use. If it has no list of them, or
+    /// the source is no upstream's, neither the condition holds nor its negation.
+    CallerAllowed(bool),
     /// Whether the calling and the called number share their first [`Numbering::neighbor_digits`] digits.
     Neighbor(bool),
     /// `anomaly`: bits of [`filter_core::layout::anomaly`].
@@ -254,6 +305,7 @@ impl Test {
             Self::Anomaly(_)
             | Self::AnyIdentity(_)
             | Self::Attestation(_)
+            | Self::CallerAllowed(_)
             | Self::CallingPrivacy(_)
             | Self::Country(..)
             | Self::Dialog(_)
@@ -271,13 +323,14 @@ impl Test {
         }
     }
 
-    /// The scope that the test was written with, except that `upstream` is resolved to [`Scope::Source`].
+    /// The scope that the test is of. It may have been written with another one, see [`Condition::scope`].
     #[must_use]
     pub fn scope(&self) -> Scope {
         match self {
             Self::Anomaly(_) => Scope::Anomaly,
             Self::AnyIdentity(_) => Scope::AnyIdentity,
             Self::Attestation(_) => Scope::Attestation,
+            Self::CallerAllowed(_) => Scope::CallerAllowed,
             Self::CallingPrivacy(_) => Scope::CallingPrivacy,
             Self::Country(identity, _) => Scope::Country(*identity),
             Self::Destination(_) => Scope::Destination,

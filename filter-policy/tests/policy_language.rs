@@ -90,6 +90,7 @@ fn shown(condition: &Condition) -> String {
         }
         other @ (Test::Anomaly(_)
         | Test::Attestation(_)
+        | Test::CallerAllowed(_)
         | Test::CallingPrivacy(_)
         | Test::Country(..)
         | Test::Dialog(_)

@@ -10,7 +10,7 @@ use filter_core::layout::{
     Action, Attestation, Count, Dialog, Method, NumberFormat, Payload, Transport, Verstat, anomaly, passport, privacy,
 };
 use filter_policy::{
-    language::{schema, scope::SCOPES, source, stage::Stage},
+    language::{schema, scope::SCOPES, source, stage::Stage, upstream::UpstreamKind},
     testing,
 };
 use serde_json::Value;
@@ -89,6 +89,9 @@ fn the_keys_of_each_section_are_the_parsers() {
     assert_eq!(keys(&schema["properties"]["numbering"]), set(source::NUMBERING_KEYS));
     assert_eq!(keys(&schema["$defs"]["set"]), set(source::SET_KEYS));
     assert_eq!(keys(&schema["$defs"]["rule"]), set(source::RULE_KEYS));
+    assert_eq!(keys(&schema["$defs"]["upstream"]), set(source::UPSTREAM_KEYS));
+    assert_eq!(keys(&schema["$defs"]["contact"]), set(source::CONTACT_KEYS));
+    assert_eq!(keys(&schema["$defs"]["cap"]), set(source::CAP_KEYS));
     assert_eq!(keys(&schema["$defs"]["over"]), set(source::OVER_KEYS));
     assert_eq!(keys(&schema["$defs"]["hours"]), set(source::HOURS_KEYS));
 }
@@ -143,7 +146,10 @@ fn every_word_that_the_parser_knows_is_offered() {
             "called",
             "source+called",
             "user-agent",
+            "upstream",
+            "filed",
         ][..],
+        &UpstreamKind::NAMES,
         &Count::NAMES,
         &Stage::ALL.map(Stage::name),
         &Action::NAMES,
@@ -248,6 +254,16 @@ fn each_value_is_accepted_or_rejected_as_by_the_parser() {
         ("match.anomaly = \"not-sip\"", true),
         ("match.anomaly = \"odd\"", false),
         ("match.upstream = \"x\"", true),
+        ("match.upstream_kind = [\"carrier\", \"Gateway\"]", true),
+        ("match.upstream_kind = \"peer\"", false),
+        ("match.upstream_rmd = [\"filed\", \"RMD0001410\"]", true),
+        ("match.upstream_rmd = \"None\"", true),
+        ("match.upstream_rmd = \"rmd0001410\"", true),
+        ("match.upstream_rmd = \"RMD1410\"", false),
+        ("match.caller_allowed = false", true),
+        ("match.caller_allowed = \"no\"", false),
+        ("over = { rate = \"5/s\", per = \"upstream\" }", true),
+        ("over = { rate = \"5/s\", per = \"upstream/2\" }", false),
         ("match.body = \"@p\"", true),
         ("mode = \"report\"", true),
         ("mode = \"dry-run\"", false),
@@ -347,8 +363,14 @@ const FOUND: [&str; 23] = [
 ];
 
 /// Of these codes, the policies whose mistake is in a list file, or in the meaning.
-const NOT_IN_THE_FORM: [&str; 4] =
-    ["bad-date--list", "bad-hours--empty", "bad-rate--refill", "unknown-header--misspelt"];
+const NOT_IN_THE_FORM: [&str; 6] = [
+    "bad-action--cap",
+    "bad-date--list",
+    "bad-hours--empty",
+    "bad-rate--refill",
+    "bad-value--cap-burst",
+    "unknown-header--misspelt",
+];
 
 #[test]
 fn mistakes_in_the_form_of_a_policy_are_found_and_no_others() {

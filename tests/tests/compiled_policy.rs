@@ -128,6 +128,7 @@ fn policy(rules: Vec<Rule>) -> Policy {
         rules,
         never_ban: Vec::new(),
         labelled: Vec::new(),
+        upstreams: Vec::new(),
         allow_emergency: true,
         headers: Vec::new(),
     }
@@ -184,7 +185,8 @@ fn agents(patterns: &[&str], negated: bool) -> Condition {
     let entries =
         (10..).zip(patterns).map(|(line, &pattern)| PatternEntry { pattern: pattern.to_owned(), line }).collect();
     let list = PatternList { name: None, entries, origin: origin(1) };
-    Condition { test: Test::Text(Text::UserAgent, vec![Arc::new(list)]), negated, origin: origin(7) }
+    let test = Test::Text(Text::UserAgent, vec![Arc::new(list)]);
+    Condition { scope: test.scope(), test, negated, origin: origin(7) }
 }
 
 #[test]
@@ -215,7 +217,10 @@ fn two_patterns_that_must_both_match_in_one_rule_are_refused() {
 
 #[test]
 fn two_sets_that_identities_must_both_meet_in_one_rule_are_refused() {
-    let any = |negated| Condition { test: Test::AnyIdentity(Vec::new()), negated, origin: origin(7) };
+    let any = |negated| {
+        let test = Test::AnyIdentity(Vec::new());
+        Condition { scope: test.scope(), test, negated, origin: origin(7) }
+    };
     let errors =
         compile(&policy(vec![rule("both", vec![any(false), any(false)])])).err().expect("it cannot be expressed");
     assert_eq!(errors[0].origin, Some(origin(7)));
@@ -233,7 +238,10 @@ fn every_error_is_reported_at_once() {
         rule("pattern", vec![agents(&[r"\p{Greek}", "("], false)]),
         rule(
             "format",
-            vec![Condition { test: Test::Format(Identity::From, Vec::new()), negated: false, origin: origin(3) }],
+            vec![{
+                let test = Test::Format(Identity::From, Vec::new());
+                Condition { scope: test.scope(), test, negated: false, origin: origin(3) }
+            }],
         ),
     ];
     let errors = compile(&policy(bad)).err().expect("there are errors");

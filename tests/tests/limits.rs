@@ -16,7 +16,7 @@ use ringfence_oracle::{
 use ringfence_tests::{message::Message, packet::Packet};
 
 /// Everything that a limit can be counted by.
-const PER: [&str; 13] = [
+const PER: [&str; 14] = [
     "rule",
     "source",
     "source/24",
@@ -30,6 +30,7 @@ const PER: [&str; 13] = [
     "user-agent",
     "source/8",
     "called/15",
+    "upstream",
 ];
 
 const COUNTS: [&str; 2] = ["packets", "calls"];
@@ -38,6 +39,8 @@ const COUNTS: [&str; 2] = ["packets", "calls"];
 fn policy_text(per: &str, count: &str, rate: &str, burst: u32) -> String {
     format!(
         "version = 1\ndefault = \"pass\"\n[network]\nudp = [5060]\n[numbering]\ncountry_code = \"1\"\n\
+         [sets.one]\naddresses = [\"192.0.2.2\"]\nlabel = \"a-label\"\n\
+         [[upstream]]\nname = \"two-trunks\"\ntrunks = [\"192.0.2.1\", \"2001:db8::/64\"]\n\
          [[rule]]\nname = \"seen\"\nmatch.method = [\"INVITE\", \"OPTIONS\"]\naction = \"drop\"\nmode = \"report\"\n\
          over = {{ rate = \"{rate}\", burst = {half}, per = \"{per}\", count = \"{count}\" }}\n\
          [[rule]]\nname = \"limited\"\nmatch.not.source = \"192.0.2.9\"\naction = \"drop\"\n\

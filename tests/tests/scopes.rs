@@ -31,6 +31,28 @@ label = "carrier-a"
 
 [sets.scored]
 numbers = "scored.csv"
+
+[[upstream]]
+name = "one"
+kind = "customer"
+trunks = ["192.0.2.20", "2001:db8:20::/48"]
+rmd = "RMD0001410"
+callers = ["1605562", "16055640100$", "988$"]
+
+[[upstream]]
+name = "two"
+kind = "gateway"
+trunks = "192.0.2.21"
+
+[[upstream]]
+name = "three"
+trunks = "192.0.2.22"
+callers = "4420"
+
+[[upstream]]
+name = "four"
+kind = "carrier"
+trunks = "@carrier"
 "#;
 
 const RANGES: &str = "prefix,country,region,ocn,assigned\n\
@@ -114,6 +136,26 @@ fn addresses() -> Vec<Row> {
             r#""carrier-a""#,
             vec![call().from("192.0.2.10"), call().from("2001:db8:a::7")],
             vec![call(), call().over_ipv6()],
+        ),
+        (
+            "upstream",
+            r#"["one", "four"]"#,
+            vec![call().from("192.0.2.20"), call().from("2001:db8:20::7"), call().from("192.0.2.10")],
+            vec![call(), call().from("192.0.2.21"), call().over_ipv6()],
+        ),
+        (
+            "upstream_kind",
+            r#"["customer", "gateway"]"#,
+            vec![call().from("192.0.2.20"), call().from("192.0.2.21")],
+            vec![call(), call().from("192.0.2.22"), call().from("192.0.2.10")],
+        ),
+        ("upstream_rmd", r#""filed""#, vec![call().from("192.0.2.20")], vec![call(), call().from("192.0.2.21")]),
+        ("upstream_rmd", r#""RMD0001410""#, vec![call().from("192.0.2.20")], vec![call(), call().from("192.0.2.21")]),
+        (
+            "upstream_rmd",
+            r#""none""#,
+            vec![call().from("192.0.2.21"), call().from("192.0.2.10")],
+            vec![call(), call().from("192.0.2.20")],
         ),
     ]
 }
@@ -255,6 +297,26 @@ fn numbers() -> Vec<Row> {
             // If several entries contain the number, the highest score counts.
             vec![from("+16055620999"), from("6055620124")],
             vec![from("+16055630023"), from("+14155552671"), from("alice")],
+        ),
+        (
+            "caller_allowed",
+            "true",
+            vec![
+                from("+16055620123").from("192.0.2.20"),
+                from("6055620123").from("2001:db8:20::1"),
+                from("+16055640100").from("192.0.2.20"),
+                from("988").from("192.0.2.20"),
+                from("+442079460123").from("192.0.2.22"),
+            ],
+            vec![
+                from("+16055630123").from("192.0.2.20"),
+                from("+16055620123").from("192.0.2.22"),
+                from("+442079460123").from("192.0.2.20"),
+                from("alice").from("192.0.2.20"),
+                // The identity of a source that is not believed does not count.
+                Packet::udp(call().calling("+16055630123").add("P-Asserted-Identity", "<sip:+16055620123@h>"))
+                    .from("192.0.2.20"),
+            ],
         ),
         (
             "neighbor",

@@ -215,6 +215,7 @@ impl<'a> Lists<'a> {
                 | Test::Spid(..)
                 | Test::Format(..)
                 | Test::Attestation(_)
+                | Test::CallerAllowed(_)
                 | Test::CallingPrivacy(_)
                 | Test::Dialog(_)
                 | Test::Passport(_)

@@ -264,10 +264,10 @@ fn explain(built: &Built, packet: &[u8], situation: &Situation) -> anyhow::Resul
         // A list's entry explains why a condition held, or why its negation did not.
         let entry = engine::entry(condition, reader.scratch(), &facts).filter(|_| holds != condition.negated);
         ExplainedCondition {
-            scope: policy.scope_name(condition.test.scope()),
+            scope: policy.scope_name(condition.scope),
             negated: condition.negated,
             holds,
-            value: engine::value(&condition.test, reader.scratch(), &facts),
+            value: engine::value(condition, reader.scratch(), &facts),
             file: entry.as_ref().map(|entry| entry.origin.file.display().to_string()),
             line: entry.as_ref().map(|entry| entry.origin.line),
             set: entry.as_ref().and_then(|entry| entry.set.clone()),

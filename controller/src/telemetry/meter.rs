@@ -121,7 +121,7 @@ impl EventReader {
         if let Some(facts) = &self.facts {
             read.basis = read.rule.as_deref().and_then(|rule| facts.basis(rule)).map(str::to_owned);
             read.reputation = read.calling.as_deref().and_then(|number| facts.score(number));
-            read.upstream = facts.labels(read.source).first().map(|&label| label.to_owned());
+            read.upstream = facts.upstream(read.source).map(str::to_owned);
         }
         read
     }

@@ -64,6 +64,8 @@ named_number! {
         /// Time. Its table is one row, the rules that are on now, which whoever runs the engine rewrites; row 0, which has every
         /// rule, if all rules are always on.
         Time = 22;
+        /// Whether the caller's upstream may use the calling number ([`CallerAllowed`](super::CallerAllowed)).
+        CallerAllowed = 23;
     }
 }
 
@@ -237,6 +239,14 @@ layout! {
         /// The row of the rules that hold when the caller has no identity in any of their sets. It is followed by a pair of rows for
         /// each class of numbers, `1 + 2 * class` (hits) and `2 + 2 * class` (vetoes), which work as in [`Self::text_rows`].
         pub identity_row: u32,
+        /// The first row of a table by class of calling numbers, or 0 if no rule asks for it. Its rows are sets of upstreams and not of
+        /// rules: those that may use the number, each as the bit of its number less one.
+        pub callers_row: u32,
+        /// The upstreams whose numbers are known: those with a number up to this one.
+        pub callers: u32,
+        /// The first row of a table by upstream, from number 1 on, or 0 if no limit is counted by upstream. The first word of a row is
+        /// what limits know the upstream by, whatever its number is in this policy.
+        pub upstream_row: u32,
         /// The row of the rules that need the message read (any condition on it, an anomaly's aside).
         pub message_row: u32,
         /// The number of leading digits that neighbours share; 0 if the scope is not used.
@@ -255,6 +265,8 @@ layout! {
         pub repeated_headers: u32,
         /// 1 for report mode as a whole: nothing is dropped, and nothing is banned.
         pub report: u32,
+        /// Padding, always zero.
+        pub reserved: u32,
         /// Where the values of the headers that the policy names are noted: a number of [`Header`] in each byte.
         pub header_places: u64,
         /// The names of these headers.
@@ -311,6 +323,9 @@ impl Config {
         text_dfas: [0; TEXTS],
         anomaly_row: 0,
         identity_row: 0,
+        callers_row: 0,
+        callers: 0,
+        upstream_row: 0,
         message_row: 0,
         neighbor_digits: 0,
         ban_passes_emergency: 0,
@@ -320,6 +335,7 @@ impl Config {
         named_headers: 0,
         repeated_headers: 0,
         report: 0,
+        reserved: 0,
         header_places: 0,
         headers: [NamedHeader::EMPTY; NAMED_HEADERS],
         ports: [Port { port: 0, transport: Transport::Udp, reserved: 0 }; MAX_PORTS],

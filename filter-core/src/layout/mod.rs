@@ -24,13 +24,14 @@ pub use state::{
 };
 pub use trie::{IS_NODE, IS_PATH, MAX_PATH, Node, NumberClass, ROOT_PIECE_BITS, ROOT_PIECES, RootPiece, Roots, Trie};
 pub use values::{
-    Attestation, Dialog, Method, NumberFormat, Payload, Transport, Verstat, anomaly, capture, passport, privacy,
+    Attestation, CallerAllowed, Dialog, Method, NumberFormat, Payload, Transport, Verstat, anomaly, capture, passport,
+    privacy,
 };
 
 pub use crate::text::{TEXTS, Text};
 
 /// The version of these layouts and of what the pinned maps mean. A daemon adopts only pins of its own version.
-pub const SCHEMA_VERSION: u32 = 15;
+pub const SCHEMA_VERSION: u32 = 16;
 
 /// How a type lies in memory.
 #[derive(Clone, Copy, Debug)]

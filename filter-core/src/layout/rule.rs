@@ -12,11 +12,12 @@ pub type RuleSet = [u64; RULE_WORDS];
 /// In place of a rule's slot or index if no rule decided.
 pub const NO_RULE: u32 = u32::MAX;
 
-/// Properties of an address class apart from the rules that it satisfies: bits, and above them the rule that decides about it.
+/// Properties of an address class apart from the rules that it satisfies: bits, and above them numbers of a few bits each.
 pub mod address_flag {
-    use crate::limits::NUMBERING_PLANS;
+    use crate::limits::{MAX_RULES, NUMBERING_PLANS};
 
     const _: () = assert!(NUMBERING_PLANS == 1 << (DECIDER - PLAN));
+    const _: () = assert!(MAX_RULES < 1 << (UPSTREAM - DECIDER));
 
     /// The asserted identity of this source is believed.
     pub const ASSERTED_BELIEVED: u32 = 1;
@@ -27,8 +28,12 @@ pub mod address_flag {
     /// From this bit on: the index of the source's numbering plan, in four bits.
     pub const PLAN: u32 = 4;
     /// From this bit on: 1 + the index of the rule that decides about every packet of this source, whatever else is in it; 0 if
-    /// there is none.
+    /// there is none. It has ten bits.
     pub const DECIDER: u32 = 8;
+    /// From this bit on: the number of the source's upstream, from 1; 0 if it has none, or no rule asks.
+    pub const UPSTREAM: u32 = 18;
+    /// The highest number of an upstream.
+    pub const MAX_UPSTREAM: usize = (1 << (32 - UPSTREAM)) - 1;
 
     /// The index of a class's numbering plan.
     #[inline(always)]
@@ -41,7 +46,14 @@ pub mod address_flag {
     #[inline(always)]
     #[must_use]
     pub const fn decider(class: u32) -> Option<u32> {
-        (class >> DECIDER).checked_sub(1)
+        (class >> DECIDER & ((1 << (UPSTREAM - DECIDER)) - 1)).checked_sub(1)
+    }
+
+    /// The number of a class's upstream, from 1; 0 for none.
+    #[inline(always)]
+    #[must_use]
+    pub const fn upstream(class: u32) -> u32 {
+        class >> UPSTREAM
     }
 }
 
@@ -81,6 +93,7 @@ named_enum! {
         CalledPrefix = 7, "called-prefix";
         SourceCalled = 8, "source+called";
         UserAgent = 9, "user-agent";
+        Upstream = 10, "upstream";
     }
 }
 

@@ -77,6 +77,16 @@ named_number! {
 }
 
 named_number! {
+    /// Whether the calling number is one of those that the source's upstream may use. Unknown if it has no list of them: rules then
+    /// match neither the condition nor its negation.
+    pub struct CallerAllowed: u8 {
+        Unknown = 0, "unknown";
+        No = 1, "false";
+        Yes = 2, "true";
+    }
+}
+
+named_number! {
     /// What a packet to a signalling port carries, as rules see it.
     ///
     /// `None` is a packet that rules about payloads never hold for: an empty one, or a TCP segment in which no message begins.

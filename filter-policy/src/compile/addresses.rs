@@ -12,6 +12,7 @@ use super::{
     sets::{Interned, Sets},
     stretches::{Entry, Stretch, flatten, relabel, values_of},
     trie::Tries,
+    upstreams::Upstreams,
 };
 use crate::model::{AddressList, Policy, Test};
 
@@ -41,6 +42,7 @@ pub(super) struct AddressCache {
 /// Puts the address tries into the cache, unless they are there already. Returns what each class means.
 pub(super) fn compile(
     policy: &Policy,
+    upstreams: &Upstreams<'_>,
     cache: &mut Option<AddressCache>,
     errors: &mut Vec<CompileError>,
 ) -> Result<Vec<AddressClass>, CompileErrorKind> {
@@ -55,6 +57,7 @@ pub(super) fn compile(
                 Test::Anomaly(_)
                 | Test::AnyIdentity(_)
                 | Test::Attestation(_)
+                | Test::CallerAllowed(_)
                 | Test::CallingPrivacy(_)
                 | Test::Country(..)
                 | Test::Dialog(_)
@@ -79,7 +82,11 @@ pub(super) fn compile(
     let never_banned = lists.ids(&policy.never_ban);
     let plans = policy.numbering.plans.iter().map(|(sources, _)| lists.ids(sources)).collect();
 
-    let conditions = Conditions { rules: policy.rules.len(), sources, destinations, believed, never_banned, plans };
+    let upstreams =
+        upstreams.sources().map(|(number, sources)| (number, sources.iter().map(|list| lists.id(list)).collect()));
+    let upstreams = upstreams.collect();
+    let rules = policy.rules.len();
+    let conditions = Conditions { rules, sources, destinations, believed, never_banned, plans, upstreams };
     // The cached tries are dropped before new ones are built, which take as much memory again.
     if let Some(mut last) = cache.take()
         && same(last.lists.iter(), lists.lists.iter(), |list| &list.entries)
@@ -139,6 +146,8 @@ struct Conditions {
     never_banned: Vec<u32>,
     /// The lists of the sources of each numbering plan but the first.
     plans: Vec<Vec<u32>>,
+    /// The number and the lists of each upstream. The first one that has a source counts.
+    upstreams: Vec<(u32, Vec<u32>)>,
 }
 
 impl Conditions {
@@ -170,6 +179,8 @@ impl Conditions {
             // The first plan is that of all other sources.
             let plan = self.plans.iter().position(|ids| is_in(ids)).map_or(0, |index| index as u32 + 1);
             flags |= plan << address_flag::PLAN;
+            let upstream = self.upstreams.iter().find(|(_, ids)| is_in(ids)).map_or(0, |(number, _)| *number);
+            flags |= upstream << address_flag::UPSTREAM;
             let class = AddressClass { source: row(&self.sources), destination: row(&self.destinations), flags };
             class_of_set[set as usize] = classes.intern(class);
             if classes.values().len() > MAX_CLASSES {

@@ -80,6 +80,16 @@ pub enum CompileErrorKind {
         "rule `{0}` bans prefixes of one more length: the rules of a policy may use {BAN_LENGTHS} of each IP version"
     )]
     TooManyBanPrefixes(String),
+    /// More upstreams than have numbers.
+    #[error("the policy has {count} upstreams{with}, at most {most} fit")]
+    TooManyUpstreams {
+        /// How many there are.
+        count: usize,
+        /// How many fit.
+        most: usize,
+        /// Which of them are counted.
+        with: &'static str,
+    },
     /// A rate of 0.
     #[error("rule `{0}` has a rate of 0")]
     ZeroRate(String),

@@ -17,6 +17,7 @@ mod stretches;
 mod tables;
 mod texts;
 mod trie;
+mod upstreams;
 
 use std::{panic::resume_unwind, thread};
 
@@ -35,6 +36,7 @@ use self::{
     tables::{address_rows, anomaly_rows, identity_rows, number_rows, value_rows},
     texts::Texts,
     trie::Tries,
+    upstreams::Upstreams,
 };
 use crate::{
     bounds::Cancel,
@@ -108,11 +110,12 @@ pub(crate) fn compile_cached(
     let rules = rules(policy, &mut errors);
     let ban_lengths = ban_lengths(policy, &mut errors);
     let (needs, message_rules) = needs(policy);
+    let upstreams = Upstreams::new(policy, &mut errors);
     // With millions of entries each, the two take about the same time.
     let mut number_errors = Vec::new();
     let (addresses, numbers) = thread::scope(|scope| {
-        let numbers = scope.spawn(|| numbers::compile(policy, &mut cache.numbers, &mut number_errors));
-        let addresses = addresses::compile(policy, &mut cache.addresses, &mut errors);
+        let numbers = scope.spawn(|| numbers::compile(policy, &upstreams, &mut cache.numbers, &mut number_errors));
+        let addresses = addresses::compile(policy, &upstreams, &mut cache.addresses, &mut errors);
         (addresses, numbers.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
     let addresses = ok_or_push(addresses, &mut errors);
@@ -130,11 +133,17 @@ pub(crate) fn compile_cached(
     if let Some(addresses) = &addresses {
         address_rows(addresses, needs, &mut rows, &mut tables);
     }
-    let mut identity_row = 0;
+    let (mut identity_row, mut callers_row, mut upstream_row) = (0, 0, 0);
+    if upstreams.counts {
+        upstream_row = rows.push_table(upstreams.keys());
+    }
     if let Some(numbers) = &numbers {
         number_rows(numbers, needs, &mut rows, &mut tables);
         if needs & need::ANY_IDENTITY != 0 {
             identity_row = identity_rows(policy, numbers, &mut rows, &mut errors);
+        }
+        if upstreams.asks_callers {
+            callers_row = rows.push_table(numbers.callers.iter().copied());
         }
     }
     value_rows(policy, &mut rows, &mut tables, &mut errors);
@@ -167,6 +176,9 @@ pub(crate) fn compile_cached(
         text_dfas,
         anomaly_row,
         identity_row,
+        callers_row,
+        callers: upstreams.callers().len() as u32,
+        upstream_row,
         message_row,
         neighbor_digits: policy.numbering.neighbor_digits.into(),
         numbering: numbering(&policy.numbering),

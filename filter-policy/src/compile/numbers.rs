@@ -18,6 +18,7 @@ use super::{
     sets::{Interned, Sets},
     stretches::{Entry, flatten, relabel, values_of},
     trie::Tries,
+    upstreams::Upstreams,
 };
 use crate::{
     model::{Comparison, Identity, NumberEntry, NumberList, NumberRange, Policy, Test},
@@ -48,6 +49,8 @@ pub(super) struct Numbers {
     pub rows: Vec<[RuleSet; IDENTITIES]>,
     /// By class: the rules that ask for an identity with such a number, and those that exclude one.
     pub any_identity: Vec<(RuleSet, RuleSet)>,
+    /// By class: the upstreams that may use the number, see [`filter_core::layout::Config::callers_row`].
+    pub callers: Vec<RuleSet>,
     /// Countries that rules name; index 0 is none.
     pub countries: Vec<String>,
     /// Regions that rules name; index 0 is none.
@@ -82,10 +85,11 @@ impl NumberCache {
 /// Puts the number trie into the cache, unless it is there already. Returns what each class means.
 pub(super) fn compile(
     policy: &Policy,
+    upstreams: &Upstreams<'_>,
     cache: &mut Option<NumberCache>,
     errors: &mut Vec<CompileError>,
 ) -> Result<Numbers, CompileErrorKind> {
-    let scopes = Scopes::new(policy);
+    let scopes = Scopes::new(policy, upstreams);
     let ranges = &policy.numbering.ranges;
     // The cached trie is dropped before a new one is built, which takes as much memory again.
     if let Some(mut last) = cache.take()
@@ -155,6 +159,7 @@ impl Numbers {
             classes: classes.iter().map(|class| class.facts.number_class()).collect(),
             rows: classes.iter().map(|class| class.rows).collect(),
             any_identity: classes.iter().map(|class| class.any_identity).collect(),
+            callers: classes.iter().map(|class| class.callers).collect(),
             countries: by_index(names.countries),
             regions: by_index(names.regions),
         }
@@ -187,8 +192,14 @@ impl States {
                     rule_set::insert(if condition.negated { vetoes } else { hits }, condition.rule);
                 }
             }
+            let mut callers = rule_set::NONE;
+            for (upstream, values) in scopes.callers.iter().enumerate() {
+                if values.hold(items, facts) {
+                    rule_set::insert(&mut callers, upstream);
+                }
+            }
             // Only rules look at the holder.
-            Class { rows, any_identity, facts: Facts { spid: 0, ..*facts } }
+            Class { rows, any_identity, callers, facts: Facts { spid: 0, ..*facts } }
         };
         let mut classes = Interned::new();
         classes.push(evaluate(&[], &Facts::ABSENT));
@@ -230,6 +241,7 @@ fn add_entry(entries: &mut Vec<Entry>, entry: &NumberEntry, item: u32) -> Result
 struct Class {
     rows: [RuleSet; IDENTITIES],
     any_identity: (RuleSet, RuleSet),
+    callers: RuleSet,
     facts: Facts,
 }
 
@@ -306,6 +318,8 @@ struct Scopes {
     names: Names,
     conditions: Vec<NumberCondition>,
     any_identity: Vec<AnyIdentityCondition>,
+    /// The numbers that each upstream may use, by its number less one.
+    callers: Vec<Values>,
 }
 
 /// Indices, from 1, of what rules name.
@@ -357,13 +371,14 @@ impl Values {
 }
 
 impl Scopes {
-    fn new(policy: &Policy) -> Self {
+    fn new(policy: &Policy, upstreams: &Upstreams<'_>) -> Self {
         let mut scopes = Self {
             lists: Lists::default(),
             atoms: Interned::new(),
             names: Names::default(),
             conditions: Vec::new(),
             any_identity: Vec::new(),
+            callers: Vec::new(),
         };
         for (rule, conditions) in policy.rules.iter().enumerate() {
             for condition in &conditions.conditions {
@@ -386,6 +401,7 @@ impl Scopes {
                     Test::Spid(identity, codes) => (*identity, Values::Spid(indices(&mut scopes.names.spids, codes))),
                     Test::Anomaly(_)
                     | Test::Attestation(_)
+                    | Test::CallerAllowed(_)
                     | Test::CallingPrivacy(_)
                     | Test::Destination(_)
                     | Test::Dialog(_)
@@ -403,6 +419,10 @@ impl Scopes {
                 let (identity, negated) = (place(identity), condition.negated);
                 scopes.conditions.push(NumberCondition { rule, identity, negated, values });
             }
+        }
+        for lists in upstreams.callers() {
+            let values = Values::Any(scopes.atoms(lists, 0));
+            scopes.callers.push(values);
         }
         scopes
     }

@@ -118,6 +118,7 @@ fn is_late(rule: &model::Rule) -> bool {
         Test::Anomaly(_)
         | Test::AnyIdentity(_)
         | Test::Attestation(_)
+        | Test::CallerAllowed(_)
         | Test::CallingPrivacy(_)
         | Test::Dialog(_)
         | Test::Neighbor(_)
@@ -137,7 +138,7 @@ fn per_number(per: Per) -> Option<Identity> {
     match per {
         Per::Called | Per::CalledPrefix | Per::SourceCalled => Some(Identity::Called),
         Per::Calling | Per::CallingPrefix => Some(Identity::Calling),
-        Per::Destination | Per::Rule | Per::Source | Per::SourcePrefix | Per::UserAgent => None,
+        Per::Destination | Per::Rule | Per::Source | Per::SourcePrefix | Per::Upstream | Per::UserAgent => None,
     }
 }
 
@@ -162,6 +163,8 @@ pub(super) fn needs(policy: &Policy) -> (u32, RuleSet) {
                 Test::Anomaly(_) => need::ANOMALY | need::MESSAGE,
                 Test::AnyIdentity(_) => need::ANY_IDENTITY,
                 Test::Attestation(_) => need::ATTESTATION,
+                // Whose numbers are asked about is a property of the source.
+                Test::CallerAllowed(_) => need::CALLING | need::SOURCE,
                 Test::CallingPrivacy(_) => need::CALLING_PRIVACY,
                 Test::Country(identity, _)
                 | Test::Number(identity, _)
@@ -185,6 +188,7 @@ pub(super) fn needs(policy: &Policy) -> (u32, RuleSet) {
         }
         if let Some(over) = &rule.over {
             needs |= need::RATES | per_number(over.per).map_or(0, number_need);
+            needs |= if over.per == Per::Upstream { need::SOURCE } else { 0 };
             if over.counts == Count::Calls {
                 needs |= need::DIALOG;
             }

@@ -2,8 +2,8 @@
 
 use filter_core::{
     layout::{
-        Attestation, DIMENSIONS, Dialog, Dimension, Method, NumberFormat, Payload, Verstat, anomaly, need, passport,
-        privacy,
+        Attestation, CallerAllowed, DIMENSIONS, Dialog, Dimension, Method, NumberFormat, Payload, Verstat, anomaly,
+        need, passport, privacy,
     },
     limits::MAX_PORTS,
 };
@@ -113,6 +113,7 @@ pub(super) fn value_rows(
     });
     tables[Dimension::Service.index()] = service_rows(policy, rows);
     tables[Dimension::Payload.index()] = payload_rows(policy, rows);
+    tables[Dimension::CallerAllowed.index()] = caller_rows(policy, rows);
 }
 
 /// The rows of signalling ports, and of an unknown one: a condition does not hold for that, and neither does its negation.
@@ -162,6 +163,24 @@ fn payload_rows(policy: &Policy, rows: &mut Rows) -> u32 {
         row
     };
     rows.push_table(Payload::ALL.map(row))
+}
+
+/// The rows of what is known of the calling number. Where nothing is, a condition does not hold, and neither does its negation.
+fn caller_rows(policy: &Policy, rows: &mut Rows) -> u32 {
+    let row = |allowed: CallerAllowed| {
+        let mut row = rule_set::first(policy.rules.len());
+        for (index, rule) in policy.rules.iter().enumerate() {
+            let fails = |condition: &Condition| {
+                let Test::CallerAllowed(wanted) = condition.test else { return false };
+                allowed == CallerAllowed::Unknown || ((allowed == CallerAllowed::Yes) == wanted) == condition.negated
+            };
+            if rule.conditions.iter().any(fails) {
+                rule_set::remove(&mut row, index);
+            }
+        }
+        row
+    };
+    rows.push_table(CallerAllowed::ALL.map(row))
 }
 
 /// Adds the rows of the caller's identities, see [`filter_core::layout::Config::identity_row`]; returns the first one's index.

@@ -11,10 +11,11 @@ use filter_core::{
 };
 use regex_automata::meta;
 
-use super::{Engine, Facts, Reading, reading::IDENTITIES};
+use super::{Engine, Facts, Reading, facts::filing, reading::IDENTITIES};
 use crate::{
     compile::{CompileError, compile},
     image::Image,
+    language::scope::Scope,
     lists,
     model::{AddressList, Condition, Identity, NumberList, Origin, PatternList, Policy, Rule, Test},
     numbering::{bcd, emergency},
@@ -105,6 +106,7 @@ pub fn entry(condition: &Condition, scratch: &Scratch, facts: &Facts<'_>) -> Opt
         Test::Text(text, lists) => pattern_entry(lists, scratch, facts.span(&scratch.message, *text)?),
         Test::Anomaly(_)
         | Test::Attestation(_)
+        | Test::CallerAllowed(_)
         | Test::CallingPrivacy(_)
         | Test::Country(..)
         | Test::Dialog(_)
@@ -123,8 +125,17 @@ pub fn entry(condition: &Condition, scratch: &Scratch, facts: &Facts<'_>) -> Opt
 
 /// The value that a condition looks at, as text. For facts about a number (country, score, ...), with the number.
 #[must_use]
-pub fn value(test: &Test, scratch: &Scratch, facts: &Facts<'_>) -> Option<String> {
+pub fn value(condition: &Condition, scratch: &Scratch, facts: &Facts<'_>) -> Option<String> {
     let reading = Reading::new(scratch);
+    if condition.scope == Scope::Upstream {
+        return Some(facts.upstream_names(scratch).join(" ")).filter(|names| !names.is_empty());
+    }
+    if condition.scope == Scope::UpstreamKind {
+        return facts.upstream(scratch)?.kind.map(|kind| kind.name().to_owned());
+    }
+    if condition.scope == Scope::UpstreamRmd {
+        return facts.upstream(scratch).map(|upstream| filing(upstream).to_owned());
+    }
     let of_number = |of, known: Option<String>| {
         let number = reading.number(of);
         let number = number.as_deref().unwrap_or("no number");
@@ -136,7 +147,7 @@ pub fn value(test: &Test, scratch: &Scratch, facts: &Facts<'_>) -> Option<String
     };
     let sip = reading.is_sip();
     let owned = |text: &str| Some(text.to_owned());
-    match test {
+    match &condition.test {
         Test::Source(_) => Some(address(&scratch.packet.source, scratch.packet.ip_version).to_string()),
         Test::Destination(_) => Some(address(&scratch.packet.destination, scratch.packet.ip_version).to_string()),
         Test::Port(_) => Some(scratch.packet.destination_port.to_string()),
@@ -167,6 +178,7 @@ pub fn value(test: &Test, scratch: &Scratch, facts: &Facts<'_>) -> Option<String
         Test::Format(identity, _) => reading.format(number_of(*identity)).map(str::to_owned),
         Test::Attestation(_) => owned(reading.attestation()),
         Test::Verstat(_) => owned(reading.verstat()),
+        Test::CallerAllowed(_) => facts.caller_allowed(scratch).map(|allowed| allowed.to_string()),
         Test::Neighbor(_) => Some(reading.neighbor().to_string()),
         Test::CallingPrivacy(_) => Some(reading.privacy().join(" ")),
         Test::Dialog(_) => owned(reading.dialog()),
@@ -214,7 +226,7 @@ fn address_entry(lists: &[Arc<AddressList>], address: IpAddr) -> Option<Entry> {
 }
 
 /// The longest entry that contains the number.
-fn number_entry(lists: &[Arc<NumberList>], number: &Number) -> Option<Entry> {
+pub(super) fn number_entry(lists: &[Arc<NumberList>], number: &Number) -> Option<Entry> {
     if number.key == 0 {
         return None;
     }

@@ -8,12 +8,19 @@ use filter_core::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Reading, explanation::address, reading::unfolded};
+use super::{
+    Reading,
+    explanation::{address, number_entry},
+    reading::unfolded,
+};
 use crate::{
     compile::set_headers,
     facts::{Scores, Sources},
-    language::scope::Scope,
-    model::{NumberRange, Policy},
+    language::{
+        scope::Scope,
+        upstream::{Filing, UpstreamKind},
+    },
+    model::{NumberRange, Policy, Upstream},
 };
 
 /// The tables of a policy, by prefix.
@@ -23,6 +30,7 @@ pub struct Facts<'a> {
     ranges: Vec<&'a NumberRange>,
     pub(super) scores: Scores,
     sources: Sources,
+    upstreams: &'a [Upstream],
     /// A configuration that says which headers the policy names.
     config: Box<Config>,
     /// The keys of these headers' scopes.
@@ -35,6 +43,11 @@ pub(super) struct Place<'a> {
     pub country: Option<&'a str>,
     pub region: Option<&'a str>,
     pub spid: Option<&'a str>,
+}
+
+/// The filing of an upstream, as conditions name it.
+pub(super) fn filing(upstream: &Upstream) -> &str {
+    upstream.rmd.as_deref().unwrap_or(Filing::NAMES[1])
 }
 
 impl<'a> Facts<'a> {
@@ -58,7 +71,8 @@ impl<'a> Facts<'a> {
         set_headers(&mut config, &policy.headers);
         let scope = |index| policy.scope_name(Scope::Text(Text::named(index))).into_owned();
         let header_scopes = (0..policy.headers.len()).map(scope).collect();
-        Self { ranges, scores: Scores::new(policy), sources: Sources::new(policy), config, header_scopes }
+        let (scores, sources) = (Scores::new(policy), Sources::new(policy));
+        Self { ranges, scores, sources, upstreams: &policy.upstreams, config, header_scopes }
     }
 
     /// The scopes that cannot be read in the packet alone.
@@ -76,12 +90,36 @@ impl<'a> Facts<'a> {
         scopes.insert("calling_reputation".to_owned(), score.into());
         scopes.insert(
             "upstream".to_owned(),
-            json!(self.sources.labels(address(&scratch.packet.source, scratch.packet.ip_version))),
+            json!(self.sources.upstreams(address(&scratch.packet.source, scratch.packet.ip_version))),
         );
+        let upstream = self.upstream(scratch);
+        let kind = upstream.and_then(|upstream| upstream.kind).map(UpstreamKind::name);
+        scopes.insert("upstream_kind".to_owned(), kind.into());
+        scopes.insert("upstream_rmd".to_owned(), upstream.map(filing).into());
+        scopes.insert("caller_allowed".to_owned(), self.caller_allowed(scratch).into());
         for (index, scope) in self.header_scopes.iter().enumerate() {
             scopes.insert(scope.clone(), self.text(scratch, Text::named(index)).into());
         }
         scopes
+    }
+
+    /// The `[[upstream]]` that the packet's source belongs to.
+    pub(super) fn upstream(&self, scratch: &Scratch) -> Option<&'a Upstream> {
+        let source = address(&scratch.packet.source, scratch.packet.ip_version);
+        let name = *self.sources.upstreams(source).first()?;
+        self.upstreams.iter().find(|upstream| upstream.name == name)
+    }
+
+    /// The names of the upstream and the labels of the packet's source.
+    pub(super) fn upstream_names(&self, scratch: &Scratch) -> Vec<&str> {
+        self.sources.upstreams(address(&scratch.packet.source, scratch.packet.ip_version))
+    }
+
+    /// Whether the calling number is among those that the upstream may use; none if it has no list of them, or there is no message.
+    pub(super) fn caller_allowed(&self, scratch: &Scratch) -> Option<bool> {
+        let callers = self.upstream(scratch)?.callers.as_ref()?;
+        let calling = scratch.message.number(NumberOf::Calling);
+        scratch.message.kind.is_message().then(|| number_entry(callers, calling).is_some())
     }
 
     /// Where a number of the message belongs. A short code is in no country.

@@ -48,6 +48,7 @@ impl MessageTables {
             rules: Vec::new(),
             never_ban: Vec::new(),
             labelled: Vec::new(),
+            upstreams: Vec::new(),
             allow_emergency: false,
             headers: Vec::new(),
         };

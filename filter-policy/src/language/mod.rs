@@ -10,3 +10,4 @@ pub mod scope;
 pub mod source;
 pub mod stage;
 pub mod tcp;
+pub mod upstream;

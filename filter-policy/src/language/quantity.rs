@@ -71,6 +71,7 @@ pub(crate) fn rate_key(text: &str) -> Option<(Per, u8)> {
         ("source", Some(bits)) if bits <= 128 => Some((Per::SourcePrefix, bits)),
         ("source+called", None) => Some((Per::SourceCalled, 0)),
         ("user-agent", None) => Some((Per::UserAgent, 0)),
+        ("upstream", None) => Some((Per::Upstream, 0)),
         ("destination", None) => Some((Per::Destination, 0)),
         ("calling", None) => Some((Per::Calling, 0)),
         ("calling", Some(digits)) if digits <= 15 => Some((Per::CallingPrefix, digits)),

@@ -19,6 +19,7 @@ use crate::{
     language::source::{DAYS, LONG_DAYS, LONGEST_NAME, SetKind, VERSION},
     language::stage::Stage,
     language::tcp::OnTcp,
+    language::upstream::{CapKind, FILING_DIGITS, FILING_PREFIX, Filing, REGISTRATION_DIGITS, UpstreamKind},
 };
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -52,6 +53,11 @@ pub fn policy() -> Value {
                 "propertyNames": { "$ref": "#/$defs/name" },
                 "additionalProperties": { "$ref": "#/$defs/set" },
             },
+            "upstream": {
+                "description": "Who sends calls, from which addresses, under which conditions.",
+                "type": "array",
+                "items": { "$ref": "#/$defs/upstream" },
+            },
             "rule": {
                 "description": "The rules, tried in file order. The first one that matches acts.",
                 "type": "array",
@@ -70,6 +76,9 @@ pub fn policy() -> Value {
             "port": { "type": "integer", "minimum": 1, "maximum": 65_535 },
             "numbering_plan": source_plan(),
             "set": set(),
+            "upstream": upstream(),
+            "contact": contact(),
+            "cap": cap(),
             "rule": rule(),
             "action": Action::schema(),
             "over": over(),
@@ -357,6 +366,77 @@ fn set() -> Value {
     })
 }
 
+fn upstream() -> Value {
+    let text = |description: &str| json!({ "description": description, "type": "string" });
+    let code =
+        |description: &str| json!({ "description": description, "type": "string", "pattern": "^[A-Za-z0-9]{4}$" });
+    let tables = |description: &str, of: &str| {
+        let table = json!({ "$ref": format!("#/$defs/{of}") });
+        json!({ "description": description, "anyOf": [table, { "type": "array", "items": table }] })
+    };
+    json!({
+        "description": "Who sends calls, from which addresses, under which conditions.",
+        "type": "object",
+        "properties": {
+            "name": { "$ref": "#/$defs/name" },
+            "description": text("For readers only."),
+            "comment": text("For readers only."),
+            "kind": described(words(&UpstreamKind::NAMES), "A carrier hands over calls of others, those of a customer begin here, and a gateway brings them from abroad."),
+            "trunks": described(strings(), "The addresses that its calls come from: addresses, CIDRs, address sets. No other upstream may have one of them."),
+            "frn": {
+                "description": "Its registration number at the FCC (FRN), a string of ten digits.",
+                "type": "string",
+                "pattern": format!("^[0-9]{{{REGISTRATION_DIGITS}}}$"),
+            },
+            "rmd": {
+                "description": "The number of its filing in the Robocall Mitigation Database.",
+                "type": "string",
+                "pattern": format!("^{FILING_PREFIX}[0-9]{{{FILING_DIGITS}}}$"),
+            },
+            "ocn": code("Its operating company number."),
+            "spc": code("The service provider code in the certificates that it signs calls with."),
+            "contacts": tables("Who answers for it.", "contact"),
+            "callers": described(strings(), "The numbers that its calls may come from, for `caller_allowed`: numbers and number sets."),
+            "caps": tables("How many calls it may send. Each cap is a rule after all others.", "cap"),
+        },
+        "required": ["name", "trunks"],
+        "additionalProperties": false,
+    })
+}
+
+fn contact() -> Value {
+    let text = |description: &str| json!({ "description": description, "type": "string" });
+    json!({
+        "type": "object",
+        "properties": {
+            "role": text("What they are asked about, such as `noc` or `traceback`."),
+            "name": text("The name of a person or a department."),
+            "email": json!({ "description": "An address for mail.", "type": "string", "pattern": "^[^@ ]+@[^@ ]+$" }),
+            "telephone": json!({ "description": "A telephone number.", "type": "string", "pattern": "^[+]?[-0-9 ().]+$" }),
+        },
+        "minProperties": 1,
+        "additionalProperties": false,
+    })
+}
+
+fn cap() -> Value {
+    json!({
+        "description": "A limit of the upstream's calls: `calls_per_second`, `calls_per_day` or `rate`, or several of them.",
+        "type": "object",
+        "properties": {
+            "calls_per_second": { "description": "Calls in a second.", "type": "integer", "minimum": 1, "maximum": 1_000_000 },
+            "calls_per_day": { "description": "Calls in a day; a whole day's may come at once.", "type": "integer", "minimum": 1, "maximum": u32::MAX },
+            "rate": rate(),
+            "burst": burst(),
+            "mode": described(words(&["enforce", "report"]), "`report`, the default, counts the calls over the cap, and lets them pass. `enforce` acts."),
+            "action": { "$ref": "#/$defs/action" },
+            "until": until("The last day (UTC) on which the cap acts, or a time with its offset from UTC at which it ends."),
+        },
+        "anyOf": CapKind::ALL.map(|kind| json!({ "required": [kind.key()] })),
+        "additionalProperties": false,
+    })
+}
+
 fn rule() -> Value {
     let text = |description: &str| json!({ "description": description, "type": "string" });
     json!({
@@ -380,11 +460,7 @@ fn rule() -> Value {
                 "type": "string",
                 "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}",
             },
-            "until": {
-                "description": "The last day (UTC) on which the rule acts, or a time with its offset from UTC at which it ends. After that, the rule is off, and `check` warns of it.",
-                "type": "string",
-                "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2}))?$",
-            },
+            "until": until("The last day (UTC) on which the rule acts, or a time with its offset from UTC at which it ends. After that, the rule is off, and `check` warns of it."),
             "tcp": described(words(&OnTcp::NAMES), "What becomes of a message over TCP that the rule drops. If absent, the connection is dropped, unless the policy trusts its source."),
             "hours": {
                 "description": "When the rule is on: one window, or several.",
@@ -399,26 +475,45 @@ fn rule() -> Value {
     })
 }
 
+/// The value of `until`.
+fn until(description: &str) -> Value {
+    json!({
+        "description": description,
+        "type": "string",
+        "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2}))?$",
+    })
+}
+
+/// The value of `rate`.
+fn rate() -> Value {
+    json!({
+        "description": "A count and a period: \"5/s\", \"100/m\", \"20/10s\".",
+        "type": "string",
+        "pattern": "^ *[0-9]+ */ *([smhd]|([0-9]+[smhd])+) *$",
+    })
+}
+
+/// The value of `burst`.
+fn burst() -> Value {
+    json!({
+        "description": "How many may come at once. If absent, as many as the rate lets through in its period.",
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 1_000_000,
+    })
+}
+
 fn over() -> Value {
     json!({
         "description": "The rule matches only while this rate is exceeded.",
         "type": "object",
         "properties": {
-            "rate": {
-                "description": "A count and a period: \"5/s\", \"100/m\", \"20/10s\".",
-                "type": "string",
-                "pattern": "^ *[0-9]+ */ *([smhd]|([0-9]+[smhd])+) *$",
-            },
-            "burst": {
-                "description": "How many may come at once. If absent, as many as the rate lets through in its period.",
-                "type": "integer",
-                "minimum": 1,
-                "maximum": 1_000_000,
-            },
+            "rate": rate(),
+            "burst": burst(),
             "per": {
                 "description": "What is counted separately: `source/24` is a prefix of bits, `called/6` one of digits.",
                 "anyOf": [
-                    words(&["rule", "source", "destination", "calling", "called", "source+called", "user-agent"]),
+                    words(&["rule", "source", "destination", "calling", "called", "source+called", "user-agent", "upstream"]),
                     { "type": "string", "pattern": "^(source|calling|called)/[0-9]{1,3}$" },
                 ],
             },
@@ -522,6 +617,13 @@ fn values(scope: Scope) -> Value {
         | Scope::Source
         | Scope::Text(_)
         | Scope::Upstream => strings(),
+        Scope::UpstreamKind => one_or_more(&names(&UpstreamKind::NAMES)),
+        Scope::UpstreamRmd => {
+            let filing = any_case(FILING_PREFIX) + &format!("[0-9]{{{FILING_DIGITS}}}");
+            let words = Filing::NAMES.map(any_case).join("|");
+            let text = json!({ "type": "string", "pattern": format!("^({words}|{filing})$") });
+            one_or_more(&json!({ "anyOf": [self::words(&Filing::NAMES), text] }))
+        }
         Scope::Attestation => one_or_more(&names(&Attestation::NAMES)),
         Scope::CallingPrivacy => flags(&privacy::NAMES),
         Scope::Country(_) => pattern(COUNTRY),
@@ -529,7 +631,7 @@ fn values(scope: Scope) -> Value {
         Scope::Format(_) => one_or_more(&names(&NumberFormat::NAMES)),
         // The first is for packets without a message.
         Scope::Method => one_or_more(&names(&Method::NAMES[Method::Response.index()..])),
-        Scope::Neighbor => one_or_single(json!({ "type": "boolean" })),
+        Scope::CallerAllowed | Scope::Neighbor => one_or_single(json!({ "type": "boolean" })),
         Scope::Passport => flags(&passport::NAMES),
         // The first is for packets about which nothing can be said.
         Scope::Payload => one_or_more(&names(&Payload::NAMES[Payload::Sip.index()..])),

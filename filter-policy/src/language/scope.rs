@@ -14,6 +14,7 @@ pub enum Scope {
     Anomaly,
     AnyIdentity,
     Attestation,
+    CallerAllowed,
     CallingPrivacy,
     Country(Identity),
     Destination,
@@ -32,6 +33,8 @@ pub enum Scope {
     Text(Text),
     Transport,
     Upstream,
+    UpstreamKind,
+    UpstreamRmd,
     Verstat,
 }
 
@@ -115,7 +118,22 @@ const VALUES: &[Row] = &[
     ("dialog", Scope::Dialog, "`within` if To has a tag, `initial` if it has none"),
     ("payload", Scope::Payload, "what the packet carries: `sip`, `keep-alive`, `stun`, `other`"),
     ("anomaly", Scope::Anomaly, "a problem in reading the packet or the message"),
-    ("upstream", Scope::Upstream, "the `label` of the address set that the source is in"),
+    (
+        "upstream",
+        Scope::Upstream,
+        "who the source belongs to: the name of an `[[upstream]]`, or the `label` of an address set",
+    ),
+    ("upstream_kind", Scope::UpstreamKind, "the kind of the source's upstream: `carrier`, `customer`, `gateway`"),
+    (
+        "upstream_rmd",
+        Scope::UpstreamRmd,
+        "the filing of the source's upstream in the Robocall Mitigation Database: its number, `filed` for any, `none`",
+    ),
+    (
+        "caller_allowed",
+        Scope::CallerAllowed,
+        "`true` if the calling number is among the `callers` of the source's upstream",
+    ),
 ];
 
 impl Scope {

@@ -61,7 +61,9 @@ fn covers(wide: &Test, narrow: &Test) -> bool {
         (Test::Dialog(wide), Test::Dialog(narrow)) => subset(wide, narrow),
         (Test::Format(identity, wide), Test::Format(other, narrow)) => identity == other && subset(wide, narrow),
         (Test::Method(wide), Test::Method(narrow)) => subset(wide, narrow),
-        (Test::Neighbor(wide), Test::Neighbor(narrow)) => wide == narrow,
+        (Test::CallerAllowed(wide), Test::CallerAllowed(narrow)) | (Test::Neighbor(wide), Test::Neighbor(narrow)) => {
+            wide == narrow
+        }
         (Test::Number(identity, wide), Test::Number(other, narrow)) => {
             identity == other && covers_lists(wide, narrow, |list: &NumberList| &list.entries, covers_number)
         }
@@ -82,6 +84,7 @@ fn covers(wide: &Test, narrow: &Test) -> bool {
             Test::Anomaly(_)
             | Test::AnyIdentity(_)
             | Test::Attestation(_)
+            | Test::CallerAllowed(_)
             | Test::CallingPrivacy(_)
             | Test::Country(..)
             | Test::Destination(_)

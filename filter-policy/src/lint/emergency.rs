@@ -116,6 +116,7 @@ fn can_block_call(rule: &Rule, number: NumberEntry) -> bool {
         Test::Anomaly(_)
         | Test::AnyIdentity(_)
         | Test::Attestation(_)
+        | Test::CallerAllowed(_)
         | Test::CallingPrivacy(_)
         | Test::Country(..)
         | Test::Destination(_)

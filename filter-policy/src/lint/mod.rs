@@ -14,6 +14,7 @@ mod peers;
 mod sets;
 mod traffic;
 mod unreachable;
+mod upstreams;
 
 use std::ops::Range;
 
@@ -42,6 +43,7 @@ pub(crate) fn lint(resolved: &Resolved, source: &Source, file: &SourceFile, toda
     linter.numbering_tables();
     linter.stale_area_codes(today);
     linter.own_peers();
+    linter.conditions_on_upstreams();
     linter.unreachable_rules();
 }
 

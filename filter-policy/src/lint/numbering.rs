@@ -21,6 +21,7 @@ impl Linter<'_> {
         }
         let is_about_numbers = |scope| match scope {
             Scope::AnyIdentity
+            | Scope::CallerAllowed
             | Scope::Country(_)
             | Scope::Format(_)
             | Scope::Neighbor
@@ -41,6 +42,8 @@ impl Linter<'_> {
             | Scope::Text(_)
             | Scope::Transport
             | Scope::Upstream
+            | Scope::UpstreamKind
+            | Scope::UpstreamRmd
             | Scope::Verstat => false,
         };
         if let Some((_, condition)) = self.conditions().find(|(_, condition)| is_about_numbers(condition.scope.value)) {

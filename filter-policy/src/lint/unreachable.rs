@@ -15,11 +15,22 @@ impl Linter<'_> {
             });
             if let Some(earlier) = earlier.map(|earlier| &rules[earlier]) {
                 unreachable[index] = true;
-                let message = format!(
-                    "the rule `{}` can never match: `{}` in line {} matches everything that it could",
-                    rule.name, earlier.name, earlier.origin.line
-                );
-                let help = "put the narrower rule first, or remove it";
+                let (earlier, line) = (&earlier.name, earlier.origin.line);
+                let (message, help) = if written.is_cap {
+                    let message = format!(
+                        "this cap never acts: the rule `{earlier}` in line {line} decides about all these calls"
+                    );
+                    (
+                        message,
+                        "caps come after all rules: let the trunks through with `action = \"continue\"`, or remove the cap",
+                    )
+                } else {
+                    let message = format!(
+                        "the rule `{}` can never match: `{earlier}` in line {line} matches everything that it could",
+                        rule.name
+                    );
+                    (message, "put the narrower rule first, or remove it")
+                };
                 self.warn(Code::Unreachable, &written.name.span, message, help);
             }
         }

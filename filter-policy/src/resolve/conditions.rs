@@ -14,7 +14,7 @@ use crate::{
         source::{self, Located, Scalar, Values},
     },
     lists,
-    model::{AddressList, Comparison, Condition, Flags, MethodName, Numbering, Test},
+    model::{Comparison, Condition, Flags, MethodName, Numbering, Test},
     numbering,
 };
 
@@ -46,7 +46,8 @@ impl Resolver<'_> {
                 Test::Format(identity, self.named(key, values, Code::UnknownFormat, &NumberFormat::NAMES, format)?)
             }
             Scope::Method => Test::Method(self.methods(key, values)?),
-            Scope::Neighbor => Test::Neighbor(self.neighbor(values)?),
+            Scope::CallerAllowed => Test::CallerAllowed(self.boolean(key, values)?),
+            Scope::Neighbor => Test::Neighbor(self.boolean(key, values)?),
             Scope::Number(identity) => Test::Number(identity, non_empty(self.numbers(key, values, numbering))?),
             Scope::Passport => Test::Passport(self.flags(key, values, &passport::NAMES)?),
             Scope::Payload => Test::Payload(self.payloads(key, values)?),
@@ -60,17 +61,19 @@ impl Resolver<'_> {
                 let transport = |index| Transport::ALL[index];
                 Test::Transport(self.named(key, values, Code::BadValue, &Transport::NAMES, transport)?)
             }
-            Scope::Upstream => Test::Source(non_empty(self.upstreams(values))?),
+            Scope::Upstream => Test::Source(non_empty(self.upstream_sources(values))?),
+            Scope::UpstreamKind => Test::Source(self.sources_of_kinds(key, values)?),
+            Scope::UpstreamRmd => Test::Source(self.sources_of_filings(key, values)?),
             Scope::Verstat => {
                 let result = |index| Verstat::ALL[index];
                 Test::Verstat(self.named(key, values, Code::BadValue, &Verstat::NAMES, result)?)
             }
         };
-        Some(Condition { test, negated: condition.negated, origin: self.origin(&condition.scope.span) })
+        Some(Condition { test, scope, negated: condition.negated, origin: self.origin(&condition.scope.span) })
     }
 
     /// Values that are names from a table; `value` turns a name's index into a value.
-    fn named<T>(
+    pub(super) fn named<T>(
         &mut self,
         key: &str,
         values: &Values,
@@ -114,12 +117,12 @@ impl Resolver<'_> {
         self.named(key, values, Code::UnknownMethod, &Method::NAMES[FIRST..], method)
     }
 
-    fn neighbor(&mut self, values: &Values) -> Option<bool> {
+    fn boolean(&mut self, key: &str, values: &Values) -> Option<bool> {
         if let [Located { value: Scalar::Boolean(wanted), .. }] = values.value.as_slice() {
             return Some(*wanted);
         }
-        let help = Some("write `neighbor = true`".to_owned());
-        self.error(Code::WrongType, &values.span, "`neighbor` must be true or false", help);
+        let help = Some(format!("write `{key} = true`"));
+        self.error(Code::WrongType, &values.span, format!("`{key}` must be true or false"), help);
         None
     }
 
@@ -139,29 +142,6 @@ impl Resolver<'_> {
             }
         }
         non_empty(ports)
-    }
-
-    fn upstreams(&mut self, values: &Values) -> Vec<Arc<AddressList>> {
-        let mut found = Vec::new();
-        for text in self.strings("upstream", values) {
-            let count_before = found.len();
-            let mut labels = Vec::new();
-            for set in self.sets.values_mut() {
-                if let List::Addresses(list) = &set.list {
-                    labels.extend(list.label.clone());
-                    if list.label.as_deref() == Some(text.value) {
-                        set.used = true;
-                        found.push(Arc::clone(list));
-                    }
-                }
-            }
-            if found.len() == count_before {
-                let help = suggest(text.value, labels.iter().map(String::as_str))
-                    .or_else(|| Some(format!("give an address set `label = \"{}\"`", text.value)));
-                self.error(Code::UnknownUpstream, &text.span, format!("no set has the label `{}`", text.value), help);
-            }
-        }
-        found
     }
 
     fn countries(&mut self, key: &str, values: &Values) -> Option<Vec<String>> {

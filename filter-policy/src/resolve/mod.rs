@@ -6,6 +6,7 @@ mod network;
 mod numbering;
 mod rules;
 mod sets;
+mod upstreams;
 mod values;
 
 use std::{collections::BTreeMap, mem, ops::Range, sync::Arc};
@@ -22,7 +23,7 @@ use crate::{
         source::{Located, Source},
     },
     lists::{Day, Mistake},
-    model::{Origin, Policy},
+    model::{Origin, Policy, Upstream},
 };
 
 /// A policy, and what else [`lint`](crate::lint) needs to know about it.
@@ -59,6 +60,7 @@ pub(crate) fn resolve(
         sets: BTreeMap::new(),
         broken_sets,
         headers,
+        upstreams: Vec::new(),
     };
     resolver.resolve(source)
 }
@@ -77,6 +79,7 @@ struct Resolver<'a> {
     sets: BTreeMap<String, SetState>,
     broken_sets: &'a [String],
     headers: Vec<HeaderName>,
+    upstreams: Vec<Upstream>,
 }
 
 impl Resolver<'_> {
@@ -88,6 +91,7 @@ impl Resolver<'_> {
         }
         self.numbering_sources(source, &mut numbering);
         let never_ban = source.never_ban.as_ref().map(|values| self.addresses("never_ban", values)).unwrap_or_default();
+        self.read_upstreams(source, &numbering);
         let ports = self.ports(source);
         let rules = self.rules(source, &numbering);
         // (A label is for reports.)
@@ -106,6 +110,7 @@ impl Resolver<'_> {
             rules,
             never_ban,
             labelled,
+            upstreams: self.upstreams,
             allow_emergency,
             headers,
         };

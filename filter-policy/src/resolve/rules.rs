@@ -70,14 +70,19 @@ impl Resolver<'_> {
             let last = if until.value.time.is_some() { "it ended at" } else { "its last day was" };
             let message = format!("the rule `{}` is off: {last} {}", rule.name, until.value);
             let place = self.file.place(until.span.clone());
-            let help = "remove the rule, or set a new date";
+            let help =
+                if written.is_cap { "remove the cap, or set a new date" } else { "remove the rule, or set a new date" };
             self.diagnostics.push(Diagnostic::warning(Code::ExpiredRule, message).at(place).help(help));
         }
         kept
     }
 
     fn rule(&mut self, rule: &source::Rule, numbering: &Numbering) -> Rule {
-        let conditions = rule.conditions.iter().filter_map(|condition| self.condition(condition, numbering)).collect();
+        let conditions = rule.conditions.iter().filter_map(|condition| self.condition(condition, numbering));
+        let mut conditions: Vec<_> = conditions.collect();
+        if rule.is_cap {
+            conditions.push(Self::no_emergency(&self.origin(&rule.name.span)));
+        }
         Rule {
             name: rule.name.value.clone(),
             stage: rule.stage,
@@ -121,7 +126,7 @@ impl Resolver<'_> {
             None => (Per::Rule, 0),
             Some(per) => quantity::rate_key(&per.value).unwrap_or_else(|| {
                 let help = "use one of `rule`, `source`, `source/24`, `destination`, `calling`, `calling/6`, `called`, \
-                            `called/6`, `source+called`, `user-agent`";
+                            `called/6`, `source+called`, `user-agent`, `upstream`";
                 let message = format!("rates cannot be counted per `{}`", per.value);
                 self.error(Code::BadRate, &per.span, message, Some(help.to_owned()));
                 (Per::Rule, 0)

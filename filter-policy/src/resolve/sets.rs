@@ -92,6 +92,8 @@ impl Resolver<'_> {
         });
         let protecting = never_ban.iter().chain(believed).chain(passed.flatten());
         let protecting: BTreeSet<&str> = protecting.filter_map(|list| list.name.as_deref()).collect();
+        let trunks = self.upstreams.iter().flat_map(|upstream| &upstream.trunks);
+        let trunks: BTreeSet<String> = trunks.filter_map(|list| list.name.clone()).collect();
         for set in source.sets.iter().filter(|set| !set.allow_empty) {
             let name = set.name.value.as_str();
             let Some(now) = self.sets.get(name).map(|state| state.list.len()) else { continue };
@@ -102,14 +104,16 @@ impl Resolver<'_> {
             let place = self.file.place(span.clone());
             let before = self.cache.size(name);
             if now == 0 {
-                let protects = protecting.contains(name);
+                let what = if protecting.contains(name) {
+                    ": it says which sources are trusted"
+                } else if trunks.contains(name) {
+                    ": it says which sources are an upstream's"
+                } else {
+                    ""
+                };
                 let was = before.filter(|before| *before > 0).map(|before| format!("; it had {before} before"));
-                let message = format!(
-                    "the set `{name}` is empty{}{}",
-                    was.unwrap_or_default(),
-                    if protects { ": it says which sources are trusted" } else { "" }
-                );
-                let new = if protects { Diagnostic::error } else { Diagnostic::warning };
+                let message = format!("the set `{name}` is empty{}{what}", was.unwrap_or_default(),);
+                let new = if what.is_empty() { Diagnostic::warning } else { Diagnostic::error };
                 let help = "fill the list; if it may be empty, write `allow_empty = true` in the set";
                 self.diagnostics.push(new(Code::EmptiedSet, message).at(place).help(help));
             } else if let Some(before) = before.filter(|before| 2 * now < *before) {

@@ -10,6 +10,7 @@ use filter_core::{
 use filter_policy::language::{action::Action, stage::Stage, tcp::OnTcp};
 use filter_policy::model::{
     AddressList, Comparison, Condition, Identity, NumberEntry, NumberList, Over, PatternList, Policy, Rule, Test,
+    Upstream,
 };
 use filter_policy::timetable::Window;
 use jiff::{
@@ -282,9 +283,22 @@ pub fn holds(policy: &Policy, condition: &Condition, readings: &Readings) -> boo
         }
         Test::Passport(flags) => (flags.none && readings.passports == 0) || has_any(readings.passports, flags.bits),
         Test::Dialog(dialogs) => dialogs.contains(&readings.dialog),
+        Test::CallerAllowed(wanted) => {
+            // Where no numbers are listed, neither the condition holds nor its negation.
+            let Some(callers) = upstream(policy, readings.source).and_then(|upstream| upstream.callers.as_ref()) else {
+                return false;
+            };
+            let calling = readings.numbers.calling.as_deref();
+            *wanted == calling.is_some_and(|number| !scores(callers, number).is_empty())
+        }
         Test::Neighbor(wanted) => *wanted == neighbors(policy, readings),
     };
     holds != condition.negated
+}
+
+/// The upstream that a source belongs to.
+pub fn upstream(policy: &Policy, source: IpAddr) -> Option<&Upstream> {
+    policy.upstreams.iter().find(|upstream| in_addresses(&upstream.trunks, source))
 }
 
 /// True if one of the bits that are wanted is set.

@@ -4,7 +4,9 @@
 use std::net::IpAddr;
 
 use filter_core::{
-    layout::{Action, Dimension, Node, RuleSet, TEXTS, Transport, Trie, anomaly, need, rule_flag},
+    layout::{
+        Action, CallerAllowed, Dimension, Node, RuleSet, TEXTS, Transport, Trie, address_flag, anomaly, need, rule_flag,
+    },
     limits::{MAX_PORTS, RULE_WORDS},
     reason::Reason,
     trie::{Tables, lookup, number_key},
@@ -89,6 +91,9 @@ pub fn evaluate(image: &Image, readings: &Readings, exceeded: &[usize]) -> Outco
         narrow(Dimension::Attestation, u32::from(readings.attestation.number()));
         narrow(Dimension::Verstat, u32::from(readings.verstat.number()));
         narrow(Dimension::Neighbor, u32::from(neighbors(image, readings)));
+        if config.callers_row != 0 {
+            narrow(Dimension::CallerAllowed, caller_allowed(image, readings).number().into());
+        }
         narrow(Dimension::CallingPrivacy, readings.privacy);
         narrow(Dimension::Dialog, u32::from(readings.dialog.number()));
         narrow(Dimension::Passport, readings.passports);
@@ -104,6 +109,17 @@ pub fn evaluate(image: &Image, readings: &Readings, exceeded: &[usize]) -> Outco
     }
     narrow_anomalies(image, &mut candidates, readings.anomalies);
     walk(image, candidates, readings, exceeded)
+}
+
+fn caller_allowed(image: &Image, readings: &Readings) -> CallerAllowed {
+    let class = image.address_classes[address_class(image, readings.source) as usize];
+    let number = address_flag::upstream(class) as usize;
+    if number == 0 || number > image.config.callers as usize {
+        return CallerAllowed::Unknown;
+    }
+    let calling = number_class(image, readings.numbers.calling.as_deref());
+    let row = image.rows[(image.config.callers_row + calling) as usize];
+    if row[(number - 1) / 64] >> ((number - 1) % 64) & 1 == 1 { CallerAllowed::Yes } else { CallerAllowed::No }
 }
 
 fn neighbors(image: &Image, readings: &Readings) -> bool {

@@ -1,6 +1,6 @@
 //! Limits (`over`), naively: every packet that was let through is remembered, and every window that ends now is looked at.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use filter_core::{
     layout::{Count, Dialog, Method, Per, Text},
@@ -11,7 +11,7 @@ use filter_policy::{
     model::{Over, Policy},
 };
 
-use crate::evaluate::{Readings, evaluate};
+use crate::evaluate::{Readings, evaluate, in_addresses, upstream};
 
 /// What was let through, and the calls that are known.
 #[derive(Debug, Default)]
@@ -41,15 +41,16 @@ impl Limits {
                     readings.is_message && readings.method == Method::Invite && readings.dialog == Dialog::Initial
                 }
             };
-            if is_counted && evaluate(&until, &readings).rule == Some(index) && self.is_over(index, over, &readings) {
+            if is_counted && evaluate(&until, &readings).rule == Some(index) && self.is_over(policy, index, &readings) {
                 readings.exceeded.push(index);
             }
         }
         readings.exceeded
     }
 
-    fn is_over(&mut self, rule: usize, over: &Over, readings: &Readings) -> bool {
-        let value = value(over, readings);
+    fn is_over(&mut self, policy: &Policy, rule: usize, readings: &Readings) -> bool {
+        let Some(over) = &policy.rules[rule].over else { return false };
+        let value = value(policy, over, readings);
         let Some(call_id) = &readings.texts[Text::CallId.index()] else { return self.is_rate_over(rule, over, value) };
         if over.counts == Count::Packets {
             return self.is_rate_over(rule, over, value);
@@ -84,7 +85,7 @@ impl Limits {
 }
 
 /// What is counted separately, in words.
-fn value(over: &Over, readings: &Readings) -> String {
+fn value(policy: &Policy, over: &Over, readings: &Readings) -> String {
     let source = format!("source {}", readings.source);
     let number = |number: &Option<String>, digits: u8| match number {
         None => source.clone(),
@@ -108,6 +109,13 @@ fn value(over: &Over, readings: &Readings) -> String {
             None => source,
             Some(called) => format!("{source} calls {}", called.trim_start_matches('+')),
         },
+        Per::Upstream => {
+            let upstream = upstream(policy, readings.source).map(|upstream| upstream.name.as_str());
+            let labelled = policy.labelled.iter().filter(|list| in_addresses(&[Arc::clone(list)], readings.source));
+            // The first label in the order of the alphabet.
+            let label = labelled.filter_map(|list| list.label.as_deref()).min();
+            upstream.or(label).map_or(source, |name| format!("upstream {name}"))
+        }
         Per::UserAgent => match &readings.texts[Text::UserAgent.index()] {
             None => source,
             Some(agent) => format!("agent {}", agent.escape_ascii()),

@@ -33,6 +33,17 @@ pub(crate) fn fixture(policy: &Policy, inspect: bool, packets: &[Packet], differ
     }
     let _ = writeln!(text, "asserted_identity_from = {:?}", addresses(&numbering.asserted_identity_from));
     let _ = writeln!(text, "never_ban = {:?}", addresses(&policy.never_ban));
+    for upstream in &policy.upstreams {
+        let callers = upstream.callers.iter().flatten().flat_map(|list| &list.entries);
+        let callers: Vec<String> = callers.map(|entry| digits(entry) + if entry.exact { "$" } else { "" }).collect();
+        let listed = upstream.callers.is_some();
+        let _ = writeln!(
+            text,
+            "{}: trunks {:?}, listed {listed}, callers {callers:?}",
+            upstream.name,
+            addresses(&upstream.trunks)
+        );
+    }
     for rule in &policy.rules {
         let _ = writeln!(
             text,
@@ -68,6 +79,7 @@ pub(crate) fn fixture(policy: &Policy, inspect: bool, packets: &[Packet], differ
                 | Test::Format(..)
                 | Test::Reputation(..)
                 | Test::Attestation(_)
+                | Test::CallerAllowed(_)
                 | Test::CallingPrivacy(_)
                 | Test::Dialog(_)
                 | Test::Passport(_)

@@ -56,6 +56,8 @@ codes! {
     DuplicatePort = "duplicate-port";
     /// Two rules with the same name.
     DuplicateRule = "duplicate-rule";
+    /// Two upstreams with the same name.
+    DuplicateUpstream = "duplicate-upstream";
     /// A condition or list without values.
     Empty = "empty";
     /// A pinhole for emergency calls after a rule that can drop them.
@@ -90,12 +92,16 @@ codes! {
     NoPorts = "no-ports";
     /// A reputation condition without a scored list.
     NoScores = "no-scores";
+    /// A condition on upstreams that none can meet.
+    NoUpstream = "no-upstream";
     /// A condition that needs an imported numbering table.
     NoNumberingTable = "no-numbering-table";
     /// A list that is not text, or not in UTF-8.
     NotText = "not-text";
     /// Number rules without a `[numbering]` section.
     NumberingAssumed = "numbering-assumed";
+    /// An address that several upstreams have among their trunks.
+    OverlappingUpstreams = "overlapping-upstreams";
     /// A path that leaves the policy's directory.
     OutsidePolicy = "outside-policy";
     /// A rule names a port or transport that is not among the signalling ports.
@@ -144,7 +150,7 @@ codes! {
     UnknownStage = "unknown-stage";
     /// A time zone that does not exist.
     UnknownTimezone = "unknown-timezone";
-    /// An upstream label that no set has.
+    /// An upstream that does not exist.
     UnknownUpstream = "unknown-upstream";
     /// A rule that can never match.
     Unreachable = "unreachable";

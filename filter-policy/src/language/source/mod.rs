@@ -6,6 +6,7 @@
 mod reader;
 mod rules;
 mod sections;
+mod upstreams;
 
 use std::{mem, ops::Range};
 
@@ -17,11 +18,12 @@ use super::{
     scope::Scope,
     stage::Stage,
     tcp::OnTcp,
+    upstream::{CapKind, UpstreamKind},
 };
 
 /// Keys at the top of the file.
 pub const TOP_KEYS: &[&str] =
-    &["version", "default", "mode", "never_ban", "allow_emergency", "network", "numbering", "sets", "rule"];
+    &["version", "default", "mode", "never_ban", "allow_emergency", "network", "numbering", "sets", "upstream", "rule"];
 /// Keys of `[network]`.
 pub const NETWORK_KEYS: &[&str] = &["udp", "tcp", "tls"];
 /// Keys of `[numbering]`.
@@ -70,6 +72,13 @@ pub const RULE_KEYS: &[&str] = &[
     "hours",
     "tcp",
 ];
+/// Keys of `[[upstream]]`.
+pub const UPSTREAM_KEYS: &[&str] =
+    &["name", "description", "comment", "kind", "trunks", "frn", "rmd", "ocn", "spc", "contacts", "callers", "caps"];
+/// Keys of `contacts`.
+pub const CONTACT_KEYS: &[&str] = &["role", "name", "email", "telephone"];
+/// Keys of `caps`.
+pub const CAP_KEYS: &[&str] = &["calls_per_second", "calls_per_day", "rate", "burst", "mode", "action", "until"];
 /// Keys of `over`.
 pub const OVER_KEYS: &[&str] = &["rate", "burst", "per", "count"];
 /// Keys of `hours`.
@@ -132,6 +141,8 @@ pub(crate) struct Source {
     pub(crate) sets: Vec<Set>,
     /// The names of sets that could not be read. A rule that uses one is not at fault.
     pub(crate) broken_sets: Vec<String>,
+    /// `[[upstream]]`, in file order.
+    pub(crate) upstreams: Vec<Upstream>,
     /// `[[rule]]`, in file order.
     pub(crate) rules: Vec<Rule>,
     /// The headers that rules name besides those with a scope of their own, at most [`NAMED_HEADERS`](filter_core::limits::NAMED_HEADERS); see [`Text::named`](filter_core::text::Text::named).
@@ -254,6 +265,54 @@ pub(crate) enum Entries {
     Inline(Vec<Located<String>>),
 }
 
+/// `[[upstream]]`. A key is none if it is absent or could not be read.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    /// The upstream's header.
+    pub(crate) span: Range<usize>,
+    /// Empty if it is missing or could not be read. Duplicates are found later.
+    pub(crate) name: Located<String>,
+    /// Addresses, CIDRs and address sets.
+    pub(crate) trunks: Option<Values>,
+    pub(crate) kind: Option<UpstreamKind>,
+    /// The registration number that the FCC gave it. The form is checked later, and so is that of the next three.
+    pub(crate) frn: Option<Located<String>>,
+    /// Its number in the Robocall Mitigation Database.
+    pub(crate) rmd: Option<Located<String>>,
+    /// Its operating company number.
+    pub(crate) ocn: Option<Located<String>>,
+    /// The service provider code in the certificates that it signs with.
+    pub(crate) spc: Option<Located<String>>,
+    pub(crate) contacts: Vec<Contact>,
+    /// The numbers that its calls may come from: numbers and number sets.
+    pub(crate) callers: Option<Values>,
+    pub(crate) caps: Vec<Cap>,
+}
+
+/// Somebody who answers for an upstream.
+#[derive(Debug)]
+pub(crate) struct Contact {
+    /// The whole table.
+    pub(crate) span: Range<usize>,
+    pub(crate) role: Option<Located<String>>,
+    pub(crate) name: Option<Located<String>>,
+    pub(crate) email: Option<Located<String>>,
+    pub(crate) telephone: Option<Located<String>>,
+}
+
+/// A cap on an upstream's calls.
+#[derive(Debug)]
+pub(crate) struct Cap {
+    /// What it limits, and to what: a number of calls, or a rate. Not parsed yet.
+    pub(crate) limits: Vec<(CapKind, Located<String>)>,
+    pub(crate) burst: Option<Located<i64>>,
+    pub(crate) action: Option<Located<Action>>,
+    /// `mode = "enforce"`: unless it says so, it only counts and reports.
+    pub(crate) is_enforced: bool,
+    /// The last day on which it acts, or the time when it ends.
+    pub(crate) until: Option<Located<toml::value::Datetime>>,
+}
+
 /// `[[rule]]`.
 #[derive(Debug)]
 pub(crate) struct Rule {
@@ -281,6 +340,8 @@ pub(crate) struct Rule {
     pub(crate) tcp: Option<Located<OnTcp>>,
     /// When the rule is on; empty for always.
     pub(crate) hours: Vec<Hours>,
+    /// True if it is the cap of an upstream, and not written as a rule.
+    pub(crate) is_cap: bool,
 }
 
 /// A window of `hours`. Not parsed yet.

@@ -105,7 +105,7 @@ impl Reader<'_> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if name.value.is_empty() || name.value.len() > LONGEST_NAME || !name.value.bytes().all(is_plain) {
             let help = format!("use letters, digits, `-`, `_` and `.`, at most {LONGEST_NAME} of them");
-            let message = format!("`{}` is not a valid name for a {of}", name.value);
+            let message = format!("`{}` is not a valid name for {of}", name.value);
             self.error(Code::BadValue, &name.span, message, Some(help));
         }
     }

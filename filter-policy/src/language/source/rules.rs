@@ -47,6 +47,7 @@ impl Reader<'_> {
             until: None,
             tcp: None,
             hours: Vec::new(),
+            is_cap: false,
         };
         let name = table.get("name").and_then(|name| name.get_ref().as_str());
         let of = name.map_or("the rule".to_owned(), |name| format!("the rule `{name}`"));
@@ -56,7 +57,7 @@ impl Reader<'_> {
                 "name" => {
                     has_name = true;
                     if let Some(name) = self.string(key, value) {
-                        self.check_name("rule", &name);
+                        self.check_name("a rule", &name);
                         rule.name = name;
                     }
                 }

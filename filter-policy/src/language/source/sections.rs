@@ -33,9 +33,14 @@ impl Reader<'_> {
                 "network" => source.network = self.network(key, &span, value),
                 "numbering" => source.numbering = self.numbering(key, value),
                 "sets" => self.sets(key, value, &mut source),
+                "upstream" => source.upstreams = self.upstreams(key, value),
                 "rule" => source.rules = self.rules(key, value),
-                "rules" | "set" => {
-                    let meant = if key == "set" { "`[sets.NAME]`" } else { "`[[rule]]`" };
+                "rules" | "set" | "upstreams" => {
+                    let meant = match key {
+                        "set" => "`[sets.NAME]`",
+                        "upstreams" => "`[[upstream]]`",
+                        _ => "`[[rule]]`",
+                    };
                     let help = Some(format!("write {meant}"));
                     self.error(Code::UnknownKey, &span, format!("unknown key `{key}` in the policy"), help);
                 }
@@ -163,7 +168,7 @@ impl Reader<'_> {
             self.error(Code::WrongType, &span, format!("the set `{name}` must be a section, not {found}"), help);
             return None;
         };
-        self.check_name("set", &Located { value: name.to_owned(), span: span.clone() });
+        self.check_name("a set", &Located { value: name.to_owned(), span: span.clone() });
         let of = format!("the set `{name}`");
         let mut entries_key = None;
         let mut entries = None;

@@ -6,7 +6,7 @@ use filter_core::layout::{Count, Dialog, NumberFormat, Payload, Per, TEXTS, Tran
 use filter_policy::language::{action::Action, header::HeaderName, tcp::OnTcp};
 use filter_policy::model::{
     AddressEntry, AddressList, Condition, Flags, Identity, MethodName, NumberEntry, NumberList, NumberRange, Numbering,
-    NumberingPlan, Origin, Over, PatternEntry, PatternList, Policy, Rule, Test,
+    NumberingPlan, Origin, Over, PatternEntry, PatternList, Policy, Rule, Test, Upstream,
 };
 use proptest::{
     collection::vec,
@@ -27,9 +27,10 @@ pub fn policy(rules: usize) -> impl Strategy<Value = Policy> {
         let condition = (test(&addresses, &numbers, &patterns), any::<bool>());
         let rules = vec((vec(condition, 0..4), rule()), 0..=rules);
         let believed = subsequence(addresses.clone(), 0..=1);
-        let never_ban = subsequence(addresses, 0..=1);
-        (any::<bool>(), rules, vec(range(), 0..12), believed, never_ban, 0..8u8).prop_map(
-            |(default_drop, rules, ranges, asserted_identity_from, never_ban, neighbor_digits)| Policy {
+        let never_ban = subsequence(addresses.clone(), 0..=1);
+        let upstreams = vec(upstream(&addresses, &numbers), 0..4);
+        (any::<bool>(), rules, vec(range(), 0..12), believed, never_ban, upstreams, 0..8u8).prop_map(
+            |(default_drop, rules, ranges, asserted_identity_from, never_ban, upstreams, neighbor_digits)| Policy {
                 default_drop,
                 report: false,
                 ports: PORTS.to_vec(),
@@ -57,11 +58,39 @@ pub fn policy(rules: usize) -> impl Strategy<Value = Policy> {
                     .collect(),
                 never_ban,
                 labelled: Vec::new(),
+                upstreams: named(upstreams),
                 allow_emergency: true,
                 headers: HEADER_NAMES.iter().filter_map(|name| HeaderName::new(name)).collect(),
             },
         )
     })
+}
+
+/// An upstream without a name. Unlike those of a policy's file, several may have the same trunks: the first one counts.
+fn upstream(addresses: &[Arc<AddressList>], numbers: &[Arc<NumberList>]) -> impl Strategy<Value = Upstream> + use<> {
+    let trunks = subsequence(addresses.to_vec(), 1..=addresses.len().min(2));
+    let callers = option::weighted(0.7, subsequence(numbers.to_vec(), 0..=numbers.len().min(2)));
+    (trunks, callers).prop_map(|(trunks, callers)| Upstream {
+        name: String::new(),
+        trunks,
+        kind: None,
+        frn: None,
+        rmd: None,
+        ocn: None,
+        spc: None,
+        contacts: Vec::new(),
+        callers,
+        caps: Vec::new(),
+        origin: origin(),
+    })
+}
+
+/// Gives each a name.
+fn named(mut upstreams: Vec<Upstream>) -> Vec<Upstream> {
+    for (index, upstream) in upstreams.iter_mut().enumerate() {
+        upstream.name = format!("upstream-{index}");
+    }
+    upstreams
 }
 
 /// A rule can have one positive condition on a text, one on anomalies and one on any identity: further ones are negated.
@@ -86,6 +115,7 @@ fn expressible(conditions: Vec<(Test, bool)>) -> Vec<Condition> {
                 | Test::Format(..)
                 | Test::Reputation(..)
                 | Test::Attestation(_)
+                | Test::CallerAllowed(_)
                 | Test::CallingPrivacy(_)
                 | Test::Dialog(_)
                 | Test::Passport(_)
@@ -97,7 +127,7 @@ fn expressible(conditions: Vec<(Test, bool)>) -> Vec<Condition> {
                 negated = asked.contains(&scope);
                 asked.push(scope);
             }
-            Condition { test, negated, origin: origin() }
+            Condition { scope: test.scope(), test, negated, origin: origin() }
         })
         .collect()
 }
@@ -131,7 +161,7 @@ fn rule() -> impl Strategy<Value = Rule> {
 }
 
 fn over() -> impl Strategy<Value = Over> {
-    let per = select(vec![Per::Rule, Per::Source, Per::Calling, Per::CalledPrefix]);
+    let per = select(vec![Per::Rule, Per::Source, Per::Upstream, Per::Calling, Per::CalledPrefix]);
     per.prop_map(|per| Over { count: 5, period: 1_000_000_000, burst: 20, counts: Count::Packets, per, prefix: 0 })
 }
 
@@ -166,6 +196,7 @@ fn test(
             .prop_map(|(lists, comparison, score)| Test::Reputation(lists, comparison, score)),
         1 => subsequence(&ATTESTATIONS[..], 1..3).prop_map(Test::Attestation),
         1 => subsequence(&VERSTATS[..], 1..3).prop_map(Test::Verstat),
+        2 => any::<bool>().prop_map(Test::CallerAllowed),
         1 => any::<bool>().prop_map(Test::Neighbor),
         1 => flags(privacy::COUNT).prop_map(Test::CallingPrivacy),
         1 => flags(passport::COUNT).prop_map(Test::Passport),

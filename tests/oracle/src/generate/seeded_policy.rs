@@ -91,6 +91,7 @@ fn vary(random: &mut Random, policy: &mut Policy) {
                 | Test::Format(..)
                 | Test::Reputation(..)
                 | Test::Attestation(_)
+                | Test::CallerAllowed(_)
                 | Test::AnyIdentity(_)
                 | Test::CallingPrivacy(_)
                 | Test::Dialog(_)
@@ -106,7 +107,7 @@ fn vary(random: &mut Random, policy: &mut Policy) {
             });
             let patterns = pattern_list(&[random.pick(&PATTERNS), random.pick(&PATTERNS)]);
             let test = Test::Text(Text::UserAgent, vec![patterns]);
-            rule.conditions.push(Condition { test, negated: random.chance(20), origin: origin() });
+            rule.conditions.push(Condition { scope: test.scope(), test, negated: random.chance(20), origin: origin() });
         }
     }
     let numbering = &mut policy.numbering;
