@@ -170,3 +170,31 @@ fn what_an_earlier_message_leads_to_is_shown() {
     assert!(text("\"drop\"", &["--after", earlier]).starts_with("pass (default-pass)"));
     assert!(text("\"drop\"", &["--transport", "tcp"]).starts_with("pass (default-pass)"));
 }
+
+/// Each is a test of addresses to the engine. What is shown is what the rule says.
+#[test]
+fn conditions_on_upstreams_are_shown_as_they_are_written() {
+    let upstream = "\n[[upstream]]\nname = \"acme\"\nkind = \"customer\"\ntrunks = \"@carrier\"\ncallers = \"1605\"\n\
+                    caps = { calls_per_day = 5 }\n\n[[rule]]\nname = \"asked\"\naction = \"drop\"\nmode = \"report\"\n\
+                    match = { upstream = \"acme\", upstream_kind = \"customer\", upstream_rmd = \"none\", caller_allowed = false }\n";
+    let output = explain(&format!("{POLICY}{upstream}"), &["--json"]);
+    let object: Value = serde_json::from_slice(&output.stdout).expect("one object");
+    let scopes = &object["scopes"];
+    assert_eq!(scopes["upstream"], serde_json::json!(["acme", "carrier-a"]));
+    assert_eq!((&scopes["upstream_kind"], &scopes["upstream_rmd"]), (&"customer".into(), &"none".into()));
+    assert_eq!(scopes["caller_allowed"], false);
+    let rules = object["rules"].as_array().expect("all rules");
+    let rule = |name: &str| rules.iter().find(|rule| rule["rule"] == name).unwrap_or_else(|| panic!("{name}"));
+    let conditions = rule("asked")["conditions"].as_array().expect("its conditions");
+    let shown: Vec<_> = conditions.iter().map(|shown| (&shown["scope"], &shown["value"], &shown["holds"])).collect();
+    for (shown, (scope, value)) in shown.into_iter().zip([
+        ("upstream", "acme carrier-a"),
+        ("upstream_kind", "customer"),
+        ("upstream_rmd", "none"),
+        ("caller_allowed", "false"),
+    ]) {
+        assert_eq!(shown, (&scope.into(), &value.into(), &true.into()));
+    }
+    let cap = rule("upstream:acme:calls-per-day");
+    assert_eq!((&cap["mode"], &cap["stage"]), (&"report".into(), &"fraud".into()));
+}

@@ -27,8 +27,8 @@ pub struct FilterArgs {
     /// Only for this reason, such as rule-drop or banned
     #[arg(long = "reason", value_name = "REASON", value_parser = reasons(), hide_possible_values = true)]
     pub reasons: Vec<Reason>,
-    /// Only from this upstream: the label of the address set that the source is in
-    #[arg(long = "upstream", value_name = "LABEL")]
+    /// Only from this upstream: its name in the policy, or the label of the address set that the source is in
+    #[arg(long = "upstream", value_name = "NAME")]
     pub upstreams: Vec<String>,
 }
 

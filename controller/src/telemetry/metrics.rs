@@ -107,7 +107,7 @@ metrics! {
     RuleBytes "ringfence_rule_bytes_total" Counter ["rule", "action", "mode"] "Bytes of these packets.";
     RuleSpared "ringfence_rule_spared_packets_total" Counter ["rule"] "Of the packets that a rule in force matched, those that passed because they came over TCP.";
     RuleInfo "ringfence_rule_info" Gauge ["rule", "action", "mode", "basis"] "A rule in force, its mode now and its legal basis; always 1.";
-    UpstreamRecent "ringfence_upstream_recent_packets" Gauge ["upstream", "fate"] "Packets of the last minute by the label of their source, estimated from samples.";
+    UpstreamRecent "ringfence_upstream_recent_packets" Gauge ["upstream", "fate"] "Packets of the last minute by the upstream of their source, estimated from samples.";
     EventsLost "ringfence_events_lost_total" Counter ["rule"] "Packet events that the ring buffer had no room for.";
     EventsSuppressed "ringfence_events_suppressed_total" Counter ["rule"] "Packet events beyond their rule's limit.";
     Samples "ringfence_samples_total" Counter ["fate"] "Sampled packets, by what became of them.";
@@ -265,7 +265,7 @@ pub struct Reading {
     pub observed: Observed,
     /// What the policy in force says beyond what the kernel decides by.
     pub policy: Option<Arc<PolicyFacts>>,
-    /// The packets of the last minute, by the label of their source.
+    /// The packets of the last minute, by the upstream of their source.
     pub upstreams: Vec<TopRow>,
     /// What the exporter has answered so far.
     pub scrapes: Scrapes,

@@ -80,7 +80,7 @@ pub struct PacketEvent {
     /// The calling number's highest score in the policy's scored lists.
     #[serde(default)]
     pub reputation: Option<u32>,
-    /// The label of the address set that the source is in.
+    /// The upstream that the source belongs to, or the label of the address set that it is in.
     #[serde(default)]
     pub upstream: Option<String>,
     /// The commit of the policy in force.
