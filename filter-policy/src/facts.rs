@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use crate::{
     engine::MessageTables,
     language::action::Action,
-    model::{AddressList, Policy, Test, Upstream},
+    model::{AddressList, Policy, Rule, Test, Upstream},
     numbering::bcd,
 };
 
@@ -29,6 +29,8 @@ pub struct PolicyFacts {
     scores: Scores,
     sources: Sources,
     upstreams: Vec<Upstream>,
+    /// The rules that the caps of upstreams have become, by their names.
+    caps: HashMap<String, Rule>,
     /// How messages are read for it; none if nothing is known of that.
     messages: Option<Arc<MessageTables>>,
 }
@@ -42,7 +44,11 @@ impl PolicyFacts {
         let answering = policy.rules.iter().filter(|rule| rule.action.answers() && !rule.report);
         let answers = answering.map(|rule| (rule.name.clone(), rule.action.clone())).collect();
         let (scores, sources) = (Scores::new(policy), Sources::new(policy));
-        Self { bases, rules, answers, scores, sources, upstreams: policy.upstreams.clone(), messages: None }
+        let upstreams = policy.upstreams.clone();
+        let names: HashSet<&String> = upstreams.iter().flat_map(|upstream| &upstream.caps).collect();
+        let caps = policy.rules.iter().filter(|rule| names.contains(&rule.name));
+        let caps = caps.map(|rule| (rule.name.clone(), rule.clone())).collect();
+        Self { bases, rules, answers, scores, sources, upstreams, caps, messages: None }
     }
 
     /// The same, and how messages are read for the policy. These tables take a while to make, unless they are those of the policy before.
@@ -94,6 +100,12 @@ impl PolicyFacts {
         self.sources.upstreams(source).first().copied()
     }
 
+    /// The rule that a cap has become; none if it is over.
+    #[must_use]
+    pub fn cap(&self, name: &str) -> Option<&Rule> {
+        self.caps.get(name)
+    }
+
     /// The upstreams of the policy, in file order.
     #[must_use]
     pub fn upstreams(&self) -> &[Upstream] {
@@ -106,8 +118,8 @@ impl PolicyFacts {
         self.sources.sets.iter().filter_map(|set| set.name.clone()).collect()
     }
 
-    /// The names of the sets that say whose a source is, as far as it is in them: those with a label, and those whose sources are
-    /// believed, never banned, or excepted from a rule.
+    /// The names of the sets that say whose a source is, as far as it is in them: those with a label, those of upstreams, and those whose
+    /// sources are believed, never banned, or excepted from a rule.
     #[must_use]
     pub fn sets(&self, source: IpAddr) -> Vec<&str> {
         self.sources.sets(source)

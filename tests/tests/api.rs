@@ -39,6 +39,13 @@ name = "scanners"
 basis = "scanner"
 match.user_agent = ["friendly-scanner"]
 action = "drop"
+
+[[upstream]]
+name = "carrier-one"
+kind = "carrier"
+trunks = "@trunks"
+contacts = { role = "noc", email = "noc@carrier.example" }
+caps = { calls_per_day = 5, until = 2036-12-31 }
 "#;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -246,6 +253,13 @@ fn what_the_document_has_is_answered_as_it_says_and_nothing_else_is() -> Result<
     assert_eq!((&counters["dropped"], &counters["rules"][1]["packets"]), (&json!(5), &json!(5)), "{counters}");
     let events = scene.get("/events?last=100")?;
     assert_eq!(events.values("application/x-ndjson")?.len(), 5);
+    let upstreams = scene.get("/upstreams")?.json()?;
+    let upstream = &upstreams["upstreams"][0];
+    assert_eq!((&upstream["name"], &upstream["passed"]), (&json!("carrier-one"), &json!(3.0)), "{upstreams}");
+    assert_eq!(upstream["caps"][0]["rule"], "upstream:carrier-one:calls-per-day", "{upstreams}");
+    let command = scene.filter.command("upstreams", &["--json"]).output()?;
+    let line: Value = serde_json::from_slice(&command.stdout).context("one object for the one upstream")?;
+    assert_eq!((&line["name"], &line["contacts"]), (&upstream["name"], &upstream["contacts"]));
 
     for (path, body) in last.into_iter().zip([json!({ "interface": SPARE }), Value::Null]) {
         let answer = scene.post(path, &body)?;

@@ -19,7 +19,7 @@ use super::{
     group::{self, GROUP},
     types::{BanRequest, BansAnswer, BansRequest, DetachRequest, RollbackRequest, TopRequest, UnbanRequest, path},
 };
-use crate::telemetry::{BanList, EventQuery, HistoryList, Message, Notice, Status, Suggestions, Top};
+use crate::telemetry::{BanList, EventQuery, HistoryList, Message, Notice, Status, Suggestions, Top, UpstreamList};
 
 /// How long a daemon has for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -176,6 +176,14 @@ impl Client {
     /// The daemon did not answer, or answered with an error.
     pub async fn suggest(self, seconds: u64) -> Result<Suggestions, ClientError> {
         self.json(Method::GET, &format!("{}?seconds={seconds}", path::SUGGEST), Full::default(), PATIENCE).await
+    }
+
+    /// The upstreams of the policy in force.
+    ///
+    /// # Errors
+    /// The daemon did not answer, or answered with an error.
+    pub async fn upstreams(self) -> Result<UpstreamList, ClientError> {
+        self.json(Method::GET, path::UPSTREAMS, Full::default(), PATIENCE).await
     }
 
     /// The bans in force.

@@ -31,7 +31,10 @@ use crate::{
     deploy::{self, BanBook, LONGEST_COMMENT, ListError, ListedBan},
     kernel::{self, BanError, Counts, Pins, Prefix},
     repository::History,
-    telemetry::{Bus, DEFAULT_RECENT, EventFilter, EventQuery, FilterError, Heard, Notice, Status, Table, Talkers},
+    telemetry::{
+        Bus, DEFAULT_RECENT, EventFilter, EventQuery, FilterError, Heard, Notice, Status, Table, Talkers, TopBy,
+        TopQuery, UpstreamList,
+    },
 };
 
 /// What the server needs of the daemon.
@@ -71,7 +74,7 @@ pub async fn serve(socket: Socket, shared: Shared) {
 }
 
 /// The API's resources: the path of each, and what answers there.
-pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Shared>>); 15] {
+pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Shared>>); 16] {
     [
         (path::BAN, post(ban)),
         (path::BANS, get(bans).post(ban_all).layer(DefaultBodyLimit::max(LONGEST_LIST))),
@@ -88,6 +91,7 @@ pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Shared>>); 15] {
         (path::SUGGEST, get(suggest)),
         (path::TOP, get(top)),
         (path::UNBAN, post(unban)),
+        (path::UPSTREAMS, get(upstreams)),
     ]
 }
 
@@ -353,6 +357,26 @@ async fn top(State(shared): State<Arc<Shared>>, Parameters(request): Parameters<
     let answer = tokio::task::spawn_blocking(move || shared.talkers.top(&query)).await;
     match answer {
         Ok(top) => Json(top).into_response(),
+        Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+/// The time that an upstream's packets are counted in.
+const RECENT: Duration = Duration::from_secs(60);
+
+async fn upstreams(State(shared): State<Arc<Shared>>) -> Response {
+    let Some(facts) = shared.talkers.policy() else {
+        let message = "this daemon has not read the policy in force: it goes on with the filter of another one";
+        return failure(StatusCode::SERVICE_UNAVAILABLE, message.to_owned());
+    };
+    let answer = tokio::task::spawn_blocking(move || {
+        let counts = Counts::read(&shared.pins)?;
+        let recent = shared.talkers.top(&TopQuery::new(TopBy::Upstream, RECENT, usize::MAX));
+        Ok::<_, kernel::Error>(UpstreamList::new(&facts, &counts, &recent))
+    });
+    match answer.await {
+        Ok(Ok(list)) => Json(list).into_response(),
+        Ok(Err(error)) => failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
 }

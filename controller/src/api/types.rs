@@ -263,6 +263,7 @@ pub(super) mod path {
     pub(in crate::api) const SUGGEST: &str = "/suggest";
     pub(in crate::api) const TOP: &str = "/top";
     pub(in crate::api) const UNBAN: &str = "/unban";
+    pub(in crate::api) const UPSTREAMS: &str = "/upstreams";
 }
 
 #[cfg(test)]
@@ -277,7 +278,7 @@ mod tests {
         telemetry::{
             Answers, Ban, BanList, Estimate, Generation, Held, HistoryList, Hold, InterfacePackets, InterfaceStatus,
             OutputStatus, RuleRow, Series, SourceStatus, Status, Suggestion, Suggestions, Table, Top, TopRow,
-            contract::fields,
+            UpstreamCap, UpstreamContact, UpstreamList, UpstreamRow, contract::fields,
         },
     };
 
@@ -321,6 +322,10 @@ mod tests {
             ("Table", fields::<Table>()),
             ("Top", fields::<Top>()),
             ("TopRow", fields::<TopRow>()),
+            ("UpstreamCap", fields::<UpstreamCap>()),
+            ("UpstreamContact", fields::<UpstreamContact>()),
+            ("UpstreamList", fields::<UpstreamList>()),
+            ("UpstreamRow", fields::<UpstreamRow>()),
         ];
         for (name, fields) in &all {
             assert_eq!(keys(&schemas[name]["properties"]), *fields, "{name}");

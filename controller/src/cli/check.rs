@@ -200,6 +200,10 @@ impl<'a> Lists<'a> {
         let mut lists = Self::default();
         add(&mut lists.addresses, &policy.never_ban);
         add(&mut lists.addresses, &policy.numbering.asserted_identity_from);
+        for upstream in &policy.upstreams {
+            add(&mut lists.addresses, &upstream.trunks);
+            add(&mut lists.numbers, upstream.callers.as_deref().unwrap_or_default());
+        }
         for test in policy.rules.iter().flat_map(|rule| &rule.conditions).map(|condition| &condition.test) {
             match test {
                 Test::Source(found) | Test::Destination(found) => add(&mut lists.addresses, found),

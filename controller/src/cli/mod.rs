@@ -28,6 +28,7 @@ pub mod support;
 pub mod test;
 pub mod top;
 pub mod unban;
+pub mod upstreams;
 
 use std::{
     io::{self, IsTerminal, Write as _},
@@ -120,6 +121,7 @@ pub enum Command {
     Test(test::TestArgs),
     Top(top::TopArgs),
     Unban(unban::UnbanArgs),
+    Upstreams(upstreams::UpstreamsArgs),
 }
 
 /// Runs the command line.
@@ -155,6 +157,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Test(args) => test::run(args),
         Command::Top(args) => top::run(args),
         Command::Unban(args) => unban::run(args),
+        Command::Upstreams(args) => upstreams::run(args),
     }
 }
 

@@ -109,7 +109,7 @@ pub(super) fn link(pins: &Pins, interface: &str) -> Result<Option<bpf::LinkInfo>
 }
 
 /// The counters of a rule of the policy in force, since its name first appeared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleCount {
     /// The rule's name in the policy.
     pub rule: String,

@@ -30,6 +30,7 @@ mod source;
 mod status;
 mod table;
 mod talkers;
+mod upstreams;
 
 pub use self::{
     answers::{AnswerCounts, Answers, Unanswered},
@@ -55,6 +56,7 @@ pub use self::{
     status::{DaemonFacts, DaemonState, FilterState, InterfacePackets, InterfaceStatus, OutputStatus, Status},
     table::{Reasons, RuleMode, RuleRow, Table, Tables},
     talkers::{Estimate, Series, Suggestion, Suggestions, Talkers, Top, TopBy, TopQuery, TopRow, TopSort},
+    upstreams::{UpstreamCap, UpstreamContact, UpstreamList, UpstreamRow},
 };
 
 /// The start of a hash, as much as people compare.

@@ -9,7 +9,7 @@ use filter_core::{
 };
 use filter_policy::{
     engine::{Decision, Engine},
-    model::Policy,
+    model::{Policy, Test},
 };
 use ringfence::kernel::Instance;
 use ringfence_oracle::{
@@ -38,6 +38,8 @@ pub(crate) struct Seen {
     by_source: usize,
     /// Messages whose reading paused after the user agent and then continued.
     resumed: usize,
+    /// Matches of rules that ask for the callers of an upstream.
+    callers: usize,
     anomalies: BTreeMap<usize, usize>,
 }
 
@@ -46,11 +48,12 @@ impl std::fmt::Display for Seen {
         for (reason, count) in &self.reasons {
             writeln!(f, "{count:>8} {reason}")?;
         }
-        let Self { rules, would, early, by_source, resumed, anomalies, .. } = self;
+        let Self { rules, would, early, by_source, resumed, callers, anomalies, .. } = self;
         writeln!(
             f,
             "decided by rules {rules}, {early} of them early, {by_source} by the source alone, {resumed} messages read on after \
-             the user agent, report-mode matches {would}, anomalies by bit {anomalies:?}"
+             the user agent, {callers} matches of rules about an upstream's callers, report-mode matches {would}, anomalies by bit \
+             {anomalies:?}"
         )
     }
 }
@@ -66,10 +69,10 @@ impl Seen {
             .collect();
         assert!(missing.is_empty(), "no packet was decided by: {missing:?}");
         assert_eq!(self.anomalies.len(), anomaly::COUNT, "anomalies by bit {:?}", self.anomalies);
-        let Self { rules, would, early, by_source, resumed, .. } = self;
+        let Self { rules, would, early, by_source, resumed, callers, .. } = self;
         assert!(*rules > 1000 && *would > 1000, "rules {rules}, would {would}");
         assert!(*early > 500 && *resumed > 500, "early {early}, resumed {resumed}");
-        assert!(*by_source > 500, "by source {by_source}");
+        assert!(*by_source > 500 && *callers > 100, "by source {by_source}, callers {callers}");
     }
 }
 
@@ -97,6 +100,10 @@ pub(crate) fn check(
             same("user space", user, "oracle", oracle).map_err(differ)?;
         }
         decided.matched.iter().for_each(|&rule| matched[rule] += 1);
+        let asks_callers = |rule: &&usize| {
+            policy.rules[**rule].conditions.iter().any(|condition| matches!(condition.test, Test::CallerAllowed(_)))
+        };
+        seen.callers += decided.matched.iter().filter(asks_callers).count();
         *seen.reasons.entry(decided.reason.name()).or_default() += 1;
         seen.rules += usize::from(decided.rule.is_some());
         seen.early += usize::from(engine.scratch().message.extent == Extent::First && decided.rule.is_some());

@@ -37,8 +37,8 @@ pub fn policy(random: &mut Random) -> Policy {
 
 /// Adds what the strategy's policies lack.
 fn vary(random: &mut Random, policy: &mut Policy) {
-    // In some policies, every second rule can decide on what the first part of the reading yields.
-    let early = random.chance(50);
+    // In most policies, every second rule can decide on what the first part of the reading yields.
+    let early = random.chance(60);
     // Other texts, all different: a rule can have only one condition on a text.
     let named = (0..policy.headers.len()).map(Text::named);
     let all: Vec<Text> = Text::ALL.into_iter().chain(named).collect();
