@@ -227,6 +227,7 @@ mod tests {
         };
         let recent = Top {
             by: TopBy::Upstream,
+            sampling_off: false,
             window_seconds: 60.0,
             covered_seconds: 17.0,
             samples: 40,
