@@ -46,6 +46,8 @@ pub enum FunctionKind {
     Find(NeedleKind),
     /// [`crate::start_line::FindMark`].
     FindMark,
+    /// [`crate::start_line::FindMethod`].
+    FindMethod,
     /// [`crate::start_line::FindRequest`].
     FindRequest,
     /// [`crate::uri::FindParameter`].

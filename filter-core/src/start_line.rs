@@ -222,7 +222,7 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
         return;
     }
     // belle-sip skips what is in no token, such as the mark that editors put before a text.
-    let name = if method == Method::Other { after_odd_bytes(host, s, start, method_end) } else { start };
+    let name = if method == Method::Other { host.call::<FindMethod>(s, start, method_end) } else { start };
     let known = self::method(s, name, method_end.wrapping_sub(name));
     let uri_end = find::<Blank, H>(host, s, uri, end);
     let third = skip_blank(host, s, uri_end, end);
@@ -278,19 +278,45 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
     s.cursors.line = find::<LineEnd, H>(host, s, version, s.message.length);
 }
 
-/// Where a known method begins that ends the word `start..end`, after a byte that is in no token; `start` if there is none.
-#[inline(always)]
-fn after_odd_bytes<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) -> u32 {
-    s.cursors.register = start;
-    for index in 0..host.bound(LONGEST_NAME - SHORTEST_NAME + 1) {
+/// The function of the host that finds where a known method begins that ends the word `a..b`, after a byte that is in no token. It returns `a` if
+/// there is none.
+pub struct FindMethod;
+
+impl Function for FindMethod {
+    const KIND: FunctionKind = FunctionKind::FindMethod;
+
+    #[inline(always)]
+    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) -> u32 {
+        s.cursors.register = start;
+        host.repeat(&mut Names { s, start, end });
+        s.cursors.register
+    }
+}
+
+/// Tries one length after the other.
+struct Names<'s> {
+    s: &'s mut Scratch,
+    start: u32,
+    end: u32,
+}
+
+impl Step for Names<'_> {
+    const TIMES: u32 = LONGEST_NAME - SHORTEST_NAME + 1;
+
+    #[inline(always)]
+    fn step(&mut self, index: u32) -> bool {
+        let s = &mut *self.s;
         let length = SHORTEST_NAME + index;
-        let name = end.wrapping_sub(length);
-        let is_after = start.wrapping_add(length) < end && !is_token_byte(s.byte(name.wrapping_sub(1)));
-        if is_after && method(s, name, length) != Method::Other {
+        let name = self.end.wrapping_sub(length);
+        if self.start.wrapping_add(length) >= self.end || name > self.end {
+            return true;
+        }
+        let is_name = method(s, name, length) != Method::Other && !is_token_byte(s.byte(name.wrapping_sub(1)));
+        if is_name {
             s.cursors.register = name;
         }
+        is_name
     }
-    s.cursors.register
 }
 
 /// Bytes of the shortest name of a method that is known, and of the longest.

@@ -33,7 +33,7 @@ use filter_core::{
     packet::MAX_HEADER_OFFSET,
     rate::{CountKnown, CountNew, FindCall, IsOver, NoteCall, NoteKey},
     scratch::Scratch,
-    start_line::{FindMark, FindRequest, ReadOverLineEnds, ReadStartLine, ReadStatusLine},
+    start_line::{FindMark, FindMethod, FindRequest, ReadOverLineEnds, ReadStartLine, ReadStatusLine},
     text::{NarrowTexts, TryPlaces},
     trie::Tables,
     uri::{
@@ -505,6 +505,7 @@ functions! {
     note_call: FunctionKind::NoteCall => NoteCall,
     note_key: FunctionKind::NoteKey => NoteKey,
     find_mark: FunctionKind::FindMark => FindMark,
+    find_method: FunctionKind::FindMethod => FindMethod,
     find_parameter: FunctionKind::FindParameter => FindParameter,
     find_request: FunctionKind::FindRequest => FindRequest,
     join_context: FunctionKind::JoinContext => JoinContext,
