@@ -37,8 +37,8 @@ pub fn policy(random: &mut Random) -> Policy {
 
 /// Adds what the strategy's policies lack.
 fn vary(random: &mut Random, policy: &mut Policy) {
-    // In most policies, every second rule can decide on what the first part of the reading yields.
-    let early = random.chance(60);
+    // In some policies, every second rule can decide on what the first part of the reading yields.
+    let early = random.chance(50);
     // Other texts, all different: a rule can have only one condition on a text.
     let named = (0..policy.headers.len()).map(Text::named);
     let all: Vec<Text> = Text::ALL.into_iter().chain(named).collect();
@@ -105,9 +105,21 @@ fn vary(random: &mut Random, policy: &mut Policy) {
             rule.conditions.retain(|condition| {
                 matches!(condition.test, Test::Method(_) | Test::Source(_) | Test::Number(Identity::Called, _))
             });
-            let patterns = pattern_list(&[random.pick(&PATTERNS), random.pick(&PATTERNS)]);
-            let test = Test::Text(Text::UserAgent, vec![patterns]);
-            rule.conditions.push(Condition { scope: test.scope(), test, negated: random.chance(20), origin: origin() });
+            // Pinholes and rules in report mode decide nothing.
+            if random.chance(50) {
+                (rule.action, rule.report) = (Action::Drop, false);
+            }
+            // Not all of them look at the user agent: some are decided by the source alone.
+            if rule.conditions.is_empty() || random.chance(60) {
+                let patterns = pattern_list(&[random.pick(&PATTERNS), random.pick(&PATTERNS)]);
+                let test = Test::Text(Text::UserAgent, vec![patterns]);
+                rule.conditions.push(Condition {
+                    scope: test.scope(),
+                    test,
+                    negated: random.chance(20),
+                    origin: origin(),
+                });
+            }
         }
     }
     let numbering = &mut policy.numbering;
