@@ -94,6 +94,8 @@ pub enum FunctionKind {
     Draw,
     /// [`crate::observe::Observe`].
     Observe,
+    /// [`crate::message::ReadOddStart`].
+    ReadOddStart,
     /// [`crate::uri::ReadNumber`].
     ReadNumber,
     /// [`crate::uri::ReadScheme`].
