@@ -94,8 +94,6 @@ pub enum FunctionKind {
     Draw,
     /// [`crate::observe::Observe`].
     Observe,
-    /// [`crate::message::ReadOddStart`].
-    ReadOddStart,
     /// [`crate::uri::ReadNumber`].
     ReadNumber,
     /// [`crate::uri::ReadScheme`].

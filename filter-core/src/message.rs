@@ -44,55 +44,35 @@ pub fn read_start<'m, H: Host<'m>>(host: H, s: &mut Scratch) {
         s.message.kind = Kind::KeepAlive;
         return;
     }
-    if s.byte(start) <= b' ' || s.byte(0) == b'j' {
-        start = host.call::<ReadOddStart>(s, start, 0);
-        if s.message.kind != Kind::Unread {
+    // eXosip's keep-alive, with or without the zero at its end.
+    if s.word(0) as u32 == text(b"jaK\0\0\0\0\0") as u32 && length <= 4 {
+        s.message.kind = Kind::KeepAlive;
+        return;
+    }
+    // Bytes below 0x40 cannot begin a method or "SIP/": STUN, NAT keep-alives of zero bytes, and indented start lines.
+    if s.byte(start) <= b' ' {
+        // Not if there may be a message after it: belle-sip and others look for one.
+        if is_stun(s.word(0), length) && start_line::find_mark(host, s, 0, length) == length {
+            s.message.kind = Kind::Stun;
             return;
         }
+        let visible = skip_blank(host, s, start, length);
+        if visible == length {
+            if find::<NotKeepAlive, H>(host, s, start, length) == length {
+                s.message.kind = Kind::KeepAlive;
+            } else {
+                s.message.kind = Kind::NotSip;
+                s.message.anomalies |= anomaly::NOT_SIP;
+            }
+            return;
+        }
+        s.message.anomalies |= anomaly::MALFORMED_START_LINE;
+        start = visible;
     }
     start_line::read(host, s, start);
     if s.message.kind == Kind::NotSip {
         // Then the other anomalies of its start mean nothing.
         s.message.anomalies = s.message.anomalies & anomaly::CUT_START_LINE | anomaly::NOT_SIP;
-    }
-}
-
-/// The function of the host that examines a payload that begins with a blank or a control character, which is at this position, or with a `j`.
-/// It returns where a start line may begin, unless it says what kind of payload this is.
-///
-/// A function of its own: in the program itself, the verifier would follow each of these ways through all that comes after them.
-pub struct ReadOddStart;
-
-impl Function for ReadOddStart {
-    const KIND: FunctionKind = FunctionKind::ReadOddStart;
-
-    #[inline(always)]
-    fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, _: u32) -> u32 {
-        let length = s.message.length;
-        // eXosip's keep-alive, with or without the zero at its end.
-        if s.word(0) as u32 == text(b"jaK\0\0\0\0\0") as u32 && length <= 4 {
-            s.message.kind = Kind::KeepAlive;
-            return start;
-        }
-        // Bytes below 0x40 cannot begin a method or "SIP/": STUN, NAT keep-alives of zero bytes, and indented start lines.
-        if s.byte(start) > b' ' {
-            return start;
-        }
-        // Not if there may be a message after it: belle-sip and others look for one.
-        if is_stun(s.word(0), length) && start_line::find_mark(host, s, 0, length) == length {
-            s.message.kind = Kind::Stun;
-            return start;
-        }
-        let visible = skip_blank(host, s, start, length);
-        if visible != length {
-            s.message.anomalies |= anomaly::MALFORMED_START_LINE;
-        } else if find::<NotKeepAlive, H>(host, s, start, length) == length {
-            s.message.kind = Kind::KeepAlive;
-        } else {
-            s.message.kind = Kind::NotSip;
-            s.message.anomalies |= anomaly::NOT_SIP;
-        }
-        visible
     }
 }
 

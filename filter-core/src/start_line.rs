@@ -221,6 +221,9 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
         }
         return;
     }
+    // belle-sip skips what is in no token, such as the mark that editors put before a text.
+    let name = if method == Method::Other { host.call::<FindMethod>(s, start, method_end) } else { start };
+    let known = self::method(s, name, method_end.wrapping_sub(name));
     let uri_end = find::<Blank, H>(host, s, uri, end);
     let third = skip_blank(host, s, uri_end, end);
     let later = if mark < uri_end { find_mark(host, s, uri_end, end) } else { mark };
@@ -229,10 +232,10 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
     } else if mark < end && (mark > uri || is_ended && third == end && uri.wrapping_sub(method_end) > 1) {
         // Kamailio reads an empty URI between two blanks.
         mark
-    } else if is_other_protocol(host, s, method, uri, uri_end, third, end) {
+    } else if is_other_protocol(host, s, known, uri, uri_end, third, end) {
         s.message.anomalies |= anomaly::UNSUPPORTED_VERSION;
         third
-    } else if method != Method::Other && has_scheme(s, uri) && if is_ended { third < end } else { is_cut(s) } {
+    } else if known != Method::Other && has_scheme(s, uri) && if is_ended { third < end } else { is_cut(s) } {
         // Sofia-SIP reads on over a control character in the URI.
         end
     } else if is_ended {
@@ -260,14 +263,11 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
         && find::<Slash, H>(host, s, version, version_end) < version_end
         && (version_end == end || matches!(s.byte(version_end), b'\r' | b'\n'))
         && s.byte(uri) != b'<'
+        && name == start
         && (method != Method::Other || is_token(host, s, start, method_end));
     if !well_formed {
         s.message.anomalies |= anomaly::MALFORMED_START_LINE;
     }
-    // belle-sip skips what is in no token, such as the mark that editors put before a text.
-    let found =
-        if method == Method::Other { host.call::<FindMethod>(s, start, method_end) } else { packed(start, method) };
-    let (name, known) = (found & 0xffff, Method::from_number((found >> 16) as u8));
     let value_end = if version == third { uri_end } else { version };
     note_request(
         s,
@@ -278,15 +278,8 @@ fn read_line<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) {
     s.cursors.line = find::<LineEnd, H>(host, s, version, s.message.length);
 }
 
-/// A method and its position in one number.
-#[inline(always)]
-const fn packed(name: u32, method: Method) -> u32 {
-    name | (method.number() as u32) << 16
-}
-
-/// The function of the host that finds where a known method begins that ends the word `a..b`, after a byte that is in no token. It returns its
-/// position and the method, as [`packed`]; `a` and another method if there is none. In one number, since the verifier would follow each method
-/// through all that comes after it.
+/// The function of the host that finds where a known method begins that ends the word `a..b`, after a byte that is in no token. It returns `a` if
+/// there is none.
 pub struct FindMethod;
 
 impl Function for FindMethod {
@@ -296,8 +289,7 @@ impl Function for FindMethod {
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, end: u32) -> u32 {
         s.cursors.register = start;
         host.repeat(&mut Names { s, start, end });
-        let name = s.cursors.register;
-        packed(name, method(s, name, end.wrapping_sub(name)))
+        s.cursors.register
     }
 }
 
@@ -342,17 +334,14 @@ impl Function for ReadOverLineEnds {
     #[inline(always)]
     fn run<'m, H: Host<'m>>(host: H, s: &mut Scratch, start: u32, method_end: u32) -> u32 {
         let end = s.message.length;
+        let method = method(s, start, method_end.wrapping_sub(start));
         let uri = skip_blank(host, s, method_end, end);
         // A fold is a space, too.
         let is_fold = matches!(s.byte(method_end), b'\r' | b'\n') && is_folded(s.byte(uri.wrapping_sub(1)));
-        if s.byte(method_end) != b' ' && !is_fold {
+        if method == Method::Other || s.byte(method_end) != b' ' && !is_fold {
             return 0;
         }
-        s.cursors.register = if is_fold { uri } else { method_end + 1 };
-        // Through memory, so that the verifier does not follow each of these ways.
-        host.forget(s);
-        let from = s.cursors.register;
-        let uri_end = find::<Space, H>(host, s, from, end);
+        let uri_end = find::<Space, H>(host, s, if is_fold { uri } else { method_end + 1 }, end);
         let version = uri_end + 1;
         let version_end = find::<Blank, H>(host, s, version, end);
         let (word, keep) = (s.word(version), first_bytes(4));
@@ -361,17 +350,10 @@ impl Function for ReadOverLineEnds {
             && below(word | !keep, b' ') == 0
             && find::<Slash, H>(host, s, version + 4, version_end) == version_end;
         let is_last = version_end < end && matches!(s.byte(version_end), b'\r' | b'\n');
-        let is_request = is_version && is_last && uri < uri_end;
-        if !is_request && !(is_stream(s) && (uri_end >= end || is_beginning(s, version))) {
-            return 0;
-        }
-        // The last question, since the verifier follows each method through all that comes after it.
-        let method = method(s, start, method_end.wrapping_sub(start));
-        if method == Method::Other {
-            return 0;
-        }
-        if !is_request {
-            s.message.anomalies |= anomaly::CUT_START_LINE;
+        if !is_version || !is_last || uri >= uri_end {
+            if is_stream(s) && (uri_end >= end || is_beginning(s, version)) {
+                s.message.anomalies |= anomaly::CUT_START_LINE;
+            }
             return 0;
         }
         note_version(s, version, version_end);

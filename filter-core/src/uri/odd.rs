@@ -160,8 +160,11 @@ impl Function for ReadUser {
                 // In a Request-URI, what is before an angle bracket is no part of the user part either.
                 next = find::<ClosingAngle, H>(host, s, user, at) + 1;
                 // One just before the @ ends the user part.
-                let is_longer = 1_u32.wrapping_sub(next.wrapping_sub(user)) >> 31;
-                if brackets != 0 || next + is_longer > at || find::<LineEnd, H>(host, s, user, next) < next {
+                if brackets != 0
+                    || next > at
+                    || next == at && next.wrapping_sub(user) > 1
+                    || find::<LineEnd, H>(host, s, user, next) < next
+                {
                     break;
                 }
                 brackets = 1;
@@ -257,11 +260,11 @@ pub(super) fn note_blank(s: &mut Scratch, at: u32) {
 fn end_user<'m, H: Host<'m>>(host: H, s: &mut Scratch, at: u32) {
     // Some servers end the user part where its line ends.
     let user = s.cursors.uri_at;
-    // In numbers: with branches, the verifier would follow both ways through all that comes after them.
-    let differs = s.cursors.uri_form.number() ^ Form::Request.number() | (s.byte(at.wrapping_sub(1)) ^ b'>') as u32;
-    let is_bracket = is_zero(differs as u64) as u32 & (user + 1).wrapping_sub(at) >> 31;
-    let end = at.wrapping_sub(is_bracket);
-    s.uri_mut().flags |= uri_flag::MALFORMED * is_bracket as u8;
+    let is_bracket = s.cursors.uri_form == Form::Request && user + 1 < at && s.byte(at.wrapping_sub(1)) == b'>';
+    let end = at.wrapping_sub(is_bracket as u32);
+    if is_bracket {
+        s.flag_uri();
+    }
     let line_end = find::<LineEnd, H>(host, s, user, end);
     let is_folded = line_end < end;
     let number_end = find::<UserSeparator, H>(host, s, user, line_end);
@@ -430,42 +433,28 @@ impl Function for ReadName {
 /// The words that large providers and common software put in place of a number that is withheld or unknown.
 #[inline(always)]
 fn is_anonymous(first: u64, second: u64, letters: u32) -> bool {
-    if letters > 16 {
-        return false;
-    }
-    // In numbers: with branches, the verifier would follow each word through all that comes after them. What follows the letters is zero, so that
-    // a word of another length is another one.
-    let hyphen = is_zero(first >> 24 & 0xff ^ b'-' as u64);
-    let separator = first >> 56;
-    let gap = is_zero(separator ^ b' ' as u64) | is_zero(separator ^ b'-' as u64) | is_zero(separator ^ b'_' as u64);
+    const HYPHEN: u64 = (b'-' as u64) << 24;
+    let (hyphen, gap) = (first & 0xff << 24 == HYPHEN, matches!((first >> 56) as u8, b' ' | b'-' | b'_'));
     let first = filled_after(first | LETTERS, letters, 0);
     let second = filled_after(second | LETTERS, letters.saturating_sub(8), 0);
-    let is = |start: &[u8; 8], end: &[u8; 8]| is_zero(first ^ text(start) | second ^ text(end));
+    let is_short = |word: u64| word == text(b"unknown\0") || word == text(b"private\0") || word == text(b"blocked\0");
     let seven = first & first_bytes(7);
-    let short =
-        is_zero(seven ^ text(b"unknown\0")) | is_zero(seven ^ text(b"private\0")) | is_zero(seven ^ text(b"blocked\0"));
-    let last = first >> 56;
-    let whole = is_zero(last | second);
-    let number = is_zero(last ^ b'n' as u64 | second ^ text(b"umber\0\0\0"));
-    // `private number`, with a blank or another separator.
-    let apart = gap & is_zero(second ^ text(b"number\0\0"));
-    const NONE: &[u8; 8] = b"\0\0\0\0\0\0\0\0";
-    let hits = short & (whole | number | apart)
-        | is(b"hidden\0\0", NONE)
-        | is(b"withheld", NONE)
-        | is(b"anonymou", b"s\0\0\0\0\0\0\0")
-        | is(b"restrict", b"ed\0\0\0\0\0\0")
-        | is(b"suppress", b"ed\0\0\0\0\0\0")
-        | is(b"unavaila", b"ble\0\0\0\0\0")
-        | is(b"notavail", b"able\0\0\0\0")
-        | is(b"not-avai", b"lable\0\0\0") & hyphen;
-    hits != 0
-}
-
-/// 1 for zero, and 0 for all others, without a branch.
-#[inline(always)]
-const fn is_zero(value: u64) -> u64 {
-    (value.wrapping_sub(1) & !value) >> 63
+    match letters {
+        6 => first == text(b"hidden\0\0"),
+        7 => is_short(first),
+        8 => first == text(b"withheld"),
+        9 => first == text(b"anonymou") && second == text(b"s\0\0\0\0\0\0\0"),
+        10 => (first == text(b"restrict") || first == text(b"suppress")) && second == text(b"ed\0\0\0\0\0\0"),
+        11 => first == text(b"unavaila") && second == text(b"ble\0\0\0\0\0"),
+        12 => first == text(b"notavail") && second == text(b"able\0\0\0\0"),
+        13 => {
+            hyphen && first == text(b"not-avai") && second == text(b"lable\0\0\0")
+                || is_short(seven) && first >> 56 == b'n' as u64 && second == text(b"umber\0\0\0")
+        }
+        // `private number`, with a blank or another separator.
+        14 => gap && is_short(seven) && second == text(b"number\0\0"),
+        _ => false,
+    }
 }
 
 /// Goes from escape to escape, and flags a bad one, one of a control character, where some servers end the user part, and one of a

@@ -168,7 +168,7 @@ fn read_words(line: &[u8], is_ended: bool, may_be_cut: bool) -> Option<StartLine
     let is_foreign = [&b"http"[..], b"rtsp"]
         .iter()
         .any(|name| target.len() >= name.len() && target[..name.len()].eq_ignore_ascii_case(name));
-    let known = method(&line[..method_end]);
+    let known = method(&line[name..method_end]);
     // HTTP and SSDP send these with methods that SIP has, too.
     let is_shared = target.starts_with(b"/") || target.starts_with(b"*");
     let is_sip_request = known != Method::Other && !is_shared;
