@@ -199,10 +199,11 @@ mod tests {
         let invite = Packet::invite(4).frame;
         let scanner = generate::udp(4, 5060, scanner_message().as_bytes());
         assert_at_most(16, &small, &invite, Reason::DefaultPass);
-        assert_at_most(71, &sample, &invite, Reason::DefaultPass);
+        assert_at_most(72, &sample, &invite, Reason::DefaultPass);
         assert_at_most(66, &large, &invite, Reason::DefaultPass);
-        assert_at_most(11, &small, &scanner, Reason::RuleDrop);
-        assert_at_most(12, &sample, &scanner, Reason::RuleDrop);
-        assert_at_most(11, &large, &scanner, Reason::RuleDrop);
+        // (One of them makes the event, which is not due for most of a flood's packets.)
+        assert_at_most(12, &small, &scanner, Reason::RuleDrop);
+        assert_at_most(13, &sample, &scanner, Reason::RuleDrop);
+        assert_at_most(12, &large, &scanner, Reason::RuleDrop);
     }
 }
