@@ -102,7 +102,12 @@ impl Memory {
         if evaluate::in_addresses(&policy.never_ban, source) {
             return None;
         }
-        self.banned.difference(&self.suspended).copied().find(|network| network.contains(&source))
+        // Of several bans, the one whose rule comes first: an emergency call suspends that one.
+        let networks = policy.rules.iter().filter_map(|rule| {
+            let Action::Ban { prefix4, prefix6, .. } = rule.action else { return None };
+            Some(network(source, prefix4, prefix6))
+        });
+        networks.into_iter().find(|network| self.banned.contains(network) && !self.suspended.contains(network))
     }
 }
 
